@@ -1,0 +1,165 @@
+package capability
+
+// The codes. 1xxx life of the appliance, 20xx files, 21xx requests, 22xx and 23xx responses, 3xxx capability requests, 4xxx health and trusted storage, 5xxx back office, 6xxx programs.
+const (
+	Started       Code = 1001
+	Stopped       Code = 1002
+	RequestMade   Code = 2101
+	ReturnMade    Code = 2102
+	Applied       Code = 2201
+	AlreadyHere   Code = 2202
+	OlderResponse Code = 2203
+
+	ErrFileKind       Code = 2001
+	ErrFileCut        Code = 2002
+	ErrFileSize       Code = 2003
+	ErrFileForm       Code = 2004
+	ErrFileNone       Code = 2005
+	ErrFileRead       Code = 2006
+	ErrSignature      Code = 2301
+	ErrOneSignature   Code = 2302
+	ErrOtherProducer  Code = 2303
+	ErrNotOurs        Code = 2305
+	ErrResponseStale  Code = 2306
+	ErrNotOpened      Code = 2307
+	ErrResponseForm   Code = 2308
+	ErrReplayedSerial Code = 2309
+
+	ErrProto             Code = 3001
+	ErrCorrelationReused Code = 3002
+	ErrDeviceKey         Code = 3003
+	ErrOperation         Code = 3004
+	ErrNotEntitled       Code = 3101
+	ErrVersion           Code = 3102
+	ErrExpired           Code = 3103
+	ErrNoSeat            Code = 3104
+	ErrNotStarted        Code = 3105
+	ErrOverage           Code = 3106
+	ErrReceipt           Code = 3107
+	ErrInUse             Code = 3201
+	ErrNothingToReturn   Code = 3202
+	ErrNoSuchLease       Code = 3203
+	ErrServerUnproven    Code = 3301
+	ErrServerUnreachable Code = 3302
+
+	ErrNotProvisioned Code = 4001
+	ErrHold           Code = 4002
+	ErrRollback       Code = 4003
+	ErrCorrupt        Code = 4004
+	ErrSealed         Code = 4005
+	ErrBinding        Code = 4006
+	ErrClock          Code = 4007
+	ErrStorageLocked  Code = 4008
+	ErrStorageFull    Code = 4009
+	ErrDisturbed      Code = 4010
+	ErrStorage        Code = 4011
+	ErrTPMAbsent      Code = 4101
+	ErrTPMLockout     Code = 4102
+	ErrTPMCleared     Code = 4103
+	ErrCounter        Code = 4104
+
+	ErrRequestSignature Code = 5001
+	ErrUnknownID        Code = 5002
+	ErrTooFew           Code = 5003
+	ErrHeldElsewhere    Code = 5004
+	ErrReturnProof      Code = 5005
+	ErrRollbackSuspect  Code = 5006
+	ErrFork             Code = 5007
+	ErrTier             Code = 5008
+	ErrBookExpired      Code = 5009
+	ErrPassphrase       Code = 5010
+	ErrOlderRequest     Code = 5011
+	ErrHostKey          Code = 5012
+
+	ErrUsage     Code = 6001
+	ErrNoDaemon  Code = 6002
+	ErrForbidden Code = 6003
+	ErrNotFound  Code = 6004
+	ErrInternal  Code = 6005
+	ErrTrust     Code = 6006
+	ErrBusy      Code = 6007
+)
+
+// Catalog is every code with its words, in order.
+func Catalog() []Entry {
+	return []Entry{
+		{Started, "STARTED", "started", "the appliance started and says who it is", "nothing to do", ExitOK},
+		{Stopped, "STOPPED", "stopped", "the appliance stopped cleanly; it will serve at once when it starts again", "nothing to do", ExitOK},
+
+		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
+		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},
+		{ErrFileSize, "E_FILE_SIZE", "the file is too large", "no request or response is larger than 1 MiB", "leasehold inspect FILE", ExitFile},
+		{ErrFileForm, "E_FILE_FORM", "the file is damaged", "the content breaks a rule of the format, so nothing in it can be believed", "copy the file again from where it was made", ExitFile},
+		{ErrFileNone, "E_FILE_NONE", "no response found", "the place that was named holds no response for this appliance", "put the response file there, or name it: leasehold import FILE", ExitNotFound},
+		{ErrFileRead, "E_FILE_READ", "the file cannot be read or written", "the operating system refused it", "check the path, the stick and its write protection", ExitError},
+
+		{RequestMade, "REQUEST_MADE", "request written", "the request file and its description in words are complete and on the medium", "take the file to the back office", ExitOK},
+		{ReturnMade, "RETURN_MADE", "rights returned", "the rights are out of service for good and the request with the proof can be written any number of times", "leasehold request -o DIR", ExitOK},
+		{Applied, "APPLIED", "response applied", "the rights of the response are in force", "nothing to do", ExitOK},
+		{AlreadyHere, "ALREADY_APPLIED", "already applied", "this very response is the one in force", "nothing to do", ExitOK},
+		{OlderResponse, "OLDER_RESPONSE", "a newer response is in force", "the serial of this response is below the one in force, so it was ignored", "nothing to do; for changes write a new request: leasehold request -o DIR", ExitOK},
+
+		{ErrSignature, "E_SIGNATURE", "the signature is bad", "the bytes are not the ones that were signed", "copy the file again from where it was made", ExitFile},
+		{ErrOneSignature, "E_ONE_SIGNATURE", "only one of the two signatures is good", "both the Ed25519 and the ML-DSA-87 signature must verify, and one does not", "ask the producer for a new response and report this file", ExitFile},
+		{ErrOtherProducer, "E_OTHER_PRODUCER", "signed by another producer", "the signing key is not certified by the producer root that this program trusts", "leasehold inspect FILE; one state directory serves one producer", ExitFile},
+		{ErrNotOurs, "E_NOT_OURS", "the response is for another machine", "the response names another host and is encrypted to its TPM", "take the file to the machine it names", ExitOtherHost},
+		{ErrResponseStale, "E_RESPONSE_STALE", "the response is too old", "its apply-before date has passed", "write a new request: leasehold request -o DIR", ExitFile},
+		{ErrNotOpened, "E_NOT_OPENED", "the response does not open on this TPM", "it names this machine, but its content was encrypted to other keys or was altered", "write a new request: leasehold request -o DIR", ExitOtherHost},
+		{ErrResponseForm, "E_RESPONSE_FORM", "the response contradicts itself", "its clear part and its content do not say the same", "ask the producer for a new response and report this file", ExitFile},
+		{ErrReplayedSerial, "E_SERIAL_REUSED", "two responses with one serial", "a different response with this serial is in force", "ask the producer for a new response and report this file", ExitFile},
+
+		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
+		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
+		{ErrDeviceKey, "E_DEVICE_KEY", "another key holds this device's leases", "leases belong to the key that asked first, and this request came with another one for the same host ID", "use the key of that device, or wait until its leases end", ExitPolicy},
+		{ErrOperation, "E_OPERATION", "operation not available", "nothing on this appliance answers to this operation", "leasehold features", ExitError},
+		{ErrNotEntitled, "E_NOT_ENTITLED", "not licensed here", "no line item on this appliance has the feature", "leasehold features", ExitNotEntitled},
+		{ErrVersion, "E_VERSION", "only older versions are licensed", "a version can be used up to the licensed one, and every line item of the feature is below the version asked for", "leasehold features", ExitNotEntitled},
+		{ErrExpired, "E_EXPIRED", "expired", "every line item of the feature has passed its expiry", "ask the producer for a renewal, then: leasehold request -o DIR", ExitExpired},
+		{ErrNoSeat, "E_NO_SEAT", "no seat free", "all counts of the feature are in use", "leasehold devices, to see who holds them", ExitNoSeat},
+		{ErrNotStarted, "E_NOT_STARTED", "not started yet", "the start date of every fitting line item is still to come", "leasehold features", ExitNotEntitled},
+		{ErrOverage, "E_OVERAGE", "more in use than licensed", "the count was reduced below what is served; nothing new is served until leases have ended", "leasehold devices, to see who holds them", ExitNoSeat},
+		{ErrReceipt, "E_RECEIPT", "the receipt does not count", "the kept response was not signed by this appliance for this device, has expired, or its counts no longer fit", "wait for the end of the hold", ExitHeld},
+		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold devices, then return less or wait for the leases to end", ExitPolicy},
+		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
+		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
+		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
+		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
+
+		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
+		{ErrHold, "E_HOLD", "hold after a power loss", "until the hold ends an older copy of the storage could be in use, so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},
+		{ErrRollback, "E_ROLLBACK", "trusted storage was rolled back", "the disk is older than the TPM's counter says: a copy or a backup was restored", "put the newest disk back, or ask for a repair: leasehold request -o DIR", ExitHeld},
+		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "leasehold doctor; then ask for a repair: leasehold request -o DIR", ExitError},
+		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "leasehold doctor", ExitHeld},
+		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to", "leasehold doctor", ExitHeld},
+		{ErrClock, "E_CLOCK", "clock held", "the system clock is behind the latest time that can be trusted, or far ahead of it", "set the clock, then: leasehold doctor", ExitHeld},
+		{ErrStorageLocked, "E_STORAGE_LOCKED", "another daemon uses this state directory", "a second leaseholdd was started on the same directory, and it left", "systemctl status leaseholdd", ExitError},
+		{ErrStorageFull, "E_STORAGE_FULL", "the disk is full", "a change could not be written; nothing that was acknowledged is lost", "make room on the file system of the state directory, then start again", ExitError},
+		{ErrDisturbed, "E_DISTURBED", "the TPM was used or reset by someone else", "the running digest or the reset counts are not as this daemon left them, so it stopped", "systemctl restart leaseholdd; if it happens again, look for another user of the TPM", ExitError},
+		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
+		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
+		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
+		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "ask for a repair: leasehold request -o DIR", ExitHeld},
+		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew, so the age of the storage cannot be told", "ask for a repair: leasehold request -o DIR", ExitHeld},
+
+		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
+		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},
+		{ErrTooFew, "E_TOO_FEW", "not enough left", "fewer copies are left of the activation ID than were asked for", "ask for less, or return copies from another machine", ExitNoSeat},
+		{ErrHeldElsewhere, "E_HELD_ELSEWHERE", "held by another machine", "the copies are on another machine and have not been returned with proof", "return them there first", ExitNoSeat},
+		{ErrReturnProof, "E_RETURN_PROOF", "the return is not proven", "the TPM's statement about its counter does not cover this return", "write the request again on the appliance", ExitFile},
+		{ErrRollbackSuspect, "E_ROLLBACK_SUSPECT", "rollback suspected", "the request's epoch is not above the last one seen, and a return says otherwise", "freehold show; ask what happened to the machine", ExitPolicy},
+		{ErrFork, "E_FORK", "two histories of one machine", "two different requests carry one number and neither knows the other: the machine or its storage was copied", "freehold show; ask the customer which one is the machine", ExitPolicy},
+		{ErrTier, "E_TIER", "not allowed on this kind of machine", "the evidence puts the machine in a tier for which the producer does not allow these rights", "freehold show", ExitPolicy},
+		{ErrBookExpired, "E_BOOK_EXPIRED", "the entitlement has expired", "the line item has passed its expiry", "freehold entitle, for a new one", ExitExpired},
+		{ErrPassphrase, "E_PASSPHRASE", "the producer's keys do not open", "the passphrase is wrong or the key file is damaged", "check the passphrase file or credential", ExitError},
+		{ErrOlderRequest, "E_OLDER_REQUEST", "a newer request was answered", "this machine wrote a newer request, and its answer is in the outbox", "use the response to the newer request", ExitOK},
+		{ErrHostKey, "E_HOST_KEY", "another key for a known machine", "the host is on record with another attestation key", "freehold show; a replaced TPM is a re-host", ExitPolicy},
+
+		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},
+		{ErrNoDaemon, "E_NO_DAEMON", "leaseholdd does not answer", "nothing listens on the socket: the daemon is stopped, or another path was given", "systemctl start leaseholdd", ExitNoDaemon},
+		{ErrForbidden, "E_FORBIDDEN", "not allowed", "this account may not do that on the appliance", "use root, or an account in the group leasehold", ExitPolicy},
+		{ErrNotFound, "E_NOT_FOUND", "no such thing", "nothing here has that name", "leasehold status", ExitNotFound},
+		{ErrInternal, "E_INTERNAL", "something is broken", "the program met a state it cannot explain, and stopped before guessing", "keep the journal, and report it", ExitError},
+		{ErrTrust, "E_TRUST", "the trust bundle cannot be used", "the file with the producer's root keys is absent or damaged", "name the bundle the producer gave you: --trust FILE", ExitUsage},
+		{ErrBusy, "E_BUSY", "busy", "the appliance is stopping, or has as many connections as it takes", "try again", ExitTemporary},
+	}
+}

@@ -1,0 +1,28 @@
+package capability
+
+// Every maximum of the two messages, with its reason. All are checked before anything is allocated or kept.
+const (
+	MaxFrame       = 16 << 10 // one message on the wire: a whole certificate chain is 13 kB, a request 300 bytes
+	MaxFile        = 1 << 20  // a request or response file: what a stick, an upload or a paste may bring
+	MaxHosts       = 16       // host IDs of one machine: EK, AK, board, a handful of NICs, disks and dongles
+	MaxDesired     = 256      // lines of one request: 64 bytes each fill a frame
+	MaxItems       = 4096     // line items of one appliance: 200 bytes each fill a file
+	MaxReturns     = 256      // unacknowledged returns in one request, each with a proof of 700 bytes
+	MaxRecords     = 4096     // usage and audit records in one request: what fits is sent, the rest waits
+	MaxOutstanding = 1024     // digests of requests written since the last response
+	MaxName        = 128      // bytes of a feature, product or entitlement name
+	MaxText        = 256      // bytes of user, alias, device type and vendor string
+	MaxPairs       = 64       // entries of a vendor dictionary
+	MaxSigned      = 64 << 10 // an embedded signed item: a certificate is 7.4 kB
+	MaxEvidence    = 16 << 10 // TPM evidence with its certificates
+	MaxDenials     = 256      // refusals in one response: one a line, or one for all
+	MaxHolders     = 64       // holders named in one refusal
+	MaxCount       = 1 << 30  // units of one line: sums of all items stay inside 64 bits with room
+)
+
+// The lease interval a producer may set; the default is also the hold after a power loss.
+const (
+	MinLease     Seconds = 60
+	DefaultLease Seconds = 15 * 60
+	MaxLease     Seconds = 60 * 60
+)

@@ -1,0 +1,250 @@
+package capability
+
+import (
+	"fmt"
+
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// Protocol is the version of the two messages.
+const Protocol = 1
+
+// Operation is what a request wants done. Numbers are on the wire.
+type Operation uint8
+
+const (
+	Grant   Operation = 0 // hold exactly what Desired says
+	Preview Operation = 1 // say what Grant would give; nothing changes
+	Report  Operation = 2 // say what is held and take the usage records; nothing is granted or renewed
+	Undo    Operation = 3 // cancel one metered report by its correlation ID
+)
+
+func (o Operation) String() string {
+	switch o {
+	case Grant:
+		return "request"
+	case Preview:
+		return "preview"
+	case Report:
+		return "report"
+	case Undo:
+		return "undo"
+	}
+	return fmt.Sprintf("operation %d", uint8(o))
+}
+
+// CorrelationID is drawn by the sender for each request; an answer carries it back.
+type CorrelationID [16]byte
+
+// Digest is a SHA-256.
+type Digest [32]byte
+
+// Request is the one request: from a client to an appliance over the wire, or from an appliance or a stand-alone client to the back office in a file.
+// What does not apply is absent. Unknown fields are refused.
+type Request struct {
+	Version     uint8         `cbor:"1,keyasint,omitzero" json:"version"`
+	Hosts       []hostid.ID   `cbor:"2,keyasint,omitempty" json:"hosts,omitempty"` // who I am; the first is the one rights belong to
+	Correlation CorrelationID `cbor:"3,keyasint,omitzero" json:"correlation"`
+	Applied     uint64        `cbor:"4,keyasint,omitzero" json:"applied,omitempty"` // serial of the last response applied
+	Desired     []Desired     `cbor:"5,keyasint,omitempty" json:"desired,omitempty"`
+	Operation   Operation     `cbor:"6,keyasint,omitzero" json:"operation,omitempty"`
+	Atomic      bool          `cbor:"7,keyasint,omitzero" json:"atomic,omitempty"` // one refused line refuses all
+	User        string        `cbor:"8,keyasint,omitzero" json:"user,omitempty"`   // a claim, not a proof
+	Alias       string        `cbor:"9,keyasint,omitzero" json:"alias,omitempty"`  // the device's name for people
+	DeviceType  string        `cbor:"10,keyasint,omitzero" json:"deviceType,omitempty"`
+	Dictionary  []Pair        `cbor:"11,keyasint,omitempty" json:"dictionary,omitempty"`
+	Borrow      Seconds       `cbor:"12,keyasint,omitzero" json:"borrow,omitempty"` // longest time without asking again; zero leaves it to the server
+	Granularity uint8         `cbor:"13,keyasint,omitzero" json:"granularity,omitempty"`
+	Receipt     []byte        `cbor:"14,keyasint,omitempty" json:"receipt,omitempty"` // a signed response kept by the client: renews during a hold
+
+	// The rest is for the back office.
+	Number      uint64   `cbor:"20,keyasint,omitzero" json:"number,omitempty"`       // counts the requests written by this host
+	Outstanding []Digest `cbor:"21,keyasint,omitempty" json:"outstanding,omitempty"` // of every request written since the last response, oldest first
+	Epoch       uint64   `cbor:"22,keyasint,omitzero" json:"epoch,omitempty"`
+	Head        Head     `cbor:"23,keyasint,omitzero" json:"head,omitzero"`
+	Returns     []Return `cbor:"24,keyasint,omitempty" json:"returns,omitempty"` // each until it is acknowledged
+	Records     []Record `cbor:"25,keyasint,omitempty" json:"records,omitempty"` // usage and audit, oldest first, each until it is acknowledged
+	Clock       Clock    `cbor:"26,keyasint,omitzero" json:"clock,omitzero"`
+	Condition   Code     `cbor:"27,keyasint,omitzero" json:"condition,omitempty"` // what is wrong with the sender's trusted storage, if anything
+	Policy      Digest   `cbor:"28,keyasint,omitzero" json:"policy,omitzero"`     // of the policy in force
+	Producer    Digest   `cbor:"29,keyasint,omitzero" json:"producer,omitzero"`   // of the root the sender trusts
+	BookHead    Digest   `cbor:"30,keyasint,omitzero" json:"bookHead,omitzero"`   // the back office's head as the last response named it
+}
+
+// Desired is one line of a request. An appliance is asked for a feature, the back office for an activation ID; Count is the whole wanted total, and zero gives back.
+type Desired struct {
+	Feature      string       `cbor:"1,keyasint,omitzero" json:"feature,omitempty"`
+	Version      Version      `cbor:"2,keyasint,omitzero" json:"version,omitzero"` // at least
+	Count        uint32       `cbor:"3,keyasint,omitzero" json:"count"`
+	Partial      bool         `cbor:"4,keyasint,omitzero" json:"partial,omitempty"` // less will do
+	ActivationID ActivationID `cbor:"5,keyasint,omitzero" json:"activationId,omitempty"`
+	Selectors    []Pair       `cbor:"6,keyasint,omitempty" json:"selectors,omitempty"`
+}
+
+// Head is a position in a journal and the hash of the record there.
+type Head struct {
+	Position uint64 `cbor:"1,keyasint,omitzero" json:"position"`
+	Hash     Digest `cbor:"2,keyasint,omitzero" json:"hash"`
+}
+
+// Clock is what the sender believes about time.
+type Clock struct {
+	Now   Time `cbor:"1,keyasint,omitzero" json:"now"`
+	Floor Time `cbor:"2,keyasint,omitzero" json:"floor"` // the latest time it may trust
+}
+
+// ReturnID names one return; it is drawn when the return is decided.
+type ReturnID [16]byte
+
+// Return is the statement that rights left service for good, at an epoch from which the earlier state cannot come back.
+type Return struct {
+	ID           ReturnID     `cbor:"1,keyasint,omitzero" json:"id"`
+	ActivationID ActivationID `cbor:"2,keyasint,omitzero" json:"activationId"`
+	Copies       uint32       `cbor:"3,keyasint,omitzero" json:"copies"`
+	Epoch        uint64       `cbor:"4,keyasint,omitzero" json:"epoch"` // the first epoch without these rights
+	Time         Time         `cbor:"5,keyasint,omitzero" json:"time"`
+	Serial       uint64       `cbor:"6,keyasint,omitzero" json:"serial"`           // of the response the rights came with
+	Proof        []byte       `cbor:"7,keyasint,omitempty" json:"proof,omitempty"` // the TPM's word on its counter (tpm/attest), over the digest of the other fields
+}
+
+// Record is one usage or audit record on its way to the back office.
+type Record struct {
+	Number uint64 `cbor:"1,keyasint,omitzero" json:"number"`
+	Body   []byte `cbor:"2,keyasint,omitempty" json:"body"`
+}
+
+// Malformed says which field of a message is not as it must be. It is the sender's fault, and nothing was changed.
+type Malformed struct {
+	Field string
+	Cause string
+}
+
+func (e *Malformed) Error() string { return e.Field + ": " + e.Cause }
+
+func malformed(field, format string, args ...any) error {
+	return &Malformed{field, fmt.Sprintf(format, args...)}
+}
+
+// Validate checks everything about a request that needs no state. The error is a *Malformed.
+func (r *Request) Validate() error {
+	switch {
+	case r.Version != Protocol:
+		return malformed("version", "%d where this program speaks %d", r.Version, Protocol)
+	case len(r.Hosts) == 0 || len(r.Hosts) > MaxHosts:
+		return malformed("hosts", "%d where 1 to %d are allowed", len(r.Hosts), MaxHosts)
+	case r.Correlation == CorrelationID{}:
+		return malformed("correlation", "absent")
+	case r.Operation > Undo:
+		return malformed("operation", "%d is not known", r.Operation)
+	case r.Borrow < 0:
+		return malformed("borrow", "%d seconds", r.Borrow)
+	case r.Granularity > 3:
+		return malformed("granularity", "%d is not known", r.Granularity)
+	case len(r.Receipt) > MaxFrame:
+		return malformed("receipt", "%d bytes where at most %d are allowed", len(r.Receipt), MaxFrame)
+	case len(r.Outstanding) > MaxOutstanding:
+		return malformed("outstanding", "%d digests where at most %d are allowed", len(r.Outstanding), MaxOutstanding)
+	case len(r.Returns) > MaxReturns:
+		return malformed("returns", "%d where at most %d are allowed", len(r.Returns), MaxReturns)
+	case len(r.Records) > MaxRecords:
+		return malformed("records", "%d where at most %d are allowed", len(r.Records), MaxRecords)
+	case len(r.Desired) > MaxDesired:
+		return malformed("desired", "%d lines where at most %d are allowed", len(r.Desired), MaxDesired)
+	case r.Clock.Now < 0 || r.Clock.Floor < 0:
+		return malformed("clock", "before 1970")
+	}
+	for i, h := range r.Hosts {
+		if err := h.Validate(); err != nil {
+			return malformed(fmt.Sprintf("hosts[%d]", i), "%v", err)
+		}
+		for _, other := range r.Hosts[:i] {
+			if other == h {
+				return malformed(fmt.Sprintf("hosts[%d]", i), "%s is named twice", h)
+			}
+		}
+	}
+	for i, d := range r.Desired {
+		if err := d.validate(); err != nil {
+			return malformed(fmt.Sprintf("desired[%d]", i), "%v", err)
+		}
+	}
+	for i, t := range r.Returns {
+		if err := t.validate(); err != nil {
+			return malformed(fmt.Sprintf("returns[%d]", i), "%v", err)
+		}
+	}
+	for _, f := range []struct{ field, text string }{{"user", r.User}, {"alias", r.Alias}, {"deviceType", r.DeviceType}} {
+		if err := checkText(f.text); err != nil {
+			return malformed(f.field, "%v", err)
+		}
+	}
+	return checkPairs("dictionary", r.Dictionary)
+}
+
+func (d Desired) validate() error {
+	if (d.Feature == "") == (d.ActivationID == "") {
+		return fmt.Errorf("names neither or both of a feature and an activation ID")
+	}
+	if d.Count > MaxCount {
+		return fmt.Errorf("count %d where at most %d is allowed", d.Count, MaxCount)
+	}
+	if err := checkPairs("selectors", d.Selectors); err != nil {
+		return err
+	}
+	if d.ActivationID != "" {
+		return d.ActivationID.Validate()
+	}
+	return checkName("feature", d.Feature, MaxName)
+}
+
+func (t Return) validate() error {
+	switch {
+	case t.ID == ReturnID{}:
+		return fmt.Errorf("has no ID")
+	case t.Copies == 0 || t.Copies > MaxCount:
+		return fmt.Errorf("%d copies where 1 to %d are allowed", t.Copies, MaxCount)
+	case len(t.Proof) > MaxEvidence:
+		return fmt.Errorf("proof of %d bytes where at most %d are allowed", len(t.Proof), MaxEvidence)
+	}
+	return t.ActivationID.Validate()
+}
+
+func checkPairs(field string, pairs []Pair) error {
+	if len(pairs) > MaxPairs {
+		return malformed(field, "%d pairs where at most %d are allowed", len(pairs), MaxPairs)
+	}
+	for i, p := range pairs {
+		if err := checkName("key", p.Key, MaxName); err != nil {
+			return malformed(fmt.Sprintf("%s[%d]", field, i), "%v", err)
+		}
+		if err := checkText(p.Value); err != nil {
+			return malformed(fmt.Sprintf("%s[%d]", field, i), "%v", err)
+		}
+	}
+	return nil
+}
+
+// checkName accepts 1 to limit bytes of printable characters without control codes.
+func checkName(what, s string, limit int) error {
+	if s == "" || len(s) > limit {
+		return fmt.Errorf("%s of %d bytes where 1 to %d are allowed", what, len(s), limit)
+	}
+	return checkRunes(s)
+}
+
+func checkText(s string) error {
+	if len(s) > MaxText {
+		return fmt.Errorf("%d bytes where at most %d are allowed", len(s), MaxText)
+	}
+	return checkRunes(s)
+}
+
+// checkRunes refuses what could change the meaning of a line on a screen: control codes and marks that turn the direction of writing.
+func checkRunes(s string) error {
+	for i, r := range s {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0xfffd || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x2028 || r == 0x2029 {
+			return fmt.Errorf("character %U at byte %d is not allowed", r, i)
+		}
+	}
+	return nil
+}

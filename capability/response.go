@@ -1,0 +1,220 @@
+package capability
+
+import (
+	"fmt"
+
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// Status is the outcome of a whole request.
+type Status uint8
+
+const (
+	StatusOK        Status = 0
+	StatusPartly    Status = 1 // some lines were refused; what was held of those features stays
+	StatusUnchanged Status = 2 // atomic and refused: everything stays as it was
+	StatusPreview   Status = 3 // nothing changed
+	StatusReturned  Status = 4 // everything was given back
+	StatusDenied    Status = 5 // refused as a whole: nothing changed
+)
+
+func (s Status) String() string {
+	if names := [...]string{"OK", "PARTLY", "UNCHANGED", "PREVIEW", "RETURNED", "DENIED"}; int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("STATUS_%d", uint8(s))
+}
+
+// LineStatus is the outcome of one line.
+type LineStatus uint8
+
+const (
+	LineOK           LineStatus = 0
+	LinePartial      LineStatus = 1
+	LineInsufficient LineStatus = 2
+)
+
+func (s LineStatus) String() string {
+	if names := [...]string{"OK", "PARTIAL", "INSUFFICIENT"}; int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("LINE_%d", uint8(s))
+}
+
+// Response is the one response: from an appliance to a client, or from the back office to an appliance or a stand-alone client.
+// It states the whole of what the asker now has, never a difference. The newest serial wins; an older one changes nothing; the same one is "already applied".
+type Response struct {
+	Version     uint8         `cbor:"1,keyasint,omitzero" json:"version"`
+	Status      Status        `cbor:"2,keyasint,omitzero" json:"status"`
+	For         hostid.ID     `cbor:"3,keyasint,omitzero" json:"for"`
+	Serial      uint64        `cbor:"4,keyasint,omitzero" json:"serial"` // grows per asker; zero where nothing was decided
+	Correlation CorrelationID `cbor:"5,keyasint,omitzero" json:"correlation"`
+	Time        Time          `cbor:"6,keyasint,omitzero" json:"time"`
+	Lifetime    Seconds       `cbor:"7,keyasint,omitzero" json:"lifetime,omitempty"` // refused when older; a file: from Time to apply-before
+	Rights      []Right       `cbor:"8,keyasint,omitempty" json:"rights,omitempty"`  // a device's
+	Items       []LineItem    `cbor:"9,keyasint,omitempty" json:"items,omitempty"`   // an appliance's
+	Lines       []Line        `cbor:"10,keyasint,omitempty" json:"lines,omitempty"`  // one for each desired line, in its order
+	Denials     []Denial      `cbor:"11,keyasint,omitempty" json:"denials,omitempty"`
+	Policy      Policy        `cbor:"12,keyasint,omitzero" json:"policy,omitzero"`
+	Salt        [16]byte      `cbor:"13,keyasint,omitzero" json:"salt,omitzero"`  // makes the leaf of this response unguessable to its neighbors in the group
+	Hold        Time          `cbor:"14,keyasint,omitzero" json:"hold,omitempty"` // end of a running hold
+	Key         Digest        `cbor:"15,keyasint,omitzero" json:"key,omitzero"`   // of the asker's key the rights belong to
+
+	// The rest is the back office's.
+	Request      Digest     `cbor:"20,keyasint,omitzero" json:"request,omitzero"` // of the request this answers
+	Number       uint64     `cbor:"21,keyasint,omitzero" json:"number,omitempty"`
+	Acknowledged []ReturnID `cbor:"22,keyasint,omitempty" json:"acknowledged,omitempty"`
+	Records      uint64     `cbor:"23,keyasint,omitzero" json:"records,omitempty"` // usage and audit records up to this number are acknowledged
+	Revoked      []Digest   `cbor:"24,keyasint,omitempty" json:"revoked,omitempty"`
+	Boot         Boot       `cbor:"25,keyasint,omitzero" json:"boot,omitzero"`
+	Certificate  []byte     `cbor:"26,keyasint,omitempty" json:"certificate,omitempty"` // names the appliance's AK to its clients (wire.ApplianceCertificate, signed)
+	ReturnAsked  bool       `cbor:"27,keyasint,omitzero" json:"returnAsked,omitempty"`
+	BookHead     Digest     `cbor:"28,keyasint,omitzero" json:"bookHead,omitzero"`
+}
+
+// Right is a served count with its expiry.
+type Right struct {
+	Feature string  `cbor:"1,keyasint,omitzero" json:"feature"`
+	Version Version `cbor:"2,keyasint" json:"version"` // of the item it came from
+	Count   uint32  `cbor:"3,keyasint,omitzero" json:"count"`
+	Expiry  Time    `cbor:"4,keyasint,omitzero" json:"expiry"`
+	Final   Time    `cbor:"5,keyasint,omitzero" json:"final,omitempty"` // expiry of the item itself
+	Vendor  string  `cbor:"6,keyasint,omitzero" json:"vendorString,omitempty"`
+}
+
+// Line is the outcome of one desired line.
+type Line struct {
+	Status LineStatus `cbor:"1,keyasint,omitzero" json:"status"`
+	Count  uint32     `cbor:"2,keyasint,omitzero" json:"count"`
+	Denial Denial     `cbor:"3,keyasint,omitzero" json:"denial,omitzero"`
+}
+
+// Denial says why not: a stable code, what it is about, and the facts its sentence is made of. The words are the catalog's.
+type Denial struct {
+	Code      Code     `cbor:"1,keyasint,omitzero" json:"code"`
+	Subject   string   `cbor:"2,keyasint,omitzero" json:"subject,omitempty"` // a feature or an activation ID
+	Asked     uint32   `cbor:"3,keyasint,omitzero" json:"asked,omitempty"`
+	Available uint32   `cbor:"4,keyasint,omitzero" json:"available,omitempty"`
+	Total     uint32   `cbor:"5,keyasint,omitzero" json:"total,omitempty"`
+	Used      uint32   `cbor:"6,keyasint,omitzero" json:"used,omitempty"`
+	Until     Time     `cbor:"7,keyasint,omitzero" json:"until,omitempty"` // when it may be otherwise: end of a hold, earliest known end of a lease
+	Highest   Version  `cbor:"8,keyasint,omitzero" json:"highest,omitzero"`
+	Detail    string   `cbor:"9,keyasint,omitzero" json:"detail,omitempty"`
+	Holders   []Holder `cbor:"10,keyasint,omitempty" json:"holders,omitempty"` // as the policy lets the asker see them
+}
+
+// Holder is a device that holds a count, as shown to someone who waits for one.
+type Holder struct {
+	Name   string `cbor:"1,keyasint,omitzero" json:"name,omitempty"`
+	Count  uint32 `cbor:"2,keyasint,omitzero" json:"count"`
+	Expiry Time   `cbor:"3,keyasint,omitzero" json:"expiry"`
+}
+
+// HolderPolicy says how holders appear to other end users. Administrators always see names.
+type HolderPolicy uint8
+
+const (
+	HoldersCount    HolderPolicy = 0
+	HoldersInitials HolderPolicy = 1
+	HoldersNames    HolderPolicy = 2
+)
+
+// Policy is what the producer sets for an appliance, and what an appliance tells its clients of it.
+type Policy struct {
+	Lease         Seconds      `cbor:"1,keyasint,omitzero" json:"lease,omitempty"`        // lease interval, which is also the hold
+	RenewPercent  uint8        `cbor:"2,keyasint,omitzero" json:"renewPercent,omitempty"` // of the interval, after which clients renew
+	Holders       HolderPolicy `cbor:"3,keyasint,omitzero" json:"holders,omitempty"`
+	Tolerance     Seconds      `cbor:"4,keyasint,omitzero" json:"tolerance,omitempty"` // for assigned seats without their server
+	ResponseLife  Seconds      `cbor:"5,keyasint,omitzero" json:"responseLife,omitempty"`
+	Granularity   uint8        `cbor:"6,keyasint,omitzero" json:"granularity,omitempty"`
+	BorrowMaximum Seconds      `cbor:"7,keyasint,omitzero" json:"borrowMaximum,omitempty"`
+}
+
+// Boot is the producer's word on the boot states in which trusted storage may open.
+type Boot struct {
+	Key    []byte   `cbor:"1,keyasint,omitempty" json:"key"`              // P-256 public key, PKIX DER
+	Ref    []byte   `cbor:"2,keyasint,omitempty" json:"ref,omitempty"`    // policyRef of PolicyAuthorize
+	States [][]byte `cbor:"3,keyasint,omitempty" json:"states,omitempty"` // signed states (tpm/attest)
+}
+
+// DefaultPolicy is what applies where the producer said nothing.
+func DefaultPolicy() Policy {
+	return Policy{Lease: DefaultLease, RenewPercent: 15, ResponseLife: 24 * 60 * 60}
+}
+
+// Validate checks everything about a response that needs no state. The error is a *Malformed.
+func (r *Response) Validate() error {
+	switch {
+	case r.Version != Protocol:
+		return malformed("version", "%d where this program speaks %d", r.Version, Protocol)
+	case r.Status > StatusDenied:
+		return malformed("status", "%d is not known", r.Status)
+	case r.Time <= 0:
+		return malformed("time", "absent")
+	case r.Lifetime < 0:
+		return malformed("lifetime", "%d seconds", r.Lifetime)
+	case len(r.Rights) > MaxItems:
+		return malformed("rights", "%d where at most %d are allowed", len(r.Rights), MaxItems)
+	case len(r.Items) > MaxItems:
+		return malformed("items", "%d where at most %d are allowed", len(r.Items), MaxItems)
+	case len(r.Lines) > MaxDesired:
+		return malformed("lines", "%d where at most %d are allowed", len(r.Lines), MaxDesired)
+	case len(r.Denials) > MaxDenials:
+		return malformed("denials", "%d where at most %d are allowed", len(r.Denials), MaxDenials)
+	case len(r.Acknowledged) > MaxReturns:
+		return malformed("acknowledged", "%d where at most %d are allowed", len(r.Acknowledged), MaxReturns)
+	case len(r.Certificate) > MaxSigned:
+		return malformed("certificate", "%d bytes where at most %d are allowed", len(r.Certificate), MaxSigned)
+	case r.Policy.Lease != 0 && (r.Policy.Lease < MinLease || r.Policy.Lease > MaxLease):
+		return malformed("policy.lease", "%s where %s to %s are allowed", r.Policy.Lease, MinLease, MaxLease)
+	case r.Policy.RenewPercent > 90:
+		return malformed("policy.renewPercent", "%d where at most 90 is allowed", r.Policy.RenewPercent)
+	}
+	if err := r.For.Validate(); err != nil {
+		return malformed("for", "%v", err)
+	}
+	seen := make(map[ItemID]bool, len(r.Items))
+	for i, it := range r.Items {
+		if err := it.Validate(); err != nil {
+			return malformed(fmt.Sprintf("items[%d]", i), "%v", err)
+		}
+		if seen[it.ID()] {
+			return malformed(fmt.Sprintf("items[%d]", i), "%s is there twice", it.ID())
+		}
+		seen[it.ID()] = true
+	}
+	for i, g := range r.Rights {
+		if err := checkName("feature", g.Feature, MaxName); err != nil {
+			return malformed(fmt.Sprintf("rights[%d]", i), "%v", err)
+		}
+	}
+	return nil
+}
+
+// Validate checks everything about a line item that needs no state.
+func (i LineItem) Validate() error {
+	switch {
+	case i.Count > MaxCount || i.Overdraft > MaxCount:
+		return fmt.Errorf("count %d, overdraft %d where at most %d is allowed", i.Count, i.Overdraft, MaxCount)
+	case i.Copies == 0 || i.Copies > MaxCount:
+		return fmt.Errorf("%d copies where 1 to %d are allowed", i.Copies, MaxCount)
+	case i.Count%i.Copies != 0:
+		return fmt.Errorf("count %d is not a multiple of its %d copies", i.Count, i.Copies)
+	case i.Start < 0 || i.Expiry < 0 || i.Expiry != 0 && i.Expiry <= i.Start:
+		return fmt.Errorf("starts %s and expires %s", i.Start, i.Expiry)
+	case i.Borrow < 0 || i.UndoInterval < 0:
+		return fmt.Errorf("a negative interval")
+	}
+	for _, s := range []string{i.Product, i.EntitlementID, i.VendorString, i.Issuer, i.Notice, i.SerialNumber} {
+		if err := checkText(s); err != nil {
+			return err
+		}
+	}
+	if err := checkPairs("selectors", i.Selectors); err != nil {
+		return err
+	}
+	if err := i.ActivationID.Validate(); err != nil {
+		return err
+	}
+	return checkName("feature", i.Feature, MaxName)
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// ErrMalformed is in the error of everything that decodes: the bytes are not the one encoding of anything this package knows.
+var ErrMalformed = errors.New("malformed")
+
+// Codec encodes and decodes the one deterministic form (RFC 8949, 4.2.1): integer keys in order, shortest integers, no floats, no indefinite lengths,
+// no tags inside, absent instead of empty. It holds no state and is safe for several goroutines.
+type Codec struct {
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
+
+// New makes a codec. It panics if the options contradict each other, which a test of this package would show first.
+func New() *Codec {
+	e := cbor.CoreDetEncOptions()
+	e.NilContainers = cbor.NilContainerAsEmpty
+	enc, err := e.EncMode()
+	if err != nil {
+		panic(err)
+	}
+	dec, err := cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		UTF8:              cbor.UTF8RejectInvalid,
+		MaxNestedLevels:   maxNesting,
+		MaxArrayElements:  maxElements,
+		MaxMapPairs:       maxPairs,
+	}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return &Codec{enc, dec}
+}
+
+// Encode gives the one encoding of v. Values of this project's types always have one; anything else is a bug and panics.
+func (c *Codec) Encode(v any) []byte {
+	b, err := c.enc.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", v, err))
+	}
+	return b
+}
+
+// Decode reads b into the pointer v and accepts no other encoding than Encode's: what was decoded is encoded again and compared.
+// The strictest options of the decoder alone still take longer integers than needed and keys out of order.
+// At most limit bytes are looked at. The error is ErrMalformed.
+func (c *Codec) Decode(b []byte, v any, limit int) error {
+	if len(b) > limit {
+		return fmt.Errorf("%w: %d bytes where at most %d are allowed", ErrMalformed, len(b), limit)
+	}
+	if err := c.dec.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	again, err := c.enc.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if !bytes.Equal(again, b) {
+		return fmt.Errorf("%w: not the deterministic encoding: byte %d differs", ErrMalformed, firstDifference(again, b))
+	}
+	return nil
+}
+
+func firstDifference(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
