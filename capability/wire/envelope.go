@@ -1,0 +1,154 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Algorithm identifiers. The first three are IANA's fully specified ones (RFC 9864, RFC 9964), the last is ours, from the range for private use.
+const (
+	AlgEd25519 int64 = -19
+	AlgESP256  int64 = -9
+	AlgMLDSA87 int64 = -50
+	// AlgTPMQuote is a TPM 2.0 quote by a restricted ECDSA P-256 key whose qualifying data covers the Sig_structure; the signature field holds tpm/attest evidence.
+	AlgTPMQuote int64 = -70001
+)
+
+// Types (RFC 9596): what an envelope holds. An envelope of one type is never read as another.
+const (
+	TypRequest   = "vnd.leasehold.request+cose"
+	TypResponse  = "vnd.leasehold.response+cose"
+	TypKey       = "vnd.leasehold.key+cose"
+	TypAppliance = "vnd.leasehold.appliance+cose"
+	TypGroup     = "vnd.leasehold.group+cose"
+)
+
+// The kinds of no. Each wraps what it found.
+var (
+	ErrKind          = errors.New("not a file of this kind")
+	ErrCut           = errors.New("cut short")
+	ErrSize          = errors.New("too large")
+	ErrType          = errors.New("an envelope of another type")
+	ErrSignature     = errors.New("bad signature")
+	ErrOneSignature  = errors.New("only one of the two signatures is good")
+	ErrOtherProducer = errors.New("signed by another producer")
+)
+
+// KeyID is the first half of a key's digest, as COSE's kid.
+type KeyID [16]byte
+
+// header is the protected header of all our envelopes (RFC 9052, 3; RFC 9596; RFC 9942 for vds).
+type header struct {
+	Alg    int64   `cbor:"1,keyasint"`
+	KID    KeyID   `cbor:"4,keyasint,omitzero"`
+	Claims *claims `cbor:"15,keyasint,omitempty"`
+	Typ    string  `cbor:"16,keyasint"`
+	VDS    uint8   `cbor:"395,keyasint,omitzero"`
+}
+
+// unprotected holds what need not be signed because it proves itself.
+type unprotected struct {
+	Proofs      *proofs `cbor:"396,keyasint,omitempty"`    // RFC 9942
+	Certificate []byte  `cbor:"-70002,keyasint,omitempty"` // a key certificate
+}
+
+func (u unprotected) empty() bool { return u.Proofs == nil && len(u.Certificate) == 0 }
+
+// sign1 is COSE_Sign1 (RFC 9052, 4.2), untagged. A nil payload is detached.
+type sign1 struct {
+	_           struct{} `cbor:",toarray"`
+	Protected   []byte
+	Unprotected unprotected
+	Payload     *[]byte
+	Signature   []byte
+}
+
+// toBeSigned is the Sig_structure (RFC 9052, 4.4) without external data.
+func (c *Codec) toBeSigned(protected, payload []byte) []byte {
+	return c.Encode(struct {
+		_         struct{} `cbor:",toarray"`
+		Context   string
+		Protected []byte
+		External  []byte
+		Payload   []byte
+	}{Context: "Signature1", Protected: protected, External: nil, Payload: payload})
+}
+
+// open reads an envelope and its header, and checks type and algorithm before anything else is believed.
+func (c *Codec) open(b []byte, typ string, limit int, algs ...int64) (*sign1, *header, error) {
+	var s sign1
+	if err := c.Decode(b, &s, limit); err != nil {
+		return nil, nil, err
+	}
+	var h header
+	if err := c.Decode(s.Protected, &h, maxHeader); err != nil {
+		return nil, nil, fmt.Errorf("protected header: %w", err)
+	}
+	if h.Typ != typ {
+		return nil, nil, fmt.Errorf("%w: %q where %q is wanted", ErrType, h.Typ, typ)
+	}
+	for _, a := range algs {
+		if h.Alg == a {
+			return &s, &h, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("%w: algorithm %d is not one for %s", ErrMalformed, h.Alg, typ)
+}
+
+// The magic of files (RFC 9277): tag 55799, then ours, "LHRQ" or "LHRS"; then tag 18 of COSE_Sign1.
+func requestMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'R', 'Q', 0xd2}
+}
+func responseMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'R', 'S', 0xd2}
+}
+func trustMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'T', 'R'}
+}
+
+// FileKind is what a file begins as.
+type FileKind string
+
+const (
+	KindRequest  FileKind = "request"
+	KindResponse FileKind = "response"
+	KindTrust    FileKind = "trust bundle"
+)
+
+// Kind looks at the magic only. The error is ErrKind, or ErrCut for a file that ends inside it.
+func Kind(file []byte) (FileKind, error) {
+	for _, k := range []struct {
+		kind  FileKind
+		magic []byte
+	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindTrust, trustMagic()}} {
+		if bytes.HasPrefix(file, k.magic) {
+			return k.kind, nil
+		}
+		if len(file) < len(k.magic) && bytes.HasPrefix(k.magic, file) {
+			return "", fmt.Errorf("%w: %d bytes", ErrCut, len(file))
+		}
+	}
+	return "", fmt.Errorf("%w: it does not begin with the magic of one", ErrKind)
+}
+
+// body strips the magic of the wanted kind. Size is judged first, so that a stranger's gigabyte is refused unread.
+func body(file []byte, kind FileKind, magic []byte) ([]byte, error) {
+	if len(file) > capability.MaxFile {
+		return nil, fmt.Errorf("%w: %d bytes where at most %d are allowed", ErrSize, len(file), capability.MaxFile)
+	}
+	k, err := Kind(file)
+	if err != nil {
+		return nil, err
+	}
+	if k != kind {
+		return nil, fmt.Errorf("%w: a %s where a %s is wanted", ErrKind, k, kind)
+	}
+	rest := file[len(magic):]
+	if cut(rest) {
+		return nil, fmt.Errorf("%w: %d bytes", ErrCut, len(file))
+	}
+	return rest, nil
+}

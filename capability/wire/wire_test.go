@@ -1,0 +1,148 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// seed is fixed chance for keys in tests.
+func seed(n byte) []byte { return bytes.Repeat([]byte{n}, SeedSize) }
+
+type producer struct {
+	c           *Codec
+	root, key   *ProducerKey
+	trust       *Trust
+	certificate []byte
+}
+
+func newProducer(t testing.TB, n byte) *producer {
+	t.Helper()
+	p := &producer{c: New()}
+	var err error
+	if p.root, err = NewProducerKey(seed(n)); err != nil {
+		t.Fatal(err)
+	}
+	if p.key, err = NewProducerKey(seed(n + 1)); err != nil {
+		t.Fatal(err)
+	}
+	p.trust = &Trust{Producer: "Example Works", Root: p.root.Public}
+	if p.certificate, err = p.c.CertifyKey(p.root, &KeyCertificate{Keys: p.key.Public, Name: "producer-2026-A", From: 1000, Until: 9000}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func host(n int) hostid.ID { return hostid.ID{Type: hostid.TPMEK, Value: fmt.Sprintf("%064X", n)} }
+
+func (p *producer) response(t testing.TB, r *capability.Response) []byte {
+	t.Helper()
+	file, err := p.c.SealResponse(p.key, p.certificate, r, []byte("wrap"), seed(9)[:ContentKeySize])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestResponseOpensAndNothingElseDoes(t *testing.T) {
+	p := newProducer(t, 1)
+	want := &capability.Response{Version: 1, For: host(7), Serial: 3, Time: 5000, Lifetime: 600, Request: capability.Digest{1}, Number: 2}
+	file := p.response(t, want)
+	s, err := p.c.ReadResponse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.c.Verify(p.trust, s); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.c.Open(s, seed(9)[:ContentKeySize])
+	if err != nil || got.Serial != 3 || s.Clear.ApplyBefore != 5600 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if _, err := p.c.Open(s, seed(8)[:ContentKeySize]); !errors.Is(err, ErrSignature) {
+		t.Errorf("another key: %v", err)
+	}
+	if _, _, err := p.c.Verify(newProducer(t, 5).trust, s); !errors.Is(err, ErrOtherProducer) {
+		t.Errorf("another producer: %v", err)
+	}
+	step := 1
+	if testing.Short() {
+		step = 37
+	}
+	for i := 0; i < len(file); i += step {
+		bad := bytes.Clone(file)
+		bad[i] ^= 0x10
+		s, err := p.c.ReadResponse(bad)
+		if err != nil {
+			continue
+		}
+		if _, _, err := p.c.Verify(p.trust, s); err == nil {
+			t.Errorf("byte %d flipped: accepted", i)
+		}
+	}
+	for n := range len(file) {
+		if _, err := p.c.ReadResponse(file[:n]); !errors.Is(err, ErrCut) && n > 0 {
+			t.Fatalf("cut to %d bytes: %v", n, err)
+		}
+	}
+	t.Logf("a response without rights has %d bytes, a key certificate %d", len(file), len(p.certificate))
+}
+
+func TestAnswerProvesItselfAlone(t *testing.T) {
+	c := New()
+	key := ed25519.NewKeyFromSeed(seed(3)[:32])
+	pub := key.Public().(ed25519.PublicKey)
+	for n := 1; n <= 70; n++ {
+		var responses [][]byte
+		for i := range n {
+			responses = append(responses, c.Encode(&capability.Response{Version: 1, For: host(i), Serial: uint64(i), Time: 5000, Salt: [16]byte{byte(i), 1}}))
+		}
+		tree := c.SignTree(key, Grow(responses), 5000, 9)
+		for i := range n {
+			a := c.Answer(tree, i, responses[i])
+			r, g, err := c.VerifyAnswer(pub, &a)
+			if err != nil || r.Serial != uint64(i) || g != (Group{uint64(n), 5000, 9}) {
+				t.Fatalf("answer %d of %d: %+v %+v %v", i, n, r, g, err)
+			}
+			a.Response = responses[(i+1)%n]
+			if _, _, err := c.VerifyAnswer(pub, &a); n > 1 && err == nil {
+				t.Fatalf("answer %d of %d proves its neighbor", i, n)
+			}
+		}
+	}
+}
+
+func TestChain(t *testing.T) {
+	p := newProducer(t, 1)
+	ac, err := p.c.CertifyAppliance(p.key, &ApplianceCertificate{Host: host(7), AK: []byte("ak"), Serial: 1, From: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch := &Chain{Key: p.certificate, Appliance: ac, Serving: seed(4)[:32], Statement: bytes.Repeat([]byte{1}, 400)}
+	yes := func(ak, statement, serving []byte) error { return nil }
+	if _, err := p.c.VerifyChain(p.trust, ch, yes); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(p.c.Frame(MessageChain, ch)); n > capability.MaxFrame {
+		t.Errorf("a chain of %d bytes does not fit a frame", n)
+	} else {
+		t.Logf("a chain has %d bytes", n)
+	}
+	if _, err := p.c.VerifyChain(p.trust, ch, func(a, b, c []byte) error { return errors.New("no") }); !errors.Is(err, ErrSignature) {
+		t.Error(err)
+	}
+	if _, err := p.c.VerifyChain(newProducer(t, 5).trust, ch, yes); !errors.Is(err, ErrOtherProducer) {
+		t.Error(err)
+	}
+}
+
+func TestRefusedIsThirtyTwoBytes(t *testing.T) {
+	if n := len(New().Refused()); n != 32 {
+		t.Errorf("%d bytes", n)
+	}
+}
