@@ -1,0 +1,33 @@
+package wire
+
+import (
+	"errors"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Code is the catalog's code for an error of this package about a file, or zero.
+func Code(err error) capability.Code {
+	for _, m := range []struct {
+		err  error
+		code capability.Code
+	}{
+		{ErrSize, capability.ErrFileSize},
+		{ErrCut, capability.ErrFileCut},
+		{ErrKind, capability.ErrFileKind},
+		{ErrType, capability.ErrFileKind},
+		{ErrOneSignature, capability.ErrOneSignature},
+		{ErrOtherProducer, capability.ErrOtherProducer},
+		{ErrSignature, capability.ErrSignature},
+		{ErrFrame, capability.ErrProto},
+		{ErrMalformed, capability.ErrFileForm},
+	} {
+		if errors.Is(err, m.err) {
+			return m.code
+		}
+	}
+	if m := (*capability.Malformed)(nil); errors.As(err, &m) {
+		return capability.ErrFileForm
+	}
+	return 0
+}

@@ -1,0 +1,128 @@
+// Package terminal is what all our command lines do the same way: four-line errors, exit statuses, JSON beside text, man pages.
+//
+// Rules, for everyone who adds an output: data goes to stdout, talk to stderr; no color, no prompt and no width is assumed; an error is always four lines;
+// whatever prints data also prints it as JSON with a schema, and the output of a schema number never changes.
+package terminal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Errors that carry no code of their own end as wrong usage when the command line was at fault, else as something broken.
+type usageError struct{ error }
+
+// Usage marks err as a fault of the command line: exit status 2.
+func Usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Coded gives err a code of the catalog.
+func Coded(c capability.Code, err error) error {
+	return &codedError{c, err}
+}
+
+type codedError struct {
+	code capability.Code
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// Program runs a root command as a program: it prints what went wrong in four lines and returns the exit status.
+func Program(root *cobra.Command, stderr io.Writer) int {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return capability.ExitOK
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)") || strings.HasPrefix(err.Error(), "required flag") ||
+		strings.Contains(err.Error(), "flags in the group") {
+		err = usageError{err}
+	}
+	return Report(stderr, cmd.CommandPath(), err)
+}
+
+// ExitStatus is an error that ends a program with a status and says nothing: a child program's, or the word that was printed already.
+type ExitStatus int
+
+func (e ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// Report prints err in four lines and returns its exit status.
+func Report(w io.Writer, command string, err error) int {
+	var status ExitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	code, said, cause, next := describe(err, command)
+	e := code.Entry()
+	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: leasehold explain %s\n", code, Plain(said), Plain(cause), Plain(next), code)
+	return e.Exit
+}
+
+func describe(err error, command string) (code capability.Code, said, cause, next string) {
+	var (
+		refusal *capability.Refusal
+		coded   *codedError
+		usage   usageError
+	)
+	switch {
+	case errors.As(err, &coded):
+		e := coded.code.Entry()
+		return coded.code, e.Title + ": " + err.Error(), e.Cause, e.Next
+	case errors.As(err, &refusal):
+		e := refusal.Code.Entry()
+		return refusal.Code, refusal.Sentence(), e.Cause, e.Next
+	case errors.As(err, &usage):
+		e := capability.ErrUsage.Entry()
+		return capability.ErrUsage, err.Error(), e.Cause, command + " --help"
+	}
+	e := capability.ErrInternal.Entry()
+	if os.IsNotExist(err) || os.IsPermission(err) {
+		e = capability.ErrFileRead.Entry()
+	}
+	return e.Code, err.Error(), e.Cause, e.Next
+}
+
+// Plain makes text safe for a terminal: control codes that came from a file, a name or a network are shown escaped.
+func Plain(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r < 0x20 && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Data is what every JSON output has. Embed it.
+type Data struct {
+	Schema   string   `json:"schema"`
+	Warnings []string `json:"warnings"`
+}
+
+// NewData is the head of an output: leasehold.status/1.
+func NewData(schema string, warnings ...string) Data {
+	if warnings == nil {
+		warnings = []string{}
+	}
+	return Data{schema, warnings}
+}
+
+// JSON prints v indented, one object.
+func JSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
