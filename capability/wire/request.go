@@ -70,3 +70,9 @@ func (c *Codec) DecodeRequest(b []byte, r *capability.Request, limit int) error 
 func (c *Codec) RequestDigest(r *capability.Request) capability.Digest {
 	return sha256.Sum256(c.Encode(r))
 }
+
+// ReturnDigest is what the TPM's statement in a return covers: SHA-256 over a label and the return without its proof.
+func (c *Codec) ReturnDigest(r capability.Return) capability.Digest {
+	r.Proof = nil
+	return sha256.Sum256(append([]byte("leasehold return v1\x00"), c.Encode(&r)...))
+}
