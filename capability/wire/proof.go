@@ -192,3 +192,23 @@ func (c *Codec) VerifyAnswer(key ed25519.PublicKey, a *Answer) (*capability.Resp
 	}
 	return &r, g, nil
 }
+
+// Receipt is a response that a client kept, with what it takes to believe it later: the serving key that signed its group and the AK's statement about that key.
+type Receipt struct {
+	Answer    Answer `cbor:"1,keyasint,omitzero" json:"answer"`
+	Serving   []byte `cbor:"2,keyasint,omitempty" json:"serving"`
+	Statement []byte `cbor:"3,keyasint,omitempty" json:"statement"`
+}
+
+// VerifyReceipt checks a receipt against the AK of the appliance that is said to have signed it. judge is as in VerifyChain.
+func (c *Codec) VerifyReceipt(ak []byte, b []byte, judge func(ak, statement, serving []byte) error) (*capability.Response, error) {
+	var r Receipt
+	if err := c.Decode(b, &r, capability.MaxFrame); err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	if err := judge(ak, r.Statement, r.Serving); err != nil {
+		return nil, fmt.Errorf("receipt: %w: %w", ErrSignature, err)
+	}
+	resp, _, err := c.VerifyAnswer(r.Serving, &r.Answer)
+	return resp, err
+}
