@@ -1,0 +1,182 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// writeUnits puts the units into a directory with ExecStart naming a program that exists, as systemd-analyze asks for.
+func writeUnits(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "leaseholdd")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := fs.ReadDir(Units(), ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := fs.ReadFile(Units(), e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = []byte(strings.ReplaceAll(string(b), "/usr/bin/leaseholdd", program))
+		if err := os.WriteFile(filepath.Join(dir, e.Name()), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// The exposure that systemd-analyze computes is at most 0.5 of 10 (its threshold counts tenths).
+func TestExposure(t *testing.T) {
+	dir := writeUnits(t)
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=5", "--no-pager", filepath.Join(dir, "leaseholdd.service")).CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Log(lines[len(lines)-1])
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// The same gate must be able to fail.
+	naked := filepath.Join(dir, "naked.service")
+	if err := os.WriteFile(naked, []byte("[Service]\nExecStart="+filepath.Join(dir, "leaseholdd")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=5", "--no-pager", naked).CombinedOutput(); err == nil {
+		t.Errorf("a unit without hardening passes too:\n%s", out)
+	}
+}
+
+func TestUnitsAreWellFormed(t *testing.T) {
+	dir := writeUnits(t)
+	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service"} {
+		cmd := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
+		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// Every option of the hardening list is in the unit.
+func TestHardeningList(t *testing.T) {
+	b, err := fs.ReadFile(Units(), "leaseholdd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := "\n" + string(b)
+	for _, option := range strings.Fields(`User= CapabilityBoundingSet= NoNewPrivileges=yes ProtectSystem=strict ProtectHome=yes PrivateTmp=yes PrivateUsers=yes PrivateMounts=yes
+		PrivateIPC=yes PrivateNetwork=yes ProtectProc=invisible ProcSubset=pid ProtectClock=yes ProtectHostname=yes ProtectKernelTunables=yes ProtectKernelModules=yes
+		ProtectKernelLogs=yes ProtectControlGroups=yes RestrictNamespaces=yes RestrictRealtime=yes RestrictSUIDSGID=yes RestrictAddressFamilies=AF_UNIX IPAddressDeny=any
+		MemoryDenyWriteExecute=yes LockPersonality=yes SystemCallArchitectures=native SystemCallFilter=@system-service DevicePolicy=closed UMask=0077 KeyringMode=private
+		RemoveIPC=yes LimitCORE=0 MemoryMax= TasksMax= StateDirectoryMode=0700 WatchdogSec=`) {
+		if !strings.Contains(unit, "\n"+option) {
+			t.Errorf("%s is missing", option)
+		}
+	}
+	for _, class := range strings.Fields("@privileged @resources @mount @swap @reboot @module @raw-io @obsolete @cpu-emulation @debug @clock @keyring") {
+		if !strings.Contains(unit, class) {
+			t.Errorf("system calls of %s are not taken away", class)
+		}
+	}
+}
+
+// manager is a stand-in for the service manager's end of the notification socket.
+func manager(t *testing.T) *net.UnixConn {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	addr := &net.UnixAddr{Name: filepath.Join(dir, "n"), Net: "unixgram"}
+	c, err := net.ListenUnixgram("unixgram", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	t.Setenv("NOTIFY_SOCKET", addr.Name)
+	return c
+}
+
+func read(t *testing.T, c *net.UnixConn) string {
+	t.Helper()
+	b := make([]byte, 4096)
+	n, err := c.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func TestNotify(t *testing.T) {
+	c := manager(t)
+	if err := Ready("serving 1/2\nMAINPID=1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, c), "READY=1\nSTATUS=serving 1/2 MAINPID=1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := Stopping(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, c); got != "STOPPING=1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestWatchdogStopsWithTheDaemon(t *testing.T) {
+	c := manager(t)
+	t.Setenv("WATCHDOG_USEC", "2000")
+	t.Setenv("WATCHDOG_PID", "")
+	calls, dead := 0, errors.New("owner has ended")
+	err := Watch(context.Background(), func(context.Context) error {
+		if calls++; calls > 3 {
+			return dead
+		}
+		return nil
+	})
+	if !errors.Is(err, dead) {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if got := read(t, c); got != "WATCHDOG=1" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func TestWatchWithoutWatchdogWaits(t *testing.T) {
+	t.Setenv("WATCHDOG_USEC", "")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		if err := Watch(ctx, func(context.Context) error { t.Error("asked"); return nil }); err != nil || time.Since(begin) != time.Hour {
+			t.Errorf("%v after %s", err, time.Since(begin))
+		}
+	})
+}
+
+func TestFieldNames(t *testing.T) {
+	for in, want := range map[string]string{"feature": "LEASEHOLD_FEATURE", "next-expiry": "LEASEHOLD_NEXT_EXPIRY", "a=b\n": "LEASEHOLD_A_B_"} {
+		if got := field(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+	if priority(slog.LevelWarn) != 4 || priority(slog.LevelError) != 3 || priority(slog.LevelDebug) != 7 {
+		t.Error("priorities are not syslog's")
+	}
+}
