@@ -111,3 +111,6 @@ func (id ID) Short() string {
 	}
 	return id.Value
 }
+
+// OfDigest is the ID whose value is a digest: upper-case hex.
+func OfDigest(t Type, d [32]byte) ID { return ID{Type: t, Value: fmt.Sprintf("%X", d[:])} }
