@@ -111,6 +111,7 @@ const (
 	tagBytes    = 16
 	runBytes    = 4 + 4 + 32
 	maxBody     = 1 + runBytes + MaxGroupBytes
+	minFrame    = frameHeader + 1 + tagBytes
 	maxFrame    = frameHeader + maxBody + tagBytes
 )
 
@@ -261,7 +262,7 @@ const sectorBytes = 512
 
 // torn says whether data[at:], which holds no frame that follows position, may be what a power cut left of the last write.
 // Then no frame of a higher position is there, since none is written before this one is durable; nothing lies beyond the end
-// its header names, or beyond the longest frame; and a part of it, or of its header, was never written.
+// its header names, or beyond the longest frame; and a part of it, if its header is torn of the shortest frame, was never written.
 func torn(data []byte, at int, position uint64) bool {
 	for i := at; ; i++ {
 		next := bytes.Index(data[i:], []byte(frameMagic))
@@ -273,7 +274,7 @@ func torn(data []byte, at int, position uint64) bool {
 			return false
 		}
 	}
-	size, seen := maxFrame, frameHeader
+	size, seen := maxFrame, minFrame
 	if p, n, ok := frameAt(data[at:]); ok {
 		if p != position+1 {
 			return false
@@ -284,12 +285,12 @@ func torn(data []byte, at int, position uint64) bool {
 	return zeros(data[end:]) && lost(data[:min(len(data), at+seen)], at)
 }
 
-// lost says whether a part of data[at:] that shares a sector was not written, or not to its end: it ends in zeros. A segment is
-// zeros before it is written, and 16 sealed bytes are zeros by chance once in 2^128 frames.
+// lost says whether a part of data[at:] that shares a sector was not written, or not to its end: its last 4 bytes are zero, as the
+// segment was before. Sealed bytes are so by chance once in 2^32 sectors.
 func lost(data []byte, at int) bool {
 	for at < len(data) {
 		end := min(len(data), at-at%sectorBytes+sectorBytes)
-		if zeros(data[max(at, end-16):end]) {
+		if zeros(data[max(at, end-4):end]) {
 			return true
 		}
 		at = end

@@ -1,0 +1,112 @@
+package storagetest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+)
+
+// ErrUnsealed is the refusal of a blob: sealed to another epoch, or by another TPM.
+var ErrUnsealed = errors.New("the blob does not unseal here and now")
+
+// TPM is a storage.Sealer and storage.Anchor: a counter, a digest that a power cycle empties, and blobs that open at one epoch only.
+type TPM struct {
+	m                *Machine
+	epoch            uint64
+	digest           [32]byte
+	resets, restarts uint32
+	auth             [32]byte // hash of the secret that may advance the counter
+}
+
+// Junk extends the digest as any process with access to the TPM can.
+func (t *TPM) Junk(group [32]byte) {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	t.extend(group)
+}
+
+// RestartAlone empties the digest and moves restarts while processes live on, as under a virtual TPM.
+func (t *TPM) RestartAlone() {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	t.restart()
+}
+
+func (t *TPM) restart() {
+	t.digest = [32]byte{}
+	t.restarts++
+}
+
+func (t *TPM) extend(group [32]byte) {
+	t.digest = sha256.Sum256(append(t.digest[:], group[:]...))
+}
+
+func (t *TPM) step(op string, effect func() error) error {
+	return t.m.step(t.m.now(), op, "", func(Effect) error { return effect() })
+}
+
+// Provision, Epoch, Advance, Extend and Running are those of storage.Anchor.
+func (t *TPM) Provision(secret []byte) (epoch uint64, err error) {
+	err = t.step("provision", func() error {
+		t.auth = sha256.Sum256(secret)
+		t.epoch++
+		epoch = t.epoch
+		return nil
+	})
+	return epoch, err
+}
+
+func (t *TPM) Epoch() (epoch uint64, err error) {
+	err = t.step("epoch", func() error { epoch = t.epoch; return nil })
+	return epoch, err
+}
+
+// Advance increments whatever from says, as the hardware does.
+func (t *TPM) Advance(secret []byte, from uint64) error {
+	return t.step("advance", func() error {
+		if sha256.Sum256(secret) != t.auth {
+			return errors.New("the counter is moved with another secret")
+		}
+		t.epoch++
+		return nil
+	})
+}
+
+func (t *TPM) Extend(group [32]byte) error {
+	return t.step("extend", func() error { t.extend(group); return nil })
+}
+
+func (t *TPM) Running() (digest [32]byte, resets, restarts uint32, err error) {
+	err = t.step("running", func() error {
+		digest, resets, restarts = t.digest, t.resets, t.restarts
+		return nil
+	})
+	return digest, resets, restarts, err
+}
+
+// Seal and Unseal are those of storage.Sealer. The blob hides nothing.
+func (t *TPM) Seal(secret []byte, epoch uint64) (blob []byte, err error) {
+	err = t.step("seal", func() error {
+		blob = append(binary.BigEndian.AppendUint64(nil, epoch), secret...)
+		sum := sha256.Sum256(blob)
+		blob = append(blob, sum[:]...)
+		return nil
+	})
+	return blob, err
+}
+
+func (t *TPM) Unseal(blob []byte, epoch uint64) (secret []byte, err error) {
+	err = t.step("unseal", func() error {
+		if len(blob) < 40 || epoch != t.epoch || binary.BigEndian.Uint64(blob) != t.epoch {
+			return ErrUnsealed
+		}
+		at := len(blob) - 32
+		if sum := sha256.Sum256(blob[:at]); !bytes.Equal(sum[:], blob[at:]) {
+			return ErrUnsealed
+		}
+		secret = bytes.Clone(blob[8:at])
+		return nil
+	})
+	return secret, err
+}
