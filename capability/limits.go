@@ -17,6 +17,8 @@ const (
 	MaxEvidence    = 16 << 10 // TPM evidence with its certificates
 	MaxDenials     = 256      // refusals in one response: one a line, or one for all
 	MaxHolders     = 64       // holders named in one refusal
+	MaxDetail      = 1024     // bytes of a refusal's detail: a sentence with a path or two
+	MaxRevoked     = 1024     // digests of what was revoked
 	MaxCount       = 1 << 30  // units of one line: sums of all items stay inside 64 bits with room
 )
 

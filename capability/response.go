@@ -163,6 +163,10 @@ func (r *Response) Validate() error {
 		return malformed("denials", "%d where at most %d are allowed", len(r.Denials), MaxDenials)
 	case len(r.Acknowledged) > MaxReturns:
 		return malformed("acknowledged", "%d where at most %d are allowed", len(r.Acknowledged), MaxReturns)
+	case len(r.Revoked) > MaxRevoked:
+		return malformed("revoked", "%d where at most %d are allowed", len(r.Revoked), MaxRevoked)
+	case r.Hold < 0:
+		return malformed("hold", "before 1970")
 	case len(r.Certificate) > MaxSigned:
 		return malformed("certificate", "%d bytes where at most %d are allowed", len(r.Certificate), MaxSigned)
 	case r.Policy.Lease != 0 && (r.Policy.Lease < MinLease || r.Policy.Lease > MaxLease):
@@ -184,8 +188,53 @@ func (r *Response) Validate() error {
 		seen[it.ID()] = true
 	}
 	for i, g := range r.Rights {
-		if err := checkName("feature", g.Feature, MaxName); err != nil {
+		if err := g.validate(); err != nil {
 			return malformed(fmt.Sprintf("rights[%d]", i), "%v", err)
+		}
+	}
+	for i, l := range r.Lines {
+		if l.Status > LineInsufficient {
+			return malformed(fmt.Sprintf("lines[%d]", i), "status %d is not known", l.Status)
+		}
+		if err := l.Denial.validate(); err != nil {
+			return malformed(fmt.Sprintf("lines[%d].denial", i), "%v", err)
+		}
+	}
+	for i, d := range r.Denials {
+		if err := d.validate(); err != nil {
+			return malformed(fmt.Sprintf("denials[%d]", i), "%v", err)
+		}
+	}
+	return nil
+}
+
+func (g Right) validate() error {
+	if g.Expiry < 0 || g.Final < 0 {
+		return fmt.Errorf("expires before 1970")
+	}
+	if err := checkText(g.Vendor); err != nil {
+		return fmt.Errorf("vendor string: %w", err)
+	}
+	return checkName("feature", g.Feature, MaxName)
+}
+
+// validate keeps what people will read fit for a screen, whoever wrote it.
+func (d Denial) validate() error {
+	if len(d.Holders) > MaxHolders {
+		return fmt.Errorf("%d holders where at most %d are allowed", len(d.Holders), MaxHolders)
+	}
+	if len(d.Detail) > MaxDetail {
+		return fmt.Errorf("detail of %d bytes where at most %d are allowed", len(d.Detail), MaxDetail)
+	}
+	if err := checkRunes(d.Detail); err != nil {
+		return fmt.Errorf("detail: %w", err)
+	}
+	if err := checkText(d.Subject); err != nil {
+		return fmt.Errorf("subject: %w", err)
+	}
+	for _, h := range d.Holders {
+		if err := checkText(h.Name); err != nil {
+			return fmt.Errorf("holder: %w", err)
 		}
 	}
 	return nil

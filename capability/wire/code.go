@@ -12,6 +12,7 @@ func Code(err error) capability.Code {
 		err  error
 		code capability.Code
 	}{
+		{ErrFrame, capability.ErrProto}, // before the others: a frame may be cut or too large as well
 		{ErrSize, capability.ErrFileSize},
 		{ErrCut, capability.ErrFileCut},
 		{ErrKind, capability.ErrFileKind},
@@ -19,7 +20,6 @@ func Code(err error) capability.Code {
 		{ErrOneSignature, capability.ErrOneSignature},
 		{ErrOtherProducer, capability.ErrOtherProducer},
 		{ErrSignature, capability.ErrSignature},
-		{ErrFrame, capability.ErrProto},
 		{ErrMalformed, capability.ErrFileForm},
 	} {
 		if errors.Is(err, m.err) {

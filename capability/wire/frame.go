@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ type MessageKind uint8
 const (
 	MessageRequest MessageKind = 0 // client: a bare request; the channel proves the device key
 	MessageAnswer  MessageKind = 1 // server: a response with its proof
-	MessageAsk     MessageKind = 2 // client: the chain, please
+	MessageAsk     MessageKind = 2 // client: the chain, please; its body is an empty map (Ask)
 	MessageChain   MessageKind = 3 // server: the chain
 	MessageRefused MessageKind = 4 // server: the one fixed message for what was not understood; the connection ends
 )
@@ -57,12 +58,15 @@ func (c *Codec) ReadFrame(r io.Reader) (MessageKind, []byte, error) {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n == 0 || n > capability.MaxFrame {
-		return 0, nil, fmt.Errorf("%w: %d bytes where 1 to %d are allowed", ErrFrame, n, capability.MaxFrame)
+	switch {
+	case n > capability.MaxFrame:
+		return 0, nil, fmt.Errorf("%w: %w: %d bytes where at most %d are allowed", ErrFrame, ErrSize, n, capability.MaxFrame)
+	case n == 0:
+		return 0, nil, fmt.Errorf("%w: no bytes", ErrFrame)
 	}
 	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", ErrFrame, err)
+	if got, err := io.ReadFull(r, b); err != nil {
+		return 0, nil, fmt.Errorf("%w: %w: %d bytes of %d: %w", ErrFrame, ErrCut, got, n, err)
 	}
 	return c.DecodeMessage(b)
 }
@@ -76,8 +80,16 @@ func (c *Codec) DecodeMessage(b []byte) (MessageKind, []byte, error) {
 	if m.Kind > MessageRefused {
 		return 0, nil, fmt.Errorf("%w: kind %d is not known", ErrFrame, m.Kind)
 	}
+	if m.Kind == MessageAsk && !bytes.Equal(m.Body, emptyMap()) {
+		return 0, nil, fmt.Errorf("%w: a chain is asked for with an empty map", ErrFrame)
+	}
 	return m.Kind, m.Body, nil
 }
+
+// Ask is the one frame that asks for the chain.
+func (c *Codec) Ask() []byte { return c.Frame(MessageAsk, cbor.RawMessage(emptyMap())) }
+
+func emptyMap() []byte { return []byte{0xa0} }
 
 // Refused is the one frame that answers whatever was not understood: always the same 32 bytes, which tell a stranger nothing.
 func (c *Codec) Refused() []byte { return c.Frame(MessageRefused, "LH-3001 malformed frame.") }

@@ -93,6 +93,10 @@ func (c *Codec) openTwice(b []byte, typ string, limit int) (*twice, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Nobody signs the unprotected header: what is not wanted there is refused, so that a signed item has one form only.
+	if outer.Unprotected.Proofs != nil || typ != TypResponse && len(outer.Unprotected.Certificate) != 0 {
+		return nil, fmt.Errorf("%w: an unsigned header field that does not belong to %s", ErrMalformed, typ)
+	}
 	if inner.Payload == nil || ih.KID != oh.KID || !inner.Unprotected.empty() {
 		return nil, fmt.Errorf("%w: the two envelopes do not belong together", ErrMalformed)
 	}

@@ -165,7 +165,7 @@ func (c *Codec) VerifyAnswer(key ed25519.PublicKey, a *Answer) (*capability.Resp
 	if err != nil {
 		return nil, Group{}, fmt.Errorf("proof: %w", err)
 	}
-	if s.Payload != nil || h.VDS != vdsRFC9162 || h.Claims == nil || s.Unprotected.Proofs == nil || len(s.Unprotected.Proofs.Inclusion) != 1 || len(s.Unprotected.Certificate) != 0 {
+	if s.Payload != nil || s.Unprotected.Proofs == nil || len(s.Unprotected.Proofs.Inclusion) != 1 || len(s.Unprotected.Certificate) != 0 {
 		return nil, Group{}, fmt.Errorf("proof: %w: not one inclusion proof over a detached root", ErrMalformed)
 	}
 	if len(key) != ed25519.PublicKeySize || h.KID != ServingKeyID(key) {

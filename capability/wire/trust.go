@@ -2,11 +2,18 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
 )
+
+// AttestationKeyID is the kid of an AK in a request: the first half of the SHA-256 of its TPMT_PUBLIC, which is also the digest inside its TPM Name.
+func AttestationKeyID(ak []byte) KeyID {
+	d := sha256.Sum256(ak)
+	return KeyID(d[:16])
+}
 
 // Trust is what a program embeds to believe a producer: the public keys of its root, and nothing else.
 type Trust struct {
@@ -118,6 +125,9 @@ func (c *Codec) VerifyChain(t *Trust, ch *Chain, judge func(ak, statement, servi
 	}
 	if _, err := c.signedBy(k, tw, "appliance certificate", a.From); err != nil {
 		return nil, err
+	}
+	if err := a.Host.Validate(); err != nil {
+		return nil, fmt.Errorf("appliance certificate: %w: %w", ErrMalformed, err)
 	}
 	if len(ch.Serving) != 32 {
 		return nil, fmt.Errorf("serving key: %w: %d bytes", ErrMalformed, len(ch.Serving))
