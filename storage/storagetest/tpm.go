@@ -110,3 +110,10 @@ func (t *TPM) Unseal(blob []byte, epoch uint64) (secret []byte, err error) {
 	})
 	return secret, err
 }
+
+// Increment moves the counter behind every vault's back.
+func (t *TPM) Increment() {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	t.epoch++
+}

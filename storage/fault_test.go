@@ -1,0 +1,268 @@
+package storage_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/leasehold/leasehold/storage"
+	"github.com/leasehold/leasehold/storage/storagetest"
+)
+
+// TestEveryCallFails lets each call fail, once and forever, in each way; the vault gives up or goes on, and loses nothing.
+func TestEveryCallFails(t *testing.T) {
+	total := stepsOf(t, workload)
+	faults := []storagetest.Fault{
+		storagetest.Broken(), storagetest.NoSpace(), {Err: syscall.EDQUOT}, {Err: syscall.EINTR},
+		{Effect: storagetest.Half}, {Effect: storagetest.Half, Err: syscall.ENOSPC}, {Effect: storagetest.Whole, Err: syscall.EIO},
+	}
+	for n := range total {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			for i, fault := range faults {
+				for _, plan := range []func(int, storagetest.Fault) storagetest.Plan{storagetest.At, storagetest.From} {
+					if fault.Err == nil && !writes(t, n) {
+						continue // only a write can be short
+					}
+					for _, e := range []end{ends(0)[0], {"cut", func(m *storagetest.Machine) { m.PowerCut(uint64(n)) }, true}} {
+						w := newWorld(t, uint64(n))
+						w.m.Plan(plan(n, fault))
+						err := workload(w)
+						call := w.m.Calls()[n]
+						w.TB = named{t, fmt.Sprintf("fault %d at %s, then %s", i, call, e.name)}
+						w.m.Plan(nil)
+						if err != nil && w.v != nil {
+							w.poisoned(err)
+						}
+						if full := errors.Is(fault.Err, syscall.ENOSPC) && err != nil && (call.Op == "write" || call.Op == "create"); full {
+							w.mustBe(err, storage.ErrFull)
+						}
+						w.afterFault(e)
+					}
+				}
+			}
+		})
+	}
+}
+
+// writes says whether step n of the workload is a write.
+func writes(t *testing.T, n int) bool {
+	w := newWorld(t, uint64(n))
+	w.must(workload(w))
+	return w.m.Calls()[n].Op == "write"
+}
+
+// poisoned: after an error of an operation the vault answers nothing but that error, although the disk works again. Open and Close
+// leave no vault to ask; a Snapshot without space goes on.
+func (w *world) poisoned(err error) {
+	w.Helper()
+	again := w.v.Commit(nil)
+	if again == nil {
+		if !errors.Is(err, storage.ErrFull) {
+			w.Fatalf("commits after %v", err)
+		}
+		w.must(w.v.Snapshot(state(w.told)))
+		return
+	}
+	if errors.Is(again, storage.ErrNotBegun) || errors.Is(again, storage.ErrClosed) {
+		return
+	}
+	for _, call := range []func() error{
+		func() error { return w.v.Commit([][]byte{{1}}) },
+		func() error { return w.v.Move(nil, nil) },
+		func() error { return w.v.Begin() },
+		func() error { return w.v.Snapshot(nil) },
+	} {
+		if e := call(); e != again {
+			w.Fatalf("a later call gives %v, the first error was %v", e, again)
+		}
+	}
+}
+
+// afterFault is recover, where the process may have ended in an orderly way too.
+func (w *world) afterFault(e end) {
+	w.Helper()
+	w.stopped = w.stopped && !e.cut
+	e.do(w.m)
+	if _, err := w.open(); errors.Is(err, storage.ErrAbsent) && !w.made {
+		w.must(w.create())
+	} else {
+		w.must(err)
+	}
+	w.serves()
+}
+
+func TestFullDiskKeepsServingUntilItMust(t *testing.T) {
+	w := running(t, 3)
+	w.m.Disk.Capacity = 20 << 10
+	var err error
+	for err == nil {
+		err = w.commit(1, 600)
+	}
+	w.mustBe(err, storage.ErrFull)
+	w.mustBe(err, syscall.ENOSPC)
+	w.mustBe(w.v.Commit(nil), storage.ErrFull)
+	w.v.Close()
+	w.m.Disk.Capacity = 0
+	if r := w.reopen(); r.Verdict != storage.Exact {
+		t.Fatalf("verdict is %s", r.Verdict)
+	}
+	w.serves()
+}
+
+func TestSnapshotOnFullDiskGoesOn(t *testing.T) {
+	w := running(t, 4)
+	w.m.Disk.Capacity = 1
+	w.mustBe(w.snapshot(), storage.ErrFull)
+	w.mustBe(w.snapshot(), storage.ErrFull)
+	w.must(w.commit(1, 40))
+	w.m.Disk.Capacity = 0
+	w.must(w.snapshot())
+	w.must(w.commit(1, 40))
+	w.must(w.v.Close())
+	w.reopen()
+	w.serves()
+}
+
+// TestLyingSync: a disk that loses what it called durable is found out by the power cut that shows it: corrupt or a hold, never
+// served as if nothing had happened, and never with entries that were not written.
+func TestLyingSync(t *testing.T) {
+	held, found := 0, 0
+	for seed := range uint64(200) {
+		w := running(t, seed)
+		w.m.Plan(func(_ int, c storagetest.Call) *storagetest.Fault {
+			if c.Op == "datasync" {
+				return &storagetest.Fault{}
+			}
+			return nil
+		})
+		all := slices.Clone(w.told)
+		for range 5 {
+			w.must(w.commit(1, 700))
+		}
+		all = w.told
+		w.m.PowerCut(seed)
+		_, r, err := storage.Open(w.m.Disk, w.o)
+		switch {
+		case errors.Is(err, storage.ErrCorrupt):
+			found++
+		case err != nil:
+			t.Fatal(err)
+		case r.Verdict != storage.Hold:
+			t.Fatalf("seed %d: verdict %s", seed, r.Verdict)
+		default:
+			held++
+			if list := entriesOf(r); !slices.Equal(list, all[:len(list)]) {
+				t.Fatalf("seed %d: found entries that were not written in that order", seed)
+			}
+		}
+	}
+	if held == 0 || found == 0 {
+		t.Fatalf("%d held, %d found corrupt: the disk did not lie in both ways", held, found)
+	}
+}
+
+// TestFlippedBits flips every bit that carries something, and one of each byte that does not, of a small state.
+func TestFlippedBits(t *testing.T) {
+	states := map[string]func(*world){
+		"running": func(w *world) { w.m.Kill() },
+		"stopped": func(w *world) { w.must(w.stop()) },
+		"compacted": func(w *world) {
+			w.must(w.snapshot())
+			w.must(w.commit(1, 30))
+			w.m.Kill()
+		},
+		"no anchor": func(w *world) { w.m.Kill() },
+	}
+	for name, leave := range states {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 7)
+			if name == "no anchor" {
+				w.o.Anchor = nil
+				w.o.Sealer = book{}
+			}
+			w.must(w.create())
+			w.must(w.begin())
+			w.must(w.commit(1, 60))
+			w.must(w.commit(2, 300))
+			leave(w)
+			image := w.m.Disk.Copy()
+			for file, b := range image {
+				if strings.HasPrefix(file, "journal") && !slices.ContainsFunc(b[60:], func(c byte) bool { return c != 0 }) {
+					delete(image, file) // made ahead and not used: a start removes it unread
+				}
+			}
+			flips, harmless := 0, 0
+			for file, b := range image {
+				for at := range b {
+					for bit := range 8 {
+						if b[at] == 0 && bit > 0 && zeroAround(b, at) {
+							break
+						}
+						flips++
+						b[at] ^= 1 << bit
+						if w.flipped(image) {
+							harmless++
+							if !zeroAround(b, at) && b[at] != 1<<bit {
+								t.Errorf("bit %d of byte %d of %s was flipped and not noticed", bit, at, file)
+							}
+						}
+						b[at] ^= 1 << bit
+					}
+				}
+			}
+			if flips < 10_000 || harmless > flips/2 {
+				t.Fatalf("%d of %d flips were without effect", harmless, flips)
+			}
+		})
+	}
+}
+
+// zeroAround says whether the bytes beside at are zero: at lies where nothing was written yet.
+func zeroAround(b []byte, at int) bool {
+	for i := max(0, at-8); i < min(len(b), at+9); i++ {
+		if b[i] != 0 && i != at {
+			return false
+		}
+	}
+	return true
+}
+
+// flipped opens image and says whether the vault opens with all that was told. It may not open with anything else.
+func (w *world) flipped(image storagetest.Image) bool {
+	w.Helper()
+	w.m.Disk.Restore(image)
+	v, r, err := storage.Open(w.m.Disk, w.o)
+	if err != nil {
+		if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storagetest.ErrUnsealed) && !errors.Is(err, storage.ErrRolledBack) {
+			w.Fatalf("a flipped bit gives %v", err)
+		}
+		return false
+	}
+	w.must(v.Close())
+	if r.Verdict == storage.Hold {
+		w.Fatal("a flipped bit gives a hold")
+	}
+	if !slices.Equal(entriesOf(r), w.told) {
+		w.Fatal("a flipped bit gives other entries")
+	}
+	return true
+}
+
+// book is a sealer without a TPM.
+type book struct{}
+
+func (book) Seal(secret []byte, epoch uint64) ([]byte, error) {
+	return append([]byte{byte(epoch)}, secret...), nil
+}
+
+func (book) Unseal(blob []byte, epoch uint64) ([]byte, error) {
+	if len(blob) == 0 || blob[0] != byte(epoch) {
+		return nil, storagetest.ErrUnsealed
+	}
+	return slices.Clone(blob[1:]), nil
+}
