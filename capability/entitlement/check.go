@@ -1,0 +1,98 @@
+package entitlement
+
+import (
+	"math"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Check says whether every invariant of the book holds. It runs after each step of the tests, and whenever a book is opened.
+func (b *Book) Check() error {
+	if b.length == 0 {
+		if len(b.items)+len(b.hosts) > 0 || b.head != (capability.Digest{}) {
+			return corrupt("a book without entries has %d items and %d hosts", len(b.items), len(b.hosts))
+		}
+		return nil
+	}
+	if err := b.policy.Validate(); err != nil {
+		return corrupt("policy: %w", err)
+	}
+	held := map[capability.ActivationID]uint64{}
+	answers := 0
+	for _, h := range b.hosts {
+		if b.byKey[h.Host] != h {
+			return corrupt("host %s is there twice", h.Host)
+		}
+		n, err := b.checkHost(h)
+		if err != nil {
+			return corrupt("host %s: %w", h.Host.Short(), err)
+		}
+		answers += n
+		for _, f := range h.Holds {
+			held[f.ActivationID] += uint64(f.Copies)
+		}
+	}
+	if len(b.byKey) != len(b.hosts) || len(b.byID) != len(b.items) || len(b.answered) != answers {
+		return corrupt("%d hosts, %d items and %d answers are found as %d, %d and %d", len(b.hosts), len(b.items), answers, len(b.byKey), len(b.byID), len(b.answered))
+	}
+	for _, i := range b.items {
+		if err := i.Validate(); err != nil {
+			return corrupt("item %s: %w", i.ActivationID, err)
+		}
+		// What hosts hold and what is left are all the copies there are.
+		if b.byID[i.ActivationID] != i || held[i.ActivationID] != uint64(i.used) || i.used > i.Copies {
+			return corrupt("item %s: hosts hold %d, the sum says %d, of %d copies", i.ActivationID, held[i.ActivationID], i.used, i.Copies)
+		}
+	}
+	return nil
+}
+
+// checkHost gives the number of requests of a host that were answered.
+func (b *Book) checkHost(h *Host) (answers int, err error) {
+	if h.Identity.Host.Validate() != nil || h.Tier < Software || h.Tier > Hardware {
+		return 0, corrupt("identity %s of tier %d", h.Host, h.Tier)
+	}
+	last := capability.ActivationID("")
+	for _, f := range h.Holds {
+		if b.byID[f.ActivationID] == nil || f.Copies == 0 || f.ActivationID <= last {
+			return 0, corrupt("%d copies of %s, not in order or not in the book", f.Copies, f.ActivationID)
+		}
+		last = f.ActivationID
+	}
+	number, serial := uint64(0), uint64(0)
+	for _, k := range h.Requests {
+		if k.Number <= number {
+			return 0, corrupt("request %d follows request %d", k.Number, number)
+		}
+		number = k.Number
+		if k.Serial == 0 {
+			continue
+		}
+		// Serials grow with the numbers of the requests they answer, without gaps.
+		if answers++; k.Serial != serial+1 || b.answered[k.Digest] != h {
+			return 0, corrupt("response %d follows response %d", k.Serial, serial)
+		}
+		serial = k.Serial
+	}
+	if serial != h.Serial || number != h.Answered || serial == 0 {
+		return 0, corrupt("response %d to request %d are the last, on record %d to %d", h.Serial, h.Answered, serial, number)
+	}
+	ids := map[capability.ReturnID]bool{}
+	credited := map[capability.ActivationID]uint64{}
+	for _, s := range h.Returns {
+		if ids[s.ID] || s.Credited == (s.Refused != 0) || s.Credited && s.Epoch <= s.Floor {
+			return 0, corrupt("return %.4x is there twice, or both credited and refused, or of an epoch seen before", s.ID[:])
+		}
+		ids[s.ID] = true
+		if s.Credited {
+			credited[s.ActivationID] += uint64(s.Copies)
+		}
+		if b.byID[s.ActivationID] == nil && s.Credited || credited[s.ActivationID] > math.MaxUint64/2 {
+			return 0, corrupt("return %.4x of %s, which is not in the book", s.ID[:], s.ActivationID)
+		}
+	}
+	if len(h.Incidents) > MaxIncidents {
+		return 0, corrupt("%d incidents", len(h.Incidents))
+	}
+	return answers, nil
+}

@@ -1,0 +1,234 @@
+// Package entitlement is the back office's book: what customers may fulfill, which machine has how much of it, and what each machine was answered.
+//
+// It is pure. A Book decides (Decide: a command becomes entries and, for a request, the whole response), the caller makes the entries durable, and Apply takes
+// them in; Apply never decides. Each entry names the hash of the one before, so the book cannot be edited unseen: every response names the head of its moment,
+// and every request the last head its machine was told.
+//
+// A copy is in exactly one place: left in its line item, or fulfilled to one host. It goes to a host by an answer and comes back by a proven return, never otherwise.
+//
+// Start with New, Decide and Apply; Entitle, SetPolicy and Answer are the commands. The book judges no signatures: Answer brings what was judged as values.
+package entitlement
+
+import (
+	"fmt"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// Tier classes a machine by its evidence. Zero says nothing: in an item, that the policy's tier counts.
+type Tier uint8
+
+const (
+	Software Tier = 1
+	Virtual  Tier = 2
+	Hardware Tier = 3
+)
+
+func (t Tier) String() string {
+	switch t {
+	case Software:
+		return "software"
+	case Virtual:
+		return "virtual"
+	case Hardware:
+		return "hardware"
+	}
+	return "as the policy says"
+}
+
+// MarshalText makes JSON show the name, and nothing where nothing is said.
+func (t Tier) MarshalText() ([]byte, error) {
+	if t == 0 {
+		return nil, nil
+	}
+	return []byte(t.String()), nil
+}
+
+// ParseTier reads a name.
+func ParseTier(s string) (Tier, error) {
+	for t := Software; t <= Hardware; t++ {
+		if s == t.String() {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a tier: want hardware, virtual or software", s)
+}
+
+// MaxFeatures of one item: with all of them a response still has room for 64 items.
+const MaxFeatures = 64
+
+// Feature is one capability of an item. Each copy of the item is worth PerCopy counts of it.
+type Feature struct {
+	Name    string             `cbor:"1,keyasint,omitzero" json:"name"`
+	Version capability.Version `cbor:"2,keyasint" json:"version"`
+	PerCopy uint32             `cbor:"3,keyasint,omitzero" json:"perCopy"`
+}
+
+// Item is one line item of a customer's entitlement. It does not change; what is left of it follows from the hosts.
+type Item struct {
+	ActivationID   capability.ActivationID `cbor:"1,keyasint,omitzero" json:"activationId"`
+	Customer       string                  `cbor:"2,keyasint,omitzero" json:"customer"`
+	EntitlementID  string                  `cbor:"3,keyasint,omitzero" json:"entitlementId"`
+	Product        string                  `cbor:"4,keyasint,omitzero" json:"product"`
+	ProductVersion capability.Version      `cbor:"5,keyasint" json:"productVersion"`
+	Features       []Feature               `cbor:"6,keyasint,omitempty" json:"features"` // names differ
+	Copies         uint32                  `cbor:"7,keyasint,omitzero" json:"copies"`
+	Start          capability.Time         `cbor:"8,keyasint,omitzero" json:"start,omitempty"`
+	Expiry         capability.Time         `cbor:"9,keyasint,omitzero" json:"expiry,omitempty"`
+	MinimumTier    Tier                    `cbor:"10,keyasint,omitzero" json:"minimumTier,omitempty"`
+	Issued         capability.Time         `cbor:"11,keyasint,omitzero" json:"issued"`
+}
+
+// lineItem is what a host with so many copies stores of one feature.
+func (i *Item) lineItem(f Feature, copies uint32) capability.LineItem {
+	return capability.LineItem{
+		ActivationID: i.ActivationID, Feature: f.Name, Version: f.Version, Count: copies * f.PerCopy, Copies: copies, Start: i.Start, Expiry: i.Expiry,
+		Product: i.Product, ProductVersion: i.ProductVersion, EntitlementID: i.EntitlementID, Issued: i.Issued,
+	}
+}
+
+// Validate checks everything about an item that needs no book: limits, names, dates, and that all its copies together stay a count.
+func (i *Item) Validate() error {
+	for _, n := range []struct{ what, text string }{{"customer", i.Customer}, {"product", i.Product}, {"entitlement ID", i.EntitlementID}} {
+		if n.text == "" || len(n.text) > capability.MaxName {
+			return fmt.Errorf("%s of %d bytes where 1 to %d are allowed", n.what, len(n.text), capability.MaxName)
+		}
+	}
+	if len(i.Features) == 0 || len(i.Features) > MaxFeatures {
+		return fmt.Errorf("%d features where 1 to %d are allowed", len(i.Features), MaxFeatures)
+	}
+	if i.MinimumTier > Hardware {
+		return fmt.Errorf("tier %d is not known", i.MinimumTier)
+	}
+	for n, f := range i.Features {
+		for _, other := range i.Features[:n] {
+			if other.Name == f.Name {
+				return fmt.Errorf("feature %q is there twice", f.Name)
+			}
+		}
+		if all := uint64(i.Copies) * uint64(f.PerCopy); f.PerCopy == 0 || all > capability.MaxCount {
+			return fmt.Errorf("feature %q: %d copies of %d counts where 1 to %d in all are allowed", f.Name, i.Copies, f.PerCopy, capability.MaxCount)
+		}
+		line := i.lineItem(f, i.Copies)
+		line.Notice = i.Customer // a text like the others, judged with them
+		if err := line.Validate(); err != nil {
+			return fmt.Errorf("feature %q: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// Policy is what the producer decides for all its customers.
+type Policy struct {
+	Producer     string                  `cbor:"1,keyasint,omitzero" json:"producer"` // its name, for people
+	Lease        capability.Seconds      `cbor:"2,keyasint,omitzero" json:"lease"`
+	Holders      capability.HolderPolicy `cbor:"3,keyasint,omitzero" json:"holders"`
+	ResponseLife capability.Seconds      `cbor:"4,keyasint,omitzero" json:"responseLife"` // from a response's time to its apply-before
+	MinimumTier  Tier                    `cbor:"5,keyasint,omitzero" json:"minimumTier"`
+}
+
+// The lifetimes a response file may have. A stick travels for days; a file of last year should not start a machine.
+const (
+	MinResponseLife     capability.Seconds = 60 * 60
+	DefaultResponseLife capability.Seconds = 30 * 24 * 60 * 60
+	MaxResponseLife     capability.Seconds = 366 * 24 * 60 * 60
+)
+
+// DefaultPolicy is the careful one: 15 minutes of lease, hardware only, holders shown as counts.
+func DefaultPolicy(producer string) Policy {
+	return Policy{Producer: producer, Lease: capability.DefaultLease, ResponseLife: DefaultResponseLife, MinimumTier: Hardware}
+}
+
+// Validate checks the bounds of a policy.
+func (p *Policy) Validate() error {
+	switch {
+	case p.Producer == "" || len(p.Producer) > capability.MaxName:
+		return fmt.Errorf("producer of %d bytes where 1 to %d are allowed", len(p.Producer), capability.MaxName)
+	case p.Lease < capability.MinLease || p.Lease > capability.MaxLease:
+		return fmt.Errorf("lease interval %s where %s to %s are allowed", p.Lease, capability.MinLease, capability.MaxLease)
+	case p.Holders > capability.HoldersNames:
+		return fmt.Errorf("holders policy %d is not known", p.Holders)
+	case p.ResponseLife < MinResponseLife || p.ResponseLife > MaxResponseLife:
+		return fmt.Errorf("response lifetime %s where %s to %s are allowed", p.ResponseLife, MinResponseLife, MaxResponseLife)
+	case p.MinimumTier < Software || p.MinimumTier > Hardware:
+		return fmt.Errorf("tier %d is not known", p.MinimumTier)
+	}
+	return nil
+}
+
+// Identity is what a request's evidence proved, as plain values. That AK and EK share a TPM it does not prove: see Host.Proven.
+type Identity struct {
+	Host   hostid.ID `cbor:"1,keyasint,omitzero" json:"host"`
+	AKName []byte    `cbor:"2,keyasint,omitempty" json:"akName"`
+	AK     []byte    `cbor:"3,keyasint,omitempty" json:"ak"` // TPMT_PUBLIC
+	EK     []byte    `cbor:"4,keyasint,omitempty" json:"ek"` // TPMT_PUBLIC
+	Tier   Tier      `cbor:"5,keyasint,omitzero" json:"tier"`
+}
+
+// Host is one machine as the book knows it.
+type Host struct {
+	Identity
+	Alias string `json:"alias,omitempty"` // as its last request named itself
+	// Proven: a request named the head inside a response that only a TPM with both keys could open. Until then the AK is claimed.
+	Proven   bool          `json:"proven"`
+	Epoch    uint64        `json:"epoch"`    // of the last request answered
+	Answered uint64        `json:"answered"` // its number
+	Serial   uint64        `json:"serial"`   // of the last response
+	Holds    []Fulfillment `json:"holds"`    // by activation ID, none of zero copies
+	Requests []Known       `json:"requests"` // by number
+	Returns  []ReturnSeen  `json:"returns"`  // in the order they were first seen
+	// Incidents are the requests that were refused as a whole, at most MaxIncidents, each once.
+	Incidents []Incident `json:"incidents"`
+}
+
+// Fulfillment is a number of copies of an item given to a host.
+type Fulfillment struct {
+	ActivationID capability.ActivationID `cbor:"1,keyasint,omitzero" json:"activationId"`
+	Copies       uint32                  `cbor:"2,keyasint,omitzero" json:"copies"`
+}
+
+// Known is a request that a host wrote. Those with a serial were answered; the others are known because a later one named them.
+type Known struct {
+	Number uint64            `cbor:"1,keyasint,omitzero" json:"number"`
+	Digest capability.Digest `cbor:"2,keyasint,omitzero" json:"digest"`
+	Serial uint64            `cbor:"3,keyasint,omitzero" json:"serial,omitempty"`
+	Head   capability.Digest `cbor:"4,keyasint,omitzero" json:"head,omitzero"` // of the book, as the response named it
+	File   capability.Digest `cbor:"5,keyasint,omitzero" json:"file,omitzero"` // of the response file
+	Time   capability.Time   `cbor:"6,keyasint,omitzero" json:"time,omitempty"`
+}
+
+// ReturnSeen is a return that a request brought. Floor is the last epoch seen before it first came, which its own must exceed,
+// also when it is proven only later.
+type ReturnSeen struct {
+	ID           capability.ReturnID     `cbor:"1,keyasint,omitzero" json:"id"`
+	ActivationID capability.ActivationID `cbor:"2,keyasint,omitzero" json:"activationId"`
+	Copies       uint32                  `cbor:"3,keyasint,omitzero" json:"copies"`
+	Epoch        uint64                  `cbor:"4,keyasint,omitzero" json:"epoch"`
+	Floor        uint64                  `cbor:"5,keyasint,omitzero" json:"floor"`
+	Credited     bool                    `cbor:"6,keyasint,omitzero" json:"credited"`
+	Refused      capability.Code         `cbor:"7,keyasint,omitzero" json:"refused,omitempty"` // why not credited
+}
+
+// MaxIncidents kept of one host: what comes after is refused all the same.
+const MaxIncidents = 64
+
+// Incident is a request that was refused as a whole, and what it disagreed with.
+type Incident struct {
+	Host   hostid.ID         `cbor:"1,keyasint,omitzero" json:"host"`
+	Code   capability.Code   `cbor:"2,keyasint,omitzero" json:"code"`
+	Number uint64            `cbor:"3,keyasint,omitzero" json:"number"`
+	Digest capability.Digest `cbor:"4,keyasint,omitzero" json:"digest"`
+	Detail string            `cbor:"5,keyasint,omitzero" json:"detail"`
+	Time   capability.Time   `cbor:"6,keyasint,omitzero" json:"time"`
+}
+
+// State of an item, in words of the book.
+type State string
+
+const (
+	Available  State = "available"
+	PartlyUsed State = "partly used"
+	FullyUsed  State = "fully used"
+	Expired    State = "expired"
+)
