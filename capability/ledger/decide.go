@@ -1,0 +1,242 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Decide says what a command would do. It changes nothing. The error is a *capability.Refusal, which is an answer, or a *capability.Malformed; with either there is nothing to apply.
+func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
+	if now.before(l.now) || now.Wall <= 0 {
+		return Decision{}, malformed("now", "%d on the lease clock and %s, where the last entry was at %d and %s", now.Lease, now.Wall, l.now.Lease, l.now.Wall)
+	}
+	switch c := c.(type) {
+	case Serve:
+		return l.serve(now, c)
+	case Start:
+		return l.start(now, c)
+	case Advance:
+		due, ok := l.NextDue()
+		if !ok || due > now.Lease {
+			return Decision{}, nil
+		}
+		return l.decided(now, Entry{Advanced: &Advanced{}}), nil
+	case Provision:
+		return l.provision(now, c)
+	case Return:
+		return l.giveUp(now, c)
+	case Prove:
+		return l.prove(now, c)
+	case WriteRequest:
+		return l.writeRequest(now, c)
+	case Drop:
+		return l.drop(now, c)
+	}
+	return Decision{}, malformed("command", "%T is not known", c)
+}
+
+func malformed(field, format string, args ...any) error {
+	return &capability.Malformed{Field: field, Cause: fmt.Sprintf(format, args...)}
+}
+
+// decided gives the entry its place in the chain.
+func (l *Ledger) decided(now Now, e Entry) Decision {
+	e.Position, e.Previous, e.Now = l.position+1, l.head, now
+	return Decision{Entries: []Entry{e}}
+}
+
+func (l *Ledger) start(now Now, c Start) (Decision, error) {
+	switch {
+	case c.HoldFor < 0:
+		return Decision{}, malformed("holdFor", "%d seconds", c.HoldFor)
+	case len(c.BootID) > capability.MaxText || len(c.Cause) > capability.MaxText:
+		return Decision{}, malformed("start", "boot ID of %d bytes and cause of %d where at most %d are allowed", len(c.BootID), len(c.Cause), capability.MaxText)
+	}
+	end := l.holdAt(now)
+	if c.HoldFor > 0 {
+		end = max(end, now.Lease+c.HoldFor)
+	}
+	return l.decided(now, Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause}}), nil
+}
+
+// holdAt is the end of the hold that still runs at now, or zero.
+func (l *Ledger) holdAt(now Now) capability.Seconds {
+	if now.Lease < l.hold {
+		return l.hold
+	}
+	return 0
+}
+
+func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
+	r := c.Response
+	if err := r.Validate(); err != nil {
+		return Decision{}, err
+	}
+	switch {
+	case r.Serial == 0:
+		return Decision{}, malformed("serial", "absent")
+	case r.Status == capability.StatusPreview:
+		return Decision{}, malformed("status", "%s is never applied", r.Status)
+	case r.Serial < l.applied.Serial:
+		return Decision{}, capability.Refuse(capability.OlderResponse, "", "serial %d, in force is %d", r.Serial, l.applied.Serial)
+	case r.Serial == l.applied.Serial && c.Digest == l.digest:
+		return Decision{}, capability.Refuse(capability.AlreadyHere, "", "serial %d", r.Serial)
+	case r.Serial == l.applied.Serial:
+		return Decision{}, capability.Refuse(capability.ErrReplayedSerial, "", "serial %d", r.Serial)
+	}
+	// A response to an older request must not bring back what was returned since.
+	items := slices.Clone(r.Items)
+	for _, t := range l.returns {
+		if slices.Contains(r.Acknowledged, t.ID) {
+			continue
+		}
+		for i := range items {
+			if items[i].ActivationID == t.ActivationID {
+				items[i] = less(items[i], t.Copies)
+			}
+		}
+	}
+	r.Items = slices.DeleteFunc(items, func(i capability.LineItem) bool { return i.Copies == 0 })
+	if len(r.Items) == 0 {
+		r.Items = nil
+	}
+	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}})
+	d.Move = true
+	return d, nil
+}
+
+// less is the item after copies of it were returned; without copies left it is gone.
+func less(i capability.LineItem, copies uint32) capability.LineItem {
+	copies = min(copies, i.Copies)
+	i.Count -= i.Count / i.Copies * copies
+	i.Copies -= copies
+	return i
+}
+
+func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
+	if err := c.ActivationID.Validate(); err != nil {
+		return Decision{}, malformed("activationId", "%v", err)
+	}
+	switch {
+	case c.ID == capability.ReturnID{}:
+		return Decision{}, malformed("id", "absent")
+	case c.Copies > capability.MaxCount:
+		return Decision{}, malformed("copies", "%d where at most %d are allowed", c.Copies, capability.MaxCount)
+	case len(c.By) > capability.MaxText:
+		return Decision{}, malformed("by", "%d bytes where at most %d are allowed", len(c.By), capability.MaxText)
+	}
+	refuse := func(code capability.Code, format string, args ...any) (Decision, error) {
+		return Decision{}, capability.Refuse(code, string(c.ActivationID), format, args...)
+	}
+	if i := l.pending(c.ID); i >= 0 {
+		t := l.returns[i]
+		if t.ActivationID != c.ActivationID || c.Copies != 0 && c.Copies != t.Copies {
+			return Decision{}, malformed("id", "names another return: %d copies of %s", t.Copies, t.ActivationID)
+		}
+		return Decision{Return: t}, nil
+	}
+	end := l.holdAt(now)
+	switch {
+	case slices.Contains(l.closed, c.ID):
+		return refuse(capability.ErrNothingToReturn, "the back office has acknowledged this very return")
+	case !l.provisioned():
+		return refuse(capability.ErrNotProvisioned, "")
+	case end != 0:
+		return Decision{}, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrHold, Subject: string(c.ActivationID), Until: now.Told(end)}}
+	case len(l.returns) >= capability.MaxReturns:
+		return refuse(capability.ErrBusy, "%d returns wait for their acknowledgment, and no request carries more", len(l.returns))
+	}
+	items, copies := l.activation(c.ActivationID)
+	switch {
+	case copies == 0:
+		return refuse(capability.ErrNothingToReturn, "none is here")
+	case c.Copies > copies:
+		return refuse(capability.ErrNothingToReturn, "%d copies where %d are here", c.Copies, copies)
+	case c.Copies != 0:
+		copies = c.Copies
+	}
+	d := l.draft(now, nil)
+	for _, it := range items {
+		rest, used := less(it.LineItem, copies), uint64(d.used(it))
+		if it.Uncounted && (rest.Copies > 0 || used == 0) || !it.Uncounted && used <= uint64(rest.Count) {
+			continue
+		}
+		no := capability.Denial{
+			Code: capability.ErrInUse, Subject: string(c.ActivationID), Detail: it.Feature,
+			Asked: it.Count - rest.Count, Available: clip(d.free(it)), Total: it.Count, Used: clip(used),
+		}
+		no.Until, no.Holders = d.holders([]*item{it}, capability.HoldersNames, capability.MaxFile)
+		return Decision{}, &capability.Refusal{Denial: no}
+	}
+	t := capability.Return{ID: c.ID, ActivationID: c.ActivationID, Copies: copies, Epoch: c.Epoch, Time: now.Wall, Serial: l.applied.Serial}
+	dec := l.decided(now, Entry{Returned: &Returned{Return: t, By: c.By}})
+	dec.Return, dec.Move = t, true
+	return dec, nil
+}
+
+func (l *Ledger) provisioned() bool { return l.applied.Serial != 0 }
+
+// pending is the place of a return that waits for its acknowledgment, or -1.
+func (l *Ledger) pending(id capability.ReturnID) int {
+	return slices.IndexFunc(l.returns, func(t capability.Return) bool { return t.ID == id })
+}
+
+// activation is every item of an activation ID and the copies behind them.
+func (l *Ledger) activation(id capability.ActivationID) (items []*item, copies uint32) {
+	for _, it := range l.items {
+		if it.ActivationID == id && !it.cut {
+			items, copies = append(items, it), max(copies, it.Copies)
+		}
+	}
+	return items, copies
+}
+
+func (l *Ledger) prove(now Now, c Prove) (Decision, error) {
+	if len(c.Proof) == 0 || len(c.Proof) > capability.MaxEvidence {
+		return Decision{}, malformed("proof", "%d bytes where 1 to %d are allowed", len(c.Proof), capability.MaxEvidence)
+	}
+	i := l.pending(c.ID)
+	switch {
+	case slices.Contains(l.closed, c.ID) || i >= 0 && l.returns[i].Proof != nil:
+		return Decision{}, nil
+	case i < 0:
+		return Decision{}, capability.Refuse(capability.ErrNothingToReturn, "", "return %x was not made here", c.ID)
+	}
+	return l.decided(now, Entry{Proved: &Proved{ID: c.ID, Proof: c.Proof}}), nil
+}
+
+func (l *Ledger) writeRequest(now Now, c WriteRequest) (Decision, error) {
+	switch w := (Written{c.Number, c.Digest}); {
+	case len(c.By) > capability.MaxText:
+		return Decision{}, malformed("by", "%d bytes where at most %d are allowed", len(c.By), capability.MaxText)
+	case slices.Contains(l.written, w):
+		return Decision{}, nil
+	case c.Number != l.number+1:
+		return Decision{}, malformed("number", "%d where the next is %d", c.Number, l.number+1)
+	default:
+		return l.decided(now, Entry{Requested: &Requested{Written: w, By: c.By}}), nil
+	}
+}
+
+func (l *Ledger) drop(now Now, c Drop) (Decision, error) {
+	if len(c.By) > capability.MaxText {
+		return Decision{}, malformed("by", "%d bytes where at most %d are allowed", len(c.By), capability.MaxText)
+	}
+	held, fresh := false, false
+	if r := l.devices[c.Device]; r != nil {
+		for _, s := range r.leases {
+			if s.item.Feature == c.Feature && s.end > now.Lease {
+				held, fresh = true, fresh || !s.dropped
+			}
+		}
+	}
+	switch {
+	case !held:
+		return Decision{}, capability.Refuse(capability.ErrNoSuchLease, c.Feature, "%s holds none", c.Device)
+	case !fresh:
+		return Decision{}, nil
+	}
+	return l.decided(now, Entry{Dropped: &Dropped{Device: c.Device, Feature: c.Feature, By: c.By}}), nil
+}

@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"crypto/sha256"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// MaxEntry bounds an encoded entry in bytes: the largest holds a whole response file.
+const MaxEntry = capability.MaxFile + 4096
+
+// Entry is a fact of the ledger. The entries are the audit log. Exactly one of the pointers is set.
+//
+// Numbers are on disk for years: a field is never reordered, a number never used for something else, and what an entry of an old journal means never changes.
+type Entry struct {
+	Position uint64            `cbor:"1,keyasint,omitzero"` // from 1, without gaps
+	Previous capability.Digest `cbor:"2,keyasint,omitzero"` // SHA-256 of the entry before
+	Now      Now               `cbor:"3,keyasint"`
+
+	Started     *Started     `cbor:"10,keyasint,omitzero"`
+	Advanced    *Advanced    `cbor:"11,keyasint,omitzero"`
+	Provisioned *Provisioned `cbor:"12,keyasint,omitzero"`
+	Served      *Served      `cbor:"13,keyasint,omitzero"`
+	Returned    *Returned    `cbor:"14,keyasint,omitzero"`
+	Proved      *Proved      `cbor:"15,keyasint,omitzero"`
+	Requested   *Requested   `cbor:"16,keyasint,omitzero"`
+	Dropped     *Dropped     `cbor:"17,keyasint,omitzero"`
+}
+
+// Started: a run of the appliance began.
+type Started struct {
+	BootID string             `cbor:"1,keyasint,omitzero"`
+	Hold   capability.Seconds `cbor:"2,keyasint,omitzero"` // end of the hold on the lease clock; zero: none runs
+	Cause  string             `cbor:"3,keyasint,omitzero"`
+}
+
+// Advanced: time went on, and what was due ended.
+type Advanced struct{}
+
+// Provisioned: a response is in force. Its items are those the appliance has from now on: returns that the response did not acknowledge are taken off.
+type Provisioned struct {
+	Response capability.Response `cbor:"1,keyasint,omitzero"`
+	Digest   capability.Digest   `cbor:"2,keyasint,omitzero"`
+}
+
+// Served: a device holds exactly these leases from now on.
+type Served struct {
+	Answer  capability.Response `cbor:"1,keyasint,omitzero"` // names the device, its key, serial and correlation
+	Body    capability.Digest   `cbor:"2,keyasint,omitzero"` // SHA-256 of the encoded request
+	Leases  []Lease             `cbor:"3,keyasint,omitempty"`
+	Receipt uint64              `cbor:"4,keyasint,omitzero"` // serial of the receipt that renewed in a hold
+	Who     Who                 `cbor:"5,keyasint,omitzero"`
+}
+
+// Who is what a device says about itself, for people.
+type Who struct {
+	User       string `cbor:"1,keyasint,omitzero"`
+	Alias      string `cbor:"2,keyasint,omitzero"`
+	DeviceType string `cbor:"3,keyasint,omitzero"`
+}
+
+// Lease is one lease of a device: sorted by item and end, no two alike.
+type Lease struct {
+	Item    capability.ItemID  `cbor:"1,keyasint"`
+	Count   uint32             `cbor:"2,keyasint,omitzero"`
+	End     capability.Seconds `cbor:"3,keyasint,omitzero"` // on the lease clock
+	Dropped bool               `cbor:"4,keyasint,omitzero"`
+}
+
+// Returned: copies left service for good.
+type Returned struct {
+	Return capability.Return `cbor:"1,keyasint,omitzero"` // without proof
+	By     string            `cbor:"2,keyasint,omitzero"`
+}
+
+// Proved: the TPM proved a return.
+type Proved struct {
+	ID    capability.ReturnID `cbor:"1,keyasint,omitzero"`
+	Proof []byte              `cbor:"2,keyasint,omitempty"`
+}
+
+// Requested: a request file with this number and digest may exist.
+type Requested struct {
+	Written Written `cbor:"1,keyasint,omitzero"`
+	By      string  `cbor:"2,keyasint,omitzero"`
+}
+
+// Written is a request file.
+type Written struct {
+	Number uint64            `cbor:"1,keyasint,omitzero"`
+	Digest capability.Digest `cbor:"2,keyasint,omitzero"`
+}
+
+// Dropped: a device may not renew this feature until its leases of it have ended.
+type Dropped struct {
+	Device  hostid.ID `cbor:"1,keyasint,omitzero"`
+	Feature string    `cbor:"2,keyasint,omitzero"`
+	By      string    `cbor:"3,keyasint,omitzero"`
+}
+
+// Encode is the one encoding of the entry.
+func (e Entry) Encode() []byte { return wire.New().Encode(e) }
+
+// DecodeEntry reads what Encode wrote and nothing else. The error is ErrCorrupt.
+func DecodeEntry(b []byte) (Entry, error) {
+	var e Entry
+	if err := wire.New().Decode(b, &e, MaxEntry); err != nil {
+		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
+	}
+	n := 0
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return Entry{}, corrupt("entry %d states %d facts where there is one", e.Position, n)
+	}
+	return e, nil
+}
+
+func digest(b []byte) capability.Digest { return sha256.Sum256(b) }

@@ -1,0 +1,198 @@
+// Package ledger is the appliance's ledger: which rights are here, who holds them, and until when.
+//
+// It is a pure state machine. Decide looks at the state and a command and says which entries would have to become facts and what the answer is;
+// Apply makes an entry a fact. The owner makes entries durable in between: nothing of a Decision may be told before its entries are on disk. Decide sees
+// only what is applied, so a group of commands is decided and applied one by one, made durable once, and told last. Decide may change from release
+// to release, Apply may not: a journal of any age gives the same state forever.
+//
+// There are two clocks (Now). Leases and holds end on the lease clock, which stands still while the machine is off; wall time matters for the dates of
+// items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
+//
+// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start and Advance. A ledger is owned by one
+// goroutine. It knows no disk, no key and no signature: whatever a command carries was verified before.
+package ledger
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// ErrCorrupt is in every error of Apply, Restore, DecodeEntry and Check: the state is not one that this package made. Serving on would be guessing.
+var ErrCorrupt = errors.New("the ledger is corrupt")
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrCorrupt, fmt.Errorf(format, args...))
+}
+
+// Now is the moment of a command on both clocks.
+type Now struct {
+	_     struct{}           `cbor:",toarray"`
+	Lease capability.Seconds // the journal's clock: stands still while the machine is off, never goes back
+	Wall  capability.Time    // trusted wall time, never below the floor
+}
+
+// At is the moment with these two clocks.
+func At(lease capability.Seconds, wall capability.Time) Now { return Now{Lease: lease, Wall: wall} }
+
+// Told is the wall time of a moment on the lease clock, as people and clients hear of it.
+func (n Now) Told(end capability.Seconds) capability.Time { return n.Wall.Add(end - n.Lease) }
+
+// before says that n lies before m on either clock.
+func (n Now) before(m Now) bool { return n.Lease < m.Lease || n.Wall < m.Wall }
+
+// Ledger is the state. The zero value is not usable; New and Restore make one.
+type Ledger struct {
+	codec    *wire.Codec
+	position uint64 // entries applied
+	head     capability.Digest
+	now      Now
+	run      Started
+	hold     capability.Seconds // end of the running hold; zero when none runs
+
+	applied  capability.Response // the response in force, without its items
+	digest   capability.Digest   // of that response as it came
+	number   uint64              // of the last request file
+	written  []Written
+	returns  []capability.Return // not acknowledged yet, oldest first
+	closed   []capability.ReturnID
+	items    []*item // by ID
+	features map[string][]*item
+	ends     queue[*item] // items with leases, by the first end
+
+	rows    []*row // by sequence
+	devices map[hostid.ID]*row
+	leases  int
+	steps   func() // counts work in tests of cost; nil otherwise
+}
+
+// item is a line item with its use. A cut item is in no response any more and stays until its last lease has ended.
+// An item over its count (over) serves nothing until enough of its leases have ended.
+type item struct {
+	capability.LineItem
+	used   uint64
+	cut    bool
+	over   bool
+	leases queue[*lease]
+	at     int
+}
+
+// row is what is known of one device. A row stays when its last lease ends: its serial must go on growing.
+type row struct {
+	sequence    uint64
+	id          hostid.ID
+	key         capability.Digest
+	serial      uint64
+	correlation capability.CorrelationID
+	body        capability.Digest
+	answer      []byte // encoded, for a resend
+	who         Who
+	leases      []*lease
+}
+
+// lease is a served count with its end.
+type lease struct {
+	row     *row
+	item    *item
+	count   uint32
+	end     capability.Seconds
+	dropped bool
+	at      int
+}
+
+func (a *lease) before(b *lease) bool {
+	return a.end < b.end || a.end == b.end && a.row.sequence < b.row.sequence
+}
+func (a *lease) place(at int) { a.at = at }
+
+func (a *item) before(b *item) bool { return a.leases[0].before(b.leases[0]) }
+func (a *item) place(at int)        { a.at = at }
+
+// New is the ledger of an appliance that has had no response yet. Every command works on it, but Serve denies and Return refuses.
+func New() *Ledger {
+	return &Ledger{codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID]*row{}}
+}
+
+// Digest is the SHA-256 of the snapshot: two ledgers with one digest are the same. It costs as much as Snapshot.
+func (l *Ledger) Digest() capability.Digest { return sha256.Sum256(l.Snapshot()) }
+
+// NextDue is the moment on the lease clock at which Advance has something to do, if there is one: the first end of a lease, or the end of the hold.
+func (l *Ledger) NextDue() (capability.Seconds, bool) {
+	due := l.hold
+	if len(l.ends) > 0 {
+		if end := l.ends[0].leases[0].end; due == 0 || end < due {
+			due = end
+		}
+	}
+	return due, due != 0
+}
+
+// policy is the policy in force, with defaults where the producer said nothing.
+func (l *Ledger) policy() capability.Policy {
+	p, d := l.applied.Policy, capability.DefaultPolicy()
+	if p.Lease == 0 {
+		p.Lease = d.Lease
+	}
+	if p.RenewPercent == 0 {
+		p.RenewPercent = d.RenewPercent
+	}
+	if p.ResponseLife == 0 {
+		p.ResponseLife = d.ResponseLife
+	}
+	return p
+}
+
+// find is the item of that ID, or nil.
+func (l *Ledger) find(id capability.ItemID) *item {
+	for _, it := range l.features[id.Feature] {
+		if it.ActivationID == id.ActivationID {
+			return it
+		}
+	}
+	return nil
+}
+
+// book adds a lease to its item and its row.
+func (l *Ledger) book(s *lease) {
+	l.leases++
+	s.row.leases = append(s.row.leases, s)
+	s.item.used += uint64(s.count)
+	s.item.leases.push(s)
+	if len(s.item.leases) == 1 {
+		l.ends.push(s.item)
+	} else {
+		l.ends.fix(s.item.at)
+	}
+	l.step()
+}
+
+// unbook takes a lease from its item; the caller takes it from its row. A cut item goes with its last lease.
+func (l *Ledger) unbook(s *lease) {
+	it := s.item
+	l.leases--
+	it.used -= uint64(s.count)
+	if len(it.leases) == 1 {
+		l.ends.remove(it.at)
+		it.leases.remove(s.at)
+	} else {
+		it.leases.remove(s.at)
+		l.ends.fix(it.at)
+	}
+	if it.used <= uint64(it.Count) {
+		it.over = false
+	}
+	if it.cut && it.used == 0 {
+		l.forget(it)
+	}
+	l.step()
+}
+
+func (l *Ledger) step() {
+	if l.steps != nil {
+		l.steps()
+	}
+}

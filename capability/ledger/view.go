@@ -1,0 +1,156 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// The views are copies for programs to show. They show the state as of the last entry; told times are computed for the moment given.
+
+// Status is the ledger in totals.
+type Status struct {
+	Provisioned bool
+	Host        hostid.ID       // the machine the response in force is for
+	Serial      uint64          // of the response in force
+	Applied     capability.Time // when the back office made it
+	Number      uint64          // of the last request file
+	Outstanding int             // request files not answered yet
+	Returns     int             // returns not acknowledged yet
+	Position    uint64
+	Head        capability.Digest
+	Now         Now // of the last entry
+	BootID      string
+	Hold        capability.Seconds // end of the running hold on the lease clock, or zero
+	HoldUntil   capability.Time    // the same as wall time
+	Items       int                // in the response in force
+	Overage     int                // items with more in use than licensed, or cut and still in use
+	Devices     int                // that hold something
+	Leases      int
+	Total, Used uint64 // units of all counted items
+}
+
+// Status sums up. It costs as much as there are devices.
+func (l *Ledger) Status(now Now) Status {
+	s := Status{
+		Provisioned: l.provisioned(), Host: l.applied.For, Serial: l.applied.Serial, Applied: l.applied.Time, Number: l.number, Outstanding: len(l.written),
+		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Hold: l.hold, Leases: l.leases,
+	}
+	if s.Hold = l.holdAt(now); s.Hold != 0 {
+		s.HoldUntil = now.Told(s.Hold)
+	}
+	for _, it := range l.items {
+		if it.cut || it.over {
+			s.Overage++
+		}
+		if !it.cut {
+			s.Items++
+		}
+		if !it.Uncounted {
+			s.Used += it.used
+			if !it.cut {
+				s.Total += uint64(it.Count)
+			}
+		}
+	}
+	for _, r := range l.rows {
+		if len(r.leases) > 0 {
+			s.Devices++
+		}
+	}
+	return s
+}
+
+// Item is a line item with its use.
+type Item struct {
+	capability.LineItem
+	Used      uint64
+	Available uint64          // what could be served now; for an uncounted item MaxCount, outside its dates zero
+	Cut       bool            // in no response any more; goes with its last lease
+	Over      bool            // more in use than licensed: nothing is served until leases have ended
+	FirstEnd  capability.Time // when the first lease ends, or zero
+}
+
+// Items is every item, by feature and activation ID.
+func (l *Ledger) Items(now Now) []Item {
+	d := l.draft(now, nil)
+	out := make([]Item, 0, len(l.items))
+	for _, it := range l.items {
+		v := Item{LineItem: it.LineItem, Used: uint64(d.used(it)), Cut: it.cut, Over: d.over(it)}
+		v.Selectors = slices.Clone(it.Selectors)
+		if it.dated(now.Wall) == 0 {
+			v.Available = d.free(it)
+		}
+		v.FirstEnd, _ = d.holders([]*item{it}, capability.HoldersCount, 0)
+		out = append(out, v)
+	}
+	return out
+}
+
+// Device is a device with what it holds.
+type Device struct {
+	ID       hostid.ID
+	Key      capability.Digest
+	Serial   uint64
+	Who      Who
+	Holdings []Holding
+}
+
+// Holding is one lease as people see it.
+type Holding struct {
+	Item    capability.ItemID
+	Version capability.Version
+	Count   uint32
+	Expiry  capability.Time    // told
+	End     capability.Seconds // on the lease clock
+	Dropped bool               // by an administrator: not renewed
+}
+
+// Devices is every device that holds something, in the order in which they first asked.
+func (l *Ledger) Devices(now Now) []Device {
+	out := make([]Device, 0, len(l.rows))
+	for _, r := range l.rows {
+		if d := r.view(now); len(d.Holdings) > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Device is one device, also when it holds nothing.
+func (l *Ledger) Device(id hostid.ID, now Now) (Device, bool) {
+	r := l.devices[id]
+	if r == nil {
+		return Device{}, false
+	}
+	return r.view(now), true
+}
+
+func (r *row) view(now Now) Device {
+	d := Device{ID: r.id, Key: r.key, Serial: r.serial, Who: r.who}
+	for _, s := range r.leases {
+		if s.end > now.Lease {
+			d.Holdings = append(d.Holdings, Holding{s.item.ID(), s.item.Version, s.count, now.Told(s.end), s.end, s.dropped})
+		}
+	}
+	return d
+}
+
+// Returns is every return that the back office has not acknowledged, oldest first, with its proof where there is one.
+func (l *Ledger) Returns() []capability.Return {
+	out := slices.Clone(l.returns)
+	for i := range out {
+		out[i].Proof = slices.Clone(out[i].Proof)
+	}
+	return out
+}
+
+// Outstanding is every request file written since the one that the response in force answers, oldest first.
+func (l *Ledger) Outstanding() []Written { return slices.Clone(l.written) }
+
+// Policy is the policy in force, with the defaults where the producer said nothing.
+func (l *Ledger) Policy() capability.Policy { return l.policy() }
+
+// Applied is the response in force without its items, and the digest it came with; before the first it is zero. The caller must not change what it points to.
+func (l *Ledger) Applied() (capability.Response, capability.Digest) { return l.applied, l.digest }
