@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -47,7 +48,11 @@ type Device struct {
 // Open opens a device path, "unix:PATH" or "tcp:ADDR" (an IP address and port).
 // Over a socket it takes the TPM for itself and flushes what a dead process left.
 func Open(address string) (*Device, error) {
-	w, err := dial(address)
+	return openWithin(address, replyTimeout)
+}
+
+func openWithin(address string, timeout time.Duration) (*Device, error) {
+	w, err := dial(address, timeout)
 	if err != nil {
 		return nil, fmt.Errorf("open tpm %s: %w", address, err)
 	}

@@ -20,21 +20,22 @@ import (
 // After any error the descriptor is closed and the next command opens another, so
 // that a late answer is never read as the next one's.
 type wire struct {
-	open   func() (int, error)
-	fd     int // -1 when closed
-	socket bool
-	ended  bool // by Close
+	open    func() (int, error)
+	fd      int // -1 when closed
+	socket  bool
+	timeout time.Duration // on a socket, for each read and write
+	ended   bool          // by Close
 }
 
-const replyTimeout = 15 * time.Second // on a socket; a driver has its own
+const replyTimeout = 15 * time.Second // a driver has its own
 
-func dial(address string) (*wire, error) {
-	w := &wire{fd: -1}
+func dial(address string, timeout time.Duration) (*wire, error) {
+	w := &wire{fd: -1, timeout: timeout}
 	switch kind, rest, found := strings.Cut(address, ":"); {
 	case found && kind == "unix":
 		w.socket = true
 		w.open = func() (int, error) {
-			return uninterrupted(func() (int, error) { return connect(unix.AF_UNIX, &unix.SockaddrUnix{Name: rest}) })
+			return uninterrupted(func() (int, error) { return connect(unix.AF_UNIX, timeout, &unix.SockaddrUnix{Name: rest}) })
 		}
 	case found && kind == "tcp":
 		at, err := netip.ParseAddrPort(rest)
@@ -45,9 +46,9 @@ func dial(address string) (*wire, error) {
 		w.open = func() (int, error) {
 			return uninterrupted(func() (int, error) {
 				if at.Addr().Is4() {
-					return connect(unix.AF_INET, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
+					return connect(unix.AF_INET, timeout, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
 				}
-				return connect(unix.AF_INET6, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()})
+				return connect(unix.AF_INET6, timeout, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()})
 			})
 		}
 	default:
@@ -61,12 +62,12 @@ func dial(address string) (*wire, error) {
 	return w, nil
 }
 
-func connect(family int, to unix.Sockaddr) (int, error) {
+func connect(family int, timeout time.Duration, to unix.Sockaddr) (int, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
-	limit := unix.NsecToTimeval(int64(replyTimeout))
+	limit := unix.NsecToTimeval(int64(timeout))
 	err = errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit))
@@ -167,7 +168,7 @@ func (w *wire) fill(b []byte) error {
 		n, err := uninterrupted(func() (int, error) { return unix.Read(w.fd, b) })
 		switch {
 		case errors.Is(err, unix.EAGAIN):
-			return fmt.Errorf("read a response: none within %v", replyTimeout)
+			return fmt.Errorf("read a response: none within %v", w.timeout)
 		case err != nil:
 			return fmt.Errorf("read a response: %w", err)
 		case n == 0:

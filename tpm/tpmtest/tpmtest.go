@@ -146,7 +146,7 @@ func (m *TPM) Boot() error {
 		m.process = nil
 		return fmt.Errorf("start swtpm: %w", err)
 	}
-	conn, err := m.dialControl() // the sockets exist before they listen
+	conn, err := dial(m.control()) // the sockets exist before they listen
 	if err == nil {
 		conn.Close()
 		err = m.bus.redial()
@@ -208,11 +208,12 @@ func (m *TPM) cycle(down, up tpm2.TPMSU) error {
 
 // order sends a control command, big-endian words, and reads its result.
 func (m *TPM) order(words ...uint32) error {
-	conn, err := m.dialControl()
+	conn, err := dial(m.control())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	defer limit(conn)()
 	if err := binary.Write(conn, binary.BigEndian, words); err != nil {
 		return fmt.Errorf("control swtpm: %w", err)
 	}
@@ -224,14 +225,6 @@ func (m *TPM) order(words ...uint32) error {
 		return fmt.Errorf("control swtpm: command %d gives %#x", words[0], result)
 	}
 	return nil
-}
-
-func (m *TPM) dialControl() (net.Conn, error) {
-	conn, err := dial(m.control())
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.SetDeadline(time.Now().Add(patience))
 }
 
 // Clone gives the same TPM once more, as copying a virtual machine does: same
@@ -320,9 +313,7 @@ func (b *bus) exchange(command []byte) ([]byte, error) {
 	if err := b.connect(); err != nil {
 		return nil, err
 	}
-	if err := b.conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return nil, err
-	}
+	defer limit(b.conn)()
 	if _, err := b.conn.Write(command); err != nil {
 		return nil, err
 	}
@@ -360,6 +351,11 @@ func (b *bus) hangUp() {
 		b.conn.Close()
 		b.conn = nil
 	}
+}
+
+// limit closes conn when patience ends before the function it returns is called.
+func limit(conn net.Conn) (done func() bool) {
+	return time.AfterFunc(patience, func() { conn.Close() }).Stop
 }
 
 // dial tries until somebody listens.
