@@ -1,0 +1,463 @@
+// Package appliance joins the ledger, trusted storage and the TPM into a license server.
+//
+// One goroutine owns the ledger: it takes all commands that wait as one group, decides and applies each, makes the group's entries durable with one write,
+// signs its responses with one signature, and only then tells anyone. Clients come in over Serve, files over Import, Request and Return; subpackage console shows
+// and steers, subpackage courier carries files. Start with New.
+//
+// A failure of trusted storage ends the owner, and with it the process: what the disk holds is then unknown, and the next start decides.
+package appliance
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// Vault is the trusted storage that an appliance needs; package storage has it. Any error of it is final.
+type Vault interface {
+	Begin(entries ...[]byte) error
+	Commit(entries [][]byte) error
+	Move(public []byte, entries [][]byte) error
+	Snapshot(state []byte) error
+	JournalBytes() int64
+	Epoch() uint64
+	Head() (position uint64, hash [32]byte)
+	Stop() error
+	Close() error
+}
+
+// Machine is the TPM that an appliance needs; package tpm has it.
+type Machine interface {
+	Evidence(p attest.Purpose, data []byte) (*attest.Evidence, error)
+	Session(data []byte) (*attest.Evidence, error)
+	CertifyEpoch(index uint32, data []byte) (*attest.EpochProof, error)
+	Activate(w *attest.Wrapped) ([]byte, error)
+}
+
+// Options are the parts of an appliance. All but Found and Settled are required.
+type Options struct {
+	Ledger  *ledger.Ledger
+	Vault   Vault
+	Start   ledger.Start // how this run began; HoldFor is filled in from the policy when Held is set
+	Held    bool         // the start decision was a hold
+	Machine Machine
+	Host    hostid.ID // of the TPM
+	Index   uint32    // of the epoch counter
+	Trust   *wire.Trust
+	Now     func() time.Time     // the system's clock
+	Elapsed func() time.Duration // time since some fixed moment of this boot, counting suspend
+	Rand    io.Reader
+	Log     *slog.Logger
+
+	// Found makes the vault that rights live in, when the first response has come; state is what it begins with. Until then Vault holds requests only,
+	// and no epoch counts. Nil when Vault is that vault already.
+	Found func(boot capability.Boot, state []byte) (Vault, error)
+	// Settled is called once, when the vault that Found made has taken the rights.
+	Settled func()
+}
+
+const (
+	maxGroup      = 1024     // calls that share one write: 64 clients make groups of 40, a storm fills them
+	maxWaiting    = 64       // groups that wait; beyond it callers are told to come again
+	snapshotAfter = 16 << 20 // bytes of journal that a start would have to read: 0.1 s
+)
+
+// Appliance is a running license server.
+type Appliance struct {
+	Options
+	codec    *wire.Codec
+	serving  ed25519.PrivateKey
+	chain    wire.Chain // Serving and Statement; the certificates are the ledger's
+	ak       []byte
+	began    capability.Time
+	last     ledger.Now         // of the last entry: no later entry lies before it
+	leaseAt  capability.Seconds // of the lease clock when Elapsed was at
+	at       time.Duration
+	requests sync.Mutex // one request file is written at a time, so that numbers follow each other
+
+	mu     sync.Mutex
+	queue  []*group
+	err    error // why the owner ended
+	wake   chan struct{}
+	finish chan struct{}
+}
+
+// group is the calls that one write makes durable. done is closed when all of them are answered.
+type group struct {
+	calls []*call
+	done  chan struct{}
+	alone bool
+}
+
+// call is one command, or one look at the ledger.
+type call struct {
+	command ledger.Command
+	look    func(*ledger.Ledger, ledger.Now)
+	denial  error // the answer to command, decided before it reached the ledger
+	sign    bool  // wants its response proven
+
+	decision ledger.Decision
+	bytes    []byte // of the response
+	answer   wire.Answer
+	err      error
+}
+
+// ErrEnded is what calls get when the appliance has stopped.
+var ErrEnded = errors.New("the appliance has stopped")
+
+// ErrStorage is in the error that ends an appliance when trusted storage fails.
+var ErrStorage = errors.New("trusted storage")
+
+// New begins a run: it certifies a fresh serving key with the TPM and writes the run's first entry. Run comes next.
+func New(o Options) (*Appliance, error) {
+	a := &Appliance{Options: o, codec: wire.New(), wake: make(chan struct{}, 1), finish: make(chan struct{})}
+	public, serving, err := ed25519.GenerateKey(o.Rand)
+	if err != nil {
+		return nil, fmt.Errorf("draw the serving key: %w", err)
+	}
+	statement, err := o.Machine.Session(public)
+	if err != nil {
+		return nil, fmt.Errorf("certify the serving key: %w", err)
+	}
+	evidence, err := o.Machine.Evidence(attest.Session, public)
+	if err != nil {
+		return nil, fmt.Errorf("read the attestation key: %w", err)
+	}
+	a.serving, a.ak = serving, evidence.AK
+	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
+	a.last = o.Ledger.Status(ledger.Now{}).Now
+	a.leaseAt, a.at = a.last.Lease, o.Elapsed()
+	a.began = a.now().Wall
+	if err := a.begin(o.Vault); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// begin writes the first entry of a run into v.
+func (a *Appliance) begin(v Vault) error {
+	start := a.Start
+	if a.Held {
+		start.HoldFor = a.Ledger.Policy().Lease
+	}
+	d, err := a.Ledger.Decide(a.now(), start)
+	if err != nil {
+		return fmt.Errorf("begin a run: %w", err)
+	}
+	if err := v.Begin(encode(d.Entries)...); err != nil {
+		return fmt.Errorf("begin a run: %w: %w", ErrStorage, err)
+	}
+	return a.apply(d.Entries)
+}
+
+func (a *Appliance) apply(entries []ledger.Entry) error {
+	for _, e := range entries {
+		if err := a.Ledger.Apply(e); err != nil {
+			return err
+		}
+		a.last = e.Now
+	}
+	return nil
+}
+
+func encode(entries []ledger.Entry) [][]byte {
+	b := make([][]byte, len(entries))
+	for i, e := range entries {
+		b[i] = e.Encode()
+	}
+	return b
+}
+
+// now is the moment on both clocks of the ledger. The lease clock goes on from the last entry, so time off frees nothing;
+// wall time is never below the latest that an entry carries.
+func (a *Appliance) now() ledger.Now {
+	lease := a.leaseAt + capability.Seconds((a.Elapsed()-a.at)/time.Second)
+	return ledger.At(max(lease, a.last.Lease), max(capability.At(a.Now()), a.last.Wall))
+}
+
+// Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
+func (a *Appliance) Run(ctx context.Context) error {
+	err := a.own(ctx)
+	if err == nil {
+		if err = a.Vault.Stop(); err != nil {
+			err = fmt.Errorf("stop: %w: %w", ErrStorage, err)
+		}
+	} else {
+		a.Vault.Close()
+	}
+	a.end(err)
+	return err
+}
+
+func (a *Appliance) own(ctx context.Context) error {
+	timer := time.NewTimer(a.untilDue())
+	defer timer.Stop()
+	for {
+		select {
+		case <-a.wake:
+		case <-timer.C:
+			a.join(&call{command: ledger.Advance{}})
+		case <-ctx.Done():
+			return nil
+		}
+		runtime.Gosched() // lets the callers that are ready join this group instead of waiting for the next write
+		for g := a.take(); g != nil; g = a.take() {
+			if err := a.process(g); err != nil {
+				for _, c := range g.calls {
+					c.err = err
+				}
+				close(g.done)
+				return err
+			}
+			close(g.done)
+		}
+		timer.Reset(a.untilDue())
+	}
+}
+
+// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most an hour so that dates are looked at.
+func (a *Appliance) untilDue() time.Duration {
+	due, ok := a.Ledger.NextDue()
+	if !ok {
+		return time.Hour
+	}
+	return min(max(due-a.now().Lease, 1), 3600).Duration()
+}
+
+func (a *Appliance) take() *group {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) == 0 {
+		return nil
+	}
+	g := a.queue[0]
+	a.queue = a.queue[1:]
+	return g
+}
+
+// join puts a call into the open group, or into one of its own when it must be alone.
+func (a *Appliance) join(c *call) (*group, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err != nil {
+		return nil, a.err
+	}
+	_, alone := c.command.(ledger.Provision)
+	n := len(a.queue)
+	if alone || n == 0 || a.queue[n-1].alone || len(a.queue[n-1].calls) == maxGroup {
+		if n == maxWaiting {
+			return nil, capability.Refuse(capability.ErrBusy, "", "")
+		}
+		a.queue = append(a.queue, &group{done: make(chan struct{}), alone: alone})
+		n++
+	}
+	g := a.queue[n-1]
+	g.calls = append(g.calls, c)
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+	return g, nil
+}
+
+// end makes every call that waits, and every later one, fail.
+func (a *Appliance) end(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err = ErrEnded; err != nil {
+		a.err = err
+	}
+	for _, g := range a.queue {
+		for _, c := range g.calls {
+			c.err = a.err
+		}
+		close(g.done)
+	}
+	a.queue = nil
+	close(a.finish)
+}
+
+// do waits until a call is answered. When ctx ends first the command may still become a fact, as after a lost answer.
+func (a *Appliance) do(ctx context.Context, c *call) error {
+	g, err := a.join(c)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-g.done:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Done is closed when the appliance has ended.
+func (a *Appliance) Done() <-chan struct{} { return a.finish }
+
+// Alive asks the owner for nothing, and fails when it has ended or does not answer.
+func (a *Appliance) Alive(ctx context.Context) error {
+	return a.do(ctx, &call{look: func(*ledger.Ledger, ledger.Now) {}})
+}
+
+// Look shows the ledger to f between two groups. f must be quick, and must not keep the ledger.
+func (a *Appliance) Look(ctx context.Context, f func(*ledger.Ledger, ledger.Now)) error {
+	return a.do(ctx, &call{look: f})
+}
+
+// process answers one group. Its order is the promise of this package: decide and apply, make durable and sign side by side, only then tell.
+//
+// A power cut before the write leaves nothing of the group; after the write and before the answers it leaves facts that nobody was told,
+// and askers ask again. An error ends the owner: what was applied here and is not durable there dies with the process.
+func (a *Appliance) process(g *group) error {
+	if g.alone && a.Found != nil {
+		return a.found(g.calls[0])
+	}
+	var entries [][]byte
+	var responses [][]byte
+	move := false
+	epoch := a.Vault.Epoch()
+	for _, c := range g.calls {
+		now := a.now()
+		if c.look != nil {
+			c.look(a.Ledger, now)
+			continue
+		}
+		if r, ok := c.command.(ledger.Return); ok {
+			r.Epoch = epoch + 1
+			c.command = r
+		}
+		if p, ok := c.command.(ledger.Provision); ok {
+			now.Wall = max(now.Wall, p.Response.Time) // the signer's time is a floor
+		}
+		if c.err = c.denial; c.err == nil {
+			c.decision, c.err = a.Ledger.Decide(now, c.command)
+		}
+		if c.err != nil {
+			if !c.sign {
+				continue
+			}
+			c.decision, c.err = ledger.Decision{Response: denied(c.command.(ledger.Serve), now, c.err)}, nil
+		}
+		if err := a.apply(c.decision.Entries); err != nil {
+			return err
+		}
+		entries = append(entries, encode(c.decision.Entries)...)
+		move = move || c.decision.Move
+		if c.sign {
+			if _, err := io.ReadFull(a.Rand, c.decision.Response.Salt[:]); err != nil {
+				return fmt.Errorf("draw a salt: %w", err)
+			}
+			c.bytes = a.codec.Encode(&c.decision.Response)
+			responses = append(responses, c.bytes)
+		}
+	}
+	if move {
+		epoch++
+	}
+	signed := make(chan *wire.SignedTree, 1)
+	if len(responses) > 0 {
+		at := a.now().Wall
+		go func() { signed <- a.codec.SignTree(a.serving, wire.Grow(responses), at, epoch) }()
+	}
+	if err := a.write(entries, move, len(responses) > 0); err != nil {
+		return err
+	}
+	if len(responses) > 0 {
+		tree, i := <-signed, 0
+		for _, c := range g.calls {
+			if c.sign {
+				c.answer = a.codec.Answer(tree, i, c.bytes)
+				i++
+			}
+		}
+	}
+	if a.Vault.JournalBytes() > snapshotAfter {
+		if err := a.Vault.Snapshot(a.Ledger.Snapshot()); err != nil {
+			return fmt.Errorf("snapshot: %w: %w", ErrStorage, err)
+		}
+	}
+	return nil
+}
+
+// write makes a group durable. A group that only repeats answers reads the anchor back, because an answer by a daemon that was overtaken must not leave it.
+func (a *Appliance) write(entries [][]byte, move, tells bool) error {
+	var err error
+	switch {
+	case move:
+		err = a.Vault.Move(nil, entries)
+	case len(entries) > 0 || tells:
+		err = a.Vault.Commit(entries)
+	}
+	if err != nil {
+		return fmt.Errorf("write: %w: %w", ErrStorage, err)
+	}
+	return nil
+}
+
+// found answers the first response: a vault is made that opens only in a signed boot state and at its epoch, and it takes the rights.
+//
+// Power cuts: before the vault's header is durable, the storage of requests is still the one that opens. After it and before the move, the vault opens
+// without rights, and the response is imported again. After the move it has them.
+func (a *Appliance) found(c *call) error {
+	p := c.command.(ledger.Provision)
+	if _, c.err = a.Ledger.Decide(a.now(), p); c.err != nil {
+		return nil
+	}
+	v, err := a.Found(p.Response.Boot, a.Ledger.Snapshot())
+	if err != nil {
+		c.err = err // nothing was changed, so this is no end
+		return nil
+	}
+	old := a.Vault
+	a.Vault, a.Found = v, nil
+	if err := old.Close(); err != nil {
+		return fmt.Errorf("leave the storage of requests: %w: %w", ErrStorage, err)
+	}
+	a.Held = false
+	if err := a.begin(v); err != nil {
+		return err
+	}
+	now := a.now()
+	now.Wall = max(now.Wall, p.Response.Time)
+	if c.decision, c.err = a.Ledger.Decide(now, p); c.err != nil {
+		return fmt.Errorf("the response was refused after it was accepted: %w", c.err)
+	}
+	if err := a.apply(c.decision.Entries); err != nil {
+		return err
+	}
+	if err := v.Move(nil, encode(c.decision.Entries)); err != nil {
+		return fmt.Errorf("take the rights: %w: %w", ErrStorage, err)
+	}
+	if a.Settled != nil {
+		a.Settled()
+	}
+	return nil
+}
+
+// denied is the response to a request that the ledger does not take at all.
+func denied(s ledger.Serve, now ledger.Now, err error) capability.Response {
+	r := capability.Response{Version: capability.Protocol, Status: capability.StatusDenied, For: s.Request.Hosts[0], Correlation: s.Request.Correlation, Time: now.Wall, Key: s.Key}
+	var m *capability.Malformed
+	var refusal *capability.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		r.Denials = []capability.Denial{refusal.Denial}
+	case errors.As(err, &m):
+		r.Denials = []capability.Denial{{Code: capability.ErrProto, Subject: m.Field, Detail: m.Cause}}
+	default:
+		r.Denials = []capability.Denial{{Code: capability.ErrInternal}}
+	}
+	return r
+}

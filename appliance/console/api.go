@@ -1,0 +1,128 @@
+// Package console is the appliance's REST API (and, from it, the browser console): it shows snapshots of the ledger and turns forms into commands.
+//
+// Today it is served on the Unix socket, where the kernel says who is asking; the paths are those of the HTTPS API. The types below are its JSON.
+// Start with Handler.
+package console
+
+import (
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// Base is the path before every resource: the version and the one local instance.
+const Base = "/api/v1/instances/~/"
+
+// Health answers GET health.
+type Health struct {
+	Version   string              `json:"version"`
+	Host      hostid.ID           `json:"host"`
+	State     string              `json:"state"`               // serving, holding, not activated, refusing, stopping
+	Condition *Problem            `json:"condition,omitempty"` // why it refuses
+	Since     capability.Time     `json:"since"`
+	Now       capability.Time     `json:"now"`
+	Epoch     uint64              `json:"epoch"`
+	Start     string              `json:"start"` // the start decision in words: clean stop, crash, power loss ...
+	HoldUntil capability.Time     `json:"holdUntil,omitempty"`
+	Applied   uint64              `json:"applied"` // serial of the response in force
+	AppliedAt capability.Time     `json:"appliedAt,omitempty"`
+	Requests  uint64              `json:"requests"`          // written so far
+	Waiting   int                 `json:"waiting"`           // requests without an answer
+	Returns   []capability.Return `json:"returns,omitempty"` // not yet acknowledged
+	Total     uint64              `json:"total"`
+	Used      uint64              `json:"used"`
+	Features  int                 `json:"features"`
+	Devices   int                 `json:"devices"`
+	Expiry    capability.Time     `json:"expiry,omitempty"` // next expiry of an item
+	Policy    capability.Policy   `json:"policy"`
+	Journal   capability.Head     `json:"journal"`
+	Media     string              `json:"media"`
+}
+
+// Problem is a refusal in JSON: what every error reply holds, with its HTTP status beside it.
+type Problem struct {
+	Code   capability.Code   `json:"code"`
+	Symbol string            `json:"symbol"`
+	Denial capability.Denial `json:"denial"`
+	Text   string            `json:"text"` // the whole first sentence
+}
+
+// Feature is one row of GET features.
+type Feature struct {
+	capability.LineItem
+	Total     uint64 `json:"total"`
+	Used      uint64 `json:"used"`
+	Available uint64 `json:"available"`
+	Overage   uint64 `json:"overage,omitempty"`
+	Status    string `json:"status"` // valid, not started, expired, overage
+}
+
+// Device is one row of GET devices.
+type Device struct {
+	Host     hostid.ID       `json:"host"`
+	Alias    string          `json:"alias,omitempty"`
+	User     string          `json:"user,omitempty"`
+	Type     string          `json:"deviceType,omitempty"`
+	Holdings []Holding       `json:"holdings"`
+	Expiry   capability.Time `json:"expiry,omitempty"` // when all it holds has lapsed
+}
+
+// Holding is a served count of a device.
+type Holding struct {
+	Feature      string                  `json:"feature"`
+	Version      capability.Version      `json:"version"`
+	ActivationID capability.ActivationID `json:"activationId"`
+	Count        uint32                  `json:"count"`
+	Expiry       capability.Time         `json:"expiry"`
+	Dropped      bool                    `json:"dropped,omitempty"` // by an administrator: it is not renewed
+}
+
+// Wish is the body of POST requests: what the appliance shall hold of each activation ID. Empty asks for what is its own.
+type Wish struct {
+	Desired []capability.Desired `json:"desired"`
+}
+
+// Written answers POST requests.
+type Written struct {
+	Number uint64 `json:"number"`
+	Name   string `json:"name"` // REQ-0001.LHQ
+	File   []byte `json:"file"`
+}
+
+// Imported answers POST responses, whose body is the file itself.
+type Imported struct {
+	Code    capability.Code       `json:"code"` // LH-2201 applied, LH-2202 already applied, LH-2203 a newer one is in force
+	Serial  uint64                `json:"serial"`
+	Clear   wire.Clear            `json:"clear"`
+	Changes []Change              `json:"changes"` // in the order of features
+	Denials []capability.Denial   `json:"denials,omitempty"`
+	Closed  []capability.ReturnID `json:"closed,omitempty"` // returns that the back office has credited
+}
+
+// Change is what a response did to the count of one feature.
+type Change struct {
+	Feature string `json:"feature"`
+	Before  uint64 `json:"before"`
+	After   uint64 `json:"after"`
+}
+
+// Giving is the body of POST returns.
+type Giving struct {
+	ActivationID capability.ActivationID `json:"activationId"`
+	Copies       uint32                  `json:"copies,omitempty"` // zero: all
+}
+
+// Drop is the body of POST drops: an administrator ends a device's lease; the seat is free when the lease would have ended.
+type Drop struct {
+	Device  hostid.ID `json:"device"`
+	Feature string    `json:"feature"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// Examination is one line of GET doctor.
+type Examination struct {
+	What   string  `json:"what"`
+	Result string  `json:"result"` // success, warning, failure
+	Detail string  `json:"detail"`
+	Code   *string `json:"code,omitempty"`
+}

@@ -1,0 +1,320 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// Console answers for one appliance, or for one that refuses to start and says why.
+type Console struct {
+	Appliance *appliance.Appliance // nil when Condition is set
+	Condition *capability.Refusal
+	Host      hostid.ID
+	Trust     []byte // the bundle, as a file
+	Version   string
+	Start     string // the start decision in words
+	Since     capability.Time
+	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
+	Doctor    func(context.Context) []Examination
+}
+
+// Peer is who is at the other end of the Unix socket, by the kernel's word.
+type Peer struct{ PID, UID, GID int }
+
+func (p Peer) String() string { return fmt.Sprintf("uid %d (pid %d)", p.UID, p.PID) }
+
+type peerKey struct{}
+
+// WithPeer is for http.Server.ConnContext: it asks the kernel who connected.
+func WithPeer(ctx context.Context, c net.Conn) context.Context {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	var cred *unix.Ucred
+	if raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, Peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)})
+}
+
+const maxBody = 64 << 10 // of a JSON form
+
+// Handler is the API.
+func (c *Console) Handler() http.Handler {
+	mux := http.NewServeMux()
+	look := func(path string, f func(*http.Request) (any, error)) {
+		mux.HandleFunc("GET "+Base+path, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })
+	}
+	steer := func(path string, f func(*http.Request, string) (any, error)) {
+		mux.HandleFunc("POST "+Base+path, func(w http.ResponseWriter, r *http.Request) {
+			reply(w, r, func(r *http.Request) (any, error) {
+				p, ok := r.Context().Value(peerKey{}).(Peer)
+				if !ok || !c.Allowed(p) {
+					return nil, capability.Refuse(capability.ErrForbidden, "", "%s", p)
+				}
+				if c.Condition != nil {
+					return nil, c.Condition
+				}
+				return f(r, p.String())
+			})
+		})
+	}
+	look("health", c.health)
+	look("features", c.features)
+	look("devices", c.devices)
+	look("doctor", func(r *http.Request) (any, error) { return c.Doctor(r.Context()), nil })
+	mux.HandleFunc("GET "+Base+"trust", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Write(c.Trust)
+	})
+	steer("requests", c.request)
+	steer("responses", c.response)
+	steer("returns", c.giveBack)
+	steer("drops", c.drop)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, r, func(*http.Request) (any, error) {
+			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
+		})
+	})
+	return mux
+}
+
+func reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
+	v, err := f(r)
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		p := ProblemOf(err)
+		w.WriteHeader(status(p.Code))
+		v = p
+	}
+	json.NewEncoder(w).Encode(v)
+}
+
+// ProblemOf is err as an error reply. What has no code of its own is broken, not refused.
+func ProblemOf(err error) *Problem {
+	var refusal *capability.Refusal
+	var m *capability.Malformed
+	switch {
+	case errors.As(err, &refusal):
+	case errors.As(err, &m):
+		refusal = capability.Refuse(capability.ErrProto, m.Field, "%s", m.Cause)
+	case errors.Is(err, appliance.ErrEnded), errors.Is(err, appliance.ErrStorage):
+		refusal = capability.Refuse(capability.ErrBusy, "", "the appliance is stopping")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		refusal = capability.Refuse(capability.ErrBusy, "", "no answer in time")
+	default:
+		refusal = capability.Refuse(capability.ErrInternal, "", "%v", err)
+	}
+	return &Problem{Code: refusal.Code, Symbol: refusal.Code.Symbol(), Denial: refusal.Denial, Text: refusal.Sentence()}
+}
+
+func status(c capability.Code) int {
+	switch c.Entry().Exit {
+	case capability.ExitNotFound:
+		return http.StatusNotFound
+	case capability.ExitPolicy:
+		return http.StatusForbidden
+	case capability.ExitUsage, capability.ExitFile, capability.ExitOtherHost:
+		return http.StatusUnprocessableEntity
+	case capability.ExitTemporary:
+		return http.StatusServiceUnavailable
+	}
+	if c == capability.ErrInternal {
+		return http.StatusInternalServerError
+	}
+	return http.StatusConflict
+}
+
+func decode(r *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return &capability.Malformed{Field: "body", Cause: err.Error()}
+	}
+	return nil
+}
+
+func (c *Console) health(r *http.Request) (any, error) {
+	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Media: "auto"}
+	if c.Condition != nil {
+		h.State, h.Condition = "refusing", ProblemOf(c.Condition)
+		return h, nil
+	}
+	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+		s := l.Status(now)
+		applied, _ := l.Applied()
+		h.Now, h.Epoch = now.Wall, c.Appliance.Vault.Epoch()
+		h.Journal.Position, h.Journal.Hash = headOf(c.Appliance.Vault)
+		h.State = "serving"
+		switch {
+		case applied.Serial == 0:
+			h.State = "not activated"
+		case s.Hold != 0:
+			h.State, h.HoldUntil = "holding", s.HoldUntil
+		}
+		h.Applied, h.AppliedAt = applied.Serial, applied.Time
+		h.Requests, h.Waiting = s.Number, s.Outstanding
+		for _, t := range l.Returns() {
+			t.Proof = nil
+			h.Returns = append(h.Returns, t)
+		}
+		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
+		h.Expiry = NextExpiry(l, now)
+		h.Policy = l.Policy()
+	})
+	return h, err
+}
+
+// NextExpiry is the first expiry of an item that is still to come, or zero.
+func NextExpiry(l *ledger.Ledger, now ledger.Now) capability.Time {
+	var next capability.Time
+	for _, it := range l.Items(now) {
+		if it.Expiry > now.Wall && (next == 0 || it.Expiry < next) {
+			next = it.Expiry
+		}
+	}
+	return next
+}
+
+func headOf(v appliance.Vault) (uint64, capability.Digest) {
+	p, h := v.Head()
+	return p, h
+}
+
+func (c *Console) features(r *http.Request) (any, error) {
+	out := []Feature{}
+	if c.Condition != nil {
+		return nil, c.Condition
+	}
+	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+		for _, it := range l.Items(now) {
+			f := Feature{LineItem: it.LineItem, Total: uint64(it.Count), Used: it.Used, Available: it.Available, Status: "valid"}
+			switch {
+			case it.Cut, it.Over:
+				f.Status, f.Overage = "overage", it.Used
+				if !it.Cut {
+					f.Overage -= f.Total
+				}
+			case it.Start != 0 && now.Wall < it.Start:
+				f.Status = "not started"
+			case it.Expiry != 0 && now.Wall >= it.Expiry:
+				f.Status = "expired"
+			}
+			out = append(out, f)
+		}
+	})
+	return out, err
+}
+
+func (c *Console) devices(r *http.Request) (any, error) {
+	out := []Device{}
+	if c.Condition != nil {
+		return nil, c.Condition
+	}
+	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+		for _, d := range l.Devices(now) {
+			row := Device{Host: d.ID, Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
+			for _, h := range d.Holdings {
+				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped})
+				row.Expiry = max(row.Expiry, h.Expiry)
+			}
+			out = append(out, row)
+		}
+	})
+	return out, err
+}
+
+func (c *Console) request(r *http.Request, by string) (any, error) {
+	var wish Wish
+	if err := decode(r, &wish); err != nil {
+		return nil, err
+	}
+	for i, d := range wish.Desired {
+		if d.ActivationID == "" {
+			return nil, &capability.Malformed{Field: fmt.Sprintf("desired[%d].activationId", i), Cause: "absent"}
+		}
+	}
+	f, err := c.Appliance.Request(r.Context(), wish.Desired, by)
+	if err != nil {
+		return nil, err
+	}
+	return &Written{Number: f.Number, Name: f.Name, File: f.Bytes}, nil
+}
+
+func (c *Console) response(r *http.Request, _ string) (any, error) {
+	file, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, capability.MaxFile+1))
+	if err != nil {
+		return nil, capability.Refuse(capability.ErrFileSize, "", "%v", err)
+	}
+	in, err := c.Appliance.Import(r.Context(), file)
+	if err != nil {
+		return nil, err
+	}
+	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged}
+	for _, l := range in.Response.Lines {
+		if l.Denial.Code != 0 {
+			out.Denials = append(out.Denials, l.Denial)
+		}
+	}
+	for _, ch := range in.Changes {
+		out.Changes = append(out.Changes, Change(ch))
+	}
+	return out, nil
+}
+
+func (c *Console) giveBack(r *http.Request, by string) (any, error) {
+	var g Giving
+	if err := decode(r, &g); err != nil {
+		return nil, err
+	}
+	if err := g.ActivationID.Validate(); err != nil {
+		return nil, &capability.Malformed{Field: "activationId", Cause: err.Error()}
+	}
+	return c.Appliance.Return(r.Context(), g.ActivationID, g.Copies, by)
+}
+
+func (c *Console) drop(r *http.Request, by string) (any, error) {
+	var d Drop
+	if err := decode(r, &d); err != nil {
+		return nil, err
+	}
+	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: d.Device, Feature: d.Feature, By: by}); err != nil {
+		return nil, err
+	}
+	var held *Holding
+	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+		for _, dev := range l.Devices(now) {
+			for _, h := range dev.Holdings {
+				if dev.ID == d.Device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {
+					held = &Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped}
+				}
+			}
+		}
+	})
+	if err == nil && held == nil {
+		return nil, capability.Refuse(capability.ErrNoSuchLease, d.Feature, "")
+	}
+	return held, err
+}
+
+// TrustFile is the bundle as the console hands it out.
+func TrustFile(t *wire.Trust) []byte { return wire.New().EncodeTrust(t) }

@@ -1,0 +1,265 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// Imported says what a response file did.
+type Imported struct {
+	Code     capability.Code // Applied, AlreadyHere or OlderResponse
+	Response capability.Response
+	Clear    wire.Clear
+	Changes  []Change // features whose count changed, in order
+}
+
+// Change is the count of one feature before and after.
+type Change struct {
+	Feature       string
+	Before, After uint64
+}
+
+// certificates is what clients need besides the serving key: it is kept in the ledger in the place of the appliance certificate alone.
+type certificates struct {
+	Key       []byte `cbor:"1,keyasint,omitempty"`
+	Appliance []byte `cbor:"2,keyasint,omitempty"`
+}
+
+// Import applies a response file. Cheap and certain checks come first, the TPM last: form, signatures, for whom, apply-before, serial, then the content.
+// Every refusal is a *capability.Refusal and changes nothing; AlreadyHere and OlderResponse are no failures.
+func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) {
+	s, err := a.codec.ReadResponse(file)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	if _, _, err := a.codec.Verify(a.Trust, s); err != nil {
+		return nil, refuse(err)
+	}
+	if s.Clear.For != a.Host {
+		return nil, capability.Refuse(capability.ErrNotOurs, "", "it is for LH-%s, and this appliance is LH-%s", s.Clear.For.Short(), a.Host.Short())
+	}
+	in := &Imported{Clear: s.Clear}
+	var serial uint64
+	var same bool
+	var now ledger.Now
+	if err := a.Look(ctx, func(l *ledger.Ledger, n ledger.Now) {
+		applied, digest := l.Applied()
+		serial, same, now = applied.Serial, digest == s.Digest, n
+		in.Changes = totals(l, n, nil)
+	}); err != nil {
+		return nil, err
+	}
+	switch {
+	case serial != 0 && s.Clear.Serial == serial && same:
+		in.Code, in.Changes = capability.AlreadyHere, nil
+		return in, nil
+	case s.Clear.Serial < serial:
+		in.Code, in.Changes = capability.OlderResponse, nil
+		return in, nil
+	case now.Wall > s.Clear.ApplyBefore:
+		return nil, capability.Refuse(capability.ErrResponseStale, "", "it was made %s, to be applied before %s, and now is %s", s.Clear.Time, s.Clear.ApplyBefore, now.Wall)
+	}
+	r, err := a.openResponse(s)
+	if err != nil {
+		return nil, err
+	}
+	// Clients get both certificates from here; the response brings them in two places.
+	r.Certificate = a.codec.Encode(certificates{Key: s.Certificate(), Appliance: r.Certificate})
+	if err := a.do(ctx, &call{command: ledger.Provision{Response: *r, Digest: s.Digest}}); err != nil {
+		var refusal *capability.Refusal
+		if errors.As(err, &refusal) && (refusal.Code == capability.AlreadyHere || refusal.Code == capability.OlderResponse) {
+			in.Code, in.Changes = refusal.Code, nil
+			return in, nil
+		}
+		return nil, err
+	}
+	in.Code, in.Response = capability.Applied, *r
+	before := in.Changes
+	if err := a.Look(ctx, func(l *ledger.Ledger, n ledger.Now) { in.Changes = totals(l, n, before) }); err != nil {
+		return nil, err
+	}
+	a.Log.Info(capability.Applied.Entry().Title, "code", capability.Applied.String(), "serial", r.Serial, "items", len(r.Items), "number", r.Number)
+	return in, nil
+}
+
+// openResponse asks the TPM for the content key.
+func (a *Appliance) openResponse(s *wire.SealedResponse) (*capability.Response, error) {
+	w, err := attest.DecodeWrapped(s.Wrap)
+	if err != nil {
+		return nil, capability.Refuse(capability.ErrNotOpened, "", "%v", err)
+	}
+	key, err := a.Machine.Activate(w)
+	if err != nil {
+		return nil, fmt.Errorf("open the response: %w", err)
+	}
+	r, err := a.codec.Open(s, key)
+	if errors.Is(err, wire.ErrSignature) {
+		return nil, capability.Refuse(capability.ErrNotOpened, "", "%v", err)
+	} else if err != nil {
+		return nil, capability.Refuse(capability.ErrResponseForm, "", "%v", err)
+	}
+	return r, nil
+}
+
+// totals are the counts by feature; with an earlier reading, only what differs from it.
+func totals(l *ledger.Ledger, now ledger.Now, before []Change) []Change {
+	counts := map[string]*Change{}
+	for _, c := range before {
+		counts[c.Feature] = &Change{Feature: c.Feature, Before: c.After}
+	}
+	for _, it := range l.Items(now) {
+		c := counts[it.Feature]
+		if c == nil {
+			c = &Change{Feature: it.Feature}
+			counts[it.Feature] = c
+		}
+		c.After += uint64(it.Count)
+	}
+	out := make([]Change, 0, len(counts))
+	for _, c := range counts {
+		if c.Before != c.After {
+			out = append(out, *c)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Feature < out[j].Feature })
+	return out
+}
+
+// refuse turns an error of the wire into a refusal with the catalog's code.
+func refuse(err error) error {
+	if c := wire.Code(err); c != 0 {
+		return capability.Refuse(c, "", "%v", err)
+	}
+	return err
+}
+
+// File is a request file that may be written.
+type File struct {
+	Number uint64
+	Name   string // 8.3-safe
+	Bytes  []byte
+}
+
+// Request makes the next request file: who this is, what it wants to hold, what it has applied, the proofs of what it gave up. Its number and digest are
+// durable before anyone has the bytes. It can be asked for again at will: a lost file loses nothing.
+func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, by string) (*File, error) {
+	a.requests.Lock()
+	defer a.requests.Unlock()
+	if err := a.proveReturns(ctx); err != nil {
+		return nil, err
+	}
+	r := capability.Request{Version: capability.Protocol, Desired: desired}
+	if _, err := io.ReadFull(a.Rand, r.Correlation[:]); err != nil {
+		return nil, fmt.Errorf("draw a correlation ID: %w", err)
+	}
+	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+		applied, _ := l.Applied()
+		r.Hosts = append(r.Hosts, a.Host)
+		r.Applied = applied.Serial
+		r.BookHead = applied.BookHead
+		r.Number = l.Status(now).Number + 1
+		for _, w := range l.Outstanding() {
+			r.Outstanding = append(r.Outstanding, w.Digest)
+		}
+		r.Returns = l.Returns()
+		r.Clock = capability.Clock{Now: capability.At(a.Now()), Floor: now.Wall}
+		r.Producer = a.codec.Fingerprint(a.Trust.Root)
+		if a.Found == nil {
+			r.Epoch = a.Vault.Epoch()
+			r.Head.Position, r.Head.Hash = head(a.Vault)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, a.akID(), func(d capability.Digest) ([]byte, error) {
+		e, err := a.Machine.Evidence(attest.Request, d[:])
+		if err != nil {
+			return nil, err
+		}
+		return e.Encode(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.do(ctx, &call{command: ledger.WriteRequest{Number: r.Number, Digest: digest, By: by}}); err != nil {
+		return nil, err
+	}
+	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)
+	return &File{r.Number, Name(r.Number), file}, nil
+}
+
+// Name is the file name of a request: eight characters and three.
+func Name(number uint64) string { return fmt.Sprintf("REQ-%04d.LHQ", number%10000) }
+
+func head(v Vault) (uint64, capability.Digest) {
+	p, h := v.Head()
+	return p, h
+}
+
+func (a *Appliance) akID() wire.KeyID { return wire.ServingKeyID(a.ak) }
+
+// Return takes copies of an activation ID out of service for good (zero: all of them). When it answers, the return is durable, the epoch has moved so that no earlier
+// state opens any more, and the TPM's proof is kept; the next request carries it, and so does every one until the back office has acknowledged it.
+func (a *Appliance) Return(ctx context.Context, id capability.ActivationID, copies uint32, by string) (*capability.Return, error) {
+	r := ledger.Return{ActivationID: id, Copies: copies, By: by}
+	if _, err := io.ReadFull(a.Rand, r.ID[:]); err != nil {
+		return nil, fmt.Errorf("draw a return ID: %w", err)
+	}
+	c := &call{command: r}
+	if err := a.do(ctx, c); err != nil {
+		return nil, err
+	}
+	a.Log.Info(capability.ReturnMade.Entry().Title, "code", capability.ReturnMade.String(), "activation", string(id), "copies", c.decision.Return.Copies, "by", by)
+	a.requests.Lock()
+	defer a.requests.Unlock()
+	if err := a.proveReturns(ctx); err != nil {
+		return nil, err
+	}
+	made := c.decision.Return
+	err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
+		for _, r := range l.Returns() {
+			if r.ID == made.ID {
+				made = r
+			}
+		}
+	})
+	return &made, err
+}
+
+// proveReturns asks the TPM for the proof of every return that has none yet. A cut between a return and its proof is mended here: any later value of the counter proves it as well.
+func (a *Appliance) proveReturns(ctx context.Context) error {
+	var pending []capability.Return
+	if err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
+		for _, r := range l.Returns() {
+			if len(r.Proof) == 0 {
+				pending = append(pending, r)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	for _, r := range pending {
+		d := a.codec.ReturnDigest(r)
+		proof, err := a.Machine.CertifyEpoch(a.Index, d[:])
+		if err != nil {
+			return fmt.Errorf("prove the return: %w", err)
+		}
+		if err := a.do(ctx, &call{command: ledger.Prove{ID: r.ID, Proof: proof.Encode()}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Drop ends a device's leases of a feature by an administrator's word: they are not renewed, and the seats are free when the leases would have ended.
+func (a *Appliance) Drop(ctx context.Context, d ledger.Drop) error {
+	return a.do(ctx, &call{command: d})
+}

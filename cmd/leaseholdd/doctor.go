@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/tpm"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+const (
+	success = "success"
+	warning = "warning"
+	failure = "failure"
+)
+
+// lowSpace is where doctor warns: a few segments of the journal and a snapshot.
+const lowSpace = 256 << 20
+
+// examine looks at everything the appliance stands on, each with what it found. The times are of this TPM, which chips differ in.
+func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, state string) []console.Examination {
+	var out []console.Examination
+	add := func(what, result, detail string) {
+		out = append(out, console.Examination{What: what, Result: result, Detail: detail})
+	}
+	var check error
+	err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) { check = l.Check() })
+	switch {
+	case err != nil:
+		add("ledger", failure, err.Error())
+	case check != nil:
+		add("ledger", failure, check.Error())
+	default:
+		add("ledger", success, "every invariant holds")
+	}
+	if info, err := device.Info(); err != nil {
+		add("TPM", failure, err.Error())
+	} else {
+		result, detail := success, fmt.Sprintf("%s %s, firmware %x", info.Maker, info.Model, info.Firmware)
+		if info.Lockout > 0 {
+			result, detail = warning, fmt.Sprintf("%s, %d of %d wrong authorizations by other programs", detail, info.Lockout, info.MaxTries)
+		}
+		add("TPM", result, detail)
+	}
+	for _, probe := range []struct {
+		what string
+		run  func() error
+	}{
+		{"TPM clock read", func() error { _, err := device.Clock(); return err }},
+		{"TPM quote", func() error { _, err := device.Session(make([]byte, 32)); return err }},
+		{"epoch counter read", func() error {
+			_, err := device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Epoch()
+			return err
+		}},
+	} {
+		begin := time.Now()
+		if err := probe.run(); err != nil {
+			add(probe.what, warning, err.Error())
+		} else {
+			add(probe.what, success, time.Since(begin).Round(10*time.Microsecond).String())
+		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(state, &fs); err != nil {
+		add("disk", failure, err.Error())
+	} else if free := fs.Bavail * uint64(fs.Bsize); free < lowSpace {
+		add("disk", warning, fmt.Sprintf("%d MiB are free in %s", free>>20, state))
+	} else {
+		add("disk", success, fmt.Sprintf("%d MiB are free in %s", free>>20, state))
+	}
+	return out
+}
+
+// examineRefusal is all there is to say while trusted storage is closed.
+func examineRefusal(r *capability.Refusal) []console.Examination {
+	code := r.Code.String()
+	return []console.Examination{{What: "trusted storage", Result: failure, Detail: r.Sentence() + " - next: " + r.Code.Entry().Next, Code: &code}}
+}

@@ -1,0 +1,96 @@
+// Leaseholdd is the appliance's daemon: it opens the TPM and trusted storage, decides how to start, and serves.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/systemd"
+	"github.com/leasehold/leasehold/tpm"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	code := terminal.Program(command(ctx), os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// flags are what an administrator may say on the command line.
+type flags struct {
+	state, tpm, trust, listen, socket, level string
+}
+
+func command(ctx context.Context) *cobra.Command {
+	var f flags
+	root := &cobra.Command{
+		Use:   "leaseholdd",
+		Short: "Serve licenses to an isolated network",
+		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3).\n\n" +
+			"Under systemd it takes its sockets from leaseholdd.socket (clients) and leaseholdd-admin.socket (the leasehold command); otherwise it opens them itself.\n\n" +
+			"It never connects to anything. Files carried by an administrator are its only link to the producer: see leasehold-request(1) and leasehold-import(1).",
+		Args:    cobra.NoArgs,
+		Version: version(),
+		RunE:    func(*cobra.Command, []string) error { return run(ctx, f) },
+	}
+	root.Flags().StringVar(&f.state, "state", env("STATE_DIRECTORY", "/var/lib/leasehold"), "`directory` of trusted storage, on a disk that keeps what it was told to sync ($STATE_DIRECTORY)")
+	root.Flags().StringVar(&f.tpm, "tpm", tpm.DefaultAddress, "`address` of the TPM 2.0: a device, unix:SOCKET or tcp:HOST:PORT")
+	root.Flags().StringVar(&f.trust, "trust", "/etc/leasehold/producer.lht", "`file` with the producer's root public keys")
+	root.Flags().StringVar(&f.listen, "listen", ":7070", "`address` for clients, when systemd passed no socket")
+	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")
+	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
+	root.AddCommand(unitsCommand(), terminal.Man(root))
+	root.CompletionOptions.DisableDefaultCmd = true
+	return root
+}
+
+// version is the module's version, and the commit where the build knows it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "development"
+	}
+	return info.Main.Version
+}
+
+func env(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// unitsCommand writes the unit files that are part of the program, so that a package or an administrator can put them where they belong.
+func unitsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "units DIR", Short: "Write the systemd unit files into a directory", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			entries, err := fs.ReadDir(systemd.Units(), ".")
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				b, err := fs.ReadFile(systemd.Units(), e.Name())
+				if err != nil {
+					return err
+				}
+				path := filepath.Join(args[0], e.Name())
+				if err := os.WriteFile(path, b, 0o644); err != nil {
+					return terminal.Coded(capability.ErrFileRead, err)
+				}
+				fmt.Fprintln(c.OutOrStdout(), path)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/systemd"
+	"github.com/leasehold/leasehold/tpm"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// run opens everything in the order in which it is needed, serves until ctx ends, and closes it the other way round.
+func run(ctx context.Context, f flags) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.level)); err != nil {
+		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
+	}
+	log := systemd.Log(os.Stderr, level)
+	// No core dump may hold a key, and no other process of this user may look into this one.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		log.Warn("memory can be read by this user's other programs", "cause", err.Error())
+	}
+	trust, err := readTrust(f.trust)
+	if err != nil {
+		return err
+	}
+	device, err := tpm.Open(f.tpm)
+	if err != nil {
+		return terminal.Coded(capability.ErrTPMAbsent, fmt.Errorf("open the TPM at %s: %w", f.tpm, err))
+	}
+	defer device.Close()
+	id, err := device.HostID()
+	if err != nil {
+		return coded(fmt.Errorf("read the TPM's identity: %w", err))
+	}
+	host := hostid.OfDigest(hostid.TPMEK, id)
+	if info, err := device.Info(); err == nil && info.MaxTries > 0 && info.Lockout >= info.MaxTries {
+		log.Warn(capability.ErrTPMLockout.Entry().Title, "code", capability.ErrTPMLockout.String(), "tries", info.Lockout)
+	}
+
+	c := &console.Console{
+		Host: host, Trust: console.TrustFile(trust), Version: version(), Since: capability.At(time.Now()),
+		Allowed: allowed(),
+	}
+	s, err := open(f.state, device)
+	var refusal *capability.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusesAndStays(refusal.Code):
+		log.Error(refusal.Sentence(), "code", refusal.Code.String())
+		c.Condition, c.Start = refusal, refusal.Code.Entry().Title
+		c.Doctor = func(context.Context) []console.Examination { return examineRefusal(refusal) }
+		return refuse(ctx, f, c, log)
+	case err != nil:
+		return err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		boot = nil // hidden from hardened units: the TPM's counts tell boots apart
+	}
+	a, err := appliance.New(appliance.Options{
+		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
+		Start: ledger.Start{BootID: strings.TrimSpace(string(boot)), Cause: s.cause},
+		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
+		Found: s.found, Settled: s.settled,
+	})
+	if err != nil {
+		s.vault.Close()
+		return coded(err)
+	}
+	c.Appliance, c.Start = a, s.cause
+	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, f.state) }
+	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", version())
+	return serve(ctx, f, a, c, log)
+}
+
+// refusesAndStays says which conditions an administrator must be able to ask about: the daemon stays up, serves nothing and explains.
+func refusesAndStays(c capability.Code) bool {
+	switch c {
+	case capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared:
+		return true
+	}
+	return false
+}
+
+// coded gives an error of the layers below the catalog's code.
+func coded(err error) error {
+	if c := codeOf(err); c != 0 {
+		return terminal.Coded(c, err)
+	}
+	return err
+}
+
+func readTrust(path string) (*wire.Trust, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, terminal.Coded(capability.ErrTrust, err)
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, capability.MaxSigned+1))
+	if err != nil {
+		return nil, terminal.Coded(capability.ErrTrust, err)
+	}
+	t, err := wire.New().DecodeTrust(b)
+	if err != nil {
+		return nil, terminal.Coded(capability.ErrTrust, fmt.Errorf("%s: %w", path, err))
+	}
+	return t, nil
+}
+
+// elapsed is the time since boot, counting suspend: what leases run on.
+func elapsed() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(fmt.Sprintf("CLOCK_BOOTTIME: %v", err)) // in every kernel since 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
+
+// allowed is root, this daemon's own user, and the group leasehold.
+func allowed() func(console.Peer) bool {
+	gid := -1
+	if g, err := user.LookupGroup("leasehold"); err == nil {
+		gid, _ = strconv.Atoi(g.Gid)
+	}
+	return func(p console.Peer) bool {
+		if p.UID == 0 || p.UID == os.Getuid() || p.GID == gid {
+			return true
+		}
+		u, err := user.LookupId(strconv.Itoa(p.UID))
+		if err != nil || gid < 0 {
+			return false
+		}
+		groups, err := u.GroupIds()
+		if err != nil {
+			return false
+		}
+		for _, g := range groups {
+			if g == strconv.Itoa(gid) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// listeners are the passed sockets, or our own where none were passed.
+func listeners(f flags) (clients, admin net.Listener, err error) {
+	passed, err := systemd.Listeners()
+	if err != nil {
+		return nil, nil, err
+	}
+	clients, admin = passed["clients"], passed["admin"]
+	if clients == nil {
+		if clients, err = net.Listen("tcp", f.listen); err != nil {
+			return nil, nil, terminal.Coded(capability.ErrUsage, fmt.Errorf("--listen %s: %w", f.listen, err))
+		}
+	}
+	if admin == nil {
+		if admin, err = listenUnix(f.socket); err != nil {
+			clients.Close()
+			return nil, nil, terminal.Coded(capability.ErrUsage, fmt.Errorf("--socket %s: %w", f.socket, err))
+		}
+	}
+	return clients, admin, nil
+}
+
+// listenUnix opens the administrators' socket. A socket file that nobody answers on is a dead daemon's, and is replaced; the lock of the state directory was
+// taken before, so a living one is another instance's.
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, errors.New("another daemon answers there")
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o660)
+}
+
+func adminServer(c *console.Console) *http.Server {
+	return &http.Server{Handler: c.Handler(), ConnContext: console.WithPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+}
+
+// serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
+func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, log *slog.Logger) error {
+	clients, admin, err := listeners(f)
+	if err != nil {
+		return errors.Join(err, stopped(a))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	server := adminServer(c)
+	var parts sync.WaitGroup
+	part := func(f func() error) {
+		parts.Go(func() {
+			if err := f(); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	// The owner outlives the listeners, so that what they still carry is answered; its own context ends last.
+	owner, stopOwner := context.WithCancel(context.Background())
+	defer stopOwner()
+	ended := make(chan error, 1)
+	go func() {
+		err := a.Run(owner)
+		ended <- err
+		cancel(err)
+	}()
+	part(func() error { return a.Serve(ctx, clients) })
+	part(func() error {
+		if err := server.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	part(func() error { return systemd.Watch(ctx, a.Alive) })
+	part(func() error { return tellStatus(ctx, a) })
+
+	<-ctx.Done()
+	systemd.Stopping()
+	server.Close()
+	parts.Wait()
+	stopOwner()
+	if err := <-ended; err != nil {
+		return coded(err)
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return coded(cause)
+	}
+	log.Info(capability.Stopped.Entry().Title, "code", capability.Stopped.String())
+	return nil
+}
+
+// stopped ends an appliance that never served, cleanly.
+func stopped(a *appliance.Appliance) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return a.Run(ctx)
+}
+
+// tellStatus says READY once the owner answers, and keeps the line of systemctl status true.
+func tellStatus(ctx context.Context, a *appliance.Appliance) error {
+	line, err := statusLine(ctx, a)
+	if err != nil {
+		return ended(err)
+	}
+	if err := systemd.Ready(line); err != nil {
+		return err
+	}
+	t := time.NewTicker(10 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		now, err := statusLine(ctx, a)
+		if err != nil {
+			return ended(err)
+		}
+		if now != line {
+			line = now
+			if err := systemd.Status(line); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, appliance.ErrEnded) {
+		return nil
+	}
+	return err
+}
+
+func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err error) {
+	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+		s := l.Status(now)
+		switch {
+		case !s.Provisioned:
+			line = "not activated - next: leasehold request -o DIR"
+		case s.Hold != 0:
+			line = fmt.Sprintf("holding until %s after a power loss: renewals only", s.HoldUntil)
+		default:
+			line = fmt.Sprintf("serving %d/%d seats", s.Used, s.Total)
+			if next := console.NextExpiry(l, now); next != 0 {
+				line += ", next expiry " + next.Std().Format(time.DateOnly)
+			}
+		}
+	})
+	return line, err
+}
+
+// refuse stays up for the administrator's questions and serves nothing: who connects to the clients' port is let go at once.
+func refuse(ctx context.Context, f flags, c *console.Console, log *slog.Logger) error {
+	clients, admin, err := listeners(f)
+	if err != nil {
+		return err
+	}
+	server := adminServer(c)
+	defer context.AfterFunc(ctx, func() { clients.Close(); server.Close() })()
+	go func() {
+		for {
+			conn, err := clients.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	go systemd.Watch(ctx, func(context.Context) error { return nil })
+	if err := systemd.Ready("serving nothing: " + c.Condition.Sentence() + " - next: " + c.Condition.Code.Entry().Next); err != nil {
+		log.Warn("the service manager was not told", "cause", err.Error())
+	}
+	if err := server.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
