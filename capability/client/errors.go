@@ -1,0 +1,61 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// What errors.Is finds in the errors of this package. errors.As to *capability.Refusal gives the facts: totals, holders, until when.
+var (
+	ErrNotEntitled       error = sentinel(capability.ErrNotEntitled)
+	ErrVersion           error = sentinel(capability.ErrVersion)
+	ErrExpired           error = sentinel(capability.ErrExpired)
+	ErrNotStarted        error = sentinel(capability.ErrNotStarted)
+	ErrNoSeat            error = sentinel(capability.ErrNoSeat)
+	ErrOverage           error = sentinel(capability.ErrOverage)
+	ErrNoSuchLease       error = sentinel(capability.ErrNoSuchLease)
+	ErrDeviceKey         error = sentinel(capability.ErrDeviceKey)
+	ErrHold              error = sentinel(capability.ErrHold)
+	ErrNotProvisioned    error = sentinel(capability.ErrNotProvisioned)
+	ErrServerUnreachable error = sentinel(capability.ErrServerUnreachable)
+	ErrServerUnproven    error = sentinel(capability.ErrServerUnproven)
+	ErrResponseStale     error = sentinel(capability.ErrResponseStale)
+	ErrOlderResponse     error = sentinel(capability.OlderResponse)
+	ErrProto             error = sentinel(capability.ErrProto)
+	ErrTrust             error = sentinel(capability.ErrTrust)
+)
+
+// ErrClosed is the error of a client that was closed.
+var ErrClosed = errors.New("the client is closed")
+
+// ErrReleased is why a lease ended that was given back, by its own Release or by another program of this device.
+var ErrReleased = errors.New("released on this device")
+
+type sentinel capability.Code
+
+func (s sentinel) Error() string {
+	return fmt.Sprintf("%s %s", capability.Code(s), capability.Code(s).Entry().Title)
+}
+
+// refusal is a denial as an error that errors.Is and errors.As understand, with what led to it.
+type refusal struct {
+	*capability.Refusal
+	cause error
+}
+
+func (r *refusal) Unwrap() []error {
+	all := []error{sentinel(r.Code), r.Refusal}
+	if r.cause != nil {
+		all = append(all, r.cause)
+	}
+	return all
+}
+
+func denied(d capability.Denial) error { return &refusal{&capability.Refusal{Denial: d}, nil} }
+
+// refuse makes the refusal with a code out of a cause.
+func refuse(code capability.Code, cause error) error {
+	return &refusal{&capability.Refusal{Denial: capability.Denial{Code: code, Detail: cause.Error()}}, cause}
+}

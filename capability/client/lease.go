@@ -1,0 +1,395 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Option changes what Acquire asks for.
+type Option func(*wish)
+
+type wish struct {
+	feature capability.Feature
+	count   uint32
+	wait    time.Duration
+	keep    bool
+}
+
+// Count asks for n counts instead of one: 1 to capability.MaxCount.
+func Count(n uint32) Option { return func(w *wish) { w.count = n } }
+
+// Wait lets Acquire wait for a seat, the end of a hold, or a server that cannot be reached, for at most d.
+func Wait(d time.Duration) Option { return func(w *wish) { w.wait = d } }
+
+// Keep lets the device hold the counts when this program has ended, until Release or the end of the lease. Nobody renews them then,
+// unless another program of the device does it with its own.
+func Keep() Option { return func(w *wish) { w.keep = true } }
+
+func newWish(feature string, options []Option) (w wish, err error) {
+	if w.feature, err = capability.ParseFeature(feature); err != nil {
+		return w, fmt.Errorf("feature %q: %w", feature, err)
+	}
+	w.count = 1
+	for _, o := range options {
+		o(&w)
+	}
+	if w.count == 0 || w.count > capability.MaxCount {
+		return w, fmt.Errorf("count %d where 1 to %d are allowed", w.count, capability.MaxCount)
+	}
+	return w, nil
+}
+
+// Lease is a served count with its time. It renews itself until it is released.
+type Lease struct {
+	c       *Client
+	holder  holderID
+	feature capability.Feature
+	count   uint32
+	lost    chan struct{}
+
+	// Under c.mu:
+	expiry time.Time
+	err    error // why it ended
+	no     error // the last refusal to renew it
+}
+
+// Feature is what the lease is for: the name, and the least version.
+func (l *Lease) Feature() capability.Feature { return l.feature }
+
+// Count is how many counts it holds.
+func (l *Lease) Count() uint32 { return l.count }
+
+// Expiry is when the lease ends unless it is renewed before, in this machine's time.
+func (l *Lease) Expiry() time.Time {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return l.expiry
+}
+
+// Lost is closed when the lease has ended, for whatever reason; Err then says it.
+func (l *Lease) Lost() <-chan struct{} { return l.lost }
+
+// Err is why the lease ended, or nil while it lasts: ErrReleased, or the refusal that kept it from being renewed.
+func (l *Lease) Err() error {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return l.err
+}
+
+// Notice is one sentence for people when something is not as usual, else empty: license server not reachable since 14:02, works until 14:15.
+func (l *Lease) Notice() string {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	const clock = "15:04"
+	switch {
+	case l.err != nil:
+		return "ended: " + l.err.Error()
+	case !l.c.since.IsZero():
+		return fmt.Sprintf("license server not reachable since %s, works until %s", l.c.since.Local().Format(clock), l.expiry.Local().Format(clock))
+	case l.no != nil:
+		return fmt.Sprintf("not renewed, works until %s: %v", l.expiry.Local().Format(clock), l.no)
+	}
+	return ""
+}
+
+// Release gives the counts back. The lease is over even when no server can be reached; ErrServerUnreachable says that the counts come free later.
+func (l *Lease) Release(ctx context.Context) error {
+	l.c.mu.Lock()
+	over := l.err != nil
+	l.lose(ErrReleased)
+	l.c.mu.Unlock()
+	if over {
+		return nil
+	}
+	return l.c.release(ctx, []string{l.feature.Name}, func(s *state) error {
+		s.add(l.holder, l.feature, -int64(l.count))
+		return nil
+	})
+}
+
+// lose ends the lease once. Under c.mu.
+func (l *Lease) lose(why error) {
+	if l.err == nil {
+		l.err = why
+		close(l.lost)
+		delete(l.c.leases, l)
+	}
+}
+
+// Acquire takes counts of a feature, "render" or "render:2026.1", beside what the device holds already: all of it or, with an error, nothing, and nothing that was held is lost.
+// When no server can be reached it takes what the device held before and no program uses now, until the end of that lease.
+func (c *Client) Acquire(ctx context.Context, feature string, options ...Option) (*Lease, error) {
+	w, err := newWish(feature, options)
+	if err != nil {
+		return nil, err
+	}
+	until := c.options.Clock().Add(w.wait)
+	for try := 0; ; try++ {
+		l, err := c.acquire(ctx, w)
+		pause := backoff(try)
+		if err == nil || !worthWaiting(err) || c.options.Clock().Add(pause).After(until) {
+			return l, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), err)
+		case <-c.done:
+			return nil, ErrClosed
+		}
+	}
+}
+
+// backoff is 1 s, 2 s, 4 s ... 15 s: short enough for a human who waits for a seat, long enough for an appliance with a thousand of them.
+func backoff(try int) time.Duration {
+	return min(time.Second<<min(try, 10), 15*time.Second)
+}
+
+func worthWaiting(err error) bool {
+	for _, e := range []error{ErrNoSeat, ErrOverage, ErrHold, ErrServerUnreachable} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
+	l = &Lease{c: c, holder: c.store.mine, feature: w.feature, count: w.count, lost: make(chan struct{})}
+	if w.keep {
+		l.holder = holderID{}
+	}
+	err = c.change(ctx, func(s *state) error {
+		c.mu.Lock()
+		closed := c.closed
+		c.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
+		if s.count(nil, w.feature.Name, capability.Version{})+uint64(w.count) > math.MaxUint32 {
+			return fmt.Errorf("count %d beside what is held is more than fits", w.count)
+		}
+		s.add(l.holder, w.feature, int64(w.count))
+		resp, err := c.grant(ctx, s, w.feature)
+		if errors.Is(err, ErrServerUnreachable) {
+			if kept := c.kept(s); covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
+				resp, err = kept, nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.leases[l] = struct{}{}
+		c.mu.Unlock()
+		c.adopt(s, resp)
+		return nil
+	})
+	if err != nil {
+		c.mu.Lock()
+		l.lose(err) // it may be among the leases already when the disk is full
+		c.mu.Unlock()
+		return nil, err
+	}
+	return l, nil
+}
+
+// grant asks for the whole set with the new line in it, as one: a refusal changes nothing. If it is an old line that is refused, the new one is asked for without that bond;
+// the old one then stays as it was until its own end.
+func (c *Client) grant(ctx context.Context, s *state, f capability.Feature) (*capability.Response, error) {
+	for _, atomic := range []bool{true, false} {
+		r, lines := c.request(capability.Grant, s, atomic)
+		resp, err := c.ask(ctx, s, r)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := lineOf(resp, lines, f); err != nil {
+			return nil, err
+		}
+		if resp.Status == capability.StatusUnchanged {
+			continue
+		}
+		if covered(resp, f.Name, f.Version, s.count(nil, f.Name, f.Version)) == 0 {
+			return nil, denied(capability.Denial{Code: capability.ErrProto, Subject: f.Name, Detail: "the line was granted and the rights do not cover it"})
+		}
+		return resp, nil
+	}
+	return nil, denied(capability.Denial{Code: capability.ErrProto, Detail: "a request that was not atomic left everything unchanged"})
+}
+
+// adopt takes over what an answer says about this client's leases, and when to ask again.
+func (c *Client) adopt(s *state, r *capability.Response) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serial = r.Serial
+	shortest := capability.Time(math.MaxInt64)
+	for l := range c.leases {
+		if s.count(&l.holder, l.feature.Name, l.feature.Version) < uint64(l.count) {
+			l.lose(ErrReleased)
+			continue
+		}
+		// What an answer does not cover keeps the end it had.
+		if end := covered(r, l.feature.Name, l.feature.Version, s.count(nil, l.feature.Name, l.feature.Version)); end != 0 {
+			l.expiry = c.anchor.at(end)
+			shortest = min(shortest, end)
+		}
+	}
+	share := time.Duration(r.Policy.RenewPercent)
+	if share == 0 {
+		share = time.Duration(capability.DefaultPolicy().RenewPercent)
+	}
+	// From the time the answer was made, so that a program which adopts a kept answer asks when its maker would have.
+	interval := max(time.Duration(min(shortest-r.Time, capability.Time(capability.MaxLease)*24*365))*time.Second*share/100, leastRenewal)
+	c.renewAt = c.anchor.at(r.Time).Add(interval)
+	if soon := c.options.Clock().Add(leastRenewal); c.renewAt.Before(soon) {
+		c.renewAt = soon
+	}
+	c.failed = 0
+	c.stir()
+}
+
+// leastRenewal keeps a lease that cannot be renewed past its item's end from being asked for ever faster.
+const leastRenewal = 5 * time.Second
+
+// stir makes the keeper look again. Under c.mu or not.
+func (c *Client) stir() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// heard notes whether a server could be reached.
+func (c *Client) heard(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !errors.Is(err, ErrServerUnreachable) {
+		c.since = time.Time{}
+	} else if c.since.IsZero() {
+		c.since = c.options.Clock()
+	}
+}
+
+// keep renews the leases of this client and ends those whose time is over, until Close.
+func (c *Client) keep() {
+	for {
+		var timer <-chan time.Time
+		if next, any := c.next(); any {
+			timer = time.After(max(next.Sub(c.options.Clock()), 0))
+		}
+		select {
+		case <-c.done:
+			return
+		case <-c.wake:
+			continue
+		case <-timer:
+		}
+		c.expire()
+		c.renew()
+	}
+}
+
+// next is when the keeper has something to do.
+func (c *Client) next() (at time.Time, any bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.leases {
+		if !any || l.expiry.Before(at) {
+			at, any = l.expiry, true
+		}
+	}
+	if any && c.renewAt.Before(at) {
+		at = c.renewAt
+	}
+	return at, any
+}
+
+// expire ends the leases whose time is over.
+func (c *Client) expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.options.Clock()
+	for l := range c.leases {
+		if now.Before(l.expiry) {
+			continue
+		}
+		why := l.no
+		if why == nil {
+			why = denied(capability.Denial{Code: capability.ErrExpired, Subject: l.feature.Name, Detail: "the lease was not renewed in time"})
+		}
+		l.lose(why)
+	}
+}
+
+// renew asks for the same set again, unless another program of the device did it meanwhile. Lines are renewed each for itself: one that is refused keeps no other from being renewed.
+func (c *Client) renew() {
+	c.mu.Lock()
+	due := len(c.leases) > 0 && !c.options.Clock().Before(c.renewAt)
+	serial := c.serial
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.options.Timeout)
+	defer cancel()
+	go func() { // Close waits for nobody's server
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := c.change(ctx, func(s *state) error {
+		if kept := c.kept(s); kept != nil && kept.Serial > serial {
+			c.adopt(s, kept)
+			if c.notYet() {
+				return nil
+			}
+		}
+		r, lines := c.request(capability.Grant, s, false)
+		resp, err := c.ask(ctx, s, r)
+		if err != nil {
+			return err
+		}
+		if resp.Status == capability.StatusDenied {
+			return denied(firstDenial(resp))
+		}
+		c.adopt(s, resp)
+		c.refused(resp, lines)
+		return nil
+	})
+	if err != nil {
+		c.missed(err)
+	}
+}
+
+func (c *Client) notYet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.options.Clock().Before(c.renewAt)
+}
+
+// refused notes for each lease whether its line was renewed.
+func (c *Client) refused(r *capability.Response, lines []capability.Desired) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.leases {
+		_, l.no = lineOf(r, lines, l.feature)
+	}
+}
+
+// missed plans the next try after a renewal that did not come through.
+func (c *Client) missed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.leases {
+		l.no = err
+	}
+	c.renewAt = c.options.Clock().Add(backoff(c.failed))
+	c.failed++
+}

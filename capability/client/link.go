@@ -1,0 +1,199 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// maxStrangers is how many answers to other requests are passed over before a server counts as broken.
+const maxStrangers = 16
+
+// link is the connection to one of the servers. It is used by one exchange at a time, under the store's lock.
+type link struct {
+	codec   *wire.Codec
+	trust   *wire.Trust
+	servers []string
+	tls     *tls.Config
+	dial    func(ctx context.Context, address string) (net.Conn, error)
+	judge   func(ak, statement, serving []byte) error
+	proven  map[wire.KeyID]*wire.ApplianceCertificate // serving keys whose chain was checked: once a start of the server is enough
+
+	conn  net.Conn
+	chain wire.Chain
+}
+
+// judgeSession says whether statement is the word of the TPM key ak over a serving key.
+func judgeSession(ak, statement, serving []byte) error {
+	e, err := attest.DecodeEvidence(statement)
+	if err != nil {
+		return err
+	}
+	return attest.VerifySession(ak, e, serving)
+}
+
+// prove checks a chain from the producer's root, or remembers that it was.
+func (l *link) prove(ch *wire.Chain) (*wire.ApplianceCertificate, error) {
+	if len(ch.Serving) == ed25519.PublicKeySize {
+		if a := l.proven[wire.ServingKeyID(ch.Serving)]; a != nil {
+			return a, nil
+		}
+	}
+	a, err := l.codec.VerifyChain(l.trust, ch, l.judge)
+	if err != nil {
+		return nil, refuse(capability.ErrServerUnproven, err)
+	}
+	l.proven[wire.ServingKeyID(ch.Serving)] = a
+	return a, nil
+}
+
+// connect gets a proven connection to the first server that gives one.
+func (l *link) connect(ctx context.Context) error {
+	var all []error
+	for _, address := range l.servers {
+		err := l.connectTo(ctx, address)
+		if err == nil {
+			return nil
+		}
+		all = append(all, err)
+		l.close()
+	}
+	// An answer, even a bad one, says more than silence.
+	for _, err := range all {
+		if !errors.Is(err, ErrServerUnreachable) {
+			return err
+		}
+	}
+	return all[0]
+}
+
+func (l *link) connectTo(ctx context.Context, address string) error {
+	raw, err := l.dial(ctx, address)
+	if err != nil {
+		return refuse(capability.ErrServerUnreachable, err)
+	}
+	conn := tls.Client(raw, l.tls)
+	l.conn = conn
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		if broken := (tls.RecordHeaderError{}); errors.As(err, &broken) {
+			return refuse(capability.ErrServerUnproven, fmt.Errorf("%s does not speak TLS: %w", address, err))
+		}
+		return refuse(capability.ErrServerUnreachable, fmt.Errorf("TLS with %s: %w", address, err))
+	}
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol != wire.ALPN {
+		return refuse(capability.ErrServerUnproven, fmt.Errorf("%s does not speak %s", address, wire.ALPN))
+	}
+	kind, body, err := l.roundTrip(ctx, l.codec.Ask())
+	if err != nil {
+		return err
+	}
+	if kind != wire.MessageChain {
+		return refuse(capability.ErrProto, fmt.Errorf("%s answers with message %d where its chain is wanted", address, kind))
+	}
+	var chain wire.Chain
+	if err := l.codec.Decode(body, &chain, capability.MaxFrame); err != nil {
+		return refuse(capability.ErrProto, fmt.Errorf("chain: %w", err))
+	}
+	if len(chain.Key) == 0 {
+		return denied(capability.Denial{Code: capability.ErrNotProvisioned, Detail: address})
+	}
+	if _, err := l.prove(&chain); err != nil {
+		return err
+	}
+	// What was proven is a key; only now is it known that the other end of this connection has it.
+	if key, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey); !ok || !key.Equal(ed25519.PublicKey(chain.Serving)) {
+		return refuse(capability.ErrServerUnproven, fmt.Errorf("%s shows another key than the one its chain proves", address))
+	}
+	l.chain = chain
+	return nil
+}
+
+// exchange sends a request and gives the first answer for which match is true. A connection that the server ended since the last exchange is made anew once:
+// the same bytes count once, however often they arrive.
+func (l *link) exchange(ctx context.Context, frame []byte, match func(*wire.Answer) bool) (*wire.Answer, error) {
+	if l.conn != nil {
+		a, err := l.answer(ctx, frame, match)
+		if err == nil || !errors.Is(err, ErrServerUnreachable) || ctx.Err() != nil {
+			return a, err
+		}
+	}
+	if err := l.connect(ctx); err != nil {
+		return nil, err
+	}
+	return l.answer(ctx, frame, match)
+}
+
+func (l *link) answer(ctx context.Context, frame []byte, match func(*wire.Answer) bool) (*wire.Answer, error) {
+	for range maxStrangers {
+		kind, body, err := l.roundTrip(ctx, frame)
+		if err != nil {
+			return nil, err
+		}
+		if kind != wire.MessageAnswer {
+			l.close()
+			return nil, refuse(capability.ErrProto, fmt.Errorf("message %d where an answer is wanted", kind))
+		}
+		var a wire.Answer
+		if err := l.codec.Decode(body, &a, capability.MaxFrame); err != nil {
+			l.close()
+			return nil, refuse(capability.ErrProto, fmt.Errorf("answer: %w", err))
+		}
+		if match(&a) {
+			return &a, nil
+		}
+		frame = nil // an answer to what nobody waits for any more: read on
+	}
+	l.close()
+	return nil, refuse(capability.ErrProto, fmt.Errorf("%d answers, and none to this request", maxStrangers))
+}
+
+// roundTrip writes a frame, if there is one, and reads the next. Any error ends the connection.
+func (l *link) roundTrip(ctx context.Context, frame []byte) (wire.MessageKind, []byte, error) {
+	conn := l.conn
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	} else {
+		conn.SetDeadline(time.Time{})
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var err error
+	if frame != nil {
+		_, err = conn.Write(frame)
+	}
+	var kind wire.MessageKind
+	var body []byte
+	if err == nil {
+		kind, body, err = l.codec.ReadFrame(conn)
+	}
+	switch {
+	case err == nil && kind == wire.MessageRefused:
+		l.close()
+		return 0, nil, denied(capability.Denial{Code: capability.ErrProto, Detail: "the server did not understand the request"})
+	case err == nil:
+		return kind, body, nil
+	}
+	l.close()
+	if errors.Is(err, wire.ErrFrame) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		return 0, nil, refuse(capability.ErrProto, err)
+	}
+	return 0, nil, refuse(capability.ErrServerUnreachable, err)
+}
+
+func (l *link) close() {
+	if l.conn != nil {
+		l.conn.Close()
+		l.conn = nil
+	}
+}

@@ -1,0 +1,272 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+)
+
+const (
+	stateFile  = "leases.cbor"
+	lockFile   = "lock"
+	holderDir  = "holders"
+	stateLimit = 64 << 10 // bytes: a chain of 13 kB, an answer of at most a frame, 256 holdings
+)
+
+// holderID names one running Client. It holds a lock on the file of that name as long as its process lives, so the others see when it died.
+// The zero ID is nobody's: what it holds is kept without a process.
+type holderID [16]byte
+
+// holding is one program's share in what the device shall hold.
+type holding struct {
+	Holder  holderID           `cbor:"1,keyasint,omitzero"`
+	Feature string             `cbor:"2,keyasint,omitzero"`
+	Version capability.Version `cbor:"3,keyasint"`
+	Count   uint32             `cbor:"4,keyasint,omitzero"`
+}
+
+// state is what the device keeps between programs. Nothing in it is believed because it is there: the answer proves itself through the chain.
+type state struct {
+	Format   uint8           `cbor:"1,keyasint,omitzero"`
+	Holdings []holding       `cbor:"2,keyasint,omitempty"`
+	Chain    wire.Chain      `cbor:"3,keyasint,omitzero"`
+	Answer   wire.Answer     `cbor:"4,keyasint,omitzero"` // the newest: with Chain it is the receipt
+	Seen     capability.Time `cbor:"5,keyasint,omitzero"` // the latest time of the appliance that is known here
+}
+
+const stateFormat = 1
+
+// add changes the count of one holder's line by n, which may be negative; a line of nothing is gone.
+func (s *state) add(h holderID, f capability.Feature, n int64) {
+	for i := range s.Holdings {
+		l := &s.Holdings[i]
+		if l.Holder == h && l.Feature == f.Name && l.Version == f.Version {
+			if left := int64(l.Count) + n; left > 0 {
+				l.Count = uint32(left)
+			} else {
+				s.Holdings = slices.Delete(s.Holdings, i, i+1)
+			}
+			return
+		}
+	}
+	if n > 0 {
+		s.Holdings = append(s.Holdings, holding{h, f.Name, f.Version, uint32(n)})
+	}
+}
+
+// count is what holder h, or everybody for nil, holds of a feature at version v or above.
+func (s *state) count(h *holderID, name string, v capability.Version) (n uint64) {
+	for _, l := range s.Holdings {
+		if l.Feature == name && l.Version.Compare(v) >= 0 && (h == nil || l.Holder == *h) {
+			n += uint64(l.Count)
+		}
+	}
+	return n
+}
+
+// desired is the whole set as the wire wants it: a line for each feature and version, in one order, whoever's the shares are.
+func (s *state) desired() []capability.Desired {
+	var lines []capability.Desired
+	for _, l := range s.Holdings {
+		i := slices.IndexFunc(lines, func(d capability.Desired) bool { return d.Feature == l.Feature && d.Version == l.Version })
+		if i < 0 {
+			lines = append(lines, capability.Desired{Feature: l.Feature, Version: l.Version, Count: l.Count})
+			continue
+		}
+		lines[i].Count += l.Count
+	}
+	slices.SortFunc(lines, func(a, b capability.Desired) int {
+		if c := strings.Compare(a.Feature, b.Feature); c != 0 {
+			return c
+		}
+		return b.Version.Compare(a.Version) // the highest first: the lower ones can be met by what is left
+	})
+	return lines
+}
+
+// store is the directory that all programs of a device share.
+type store struct {
+	codec *wire.Codec
+	dir   *os.Root
+	mine  holderID
+	alive *os.File      // locked while this process lives
+	turn  chan struct{} // one at a time inside this process; the file lock is for the others
+}
+
+// openStore opens or makes the directory. It takes no longer lock than the one that shows this process lives.
+func openStore(codec *wire.Codec, path string, mine holderID) (*store, error) {
+	if err := os.MkdirAll(filepath.Join(path, holderDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory for leases: %w", err)
+	}
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the directory for leases: %w", err)
+	}
+	s := &store{codec: codec, dir: dir, mine: mine, turn: make(chan struct{}, 1)}
+	if s.alive, err = dir.OpenFile(s.holderFile(mine), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err == nil {
+		err = syscall.Flock(int(s.alive.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("show that this program lives: %w", err)
+	}
+	return s, nil
+}
+
+func (s *store) holderFile(h holderID) string { return holderDir + "/" + hex.EncodeToString(h[:]) }
+
+func (s *store) Close() error {
+	err := s.dir.Remove(s.holderFile(s.mine))
+	return errors.Join(err, s.alive.Close(), s.dir.Close())
+}
+
+// with runs f on the state while no other program of this device does, and makes durable what f changed. A state that f refused is not kept.
+//
+// The order of writes is: answer from the server, then this file. A power cut between them leaves the appliance with a set that no program here knows of;
+// the next request states the whole set again, and what was too much goes back.
+func (s *store) with(ctx context.Context, f func(*state) error) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.turn }()
+	lock, err := s.dir.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock the leases of this device: %w", err)
+	}
+	defer lock.Close()
+	if err := waitLock(ctx, lock); err != nil {
+		return fmt.Errorf("lock the leases of this device: %w", err)
+	}
+	st, before, err := s.load()
+	if err != nil {
+		return err
+	}
+	s.bury(st)
+	if err := f(st); err != nil {
+		return err
+	}
+	after := s.codec.Encode(st)
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	if err := writeDurable(s.dir, stateFile, after); err != nil {
+		return fmt.Errorf("keep the leases of this device: %w", err)
+	}
+	return nil
+}
+
+// waitLock takes an exclusive lock on a file. The kernel has no queue that a context can leave, so it is asked again and again.
+func waitLock(ctx context.Context, f *os.File) error {
+	const least, most = 5 * time.Millisecond, 100 * time.Millisecond
+	for pause := least; ; pause = min(2*pause, most) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// load reads the state. One that cannot be read is set aside and an empty one taken: it is only a copy, and the next answer states the whole set again.
+func (s *store) load() (*state, []byte, error) {
+	b, err := readBounded(s.dir, stateFile, stateLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &state{Format: stateFormat}, nil, nil
+	}
+	var st state
+	if err == nil {
+		if err = s.codec.Decode(b, &st, stateLimit); err == nil && st.Format == stateFormat {
+			return &st, b, nil
+		}
+	} else if !errors.Is(err, wire.ErrSize) {
+		return nil, nil, fmt.Errorf("read the leases of this device: %w", err)
+	}
+	if err := s.dir.Rename(stateFile, stateFile+".damaged"); err != nil {
+		return nil, nil, fmt.Errorf("set the damaged leases of this device aside: %w", err)
+	}
+	return &state{Format: stateFormat}, nil, nil
+}
+
+// bury takes the shares of programs that died out of the set.
+func (s *store) bury(st *state) {
+	dead := map[holderID]bool{{}: false, s.mine: false}
+	for _, l := range st.Holdings {
+		if _, known := dead[l.Holder]; !known {
+			dead[l.Holder] = s.died(l.Holder)
+		}
+	}
+	st.Holdings = slices.DeleteFunc(st.Holdings, func(l holding) bool { return dead[l.Holder] })
+}
+
+func (s *store) died(h holderID) bool {
+	f, err := s.dir.OpenFile(s.holderFile(h), os.O_RDWR, 0)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false
+	}
+	s.dir.Remove(s.holderFile(h)) // left behind, it only costs one look more
+	return true
+}
+
+// readBounded reads a regular file of at most limit bytes. wire.ErrSize: it is larger.
+func readBounded(dir *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if i, err := f.Stat(); err != nil || !i.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: %w: more than %d bytes", name, wire.ErrSize, limit)
+	}
+	return b, err
+}
+
+// writeDurable replaces a file: after it returns, the new content is there whatever happens; before, the old one.
+func writeDurable(dir *os.Root, name string, b []byte) error {
+	temp := name + ".new"
+	f, err := dir.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := dir.Rename(temp, name); err != nil {
+		return err
+	}
+	d, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
