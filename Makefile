@@ -1,0 +1,61 @@
+# The two commands of a newcomer are `make demo` and `make test`; each sets up what it needs.
+
+export CGO_ENABLED = 0
+GO       ?= go
+FUZZTIME ?= 30s
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: all deps build man demo test race bench fuzz lint clean
+
+all: build
+
+# Installs the Debian packages that are missing, as root or through sudo, and says which.
+deps:
+	@missing=""; for p in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed$$' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; \
+		sudo=""; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+		$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y --no-install-recommends $$missing >/dev/null; \
+	fi
+
+build:
+	$(GO) build -trimpath -o bin/ ./cmd/leaseholdd ./cmd/leasehold ./cmd/freehold
+
+man: build
+	mkdir -p bin/man && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done
+
+# The whole loop with real programs and software TPMs, a line for each step.
+demo: deps build
+	$(GO) run ./cmd/internal/demo -bin bin
+
+test: deps
+	$(GO) vet ./...
+	$(GO) test ./...
+
+# The same tests with the race detector, which needs a C compiler.
+race: deps
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Every fuzz target for FUZZTIME each.
+fuzz: deps
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | while read f; do \
+		for t in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $$f | cut -d' ' -f2); do \
+			echo "$$(dirname $$f) $$t"; $(GO) test $$(dirname $$f) -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; done
+
+# govulncheck says so and passes when its database cannot be reached.
+lint:
+	@out=$$(gofmt -l . ); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; echo "$$out" | tail -n 5; \
+	if [ $$code -ne 0 ] && echo "$$out" | grep -qiE 'dial|lookup|connect|fetching vulnerabilities|timeout'; then echo "govulncheck: its database cannot be reached from here"; else exit $$code; fi
+
+clean:
+	rm -rf bin dist
