@@ -1,0 +1,220 @@
+package entitlement
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// TestLives plays seeded lives: machines ask, files are lost, late and repeated, copies are returned with and without proof, machines are copied,
+// the book is restored from a snapshot. After each step the book is whole, and what all machines can serve is never more than was entitled.
+// At the end a replica that saw only the entries has the same digest.
+func TestLives(t *testing.T) {
+	lives, steps := 200, 150
+	if testing.Short() {
+		lives = 100
+	}
+	var seen outcomes
+	for seed := range uint64(lives) {
+		s := newSimulation(t, seed)
+		for s.step = range steps {
+			s.act()
+			s.check()
+		}
+		if s.w.book.Digest() != s.w.replica.Digest() {
+			s.w.fatalf("the replica differs at the end")
+		}
+		seen.add(s.seen)
+	}
+	t.Logf("%d lives: %+v", lives, seen)
+	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 {
+		t.Errorf("a kind of outcome never came: %+v", seen)
+	}
+}
+
+type outcomes struct{ Answered, Again, Older, Forks, Credited, Refused int }
+
+func (o *outcomes) add(p outcomes) {
+	o.Answered, o.Again, o.Older = o.Answered+p.Answered, o.Again+p.Again, o.Older+p.Older
+	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
+}
+
+// file is a request on a stick, with the machine that wrote it.
+type file struct {
+	request  Answer
+	by       *machine
+	response *capability.Response
+}
+
+type simulation struct {
+	w        *world
+	rng      *rand.Rand
+	step     int
+	salt     uint64
+	ids      []capability.ActivationID
+	machines []*machine
+	copies   []*machine // of machines; what they serve is their owner's fraud until their next request
+	written  []*file
+	answers  map[capability.Digest]*capability.Response
+	seen     outcomes
+}
+
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	s := &simulation{w: newWorld(t, anyTier()), rng: life(seed), answers: map[capability.Digest]*capability.Response{}}
+	s.w.note = func() string { return fmt.Sprintf("seed %d, step %d: ", seed, s.step) }
+	for n := range 3 {
+		s.ids = append(s.ids, s.w.entitle(uint64(n+1), 1+s.rng.Uint32N(12), nil))
+	}
+	for n := range 3 {
+		s.machines = append(s.machines, newMachine(byte(n+1)))
+	}
+	return s
+}
+
+func (s *simulation) act() {
+	s.w.now += capability.Time(s.rng.IntN(100))
+	m := s.machines[s.rng.IntN(len(s.machines))]
+	switch k := s.rng.IntN(20); {
+	case k < 6:
+		s.write(m)
+	case k < 13 && len(s.written) > 0: // any file ever written, so most are late or repeated
+		f := s.written[s.rng.IntN(len(s.written))]
+		if s.rng.IntN(2) == 0 {
+			f = s.written[len(s.written)-1]
+		}
+		s.send(f)
+	case k < 16 && len(s.written) > 0:
+		if f := s.written[s.rng.IntN(len(s.written))]; f.response != nil {
+			f.by.apply(f.response)
+		}
+	case k < 17:
+		id := s.ids[s.rng.IntN(len(s.ids))]
+		if n := m.rights[id]; n > 0 {
+			m.giveBack(id, 1+s.rng.Uint32N(n))
+		}
+	case k < 18:
+		if len(s.copies) < 2 {
+			s.copies = append(s.copies, m.copied())
+		}
+	case k < 19 && len(s.copies) > 0:
+		s.write(s.copies[s.rng.IntN(len(s.copies))])
+	default:
+		b, err := Restore(s.w.book.Snapshot())
+		if err != nil {
+			s.w.fatalf("%v", err)
+		}
+		s.w.book = b
+	}
+}
+
+func (s *simulation) write(m *machine) {
+	s.salt++
+	var desired []capability.Desired
+	for _, id := range s.ids {
+		if s.rng.IntN(2) == 0 {
+			d := want(id, s.rng.Uint32N(14))
+			d.Partial = s.rng.IntN(3) == 0
+			desired = append(desired, d)
+		}
+	}
+	a := m.request(s.salt, desired...)
+	a.Request.Atomic = s.rng.IntN(5) == 0
+	a.Digest = s.w.codec.RequestDigest(a.Request)
+	m.outstanding[len(m.outstanding)-1].Digest = a.Digest
+	for i := range a.Proofs {
+		if s.rng.IntN(4) == 0 {
+			a.Proofs[i] = Proof{Fault: "the statement does not verify"}
+		}
+	}
+	s.written = append(s.written, &file{request: a, by: m})
+}
+
+func (s *simulation) send(f *file) {
+	d, err := s.w.do(f.request)
+	switch c := code(err); {
+	case err == nil && d.Known != nil:
+		s.seen.Again++
+		if first := s.answers[f.request.Digest]; first == nil || first.Serial != d.Known.Serial {
+			s.w.fatalf("request %d is said to be answered, and was not so", f.request.Request.Number)
+		}
+		f.response = s.answers[f.request.Digest]
+	case err == nil:
+		s.seen.Answered++
+		s.seen.Credited += len(d.Credited)
+		s.seen.Refused += len(d.Response.Denials)
+		if s.answers[f.request.Digest] != nil {
+			s.w.fatalf("request %d was answered twice", f.request.Request.Number)
+		}
+		if err := d.Response.Validate(); err != nil {
+			s.w.fatalf("%v", err)
+		}
+		s.answers[f.request.Digest], f.response = d.Response, d.Response
+		s.named(f)
+	case c == capability.ErrOlderRequest:
+		s.seen.Older++
+	case c == capability.ErrFork || c == capability.ErrRollbackSuspect:
+		s.seen.Forks++
+		if !s.isCopied(f.by) {
+			s.w.fatalf("a machine that was never copied is said to be two: %v", err)
+		}
+	default:
+		s.w.fatalf("%v", err)
+	}
+}
+
+// named: of a machine and its copies, only one history may have been answered from where they part.
+func (s *simulation) named(f *file) {
+	for _, other := range s.written {
+		if other != f && s.answers[other.request.Digest] != nil && other.request.Identity.Host == f.request.Identity.Host &&
+			other.request.Request.Number == f.request.Request.Number {
+			s.w.fatalf("two requests with number %d of one machine were answered", f.request.Request.Number)
+		}
+	}
+}
+
+func (s *simulation) isCopied(m *machine) bool {
+	for _, c := range s.copies {
+		if c.id.Host == m.id.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// check compares what machines serve with what is entitled. A machine that was copied counts as the book has it: what the copies do beside
+// that is found when they write, not before.
+func (s *simulation) check() {
+	live := map[capability.ActivationID]uint32{}
+	for _, m := range s.machines {
+		rights := m.rights
+		if s.isCopied(m) {
+			rights = map[capability.ActivationID]uint32{}
+			if h, ok := s.w.book.Host(m.id.Host); ok {
+				for _, f := range h.Holds {
+					rights[f.ActivationID] = f.Copies
+				}
+			}
+		}
+		for id, n := range rights {
+			live[id] += n
+		}
+	}
+	for _, v := range s.w.book.Items(s.w.now) {
+		if n := live[v.ActivationID]; n > v.Copies || v.Used+v.Left != v.Copies {
+			s.w.fatalf("%s: machines serve %d, the book says %d used and %d left, of %d", v.ActivationID, n, v.Used, v.Left, v.Copies)
+		}
+		for _, m := range s.machines {
+			h, ok := s.w.book.Host(m.id.Host)
+			if s.isCopied(m) || !ok {
+				continue
+			}
+			// A machine never has more than the book says it has: what it returned is credited later, never earlier.
+			if have := m.rights[v.ActivationID]; have > h.held(v.ActivationID) {
+				s.w.fatalf("%s: %s serves %d, the book says %d; rights %v", v.ActivationID, m.id.Host.Short(), have, h.held(v.ActivationID), maps.Clone(m.rights))
+			}
+		}
+	}
+}
