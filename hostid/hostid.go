@@ -41,8 +41,10 @@ const MaxValue = 128
 // ErrSyntax is in every error of Parse and Validate.
 var ErrSyntax = errors.New("not a host ID")
 
-func names() [18]string {
-	return [...]string{
+const types = 18
+
+func names() [types]string {
+	return [types]string{
 		"UNKNOWN", "TPM_EK", "TPM_AK", "ETHERNET", "STRING", "USER", "INTERNET", "INTERNET6", "FLEXID9", "FLEXID10",
 		"VM_UUID", "BOARD_UUID", "DISK", "COMPOSITE", "EXTENDED", "PUBLISHER_DEFINED", "CONTAINER_ID", "DEVICE_KEY",
 	}
@@ -90,7 +92,7 @@ func (id ID) String() string { return id.Value + "/" + id.Type.String() }
 
 // Validate checks what a stranger sent: a known type and 1 to MaxValue bytes of printable ASCII.
 func (id ID) Validate() error {
-	if id.Type == Unknown || int(id.Type) >= len(names()) {
+	if id.Type == Unknown || id.Type >= types {
 		return fmt.Errorf("%w: type %d is not known", ErrSyntax, uint8(id.Type))
 	}
 	if len(id.Value) == 0 || len(id.Value) > MaxValue {
