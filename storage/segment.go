@@ -285,12 +285,18 @@ func torn(data []byte, at int, position uint64) bool {
 	return zeros(data[end:]) && lost(data[:min(len(data), at+seen)], at)
 }
 
-// lost says whether a part of data[at:] that shares a sector was not written, or not to its end: its last 4 bytes are zero, as the
-// segment was before. Sealed bytes are so by chance once in 2^32 sectors.
+// lost says whether a part of the frame data[at:] that shares a sector was not written, or not to its end: its last 4 bytes are
+// zero, as the segment was before. Sealed bytes are so by chance once in 2^32 sectors; a plain header has zeros of its own, so a part
+// that ends inside it is lost only if all of it is zero.
 func lost(data []byte, at int) bool {
+	header := at + frameHeader
 	for at < len(data) {
 		end := min(len(data), at-at%sectorBytes+sectorBytes)
-		if zeros(data[max(at, end-4):end]) {
+		from := max(at, end-4)
+		if end < header {
+			from = at
+		}
+		if zeros(data[from:end]) {
 			return true
 		}
 		at = end
