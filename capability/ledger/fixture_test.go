@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -220,4 +221,85 @@ func show(r capability.Response) string {
 		n += uint64(g.Count)
 	}
 	return out + fmt.Sprintf(" | has %d", n)
+}
+
+// scene is an inventory and what happens: each step a command in words and what must come of it.
+//
+//	d1 f:1.0 3, g:2.0 1?     a request of d1 with two lines, the second partial; "d1" alone desires nothing
+//	atomic|preview|report|undo d1 ...
+//	+60                      a minute passes on both clocks; wall+60 on the wall only
+//	holds d1                 what the ledger has for d1
+//	items                    every item with count and use
+type scene struct {
+	name  string
+	items []capability.LineItem
+	steps [][2]string
+}
+
+func (s scene) play(t *testing.T) *life {
+	v := begin(t, s.items...)
+	for i, step := range s.steps {
+		if got := v.step(step[0]); got != step[1] {
+			t.Fatalf("step %d, %s:\n got %s\nwant %s", i, step[0], got, step[1])
+		}
+	}
+	return v
+}
+
+func (v *life) step(words string) string {
+	v.t.Helper()
+	var seconds int64
+	if n, _ := fmt.Sscanf(words, "+%d", &seconds); n == 1 {
+		v.pass(capability.Seconds(seconds))
+		return ""
+	}
+	if n, _ := fmt.Sscanf(words, "wall+%d", &seconds); n == 1 {
+		v.now.Wall = v.now.Wall.Add(capability.Seconds(seconds))
+		return ""
+	}
+	verb, rest, _ := strings.Cut(words, " ")
+	switch verb {
+	case "holds":
+		return v.holds(rest)
+	case "items":
+		var out []string
+		for _, it := range v.l.Items(v.now) {
+			mark := ""
+			if it.Cut {
+				mark = " cut"
+			} else if it.Over {
+				mark = " over"
+			}
+			out = append(out, fmt.Sprintf("%s %d/%d%s", name(it.ID()), it.Used, it.Count, mark))
+		}
+		return strings.Join(out, ", ")
+	case "atomic", "preview", "report", "undo":
+		r := v.parse(rest)
+		r.Atomic = verb == "atomic"
+		r.Operation = map[string]capability.Operation{"preview": capability.Preview, "report": capability.Report, "undo": capability.Undo}[verb]
+		return show(v.serve(Serve{Key: key(r.Hosts[0].Value), Request: r}))
+	}
+	r := v.parse(words)
+	return show(v.serve(Serve{Key: key(r.Hosts[0].Value), Request: r}))
+}
+
+func (v *life) parse(words string) capability.Request {
+	device, lines, _ := strings.Cut(words, " ")
+	if lines == "" {
+		return v.request(device)
+	}
+	return v.request(device, strings.Split(lines, ", ")...)
+}
+
+func asMalformed(err error, m **capability.Malformed) bool { return errors.As(err, m) }
+
+func repeated(c byte, n int) string { return strings.Repeat(string(c), n) }
+
+// numbered is the i-th of many activation IDs.
+func numbered(i int) capability.ActivationID {
+	id, err := capability.NewActivationID(strings.NewReader(fmt.Sprintf("%018b", i)))
+	if err != nil {
+		panic(err)
+	}
+	return id
 }

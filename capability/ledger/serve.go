@@ -157,7 +157,7 @@ type serving struct {
 
 // deny refuses the request as a whole: nothing changes, nothing is told of what the device has.
 func (s *serving) deny(no capability.Denial) (Decision, error) {
-	s.answer.Status, s.answer.Denials = capability.StatusDenied, []capability.Denial{no}
+	s.answer.Status, s.answer.Lines, s.answer.Denials = capability.StatusDenied, nil, []capability.Denial{no}
 	return Decision{Response: s.answer}, nil
 }
 
