@@ -80,6 +80,9 @@ func (b *Book) applyIncident(i Incident) error {
 }
 
 func (b *Book) applyAnswer(a *Answered) error {
+	if b.answered[a.Request.Digest] != nil {
+		return fmt.Errorf("request %.8x was answered before", a.Request.Digest[:])
+	}
 	old := b.byKey[a.Identity.Host]
 	h := &Host{Identity: a.Identity}
 	if old != nil {
@@ -130,9 +133,14 @@ func plausible(h *Host, a *Answered) error {
 		}
 		last = k.Number
 	}
-	for _, s := range a.Returns {
-		if seen, ok := h.seen(s.ID); ok && (seen.Credited || !s.Credited) {
+	for n, s := range a.Returns {
+		seen, ok := h.seen(s.ID)
+		twice := slices.ContainsFunc(a.Returns[:n], func(o ReturnSeen) bool { return o.ID == s.ID })
+		if twice || ok && (seen.Credited || !s.Credited) {
 			return fmt.Errorf("return %.4x is there twice", s.ID[:])
+		}
+		if s.Credited == (s.Refused != 0) || s.Credited && (s.Copies == 0 || s.Epoch <= s.Floor) {
+			return fmt.Errorf("return %.4x is both credited and refused, or of nothing, or of an epoch seen before", s.ID[:])
 		}
 	}
 	return nil
