@@ -38,6 +38,9 @@ type copied struct {
 
 func newLife(t *testing.T, seed uint64) *life {
 	l := &life{world: newWorld(t, seed), r: rand.New(rand.NewPCG(seed, 2))}
+	if seed%5 == 4 {
+		l.o.Go = nil // real goroutines: the sync and the extend in any order; such a life does not repeat
+	}
 	l.must(l.create())
 	l.must(l.begin())
 	l.running = true
@@ -113,6 +116,8 @@ func (l *life) end(err error) {
 		l.Fatal(err)
 	}
 	l.running, l.stopped = false, false
+	l.m.Plan(func(int, storagetest.Call) *storagetest.Fault { return &storagetest.Fault{Stop: true} })
+	l.v.Close() // ends its goroutines; nothing it does has an effect
 	switch l.r.IntN(4) {
 	case 0:
 		l.m.PowerCut(l.r.Uint64())

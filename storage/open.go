@@ -37,8 +37,8 @@ func readHeader(d Disk, epoch uint64) ([]byte, *header, error) {
 	return data, h, nil
 }
 
-// Open opens the vault, completes what a crash left half done, and judges by the anchor whether anything may be missing. It writes
-// nothing that a second Open would not find as well; Begin starts the run.
+// Open opens the vault, completes what a crash left half done, and judges by the anchor whether anything may be missing. It adds no
+// record: closed again without Begin, the vault opens with the same verdict.
 func Open(d Disk, o Options) (*Vault, *Restored, error) {
 	if err := o.check(); err != nil {
 		return nil, nil, err

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func (v *Vault) create(public, state []byte) (err error) {
 	if v.sealer, err = v.o.sealer(public); err != nil {
 		return err
 	}
-	v.public = public
+	v.public = bytes.Clone(public)
 	return v.writeHeader(v.epoch, v.sealer, public)
 }
 
@@ -477,7 +478,7 @@ func (v *Vault) move(public []byte, entries [][]byte) error {
 	if err := v.readBack(); err != nil {
 		return err
 	}
-	v.public, v.sealer = public, sealer
+	v.public, v.sealer = bytes.Clone(public), sealer
 	return v.dropHeader()
 }
 
@@ -517,7 +518,7 @@ func (v *Vault) rewrite(public []byte, entries [][]byte) error {
 	if err := v.writeHeader(v.epoch, sealer, public); err != nil {
 		return err
 	}
-	v.public, v.sealer = public, sealer
+	v.public, v.sealer = bytes.Clone(public), sealer
 	return nil
 }
 

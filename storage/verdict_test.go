@@ -157,6 +157,10 @@ func TestStartDecision(t *testing.T) {
 			if moved := w.v.Epoch() == epoch+1; moved != row.moved || !moved && w.v.Epoch() != epoch {
 				t.Fatalf("epoch was %d and is %d", epoch, w.v.Epoch())
 			}
+			w.must(w.v.Close())
+			if again := w.reopen(); again.Verdict != r.Verdict {
+				t.Fatalf("verdict is %s, opened again %s", r.Verdict, again.Verdict)
+			}
 			if now, _ := w.m.TPM.Epoch(); now != w.v.Epoch() {
 				t.Fatalf("epoch of the anchor is %d, of the vault %d", now, w.v.Epoch())
 			}
