@@ -121,10 +121,6 @@ func (v *Vault) begin(entries [][]byte) error {
 	if err := v.group(&frame{kind: kindRun, epoch: v.epoch, run: v.run, entries: entries}); err != nil {
 		return err
 	}
-	// A second process that started from the same state has extended S or moved E by now, or will find that we did.
-	if err := v.readEpoch(); err != nil {
-		return err
-	}
 	v.begun = true
 	if v.o.Anchor == nil {
 		return nil
@@ -133,6 +129,8 @@ func (v *Vault) begin(entries [][]byte) error {
 	if v.clean {
 		moves = 1
 	}
+	// Each move first reads S, the counts and E back: a second process that started from the same state has extended S or moved
+	// E by now, or will find that we did.
 	for range moves {
 		if err := v.move(nil, nil); err != nil {
 			return err
