@@ -1,0 +1,133 @@
+package terminal
+
+// The meaning of each field, by its path in SPEC.md: for people who decide whether a file may leave their site.
+
+func requestWords() map[string]string {
+	return map[string]string{
+		"version":     "of the message format",
+		"hosts":       "who the machine is; digests of keys in its TPM, and what else identifies it",
+		"correlation": "drawn by chance for this request; the answer names it",
+		"applied":     "serial of the last response in force",
+		"desired":     "what the machine shall hold; none: what is its own",
+		"operation":   "request: hold what is desired",
+		"atomic":      "one refused line refuses all",
+		"user":        "user name, as claimed",
+		"alias":       "name of the device for people",
+		"deviceType":  "kind of device",
+		"dictionary":  "what the software's vendor adds",
+		"borrow":      "longest time without asking again",
+		"granularity": "to what the end of a lease is rounded",
+		"receipt":     "an earlier answer, to renew during a hold",
+		"number":      "requests this machine has written, this one included",
+		"outstanding": "digests of the requests written since the last response",
+		"epoch":       "value of the TPM's counter that dates the trusted storage",
+		"returns":     "rights that left service here for good",
+		"records":     "usage and audit records",
+		"condition":   "what is wrong with the trusted storage, if anything",
+		"policy":      "digest of the producer's policy in force",
+		"producer":    "digest of the producer's root keys that the machine trusts",
+		"bookHead":    "head of the back office's book, as its last response named it",
+
+		"desired.feature":         "feature wanted",
+		"desired.version":         "at least this version",
+		"desired.count":           "the whole wanted total",
+		"desired.partial":         "less will do",
+		"desired.activationId":    "activation ID wanted",
+		"desired.selectors":       "which line items may serve it",
+		"desired.selectors.key":   "selector",
+		"desired.selectors.value": "its value",
+		"dictionary.key":          "key",
+		"dictionary.value":        "value",
+
+		"head.position":  "length of the journal of the trusted storage",
+		"head.hash":      "hash of its last record",
+		"clock.now":      "the machine's clock",
+		"clock.floor":    "the latest time it may trust",
+		"records.number": "number of the record",
+		"records.body":   "its content",
+
+		"returns.id":           "names the return",
+		"returns.activationId": "what is returned",
+		"returns.copies":       "how many copies",
+		"returns.epoch":        "the first epoch without these rights",
+		"returns.time":         "when",
+		"returns.serial":       "of the response the rights came with",
+		"returns.proof":        "the TPM's word on its counter",
+	}
+}
+
+func signatureWords() map[string]string {
+	return map[string]string{
+		"alg":           "-70001 is a quote by a key in a TPM",
+		"kid":           "names the attestation key",
+		"requestDigest": "names this request in responses and later requests",
+		"forTrusted":    "it is addressed to the producer whose trust bundle was given",
+	}
+}
+
+func machineWords() map[string]string {
+	return map[string]string{
+		"host":         "host ID: digest of the TPM's endorsement key",
+		"ek":           "public endorsement key",
+		"ak":           "public attestation key",
+		"akName":       "its TPM name",
+		"pcrs":         "boot state: PCR 7, 11 and 12",
+		"clock":        "milliseconds the TPM has run",
+		"resetCount":   "power cycles of the TPM",
+		"restartCount": "restarts within this one",
+		"safe":         "the TPM's clock was never set back",
+		"firmware":     "version of the TPM's firmware",
+		"certificates": "the TPM maker's certificates, by which the back office judges the tier",
+
+		"certificates.issuer": "who says that the key is one of a TPM; not judged here",
+		"certificates.key":    "kind of key",
+		"certificates.from":   "valid from",
+		"certificates.until":  "valid until",
+		"certificates.bytes":  "the whole certificate",
+	}
+}
+
+func proofWords() map[string]string {
+	return map[string]string{
+		"return":  "the return it proves",
+		"verdict": "whether the TPM's statement covers it",
+		"epoch":   "the TPM's counter, as proven",
+		"why":     "why not",
+	}
+}
+
+func clearWords() map[string]string {
+	return map[string]string{
+		"for":         "the one machine that can open it",
+		"serial":      "the newest serial wins",
+		"request":     "digest of the request it answers",
+		"number":      "number of that request",
+		"time":        "when it was made",
+		"applyBefore": "refused after",
+	}
+}
+
+func keyWords() map[string]string {
+	return map[string]string{
+		"name":        "as the producer calls it",
+		"fingerprint": "digest of its two public keys",
+		"from":        "certified from",
+		"until":       "certified until",
+	}
+}
+
+func partWords() map[string]string {
+	return map[string]string{
+		"certificate": "bytes of the key certificate by the producer's root",
+		"wrap":        "bytes of the content key, which one TPM can read",
+		"wrapHost":    "the machine that TPM is in",
+		"cipher":      "bytes of the encrypted rights",
+	}
+}
+
+func trustWords() map[string]string {
+	return map[string]string{
+		"producer":    "whose root keys these are",
+		"fingerprint": "digest of the root keys; compare it with the producer's by another way",
+	}
+}
