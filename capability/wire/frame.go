@@ -54,7 +54,9 @@ func (c *Codec) Frame(kind MessageKind, body any) []byte {
 // ReadFrame reads one message. The length is judged before anything is allocated. io.EOF: the other side ended between frames.
 func (c *Codec) ReadFrame(r io.Reader) (MessageKind, []byte, error) {
 	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	if _, err := io.ReadFull(r, head[:]); errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, nil, fmt.Errorf("%w: %w inside its length: %w", ErrFrame, ErrCut, err)
+	} else if err != nil {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
