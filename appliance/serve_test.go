@@ -86,7 +86,7 @@ func TestChannelRules(t *testing.T) {
 		if c == nil {
 			continue
 		}
-		c.Write(s.a.codec.Frame(wire.MessageAsk, nil))
+		c.Write(s.a.codec.Ask())
 		if b, _ := io.ReadAll(c); len(b) != 0 {
 			t.Errorf("%s: %d bytes came back", name, len(b))
 		}
@@ -113,7 +113,7 @@ func TestChannelRules(t *testing.T) {
 	}
 	// And the server is well.
 	c, _ := dial(t, addr, nil)
-	must(t, s.a.codec.WriteFrame(c, wire.MessageAsk, nil))
+	c.Write(s.a.codec.Ask())
 	kind, body, err := s.a.codec.ReadFrame(c)
 	must(t, err)
 	var chain wire.Chain
