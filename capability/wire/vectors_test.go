@@ -1,0 +1,419 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+var update = flag.Bool("update", false, "write testdata/vectors anew")
+
+const vectorDir = "testdata/vectors"
+
+// vector is one file of testdata/vectors; the README there says how to use it.
+type vector struct {
+	Name        string            `json:"name"`
+	Description string            `json:"description"`
+	Kind        string            `json:"kind"`
+	Input       any               `json:"input,omitempty"`
+	Keys        map[string]string `json:"keys,omitempty"`
+	Hex         string            `json:"hex"`
+	Pad         int               `json:"pad,omitempty"`
+	Digest      string            `json:"digest,omitempty"`
+	Expect      string            `json:"expect"`
+}
+
+func (v *vector) bytes() []byte { return append(unhex(v.Hex), make([]byte, v.Pad)...) }
+
+// Each vector on disk is the one the set makes, byte for byte, and nothing else lies there.
+func TestVectorsAreTheSet(t *testing.T) {
+	set := vectorSet(t)
+	if len(set) < 60 {
+		t.Errorf("%d vectors", len(set))
+	}
+	want := map[string][]byte{}
+	for _, v := range set {
+		if want[v.Name+".json"] != nil {
+			t.Fatalf("two vectors are named %s", v.Name)
+		}
+		b, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[v.Name+".json"] = append(b, '\n')
+	}
+	if *update {
+		for name, b := range want {
+			if err := os.WriteFile(filepath.Join(vectorDir, name), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(vectorDir, "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if want[filepath.Base(f)] == nil {
+			t.Errorf("%s is not of the set", f)
+		}
+	}
+	for name, b := range want {
+		got, err := os.ReadFile(filepath.Join(vectorDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, b) {
+			t.Errorf("%s differs from what is made today", name)
+		}
+	}
+}
+
+// Every vector is judged as it says, and every good one is made from its input alone, as a program in another language would.
+func TestVectors(t *testing.T) {
+	for _, v := range readVectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			b := v.bytes()
+			err := judgeVector(v, b)
+			if got := class(err); got != v.Expect {
+				t.Errorf("%s where %s is expected: %v", got, v.Expect, err)
+			}
+			if code := Code(err); (code == 0) != (err == nil || errors.Is(err, capability.ErrActivationID)) {
+				t.Errorf("%v has the code %v", err, code)
+			}
+			if v.Expect != "ok" {
+				return
+			}
+			again, err := encodeVector(t, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(again, b) {
+				t.Errorf("the input encodes to\n%x, the vector says\n%x", again, b)
+			}
+		})
+	}
+}
+
+// Each kind has a good vector, and each class of refusal has one.
+func TestVectorsCoverKindsAndClasses(t *testing.T) {
+	missing := map[string]bool{}
+	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "activation-id", "receipt", "return"} {
+		missing["good "+s], missing["bad "+s] = true, true
+	}
+	for _, s := range []string{"ok", "malformed", "kind", "cut", "size", "type", "signature", "one-signature", "other-producer"} {
+		missing[s] = true
+	}
+	for _, v := range readVectors(t) {
+		delete(missing, v.Expect)
+		if v.Expect == "ok" {
+			delete(missing, "good "+v.Kind)
+		} else {
+			delete(missing, "bad "+v.Kind)
+		}
+	}
+	for s := range missing {
+		t.Errorf("no vector: %s", s)
+	}
+}
+
+func readVectors(t testing.TB) []*vector {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(vectorDir, "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no vectors in %s: %v", vectorDir, err)
+	}
+	var vs []*vector
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		d.DisallowUnknownFields()
+		var v vector
+		if err := d.Decode(&v); err != nil {
+			t.Fatalf("%s: %v", f, err)
+		}
+		vs = append(vs, &v)
+	}
+	return vs
+}
+
+// class is the word of SPEC.md 16 for an error.
+func class(err error) string {
+	var m *capability.Malformed
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, ErrSize):
+		return "size"
+	case errors.Is(err, ErrCut):
+		return "cut"
+	case errors.Is(err, ErrKind):
+		return "kind"
+	case errors.Is(err, ErrType):
+		return "type"
+	case errors.Is(err, ErrOtherProducer):
+		return "other-producer"
+	case errors.Is(err, ErrOneSignature):
+		return "one-signature"
+	case errors.Is(err, ErrSignature):
+		return "signature"
+	case errors.Is(err, ErrMalformed), errors.Is(err, ErrFrame), errors.Is(err, capability.ErrActivationID), errors.As(err, &m):
+		return "malformed"
+	}
+	return "unknown"
+}
+
+// judgeVector reads b as its kind and checks all that the vector's keys allow.
+func judgeVector(v *vector, b []byte) error {
+	c := New()
+	switch v.Kind {
+	case "request":
+		var r capability.Request
+		return c.DecodeRequest(b, &r, capability.MaxFrame)
+	case "return":
+		var r capability.Return
+		if err := c.Decode(b, &r, capability.MaxFrame); err != nil {
+			return err
+		}
+		if d := c.ReturnDigest(r); v.Digest != hex.EncodeToString(d[:]) {
+			return fmt.Errorf("digest %x", d)
+		}
+		return nil
+	case "request-file":
+		s, err := c.ReadRequest(b)
+		if err != nil {
+			return err
+		}
+		if v.Digest != "" && v.Digest != hex.EncodeToString(s.Digest[:]) {
+			return fmt.Errorf("digest %x", s.Digest)
+		}
+		return judgeRequest(s)
+	case "response-file":
+		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
+		if err != nil {
+			return fmt.Errorf("the vector's own trust bundle: %v", err)
+		}
+		s, err := c.ReadResponse(b)
+		if err != nil {
+			return err
+		}
+		if _, _, err := c.Verify(trust, s); err != nil {
+			return err
+		}
+		_, err = c.Open(s, unhex(v.Keys["contentKey"]))
+		return err
+	case "trust":
+		_, err := c.DecodeTrust(b)
+		return err
+	case "chain":
+		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
+		if err != nil {
+			return fmt.Errorf("the vector's own trust bundle: %v", err)
+		}
+		var ch Chain
+		if err := c.Decode(b, &ch, capability.MaxFrame); err != nil {
+			return err
+		}
+		_, err = c.VerifyChain(trust, &ch, judgeServing)
+		return err
+	case "answer":
+		var a Answer
+		if err := c.Decode(b, &a, capability.MaxFrame); err != nil {
+			return err
+		}
+		_, _, err := c.VerifyAnswer(unhex(v.Keys["serving"]), &a)
+		return err
+	case "receipt":
+		_, err := c.VerifyReceipt(unhex(v.Keys["ak"]), b, judgeServing)
+		return err
+	case "frame":
+		kind, body, err := c.ReadFrame(bytes.NewReader(b))
+		if err != nil {
+			return err
+		}
+		if len(c.Frame(kind, rawItem(body))) != len(b) {
+			return fmt.Errorf("%w: bytes after the frame", ErrMalformed)
+		}
+		return nil
+	case "activation-id":
+		return capability.ActivationID(b).Validate()
+	}
+	return fmt.Errorf("kind %q is not known", v.Kind)
+}
+
+// The inputs of the kinds that are more than one message.
+type (
+	requestFileInput struct {
+		Request  capability.Request `json:"request"`
+		KID      KeyID              `json:"kid"`
+		Evidence []byte             `json:"evidence"`
+	}
+	responseFileInput struct {
+		KeyCertificate KeyCertificate      `json:"keyCertificate"`
+		Response       capability.Response `json:"response"`
+		Wrap           []byte              `json:"wrap"`
+	}
+	chainInput struct {
+		KeyCertificate       KeyCertificate       `json:"keyCertificate"`
+		ApplianceCertificate ApplianceCertificate `json:"applianceCertificate"`
+		Serving              []byte               `json:"serving"`
+		Statement            []byte               `json:"statement"`
+	}
+	answerInput struct {
+		Responses []capability.Response `json:"responses"`
+		Leaf      uint64                `json:"leaf"`
+		IssuedAt  capability.Time       `json:"iat"`
+		Epoch     uint64                `json:"epoch"`
+	}
+	receiptInput struct {
+		Answer    answerInput `json:"answer"`
+		Statement []byte      `json:"statement"`
+	}
+	frameInput struct {
+		Kind uint64 `json:"kind"`
+		Body []byte `json:"body"`
+	}
+)
+
+// encodeVector makes the bytes of a good vector from its input and keys.
+func encodeVector(t testing.TB, v *vector) ([]byte, error) {
+	t.Helper()
+	c := New()
+	read := func(to any) {
+		t.Helper()
+		if err := fromInput(v.Input, reflect.ValueOf(to).Elem()); err != nil {
+			t.Fatalf("input: %v", err)
+		}
+	}
+	switch v.Kind {
+	case "request":
+		var in capability.Request
+		read(&in)
+		return c.Encode(&in), in.Validate()
+	case "return":
+		var in capability.Return
+		read(&in)
+		return c.Encode(&in), nil
+	case "request-file":
+		var in requestFileInput
+		read(&in)
+		file, _, err := c.SignRequest(&in.Request, AlgTPMQuote, in.KID, func(capability.Digest) ([]byte, error) { return in.Evidence, nil })
+		return file, err
+	case "response-file":
+		var in responseFileInput
+		read(&in)
+		return in.encode(c, v.Keys)
+	case "trust":
+		var in Trust
+		read(&in)
+		return c.EncodeTrust(&in), nil
+	case "chain":
+		var in chainInput
+		read(&in)
+		return in.encode(c, v.Keys)
+	case "answer":
+		var in answerInput
+		read(&in)
+		a := in.answer(c, v.Keys)
+		return c.Encode(&a), nil
+	case "receipt":
+		var in receiptInput
+		read(&in)
+		return in.encode(c, v.Keys), nil
+	case "frame":
+		var in frameInput
+		read(&in)
+		return c.Frame(MessageKind(in.Kind), rawItem(in.Body)), nil
+	case "activation-id":
+		text, _ := v.Input.(string)
+		id, err := capability.ParseActivationID(text)
+		return []byte(id), err
+	}
+	return nil, fmt.Errorf("kind %q is not known", v.Kind)
+}
+
+// keyPair are the root and the signing key of a vector, both from seeds.
+func keyPair(keys map[string]string) (root, signing *ProducerKey, err error) {
+	if root, err = NewProducerKey(unhex(keys["rootSeed"])); err != nil {
+		return nil, nil, err
+	}
+	signing, err = NewProducerKey(unhex(keys["signingSeed"]))
+	return root, signing, err
+}
+
+func (in *responseFileInput) encode(c *Codec, keys map[string]string) ([]byte, error) {
+	root, signing, err := keyPair(keys)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := c.CertifyKey(root, in.certificate(signing))
+	if err != nil {
+		return nil, err
+	}
+	return c.SealResponse(signing, certificate, &in.Response, in.Wrap, unhex(keys["contentKey"]))
+}
+
+// certificate fills in the public keys, which follow from the seeds and are not repeated in the input.
+func (in *responseFileInput) certificate(signing *ProducerKey) *KeyCertificate {
+	k := in.KeyCertificate
+	k.Keys = signing.Public
+	return &k
+}
+
+func (in *chainInput) encode(c *Codec, keys map[string]string) ([]byte, error) {
+	root, signing, err := keyPair(keys)
+	if err != nil {
+		return nil, err
+	}
+	k := in.KeyCertificate
+	k.Keys = signing.Public
+	ch := Chain{Serving: in.Serving, Statement: in.Statement}
+	if ch.Key, err = c.CertifyKey(root, &k); err != nil {
+		return nil, err
+	}
+	if ch.Appliance, err = c.CertifyAppliance(signing, &in.ApplianceCertificate); err != nil {
+		return nil, err
+	}
+	return c.Encode(&ch), nil
+}
+
+func (in *answerInput) answer(c *Codec, keys map[string]string) Answer {
+	var leaves [][]byte
+	for i := range in.Responses {
+		leaves = append(leaves, c.Encode(&in.Responses[i]))
+	}
+	key := ed25519.NewKeyFromSeed(unhex(keys["servingSeed"]))
+	return c.Answer(c.SignTree(key, Grow(leaves), in.IssuedAt, in.Epoch), int(in.Leaf), leaves[in.Leaf])
+}
+
+func (in *receiptInput) encode(c *Codec, keys map[string]string) []byte {
+	key := ed25519.NewKeyFromSeed(unhex(keys["servingSeed"]))
+	return c.Encode(&Receipt{Answer: in.Answer.answer(c, keys), Serving: key.Public().(ed25519.PublicKey), Statement: in.Statement})
+}
+
+// Names are lower case with hyphens, so that they are file names anywhere.
+func TestVectorNames(t *testing.T) {
+	for _, v := range readVectors(t) {
+		if strings.Trim(v.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || v.Description == "" {
+			t.Errorf("%q: %q", v.Name, v.Description)
+		}
+		if len(v.Hex) > 128<<10 {
+			t.Errorf("%s: %d digits", v.Name, len(v.Hex))
+		}
+	}
+}
