@@ -51,13 +51,19 @@ func explain(what string, err error) error {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	var refusal tpm2.TPMRC
-	passing := slotsLost(err) || isOneOf(err, tpm2.TPMRCFailure, tpm2.TPMRCInitialize, tpm2.TPMRCPCRChanged,
-		tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate)
-	if errors.As(err, &refusal) && !passing {
+	if lasting(err) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+}
+
+// lasting tells a refusal by the TPM that is about what it was asked, from one
+// about the state it is in and from no answer at all.
+func lasting(err error) bool {
+	var refusal tpm2.TPMRC
+	return errors.As(err, &refusal) && !slotsLost(err) && !isOneOf(err,
+		tpm2.TPMRCFailure, tpm2.TPMRCInitialize, tpm2.TPMRCPCRChanged,
+		tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate)
 }
 
 // means names err when it is one of codes. The same code means different things
@@ -78,11 +84,10 @@ func counterError(err error) error {
 	return means(err, ErrCounter, tpm2.TPMRCHandle, tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail, tpm2.TPMRCNVUninitialized, tpm2.TPMRCNVAuthorization)
 }
 
-// refused names any refusal that is not a passing one: for commands whose every
-// complaint is about the bytes they were given.
+// refused names any lasting refusal: for commands whose every complaint is about
+// the bytes they were given.
 func refused(err, name error) error {
-	var refusal tpm2.TPMRC
-	if errors.As(err, &refusal) && !slotsLost(err) {
+	if lasting(err) {
 		return fmt.Errorf("%w: %w", name, err)
 	}
 	return err

@@ -175,8 +175,8 @@ func (d *Device) certificates(ek []byte) ([][]byte, error) {
 	var found [][]byte
 	for _, index := range []tpm2.TPMHandle{certificateP256, certificateRSA2048} {
 		b, err := d.readNV(index)
-		if isOneOf(err, tpm2.TPMRCHandle, tpm2.TPMRCNVUninitialized, tpm2.TPMRCNVAuthorization, tpm2.TPMRCNVLocked, tpm2.TPMRCAuthFail, tpm2.TPMRCBadAuth) {
-			continue
+		if err != nil && lasting(err) {
+			continue // not there, or not for us to read
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the certificate at NV index %#x: %w", uint32(index), err)

@@ -60,13 +60,18 @@ func (l *link) send(command []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return response, checkFrame(response)
+}
+
+// checkFrame compares a response's length with what its header says.
+func checkFrame(response []byte) error {
 	if len(response) < headerBytes {
-		return nil, fmt.Errorf("response of %d bytes: %w", len(response), io.ErrUnexpectedEOF)
+		return fmt.Errorf("response of %d bytes: %w", len(response), io.ErrUnexpectedEOF)
 	}
 	if n := binary.BigEndian.Uint32(response[2:]); uint64(n) != uint64(len(response)) {
-		return nil, fmt.Errorf("response of %d bytes says it has %d", len(response), n)
+		return fmt.Errorf("response of %d bytes says it has %d", len(response), n)
 	}
-	return response, nil
+	return nil
 }
 
 func (l *link) Close() error {

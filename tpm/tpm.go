@@ -107,7 +107,7 @@ func (d *Device) Info() (Info, error) {
 	}
 	return Info{
 		Maker:    letters(fixed[tpm2.TPMPTManufacturer]),
-		Model:    strings.TrimSpace(model),
+		Model:    strings.Join(strings.Fields(model), " "),
 		Firmware: uint64(fixed[tpm2.TPMPTFirmwareVersion1])<<32 | uint64(fixed[tpm2.TPMPTFirmwareVersion2]),
 		Lockout:  variable[tpm2.TPMPTLockoutCounter],
 		MaxTries: variable[tpm2.TPMPTMaxAuthFail],

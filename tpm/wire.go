@@ -117,6 +117,9 @@ func (w *wire) Send(command []byte) ([]byte, error) {
 		return nil, err
 	}
 	response, err := w.exchange(command)
+	if err == nil {
+		err = checkFrame(response)
+	}
 	if err != nil {
 		w.hangUp()
 		return nil, err

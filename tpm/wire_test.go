@@ -165,6 +165,15 @@ func TestDeviceFile(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
+	// A response longer than a frame: what is left of it goes with the descriptor.
+	long := append(tpmtest.Refusal(0), make([]byte, 4990)...)
+	binary.BigEndian.PutUint32(long[2:], uint32(len(long)))
+	if got, err := d.RawSend(long); !errors.Is(err, tpm.ErrUnavailable) {
+		t.Errorf("a response of %d bytes: %v", len(got), err)
+	}
+	if got, err := d.RawSend(tpmtest.Refusal(7)); err != nil || !bytes.Equal(got, tpmtest.Refusal(7)) {
+		t.Errorf("then: %x, %v", got, err)
+	}
 }
 
 func TestNotInstalled(t *testing.T) {

@@ -234,6 +234,8 @@ func parseAK(b []byte) (*publicKey, error) {
 
 // parsePublic reads a TPMT_PUBLIC which may differ from template in its point
 // only: that compares type, curve, scheme, attributes and policy at once.
+// Coordinates are 32 bytes, zeros in front included, as TPMs since revision 1.38
+// of the specification write them; else one key could have two names.
 func parsePublic(b []byte, template tpm2.TPMTPublic) (*publicKey, error) {
 	if len(b) > maxPublicBytes {
 		return nil, fmt.Errorf("public area has %d bytes, at most %d are allowed", len(b), maxPublicBytes)
