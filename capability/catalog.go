@@ -127,8 +127,8 @@ func Catalog() []Entry {
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
 		{ErrHold, "E_HOLD", "hold after a power loss", "until the hold ends an older copy of the storage could be in use, so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},
-		{ErrRollback, "E_ROLLBACK", "trusted storage was rolled back", "the disk is older than the TPM's counter says: a copy or a backup was restored", "put the newest disk back, or ask for a repair: leasehold request -o DIR", ExitHeld},
-		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "leasehold doctor; then ask for a repair: leasehold request -o DIR", ExitError},
+		{ErrRollback, "E_ROLLBACK", "trusted storage was rolled back", "the disk is older than the TPM's counter says: a copy or a backup was restored", "put the newest disk back, and see what was found: leasehold doctor", ExitHeld},
+		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, and see what was found: leasehold doctor", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "leasehold doctor", ExitHeld},
 		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to", "leasehold doctor", ExitHeld},
 		{ErrClock, "E_CLOCK", "clock held", "the system clock is behind the latest time that can be trusted, or far ahead of it", "set the clock, then: leasehold doctor", ExitHeld},
@@ -138,8 +138,8 @@ func Catalog() []Entry {
 		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
-		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "ask for a repair: leasehold request -o DIR", ExitHeld},
-		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew, so the age of the storage cannot be told", "ask for a repair: leasehold request -o DIR", ExitHeld},
+		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or ask the producer; see what was found: leasehold doctor", ExitHeld},
+		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew, so the age of the storage cannot be told", "ask the producer; see what was found: leasehold doctor", ExitHeld},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},

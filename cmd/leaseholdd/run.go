@@ -26,6 +26,7 @@ import (
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/systemd"
 	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/attest"
@@ -46,6 +47,12 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
+	// The lock comes before the TPM: some TPMs serve one program at a time, and the second daemon should say what is in its way.
+	lock, err := storage.Dir(f.state).Lock()
+	if err != nil {
+		return coded(err)
+	}
+	defer lock.Close()
 	device, err := tpm.Open(f.tpm)
 	if err != nil {
 		return terminal.Coded(capability.ErrTPMAbsent, fmt.Errorf("open the TPM at %s: %w", f.tpm, err))
