@@ -1,0 +1,392 @@
+// Package backoffice is freehold's engine: it keeps the producer's keys and book in one directory, judges request files and makes response files.
+//
+// The rules are package entitlement's and the bytes package wire's; here are the keys, the files and the order of writes. Create makes a back office, Open
+// opens it, Respond answers one file. It draws chance from where it is told and is told the time.
+//
+//	book/        the book, a vault of package storage, sealed with a key inside signing.key
+//	keys/        root.key and signing.key, each sealed with the passphrase; root.key is read only to certify a signing key and may be kept elsewhere
+//	responses/   every response file, named by the digest of the request it answers
+//	roots/       hardware/ and virtual/: PEM certificates of the authorities that say what an endorsement key is
+//	trust.lht    the public keys of the root, for clients and appliances
+package backoffice
+
+import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/storage"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+var (
+	// ErrAbsent: the directory holds no back office.
+	ErrAbsent = errors.New("no back office is there")
+	// ErrPresent: Create was asked for a directory that holds one.
+	ErrPresent = errors.New("a back office is there already")
+	// ErrRoots is in the error of certificates that cannot be read.
+	ErrRoots = errors.New("not a PEM file of certificates")
+)
+
+// Place is where a back office is kept: a disk for each of its directories.
+type Place struct {
+	Top, Book, Keys, Responses, Hardware, Virtual storage.Disk
+
+	make func() error // makes the directories
+}
+
+// Dir is the place in a directory of the operating system.
+func Dir(dir string) Place {
+	path := func(elem ...string) string { return filepath.Join(append([]string{dir}, elem...)...) }
+	names := []string{path(), path("keys"), path("responses"), path("roots"), path("roots", "hardware"), path("roots", "virtual")}
+	return Place{
+		Top: storage.Dir(path()), Book: storage.Dir(path("book")), Keys: storage.Dir(path("keys")), Responses: storage.Dir(path("responses")),
+		Hardware: storage.Dir(path("roots", "hardware")), Virtual: storage.Dir(path("roots", "virtual")),
+		make: func() error {
+			for _, name := range names {
+				if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+const (
+	trustName   = "trust.lht"
+	rootName    = "root.key"
+	signingName = "signing.key"
+
+	segmentBytes = 16 << 10 // each run of freehold begins one: 30 entries
+	compactAfter = 128      // records that a start would have to read from segments of their own
+)
+
+// Setup is what a new back office begins with.
+type Setup struct {
+	Policy  entitlement.Policy
+	KeyName string // of the first signing key, as producer-2026-A
+	// Hardware and Virtual are PEM files of the authorities of TPM makers and of makers of virtual TPMs.
+	Hardware, Virtual [][]byte
+	By                string
+	Cost              Cost // of guessing the passphrase; zero is DefaultCost
+}
+
+// Create makes a back office. The order of its writes: keys, roots, trust bundle, book. A cut before the book is there leaves files that the next Create
+// writes over, because nobody was told of them; with the book, all is there.
+func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Reader) (*wire.Trust, error) {
+	if err := s.Policy.Validate(); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	if len(passphrase) < MinPassphrase {
+		return nil, fmt.Errorf("a passphrase of %d bytes; at least %d are needed", len(passphrase), MinPassphrase)
+	}
+	for _, roots := range [][][]byte{s.Hardware, s.Virtual} {
+		for _, pem := range roots {
+			if _, err := parseRoots(pem); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if _, err := storage.Public(p.Book); !errors.Is(err, storage.ErrAbsent) {
+		if err == nil {
+			err = ErrPresent
+		}
+		return nil, err
+	}
+	if p.make != nil {
+		if err := p.make(); err != nil {
+			return nil, err
+		}
+	}
+	c := wire.New()
+	trust, secrets, err := createKeys(c, p.Keys, passphrase, &s, now, rand)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range []struct {
+		disk  storage.Disk
+		files [][]byte
+	}{{p.Hardware, s.Hardware}, {p.Virtual, s.Virtual}} {
+		for n, pem := range kind.files {
+			if err := put(kind.disk, fmt.Sprintf("%02d.pem", n+1), pem); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := put(p.Top, trustName, c.EncodeTrust(trust)); err != nil {
+		return nil, err
+	}
+	d, err := entitlement.New().Decide(now, entitlement.SetPolicy{Policy: s.Policy, By: s.By})
+	if err != nil {
+		return nil, err
+	}
+	fingerprint := c.Fingerprint(trust.Root)
+	v, err := storage.Create(p.Book, vaultOptions(secrets, rand), fingerprint[:], appendEntry(nil, d.Entries[0].Encode(c)))
+	if err != nil {
+		return nil, err
+	}
+	return trust, v.Close()
+}
+
+func vaultOptions(s *secrets, rand io.Reader) storage.Options {
+	return storage.Options{Sealer: softwareKey{s.Book, rand}, Rand: rand, SegmentBytes: segmentBytes}
+}
+
+// Trust reads the trust bundle, as it is and decoded. It needs no passphrase.
+func Trust(p Place) ([]byte, *wire.Trust, error) {
+	b, err := p.Top.Read(trustName, capability.MaxSigned)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, ErrAbsent
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := wire.New().DecodeTrust(b)
+	return b, t, err
+}
+
+// Office is an open back office. It belongs to one goroutine; no other process can open it meanwhile.
+type Office struct {
+	place       Place
+	codec       *wire.Codec
+	rand        io.Reader
+	trust       *wire.Trust
+	signer      *wire.ProducerKey
+	certificate []byte // of the signing key
+	boot        *ecdsa.PrivateKey
+	roots       attest.Roots
+
+	vault   *storage.Vault
+	begun   bool
+	records int    // in the vault since its snapshot
+	log     []byte // every entry since the first: the vault's snapshot, so that no history is lost
+	book    *entitlement.Book
+}
+
+// Open opens a back office: it unseals the keys, reads and checks the whole book. Nothing is written before the first change.
+func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
+	if _, err := storage.Public(p.Book); errors.Is(err, storage.ErrAbsent) {
+		return nil, ErrAbsent
+	} else if err != nil {
+		return nil, fmt.Errorf("open the book: %w", err)
+	}
+	o := &Office{place: p, codec: wire.New(), rand: rand, book: entitlement.New()}
+	var err error
+	if _, o.trust, err = Trust(p); err != nil {
+		return nil, fmt.Errorf("trust bundle: %w", err)
+	}
+	s, err := openSigning(o.codec, p.Keys, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.take(s); err != nil {
+		return nil, err
+	}
+	if o.roots, err = readRoots(p); err != nil {
+		return nil, err
+	}
+	var r *storage.Restored
+	if o.vault, r, err = storage.Open(p.Book, vaultOptions(s, rand)); err != nil {
+		return nil, fmt.Errorf("open the book: %w", err)
+	}
+	if err := o.replay(r); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the book: %w", err), o.vault.Close())
+	}
+	return o, nil
+}
+
+// take makes the keys of their secrets, and checks that they belong to the root of the trust bundle.
+func (o *Office) take(s *secrets) error {
+	k, err := o.codec.SigningKey(o.trust, s.Certificate)
+	if err != nil {
+		return fmt.Errorf("the signing key's certificate: %w", err)
+	}
+	if o.signer, err = wire.NewProducerKey(s.Seed); err != nil {
+		return err
+	}
+	if o.codec.Fingerprint(o.signer.Public) != o.codec.Fingerprint(k.Keys) {
+		return fmt.Errorf("the signing key's certificate: %w: it is for another key", wire.ErrSignature)
+	}
+	if o.boot, err = bootKey(s.Boot); err != nil {
+		return err
+	}
+	o.certificate = s.Certificate
+	return nil
+}
+
+// replay reads every entry ever made; a chain of hashes shows that none was changed, left out or put in.
+func (o *Office) replay(r *storage.Restored) error {
+	rest := r.Snapshot
+	for len(rest) > 0 {
+		b, after, err := cutEntry(rest)
+		if err != nil {
+			return err
+		}
+		if err := o.apply(b); err != nil {
+			return err
+		}
+		rest = after
+	}
+	for _, b := range r.Records {
+		if err := o.apply(b); err != nil {
+			return err
+		}
+	}
+	o.records = len(r.Records)
+	return o.book.Check()
+}
+
+func (o *Office) apply(b []byte) error {
+	e, err := entitlement.DecodeEntry(o.codec, b)
+	if err != nil {
+		return fmt.Errorf("%w: %w", entitlement.ErrCorrupt, err)
+	}
+	if err := o.book.Apply(e); err != nil {
+		return err
+	}
+	o.log = appendEntry(o.log, b)
+	return nil
+}
+
+func appendEntry(log, entry []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(log, uint32(len(entry))), entry...)
+}
+
+func cutEntry(log []byte) (entry, rest []byte, err error) {
+	if len(log) < 4 {
+		return nil, nil, fmt.Errorf("%w: its history ends inside a length", entitlement.ErrCorrupt)
+	}
+	n := binary.BigEndian.Uint32(log)
+	if n > entitlement.MaxEntry || uint64(n) > uint64(len(log)-4) {
+		return nil, nil, fmt.Errorf("%w: an entry of %d bytes where %d follow and at most %d are allowed", entitlement.ErrCorrupt, n, len(log)-4, entitlement.MaxEntry)
+	}
+	return log[4 : 4+n], log[4+n:], nil
+}
+
+// commit makes entries durable and applies them. A cut inside leaves all of them or none; nobody was told.
+func (o *Office) commit(entries ...*entitlement.Entry) error {
+	if !o.begun {
+		if err := o.vault.Begin(); err != nil {
+			return fmt.Errorf("write the book: %w", err)
+		}
+		o.begun = true
+		// Every run leaves a segment. The snapshot that replaces them is the whole history, because the entries are the audit log.
+		if o.records >= compactAfter {
+			if err := o.vault.Snapshot(o.log); err != nil && !errors.Is(err, storage.ErrTooLarge) {
+				return fmt.Errorf("write the book: %w", err)
+			}
+			o.records = 0
+		}
+	}
+	group := make([][]byte, len(entries))
+	for i, e := range entries {
+		group[i] = e.Encode(o.codec)
+	}
+	if err := o.vault.Commit(group); err != nil {
+		return fmt.Errorf("write the book: %w", err)
+	}
+	o.records += len(group)
+	for _, b := range group {
+		if err := o.apply(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close ends the use of the directory.
+func (o *Office) Close() error { return o.vault.Close() }
+
+// Book is the book, to look at.
+func (o *Office) Book() *entitlement.Book { return o.book }
+
+// Trust is what clients and appliances embed.
+func (o *Office) Trust() *wire.Trust { return o.trust }
+
+// Entitle draws an activation ID for the item and puts it into the book.
+func (o *Office) Entitle(i entitlement.Item, by string, now capability.Time) (entitlement.ItemView, error) {
+	id, err := capability.NewActivationID(o.rand)
+	if err != nil {
+		return entitlement.ItemView{}, err
+	}
+	i.ActivationID = id
+	if i.EntitlementID == "" {
+		_, length := o.book.Head()
+		i.EntitlementID = fmt.Sprintf("ENT-%d-%06d", now.Std().Year(), length)
+	}
+	d, err := o.book.Decide(now, entitlement.Entitle{Item: i, By: by})
+	if err != nil {
+		return entitlement.ItemView{}, err
+	}
+	if err := o.commit(d.Entries...); err != nil {
+		return entitlement.ItemView{}, err
+	}
+	v, _ := o.book.Item(id, now)
+	return v, nil
+}
+
+// Code is the catalog's code for an error of this package, or zero.
+func Code(err error) capability.Code {
+	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
+		return r.Code
+	}
+	for _, m := range []struct {
+		err  error
+		code capability.Code
+	}{
+		{ErrPassphrase, capability.ErrPassphrase},
+		{ErrAbsent, capability.ErrNotFound},
+		{ErrPresent, capability.ErrUsage},
+		{ErrRoots, capability.ErrUsage},
+		{storage.ErrLocked, capability.ErrBusy},
+		{storage.ErrFull, capability.ErrStorageFull},
+		{storage.ErrCorrupt, capability.ErrCorrupt},
+		{entitlement.ErrCorrupt, capability.ErrCorrupt},
+		{fs.ErrPermission, capability.ErrFileRead},
+	} {
+		if errors.Is(err, m.err) {
+			return m.code
+		}
+	}
+	return wire.Code(err)
+}
+
+// put makes a file whole or not at all: a new name, fsync, rename, fsync of the directory. A cut before the rename is durable leaves the old file or none.
+func put(d storage.Disk, name string, b []byte) error {
+	temp := name + ".new"
+	f, err := d.Create(temp)
+	if errors.Is(err, fs.ErrExist) { // left by a cut
+		if err = d.Remove(temp); err == nil {
+			f, err = d.Create(temp)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = d.Rename(temp, name)
+	}
+	if err == nil {
+		err = d.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func digestOf(file []byte) capability.Digest { return sha256.Sum256(file) }

@@ -1,0 +1,229 @@
+package backoffice
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// Result is a response file, and what the operator wants to know of it.
+type Result struct {
+	File []byte
+	Name string // 8.3-safe: RSP-0001.LHR, by the number of the request
+	// Again: this very request was answered before, and File is that answer, byte for byte. Then only the fields up to ApplyBefore are set.
+	Again       bool
+	Host        hostid.ID
+	Alias       string
+	Tier        entitlement.Tier
+	TierNote    string // why the certificates did not raise the tier, if so
+	Proven      bool   // a response was opened by this machine before: its keys are in one TPM
+	Number      uint64
+	Serial      uint64
+	Made        capability.Time
+	ApplyBefore capability.Time
+
+	Status   capability.Status
+	Lines    []Line
+	Items    []capability.LineItem // the whole of what the machine now has
+	Credited []entitlement.ReturnSeen
+	Denials  []capability.Denial
+}
+
+// Line is what became of one desired line.
+type Line struct {
+	ActivationID capability.ActivationID `json:"activationId,omitempty"`
+	Product      string                  `json:"product,omitempty"`
+	Asked        uint32                  `json:"asked"`
+	capability.Line
+}
+
+// FileName is the name of the response to request number: eight characters and three, whatever the number.
+func FileName(number uint64) string {
+	switch {
+	case number < 1e4:
+		return fmt.Sprintf("RSP-%04d.LHR", number)
+	case number < 1e7:
+		return fmt.Sprintf("R%07d.LHR", number)
+	}
+	return fmt.Sprintf("R%07d.LHR", number%1e7)
+}
+
+// Respond answers one request file. The same request again gives the same bytes. A *capability.Refusal is a no to the whole file: then no response exists,
+// and the book has changed by the record of it at most.
+//
+// The order of writes: the response file, then the book's entry, which names the file's digest. Only then are the bytes handed out.
+func (o *Office) Respond(file []byte, by string, now capability.Time) (*Result, error) {
+	signed, id, err := o.judge(file)
+	if err != nil {
+		return nil, err
+	}
+	r := &signed.Request
+	tier, tierErr := attest.TierOf(id, o.roots, now.Std())
+	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: by, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
+		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tierOf(tier)}}
+	d, err := o.book.Decide(now, answer)
+	if err != nil {
+		if d != nil {
+			err = errors.Join(err, o.commit(d.Entries...))
+		}
+		return nil, refuse(err)
+	}
+	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tierOf(tier), Proven: d.Host.Proven, Number: r.Number, Name: FileName(r.Number)}
+	if tierErr != nil {
+		res.TierNote = tierErr.Error()
+	}
+	if d.Known != nil {
+		return o.again(res, d.Known, signed.Digest)
+	}
+	if res.File, err = o.seal(d.Response, id); err != nil {
+		return nil, err
+	}
+	// A cut up to here leaves the book as it was, and perhaps a file that no entry names: the next answer to this request replaces it.
+	if err := put(o.place.Responses, responseName(signed.Digest), res.File); err != nil {
+		return nil, err
+	}
+	d.Filed(digestOf(res.File))
+	// A cut here leaves the same.
+	if err := o.commit(d.Entries...); err != nil {
+		return nil, err
+	}
+	// A cut here leaves an answer that nobody has: the same request brings it out.
+	return o.say(res, r, d), nil
+}
+
+// judge reads a request file and says whose it is, or why it is nobody's.
+func (o *Office) judge(file []byte) (*wire.SignedRequest, *attest.Identity, error) {
+	signed, err := o.codec.ReadRequest(file)
+	if err != nil {
+		return nil, nil, refuse(err)
+	}
+	r := &signed.Request
+	unproven := func(format string, args ...any) error {
+		return capability.Refuse(capability.ErrRequestSignature, r.Hosts[0].Short(), format, args...)
+	}
+	e, err := attest.DecodeEvidence(signed.Signature)
+	if err != nil {
+		return nil, nil, unproven("%v", err)
+	}
+	id, err := attest.Verify(e, attest.Request, signed.Digest[:])
+	if err != nil {
+		return nil, nil, unproven("%v", err)
+	}
+	if host := hostid.OfDigest(hostid.TPMEK, id.HostID); r.Hosts[0] != host {
+		return nil, nil, unproven("the evidence is for %s, the request says it is %s", host.Short(), r.Hosts[0])
+	}
+	if ours := o.codec.Fingerprint(o.trust.Root); r.Producer != ours {
+		return nil, nil, capability.Refuse(capability.ErrOtherProducer, r.Hosts[0].Short(), "the machine trusts the root %.8x, the root here is %.8x", r.Producer[:], ours[:])
+	}
+	return signed, id, nil
+}
+
+func tierOf(t attest.Tier) entitlement.Tier {
+	switch t {
+	case attest.Hardware:
+		return entitlement.Hardware
+	case attest.Virtual:
+		return entitlement.Virtual
+	}
+	return entitlement.Software
+}
+
+// proofs judges the TPM's statement in each return.
+func (o *Office) proofs(r *capability.Request, id *attest.Identity) []entitlement.Proof {
+	list := make([]entitlement.Proof, len(r.Returns))
+	for n, t := range r.Returns {
+		digest := o.codec.ReturnDigest(t)
+		p, err := attest.DecodeEpochProof(t.Proof)
+		if err == nil {
+			list[n].Epoch, err = attest.VerifyEpoch(p, id, digest[:])
+		}
+		if err != nil {
+			list[n] = entitlement.Proof{Fault: err.Error()}
+		}
+	}
+	return list
+}
+
+// again brings out the answer of that time.
+func (o *Office) again(res *Result, k *entitlement.Known, request capability.Digest) (*Result, error) {
+	file, err := o.place.Responses.Read(responseName(request), capability.MaxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, capability.Refuse(capability.ErrCorrupt, res.Host.Short(), "response %d to request %d is on record, and its file is gone: put responses/%s back", k.Serial, k.Number, responseName(request))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the response: %w", err)
+	}
+	if digestOf(file) != k.File {
+		return nil, capability.Refuse(capability.ErrCorrupt, res.Host.Short(), "responses/%s is not the file that was written: put the right one back", responseName(request))
+	}
+	s, err := o.codec.ReadResponse(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the response: %w", err)
+	}
+	res.File, res.Again, res.Serial, res.Made, res.ApplyBefore = file, true, k.Serial, s.Clear.Time, s.Clear.ApplyBefore
+	return res, nil
+}
+
+func responseName(request capability.Digest) string { return fmt.Sprintf("%x.lhr", request[:]) }
+
+// seal completes a response and makes its file: the boot state that the request quoted is signed, the machine's key is certified to its clients, the
+// content is encrypted to its TPM.
+func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, error) {
+	public, err := x509.MarshalPKIXPublicKey(o.boot.Public())
+	if err != nil {
+		return nil, fmt.Errorf("boot key: %w", err)
+	}
+	// The reference ties boot signatures to this producer's root.
+	ref := o.codec.Fingerprint(o.trust.Root)
+	state, err := attest.SignState(o.rand, o.boot, ref[:], id.PCRs)
+	if err != nil {
+		return nil, err
+	}
+	r.Boot = capability.Boot{Key: public, Ref: ref[:], States: [][]byte{state.Encode()}}
+	if r.Certificate, err = o.codec.CertifyAppliance(o.signer, &wire.ApplianceCertificate{Host: r.For, AK: id.AK, Serial: r.Serial, From: r.Time}); err != nil {
+		return nil, err
+	}
+	key := make([]byte, wire.ContentKeySize)
+	if _, err := io.ReadFull(o.rand, key); err != nil {
+		return nil, fmt.Errorf("draw a content key: %w", err)
+	}
+	wrap, err := attest.Wrap(o.rand, id, key)
+	if err != nil {
+		return nil, err
+	}
+	return o.codec.SealResponse(o.signer, o.certificate, r, wrap.Encode(), key)
+}
+
+// say fills in what the operator reads.
+func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision) *Result {
+	resp := d.Response
+	res.Serial, res.Made, res.ApplyBefore = resp.Serial, resp.Time, resp.Time.Add(resp.Lifetime)
+	res.Status, res.Items, res.Credited, res.Denials = resp.Status, resp.Items, d.Credited, resp.Denials
+	for n, l := range resp.Lines {
+		line := Line{ActivationID: r.Desired[n].ActivationID, Asked: r.Desired[n].Count, Line: l}
+		if v, ok := o.book.Item(line.ActivationID, resp.Time); ok {
+			line.Product = v.Product
+		}
+		res.Lines = append(res.Lines, line)
+	}
+	return res
+}
+
+// refuse gives an error about a file the catalog's code, where it has one.
+func refuse(err error) error {
+	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
+		return err
+	}
+	if c := wire.Code(err); c != 0 {
+		return capability.Refuse(c, "", "%v", err)
+	}
+	return err
+}
