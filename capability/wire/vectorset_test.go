@@ -237,7 +237,7 @@ func (s *set) returns() {
 	r.Proof = []byte("an epoch proof")
 	b := s.good("return", "return-with-proof", "the same return with a proof has the same digest", r, nil)
 	digested()
-	s.bad("return", "return-id-short", "malformed", "an ID of 15 bytes", s.swap(b, []byte{1, 0x50}, []byte{1, 0x4f}), nil)
+	s.bad("return", "return-id-short", "malformed", "an ID of 15 bytes", s.swap(b, append([]byte{1, 0x50}, r.ID[:]...), append([]byte{1, 0x4f}, r.ID[:15]...)), nil)
 }
 
 func (s *set) requestFiles() {
