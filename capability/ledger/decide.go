@@ -109,7 +109,9 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 
 // less is the item after copies of it were returned; without copies left it is gone.
 func less(i capability.LineItem, copies uint32) capability.LineItem {
-	copies = min(copies, i.Copies)
+	if copies = min(copies, i.Copies); copies == 0 {
+		return i
+	}
 	i.Count -= i.Count / i.Copies * copies
 	i.Copies -= copies
 	return i

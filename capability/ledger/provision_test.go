@@ -240,6 +240,8 @@ func TestReturnAgainstOlderRequest(t *testing.T) {
 	v := begin(t, all...)
 	v.must(v.giveUp(1, 'a', 1))
 	v.must(v.giveUp(2, 'a', 2))
+	v.provision(lineItem('a', "f:1.0", 3, copies(1)), lineItem('b', "f:1.0", 2)) // less than one of the returns alone
+	v.expect("items", "b 0/2")
 	v.provision(all...)
 	v.expect("items", "a 0/3, b 0/2")
 	v.respond(capability.Response{Items: all, Acknowledged: []capability.ReturnID{{1}}})

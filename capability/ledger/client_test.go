@@ -1,0 +1,281 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// request is one request of a client of the simulation, and everything that must be so about its answer.
+func (w *world) request(c *client) error {
+	s, again := w.compose(c)
+	hold := w.l.holdAt(w.now)
+	before, _ := w.l.Device(c.id, w.now)
+	free := w.available(c, &s)
+	told, over := w.toldAll(), w.over()
+	var preview capability.Response
+	if s.Request.Operation == capability.Grant && !again && w.rng.IntN(4) == 0 {
+		p := s
+		p.Request.Operation = capability.Preview
+		d, err := w.decide(p)
+		if err != nil {
+			return err
+		}
+		preview = d.Response
+	}
+	d, err := w.decide(s)
+	if err != nil {
+		return err
+	}
+	a := d.Response
+	after, _ := w.l.Device(c.id, w.now)
+	w.count(&a, len(d.Entries) > 0)
+	if w.seen(&a, again, len(d.Entries)) {
+		w.happened[resent]++
+	}
+	if preview.Version != 0 && preview.Status == capability.StatusPreview && a.Status != capability.StatusUnchanged && !reflect.DeepEqual(preview.Lines, a.Lines) {
+		return fmt.Errorf("preview %+v, request %+v", preview.Lines, a.Lines)
+	}
+	switch {
+	case a.Serial == 0 || a.Status == capability.StatusUnchanged:
+		if !reflect.DeepEqual(before.Holdings, after.Holdings) {
+			return fmt.Errorf("%s altered %+v to %+v", a.Status, before.Holdings, after.Holdings)
+		}
+	case len(d.Entries) > 0:
+		if a.Serial <= before.Serial || !again && a.Serial <= c.last.Serial {
+			return fmt.Errorf("serial %d after %d and %d", a.Serial, before.Serial, c.last.Serial)
+		}
+		if err := rightsAre(&a, after); err != nil {
+			return err
+		}
+		if err := w.fair(&s, &a, hold, free, before, after); err != nil {
+			return err
+		}
+	}
+	if c.waits = w.rng.IntN(8) == 0; c.waits {
+		w.miss(c, &a)
+	} else {
+		w.hear(c, &a)
+	}
+	for k, n := range w.toldAll() {
+		if k.feature != "u" && n > told[k] && n > w.entitled(k)+over[k] {
+			return fmt.Errorf("%d of %v told where %d are entitled; %d before", n, k, w.entitled(k), told[k])
+		}
+	}
+	return nil
+}
+
+func (w *world) seen(a *capability.Response, again bool, entries int) bool {
+	return again && entries == 0 && a.Serial != 0
+}
+
+// count notes what kind of answer it was.
+func (w *world) count(a *capability.Response, fresh bool) {
+	for _, no := range a.Denials {
+		if no.Code == capability.ErrHold {
+			w.happened[deniedStale]++
+		}
+	}
+	for _, l := range a.Lines {
+		switch {
+		case l.Count > 0 && a.Hold != 0 && fresh:
+			w.happened[renewedByReceipt]++
+		case l.Count > 0:
+			w.happened[granted]++
+		case l.Denial.Code == capability.ErrNoSeat:
+			w.happened[refusedSeat]++
+		case l.Denial.Code == capability.ErrOverage:
+			w.happened[refusedOverage]++
+		case l.Denial.Code == capability.ErrHold:
+			w.happened[refusedHold]++
+		}
+	}
+}
+
+// compose draws a request, or the last one again. Clients are honest: they say which serial they have applied, show the newest answer they heard,
+// and ask nothing else before they have heard what became of the last request.
+func (w *world) compose(c *client) (s Serve, again bool) {
+	if c.waits || c.sent != nil && w.rng.IntN(6) == 0 {
+		return *c.sent, true
+	}
+	w.calls++
+	r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.id}, Applied: c.last.Serial, Atomic: w.rng.IntN(5) == 0, Alias: c.id.Value}
+	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
+	if w.rng.IntN(12) == 0 {
+		r.Operation = capability.Operation(1 + w.rng.IntN(3))
+	}
+	if w.rng.IntN(6) == 0 {
+		r.Borrow = capability.Seconds(1 + w.rng.IntN(400))
+	}
+	if w.rng.IntN(3) == 0 { // renew exactly what it has
+		for _, g := range c.last.Rights {
+			r.Desired = append(r.Desired, capability.Desired{Feature: g.Feature, Version: g.Version, Count: g.Count})
+		}
+	} else {
+		for range w.rng.IntN(4) {
+			d := capability.Desired{Feature: []string{"f", "f", "g", "u", "x"}[w.rng.IntN(5)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0}
+			d.Version.Major = w.rng.Uint32N(3)
+			r.Desired = append(r.Desired, d)
+		}
+	}
+	s = Serve{Key: c.key, Request: r}
+	if c.last.Serial != 0 && w.rng.IntN(5) > 0 {
+		s.Receipt = ReceiptOf(&c.last)
+	}
+	c.sent = &s
+	return s, false
+}
+
+// hear is what a client does with an answer: the newest serial wins. Its leases run on its own clock, from the moment the answer was made.
+func (w *world) hear(c *client, a *capability.Response) {
+	if a.Serial <= c.last.Serial {
+		return
+	}
+	c.last, c.held = *a, nil
+	for _, g := range a.Rights {
+		c.held = append(c.held, holding{class{g.Feature, g.Version}, uint64(g.Count), w.real + capability.Seconds(g.Expiry-w.now.Wall)})
+	}
+}
+
+// miss is an answer lost on its way. The client does not use what it asked to give back, nor longer than it asked for: the less of what it had and was given.
+func (w *world) miss(c *client, a *capability.Response) {
+	if a.Serial <= c.last.Serial {
+		return
+	}
+	counts, ends := map[class]uint64{}, map[class]capability.Seconds{}
+	for _, g := range a.Rights {
+		k := class{g.Feature, g.Version}
+		counts[k] += uint64(g.Count)
+		ends[k] = max(ends[k], w.real+capability.Seconds(g.Expiry-w.now.Wall))
+	}
+	for i := range c.held {
+		h := &c.held[i]
+		h.count, h.until = min(h.count, counts[h.class]), min(h.until, ends[h.class])
+		counts[h.class] -= h.count
+	}
+}
+
+func (w *world) told(k class) (n uint64) {
+	for _, c := range w.clients {
+		for _, h := range c.held {
+			if h.class == k && h.until > w.real {
+				n += h.count
+			}
+		}
+	}
+	return n
+}
+
+// over is what is served above the count of single items: it runs out, while other items of the class go on serving.
+func (w *world) over() map[class]uint64 {
+	all := map[class]uint64{}
+	for _, it := range w.l.Items(w.now) {
+		switch k := (class{it.Feature, it.Version}); {
+		case it.Cut:
+			all[k] += it.Used
+		case it.Over:
+			all[k] += it.Used - uint64(it.Count)
+		}
+	}
+	return all
+}
+
+func (w *world) toldAll() map[class]uint64 {
+	all := map[class]uint64{}
+	for _, c := range w.clients {
+		for _, h := range c.held {
+			all[h.class] = w.told(h.class)
+		}
+	}
+	return all
+}
+
+// available is what the first line of a request could have, counted from the views the slow way; -1 where the slow way knows too little.
+func (w *world) available(c *client, s *Serve) int64 {
+	if len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant {
+		return -1
+	}
+	line := s.Request.Desired[0]
+	var n int64
+	for _, it := range w.l.Items(w.now) {
+		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || w.now.Wall < it.Start || it.Expiry != 0 && w.now.Wall >= it.Expiry {
+			continue
+		}
+		left := int64(it.Count)
+		if it.Uncounted {
+			left = 1 << 40
+		}
+		for _, d := range w.l.Devices(w.now) {
+			for _, h := range d.Holdings {
+				if h.Item == it.ID() && d.ID != c.id {
+					left -= int64(h.Count)
+				}
+			}
+		}
+		n += max(0, left)
+	}
+	return n
+}
+
+// fair compares a decided answer with the slow way, and with what the device had.
+func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, free int64, before, after Device) error {
+	had, has, dropped := map[string]uint64{}, map[string]uint64{}, false
+	for _, h := range before.Holdings {
+		had[h.Item.Feature] += uint64(h.Count)
+		dropped = dropped || h.Dropped
+	}
+	for _, h := range after.Holdings {
+		has[h.Item.Feature] += uint64(h.Count)
+	}
+	gave, refused := map[string]uint64{}, map[string]bool{}
+	for i, l := range a.Lines {
+		d := s.Request.Desired[i]
+		gave[d.Feature] += uint64(l.Count)
+		refused[d.Feature] = refused[d.Feature] || l.Status == capability.LineInsufficient
+		switch {
+		case l.Status == capability.LineInsufficient && l.Count != 0, l.Status == capability.LineOK && l.Count != d.Count && a.Status != capability.StatusUnchanged:
+			return fmt.Errorf("line %+v for %+v", l, d)
+		case l.Status == capability.LineInsufficient && l.Denial.Code == 0:
+			return errors.New("a refusal without a code")
+		}
+	}
+	if a.Status != capability.StatusUnchanged {
+		for f := range had {
+			switch {
+			case refused[f] && hold == 0 && has[f] < had[f]:
+				return fmt.Errorf("refused, and %q fell from %d to %d", f, had[f], has[f])
+			case refused[f] && has[f] > had[f]+gave[f], !refused[f] && has[f] != gave[f]:
+				return fmt.Errorf("%q: had %d, was granted %d, has %d", f, had[f], gave[f], has[f])
+			}
+		}
+	}
+	if free >= 0 && hold == 0 && !dropped && s.Request.Desired[0].Count > 0 {
+		asked := s.Request.Desired[0]
+		want := int64(asked.Count)
+		if free < want {
+			if want = 0; asked.Partial {
+				want = free
+			}
+		}
+		if got := int64(a.Lines[0].Count); got != want {
+			return fmt.Errorf("asked %+v, %d free, granted %d", asked, free, got)
+		}
+	}
+	return nil
+}
+
+// rightsAre says that the answer tells exactly what the ledger has.
+func rightsAre(a *capability.Response, d Device) error {
+	if len(a.Rights) != len(d.Holdings) {
+		return fmt.Errorf("told %+v, has %+v", a.Rights, d.Holdings)
+	}
+	for i, g := range a.Rights {
+		if h := d.Holdings[i]; g.Feature != h.Item.Feature || g.Version != h.Version || g.Count != h.Count || g.Expiry != h.Expiry {
+			return fmt.Errorf("told %+v, has %+v", g, h)
+		}
+	}
+	return nil
+}

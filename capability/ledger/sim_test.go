@@ -1,0 +1,472 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+const (
+	simLives = 1000
+	simSteps = 80
+)
+
+// TestSimulation plays many short lives of one appliance, its clients and its back office. After each step every invariant is checked, and what the clients
+// were told, all of them together and on their own clocks, is counted against what the back office entitled.
+func TestSimulation(t *testing.T) {
+	first, last := uint64(1), uint64(simLives)
+	if only, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
+		first, last = only, only
+	}
+	if testing.Short() {
+		last = min(last, first+200)
+	}
+	var sum [outcomes]int
+	for seed := first; seed <= last; seed++ {
+		w := newWorld(seed)
+		if err := w.live(); err != nil {
+			t.Fatalf("seed %d, step %d (SIM_SEED=%d go test -run TestSimulation): %v", w.seed, w.step, w.seed, err)
+		}
+		for i, n := range w.happened {
+			sum[i] += n
+		}
+	}
+	t.Logf("%d lives: %s", last-first+1, describe(sum))
+	for i, n := range sum {
+		if n == 0 && last > first {
+			t.Errorf("the lives never had a %s", outcome(i))
+		}
+	}
+}
+
+// What must have happened at least once in all the lives, or the simulation shows nothing.
+type outcome int
+
+const (
+	granted outcome = iota
+	refusedSeat
+	refusedOverage
+	refusedHold
+	renewedByReceipt
+	deniedStale
+	applied
+	appliedStale
+	returned
+	refusedInUse
+	crashed
+	lostTold
+	resent
+	outcomes
+)
+
+func (o outcome) String() string {
+	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
+		"return", "refused return", "kill", "power loss that lost what was told", "resend"}[o]
+}
+
+func describe(sum [outcomes]int) (s string) {
+	for i, n := range sum {
+		s += fmt.Sprintf("%d %s; ", n, outcome(i))
+	}
+	return s
+}
+
+type world struct {
+	seed     uint64
+	step     int
+	rng      *rand.Rand
+	l        *Ledger
+	journal  [][]byte // encoded entries
+	moved    int      // no copy of the state with fewer entries can come back
+	snapshot []byte
+	snapAt   int
+	now      Now
+	real     capability.Seconds // true time, which no machine of ours knows
+	clients  []*client
+	calls    uint64
+
+	// The back office.
+	copies    map[capability.ActivationID]uint32
+	credited  []capability.ReturnID
+	responses []made
+	inForce   made
+	all       []capability.Return // every return that was ever decided
+	requests  uint64
+	happened  [outcomes]int
+}
+
+// made is a response and what the back office had credited when it made it.
+type made struct {
+	Provision
+	credited []capability.ReturnID
+}
+
+// class is what rights are told of: all items of one feature and version.
+type class struct {
+	feature string
+	version capability.Version
+}
+
+type client struct {
+	id    hostid.ID
+	key   capability.Digest
+	last  capability.Response // the newest answer it heard
+	held  []holding
+	sent  *Serve // the last request, for a resend
+	waits bool   // for the answer to it
+}
+
+// holding is what a client believes it may use, until a moment of true time.
+type holding struct {
+	class
+	count uint64
+	until capability.Seconds
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), l: New(), now: At(0, day), copies: map[capability.ActivationID]uint32{}}
+	for i := range 5 {
+		name := fmt.Sprintf("c%d", i)
+		w.clients = append(w.clients, &client{id: hostid.ID{Type: hostid.Ethernet, Value: name}, key: key(name)})
+	}
+	for _, it := range simItems() {
+		w.copies[it.ActivationID] = 1 + w.rng.Uint32N(4)
+	}
+	return w
+}
+
+// simItems is what the back office sells, a copy of each. Three activations share the feature f.
+func simItems() []capability.LineItem {
+	return items(
+		lineItem('a', "f:1.0", 1), lineItem('b', "f:1.0", 2, copies(1), grace), lineItem('c', "f:2.0", 1, until(day+4000)),
+		lineItem('c', "g:1.0", 2, copies(1), from(day+300), borrow(70)), lineItem('d', "g:1.0", 1), lineItem('e', "u:1.0", 1, uncounted),
+	)
+}
+
+func (w *world) live() error {
+	if err := w.run(Start{BootID: "1"}); err != nil {
+		return err
+	}
+	for w.step = 1; w.step <= simSteps; w.step++ {
+		if err := w.act(); err != nil {
+			return err
+		}
+		if err := w.l.Check(); err != nil {
+			return err
+		}
+	}
+	return w.replicas()
+}
+
+func (w *world) act() error {
+	switch n := w.rng.IntN(100); {
+	case n < 50:
+		return w.request(w.clients[w.rng.IntN(len(w.clients))])
+	case n < 62:
+		return w.pass(capability.Seconds(w.rng.IntN(150)))
+	case n < 65:
+		return w.pass(1000)
+	case n < 67:
+		w.now.Wall += capability.Time(w.rng.IntN(3000))
+		return nil
+	case n < 74:
+		return w.backOffice()
+	case n < 80:
+		return w.giveUp()
+	case n < 83:
+		return w.writeRequest()
+	case n < 85:
+		c := w.clients[w.rng.IntN(len(w.clients))]
+		return w.run(Drop{Device: c.id, Feature: []string{"f", "g", "u"}[w.rng.IntN(3)], By: "admin"})
+	case n < 88:
+		w.snapshot, w.snapAt = w.l.Snapshot(), len(w.journal)
+		return nil
+	case n < 91:
+		return w.kill()
+	case n < 93:
+		return w.powerLoss()
+	}
+	return w.run(Advance{})
+}
+
+func (w *world) pass(d capability.Seconds) error {
+	w.real += d
+	w.now.Lease += d
+	w.now.Wall = w.now.Wall.Add(d)
+	if w.rng.IntN(2) == 0 {
+		return w.run(Advance{})
+	}
+	return nil
+}
+
+// decide runs a command, applies what it says, and tries it again: a resend counts nothing twice.
+func (w *world) decide(c Command) (Decision, error) {
+	if os.Getenv("SIM_SEED") != "" {
+		if _, ok := c.(Serve); !ok {
+			fmt.Printf("step %d cmd %T items %v\n", w.step, c, w.l.Items(w.now))
+		}
+	}
+	var before capability.Digest
+	look := w.step%4 == 0
+	if look {
+		before = w.l.Digest()
+	}
+	d, err := w.l.Decide(w.now, c)
+	if look && w.l.Digest() != before {
+		return d, fmt.Errorf("Decide(%T) changed the state", c)
+	}
+	var no *capability.Refusal
+	var bad *capability.Malformed
+	if err != nil {
+		if errors.As(err, &no) || errors.As(err, &bad) {
+			return d, err
+		}
+		return d, fmt.Errorf("%T: neither refused nor malformed: %w", c, err)
+	}
+	for _, e := range d.Entries {
+		b := e.Encode()
+		back, err := DecodeEntry(b)
+		if err == nil {
+			err = w.l.Apply(back)
+		}
+		if err != nil {
+			return d, fmt.Errorf("apply what Decide(%T) said: %w", c, err)
+		}
+		w.journal = append(w.journal, b)
+	}
+	if _, ok := c.(Start); d.Move || ok {
+		w.moved = len(w.journal)
+	}
+	again, err := w.l.Decide(w.now, c)
+	if _, ok := c.(Start); !ok && len(again.Entries) > 0 {
+		return d, fmt.Errorf("%T again makes entries: %+v", c, again.Entries[0])
+	}
+	if _, ok := c.(Provision); ok && (!errors.As(err, &no) || no.Code != capability.AlreadyHere) {
+		return d, fmt.Errorf("the same response again: %v", err)
+	}
+	if s, ok := c.(Serve); ok && len(d.Entries) > 0 && s.Request.Operation == capability.Grant && !reflect.DeepEqual(again.Response, d.Response) {
+		return d, fmt.Errorf("a resend is answered %+v, first %+v", again.Response, d.Response)
+	}
+	return d, nil
+}
+
+// run is decide where a no is as good as a yes.
+func (w *world) run(c Command) error {
+	_, err := w.decide(c)
+	return broken(err)
+}
+
+// broken is err unless it is an answer.
+func broken(err error) error {
+	var no *capability.Refusal
+	var bad *capability.Malformed
+	if errors.As(err, &no) || errors.As(err, &bad) {
+		return nil
+	}
+	return err
+}
+
+func (w *world) backOffice() error {
+	if len(w.responses) == 0 || w.rng.IntN(3) > 0 {
+		w.respond()
+	}
+	at := len(w.responses) - 1
+	if w.rng.IntN(4) == 0 {
+		at = w.rng.IntN(len(w.responses))
+	}
+	m := w.responses[at]
+	stale := m.Response.Serial < w.inForce.Response.Serial
+	_, err := w.decide(m.Provision)
+	var no *capability.Refusal
+	switch {
+	case err == nil && stale:
+		return fmt.Errorf("serial %d was applied over %d", m.Response.Serial, w.inForce.Response.Serial)
+	case err == nil:
+		w.happened[applied]++
+		w.inForce = m
+	case errors.As(err, &no) && stale && no.Code == capability.OlderResponse:
+		w.happened[appliedStale]++
+	}
+	return broken(err)
+}
+
+// respond makes a response to a request that may be older than the last returns.
+func (w *world) respond() {
+	if w.rng.IntN(3) > 0 {
+		for _, t := range w.l.Returns() {
+			if t.Proof != nil && !slices.Contains(w.credited, t.ID) {
+				w.credited = append(w.credited, t.ID)
+				w.copies[t.ActivationID] -= min(t.Copies, w.copies[t.ActivationID])
+			}
+		}
+	}
+	for _, it := range simItems() {
+		if w.rng.IntN(6) == 0 {
+			w.copies[it.ActivationID] = w.rng.Uint32N(5)
+		}
+	}
+	r := capability.Response{
+		Version: capability.Protocol, For: hostid.ID{Type: hostid.TPMEK, Value: "aa"}, Serial: uint64(len(w.responses)) + 1, Time: w.now.Wall,
+		Acknowledged: slices.Clone(w.credited), Number: w.requests - min(w.requests, w.rng.Uint64N(3)),
+		Policy: capability.Policy{Lease: []capability.Seconds{0, 60, 300}[w.rng.IntN(3)], Holders: capability.HolderPolicy(w.rng.IntN(3))},
+	}
+	for _, it := range simItems() {
+		if n := w.copies[it.ActivationID]; n > 0 {
+			it.Count, it.Copies = it.Count*n, n
+			r.Items = append(r.Items, it)
+		}
+	}
+	w.responses = append(w.responses, made{Provision{Response: r, Digest: capability.Digest{byte(r.Serial), byte(r.Serial >> 8)}}, r.Acknowledged})
+}
+
+// entitled is what the back office entitled of a class, by the response in force, less the returns that it did not know of when it made it.
+func (w *world) entitled(c class) (n uint64) {
+	for _, it := range w.inForce.Response.Items {
+		if it.Feature != c.feature || it.Version != c.version {
+			continue
+		}
+		left := it.Copies
+		for _, t := range w.all {
+			if t.ActivationID == it.ActivationID && !slices.Contains(w.inForce.credited, t.ID) {
+				left -= min(left, t.Copies)
+			}
+		}
+		n += uint64(it.Count / it.Copies * left)
+	}
+	return n
+}
+
+func (w *world) giveUp() error {
+	it := simItems()[w.rng.IntN(6)]
+	id := capability.ReturnID{1, byte(len(w.all)), byte(w.step), byte(w.rng.IntN(256))}
+	told, over := w.toldAll(), w.over()
+	d, err := w.decide(Return{ID: id, ActivationID: it.ActivationID, Copies: w.rng.Uint32N(3), Epoch: uint64(w.moved), By: "admin"})
+	var no *capability.Refusal
+	if errors.As(err, &no) && no.Code == capability.ErrInUse {
+		w.happened[refusedInUse]++
+	}
+	if err != nil {
+		return broken(err)
+	}
+	if w.now.Lease < w.l.hold {
+		return errors.New("a return in a hold")
+	}
+	w.happened[returned]++
+	w.all = append(w.all, d.Return)
+	for c, n := range told {
+		if c.feature != "u" && n > w.entitled(c)+over[c] {
+			return fmt.Errorf("a return left %d entitled of %v while %d are told", w.entitled(c), c, n)
+		}
+	}
+	if w.rng.IntN(4) > 0 {
+		return w.run(Prove{ID: id, Proof: []byte{byte(w.step), 1}})
+	}
+	return nil
+}
+
+func (w *world) writeRequest() error {
+	number := w.l.Status(w.now).Number + 1
+	w.requests = max(w.requests, number)
+	return w.run(WriteRequest{Number: number, Digest: capability.Digest{byte(w.step), byte(w.seed), 3}, By: "admin"})
+}
+
+// kill ends the daemon: the journal is whole, and the same state comes back.
+func (w *world) kill() error {
+	w.happened[crashed]++
+	before := w.l.Digest()
+	l, err := w.recover(len(w.journal))
+	if err != nil {
+		return err
+	}
+	if w.l = l; l.Digest() != before {
+		return errors.New("another state after a kill")
+	}
+	return w.run(Start{BootID: "1"})
+}
+
+// powerLoss brings back any copy of the state that the epoch allows, also one without what clients were told since. The lease clock stood still, true time did not.
+func (w *world) powerLoss() error {
+	if os.Getenv("SIM_SEED") != "" {
+		defer func() {
+			fmt.Println("POWER step", w.step, "journal", len(w.journal), "hold", w.l.hold, "real", w.real, "lease", w.now.Lease)
+		}()
+	}
+	at := w.moved + w.rng.IntN(len(w.journal)-w.moved+1)
+	for _, e := range w.journal[at:] {
+		if e, err := DecodeEntry(e); err == nil && e.Served != nil {
+			w.happened[lostTold]++
+		}
+	}
+	l, err := w.recover(at)
+	if err != nil {
+		return err
+	}
+	w.l, w.journal = l, w.journal[:at]
+	if w.snapAt > at {
+		w.snapshot = nil
+	}
+	w.now.Lease = l.Status(w.now).Now.Lease
+	w.real += capability.Seconds(w.rng.IntN(400))
+	w.now.Wall += capability.Time(w.rng.IntN(400))
+	return w.run(Start{BootID: fmt.Sprint(w.step), HoldFor: l.Policy().Lease, Cause: "power"})
+}
+
+// recover is the state after the first n entries, from the snapshot where there is one.
+func (w *world) recover(n int) (*Ledger, error) {
+	l, from := New(), 0
+	if w.snapshot != nil && w.snapAt <= n {
+		var err error
+		if l, err = Restore(w.snapshot); err != nil {
+			return nil, err
+		}
+		from = w.snapAt
+	}
+	return l, feed(l, w.journal[from:n])
+}
+
+func feed(l *Ledger, entries [][]byte) error {
+	for _, b := range entries {
+		e, err := DecodeEntry(b)
+		if err == nil {
+			err = l.Apply(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replicas fed the journal alone, and a snapshot with the rest, are the same as the one that lived.
+func (w *world) replicas() error {
+	replica := New()
+	for i, b := range w.journal {
+		if i == len(w.journal)/2 {
+			half, err := Restore(replica.Snapshot())
+			if err != nil {
+				return err
+			}
+			if err := feed(half, w.journal[i:]); err != nil {
+				return err
+			}
+			if half.Digest() != w.l.Digest() {
+				return errors.New("a replica from a snapshot and the rest has another digest")
+			}
+		}
+		if err := feed(replica, [][]byte{b}); err != nil {
+			return err
+		}
+	}
+	if replica.Digest() != w.l.Digest() {
+		return errors.New("a replica fed the journal has another digest")
+	}
+	return replica.Check()
+}
