@@ -1,0 +1,150 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+// trustData is freehold.trust/1.
+type trustData struct {
+	terminal.Data
+	Producer    string          `json:"producer"`
+	Fingerprint string          `json:"fingerprint"` // SHA-256 of the root's two public keys
+	Root        wire.PublicKeys `json:"root"`
+	File        string          `json:"file,omitempty"` // where the bundle was written
+}
+
+func initCommand(f *flags) *cobra.Command {
+	var (
+		setup             backoffice.Setup
+		trust, tier       string
+		hardware, virtual []string
+	)
+	setup.Policy = entitlement.DefaultPolicy("")
+	lease, life := setup.Policy.Lease.Duration(), setup.Policy.ResponseLife.Duration()
+	c := &cobra.Command{
+		Use: "init --producer NAME", Short: "Make the producer's keys and an empty book",
+		Long: "Init makes the root key and the first signing key, both sealed with the passphrase, and an empty book. Once done it is never done again in the same directory.\n\n" +
+			"The root key is needed only to certify another signing key: copy keys/root.key to two safe places and remove it here. " +
+			"The trust bundle holds the root's public keys; it goes into the producer's products and onto every appliance.",
+		Example: "  freehold init --producer \"Example Software\" --trust example.lht --hardware-roots tpm-makers.pem",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if setup.Policy.MinimumTier, err = entitlement.ParseTier(tier); err != nil {
+				return terminal.Usage("--minimum-tier: %w", err)
+			}
+			setup.Policy.Lease, setup.Policy.ResponseLife = capability.Seconds(lease.Seconds()), capability.Seconds(life.Seconds())
+			if err := setup.Policy.Validate(); err != nil {
+				return terminal.Usage("%w", err)
+			}
+			if setup.Hardware, err = readFiles(hardware); err != nil {
+				return err
+			}
+			if setup.Virtual, err = readFiles(virtual); err != nil {
+				return err
+			}
+			return f.create(c.OutOrStdout(), setup, trust)
+		},
+	}
+	c.Flags().StringVar(&setup.Policy.Producer, "producer", "", "`name` of the producer, as people read it")
+	c.Flags().DurationVar(&lease, "lease-interval", lease, "longest `time` from one renewal of a lease to the next, and the hold after a power loss; 1m to 1h")
+	c.Flags().DurationVar(&life, "response-lifetime", life, "`time` in which a response file can be applied; 1h to 8784h")
+	c.Flags().StringVar(&tier, "minimum-tier", entitlement.Hardware.String(), "lowest `tier` of machines that may hold rights: hardware, virtual or software")
+	c.Flags().StringSliceVar(&hardware, "hardware-roots", nil, "PEM `files` with the authorities of TPM makers")
+	c.Flags().StringSliceVar(&virtual, "virtual-roots", nil, "PEM `files` with the authorities of makers of virtual TPMs")
+	c.Flags().StringVar(&setup.KeyName, "key-name", "producer-A", "`name` of the first signing key, as inspect shows it")
+	c.Flags().StringVar(&trust, "trust", "", "also write the trust bundle to `file`")
+	if err := c.MarkFlagRequired("producer"); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func readFiles(names []string) ([][]byte, error) {
+	var list [][]byte
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, terminal.Coded(capability.ErrFileRead, err)
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
+	pass, err := f.passphrase.read(true)
+	if err != nil {
+		return err
+	}
+	if len(pass) < backoffice.MinPassphrase {
+		return terminal.Usage("the passphrase has %d bytes; at least %d are needed", len(pass), backoffice.MinPassphrase)
+	}
+	s.By = operator()
+	place := backoffice.Dir(f.dir)
+	if _, err := backoffice.Create(place, pass, s, now(), rand.Reader); err != nil {
+		return f.coded(err)
+	}
+	if trust != "" {
+		if err := f.writeTrust(trust); err != nil {
+			return err
+		}
+	}
+	return f.printTrust(w, trust, "next: keep keys/root.key in two safe places off this machine, then: freehold entitle --help")
+}
+
+func trustCommand(f *flags) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: "trust", Short: "Show or write the trust bundle, the public keys that products and appliances embed", Args: cobra.NoArgs,
+		Long: "The trust bundle names the producer and holds the two public keys of its root. Compare the fingerprint by voice when the bundle travels by an unsafe way. It needs no passphrase.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file != "" {
+				if err := f.writeTrust(file); err != nil {
+					return err
+				}
+			}
+			return f.printTrust(c.OutOrStdout(), file, "")
+		},
+	}
+	c.Flags().StringVarP(&file, "output", "o", "", "write the bundle to `file`")
+	return c
+}
+
+func (f *flags) writeTrust(file string) error {
+	b, _, err := backoffice.Trust(backoffice.Dir(f.dir))
+	if err != nil {
+		return f.coded(err)
+	}
+	return writeWhole(file, b)
+}
+
+func (f *flags) printTrust(w io.Writer, file, next string) error {
+	_, t, err := backoffice.Trust(backoffice.Dir(f.dir))
+	if err != nil {
+		return f.coded(err)
+	}
+	fingerprint := fmt.Sprintf("%x", wire.New().Fingerprint(t.Root))
+	if f.json {
+		return terminal.JSON(w, trustData{terminal.NewData("freehold.trust/1"), t.Producer, fingerprint, t.Root, file})
+	}
+	fmt.Fprintf(w, "producer     %s\nfingerprint  %s\n", terminal.Plain(t.Producer), fingerprint)
+	if file != "" {
+		fmt.Fprintf(w, "written      %s\n", terminal.Plain(file))
+	}
+	if next != "" {
+		fmt.Fprintln(w, next)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+// Freehold is the producer's back office on the command line: it makes the producer's keys, keeps the book of entitlements, and answers request files.
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int { return terminal.Program(command(), os.Stderr) }
+
+// flags are the ones of every command.
+type flags struct {
+	dir        string
+	json       bool
+	passphrase passphraseFlags
+}
+
+func command() *cobra.Command {
+	f := &flags{}
+	root := &cobra.Command{
+		Use:   "freehold",
+		Short: "The back office of Leasehold: grant rights, answer request files",
+		Long: "Freehold keeps a producer's keys and its book: who is entitled to what, which machine holds how much of it, and what each machine was answered.\n\n" +
+			"A request file comes from a customer's appliance on a stick. Freehold judges the TPM's evidence in it and answers with a response file that only that TPM opens. " +
+			"The same request again gives the same bytes. Freehold connects to nothing; it can itself be kept off every network.",
+		Version: version(),
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	p := root.PersistentFlags()
+	p.StringVar(&f.dir, "dir", "/var/lib/freehold", "`directory` of keys and book")
+	p.BoolVar(&f.json, "json", false, "print one JSON object with a schema field")
+	p.StringVar(&f.passphrase.file, "passphrase-file", "", "`file` with the passphrase of the producer's keys on its first line")
+	p.IntVar(&f.passphrase.fd, "passphrase-fd", -1, "open file descriptor `number` to read the passphrase from")
+	root.MarkFlagsMutuallyExclusive("passphrase-file", "passphrase-fd")
+	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), terminal.Man(root))
+	return root
+}
+
+// version is the module's version, where the build knows it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "development"
+	}
+	return info.Main.Version
+}
+
+// open opens the back office with the passphrase.
+func (f *flags) open() (*backoffice.Office, error) {
+	if _, _, err := backoffice.Trust(backoffice.Dir(f.dir)); errors.Is(err, backoffice.ErrAbsent) {
+		return nil, f.coded(err) // before anyone is asked for a passphrase
+	}
+	pass, err := f.passphrase.read(false)
+	if err != nil {
+		return nil, err
+	}
+	o, err := backoffice.Open(backoffice.Dir(f.dir), pass, rand.Reader)
+	return o, f.coded(err)
+}
+
+// coded gives an error of the back office its code, and where a hint of ours is better than the catalog's, the hint.
+func (f *flags) coded(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, backoffice.ErrAbsent):
+		err = fmt.Errorf("%w: %s; make one with: freehold init --producer NAME --dir %s", err, f.dir, f.dir)
+	case errors.Is(err, backoffice.ErrPresent):
+		err = fmt.Errorf("%w: %s; nothing was changed", err, f.dir)
+	}
+	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
+		return err
+	}
+	if c := backoffice.Code(err); c != 0 {
+		return terminal.Coded(c, err)
+	}
+	return err
+}
+
+// now is the one place where this program reads the clock.
+func now() capability.Time { return capability.At(time.Now()) }
+
+// operator is who runs the program, for the record.
+func operator() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return strings.ToValidUTF8(u.Username[:min(len(u.Username), capability.MaxName)], "")
+}

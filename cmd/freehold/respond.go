@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+// respondData is freehold.respond/1.
+type respondData struct {
+	terminal.Data
+	Files []answered `json:"files"`
+}
+
+// answered is what became of one request file. Code is absent when a response was made.
+type answered struct {
+	File        string                   `json:"file"`
+	Code        capability.Code          `json:"code,omitempty"`
+	Error       string                   `json:"error,omitempty"`
+	Host        string                   `json:"host,omitempty"`
+	Alias       string                   `json:"alias,omitempty"`
+	Number      uint64                   `json:"number,omitempty"`
+	Signature   string                   `json:"signature,omitempty"`
+	Tier        string                   `json:"tier,omitempty"`
+	TierNote    string                   `json:"tierNote,omitempty"`
+	Proven      bool                     `json:"proven,omitempty"`
+	Again       bool                     `json:"again,omitempty"`
+	Serial      uint64                   `json:"serial,omitempty"`
+	Made        capability.Time          `json:"made,omitempty"`
+	ApplyBefore capability.Time          `json:"applyBefore,omitempty"`
+	Status      string                   `json:"status,omitempty"`
+	Lines       []backoffice.Line        `json:"lines,omitempty"`
+	Items       []capability.LineItem    `json:"items,omitempty"`
+	Credited    []entitlement.ReturnSeen `json:"credited,omitempty"`
+	Denials     []capability.Denial      `json:"denials,omitempty"`
+	Response    string                   `json:"response,omitempty"` // the file that was written
+}
+
+func respondCommand(f *flags) *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use: "respond FILE... -o DIR", Short: "Answer request files",
+		Long: "Respond judges each request file and writes a response file that only the machine of the request can open. Files are known by their content, not by their names. " +
+			"The same request again gives the same bytes; a line of a request that is refused is refused inside the response, so that the appliance shows why.\n\n" +
+			"Each file has its own verdict, and one bad file stops no other; the exit status is the highest of all. " +
+			"If DIR is a stick with a folder LEASEHOLD, the response goes into the folder of its machine there; otherwise it goes into DIR itself, and into a folder of its machine only where another machine's response has the same name.",
+		Example: "  freehold respond /media/stick/LEASEHOLD/*/REQ-*.LHQ -o /media/stick",
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return f.respond(c, args, dir) },
+	}
+	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the response files: a stick, or any other")
+	if err := c.MarkFlagRequired("output"); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (f *flags) respond(c *cobra.Command, files []string, dir string) error {
+	out, err := openOutbox(dir)
+	if err != nil {
+		return err
+	}
+	o, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	data := respondData{Data: terminal.NewData("freehold.respond/1")}
+	worst := capability.ExitOK
+	for _, name := range files {
+		a, err := f.answer(o, out, name)
+		if err != nil {
+			if !f.json {
+				fmt.Fprintf(c.OutOrStdout(), "%s  no response\n", terminal.Plain(filepath.Base(name)))
+			}
+			worst = max(worst, terminal.Report(c.ErrOrStderr(), c.CommandPath(), err))
+			a.Code, a.Error = backoffice.Code(err), err.Error()
+			if a.Code == 0 {
+				a.Code = capability.ErrInternal
+			}
+		} else if !f.json {
+			a.print(c.OutOrStdout())
+		}
+		data.Files = append(data.Files, *a)
+	}
+	if f.json {
+		if err := terminal.JSON(c.OutOrStdout(), data); err != nil {
+			return err
+		}
+	}
+	if worst != capability.ExitOK {
+		return terminal.ExitStatus(worst)
+	}
+	return nil
+}
+
+func (f *flags) answer(o *backoffice.Office, out *outbox, name string) (*answered, error) {
+	a := &answered{File: name}
+	b, err := readBounded(name)
+	if err != nil {
+		return a, about(name, err)
+	}
+	r, err := o.Respond(b, operator(), now())
+	if err != nil {
+		return a, about(name, f.coded(err))
+	}
+	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
+	a.Signature, a.Again, a.Serial, a.Made, a.ApplyBefore = "GOOD", r.Again, r.Serial, r.Made, r.ApplyBefore
+	a.Lines, a.Items, a.Credited, a.Denials = r.Lines, r.Items, r.Credited, r.Denials
+	if !r.Again {
+		a.Status = r.Status.String()
+	}
+	a.Response, err = out.put(r)
+	return a, err
+}
+
+// about names the file in a refusal that names nothing yet.
+func about(name string, err error) error {
+	var r *capability.Refusal
+	if errors.As(err, &r) && r.Subject == "" {
+		d := r.Denial
+		d.Subject = filepath.Base(name)
+		return &capability.Refusal{Denial: d}
+	}
+	return err
+}
+
+// print says it in the words of UX.md 5.3: who, what was judged, what was given, what was refused, where the file is.
+func (a *answered) print(w io.Writer) {
+	line := func(format string, args ...any) { fmt.Fprintln(w, terminal.Plain(fmt.Sprintf(format, args...))) }
+	keys := "keys claimed"
+	if a.Proven {
+		keys = "keys proven"
+	}
+	line("%s  %s  request %d  signature %s (TPM, %s tier, %s)%s", filepath.Base(a.File), short(a.Host), a.Number, a.Signature, a.Tier, keys, quoted(a.Alias))
+	if a.TierNote != "" {
+		line("  note        %s", a.TierNote)
+	}
+	for _, s := range a.Credited {
+		line("  credits     %d copies of %s, returned at epoch %d", s.Copies, s.ActivationID, s.Epoch)
+	}
+	for _, l := range a.Lines {
+		if l.Denial.Code != 0 {
+			line("  refuses     %s %s", l.Denial.Code, l.Denial.Sentence())
+		}
+		if l.Count > 0 {
+			line("  gives       %s  %s  %d of %d copies asked", l.ActivationID, l.Product, l.Count, l.Asked)
+		}
+	}
+	for _, d := range a.Denials {
+		line("  refuses     %s %s", d.Code, d.Sentence())
+	}
+	for _, i := range a.Items {
+		line("  has         %d of %s:%s  %s", i.Count, i.Feature, i.Version, until(i.Expiry))
+	}
+	again := ""
+	if a.Again {
+		again = ", answered already: the same bytes"
+	}
+	line("-> %s  response %d, made %s, apply before %s%s", a.Response, a.Serial, a.Made, a.ApplyBefore, again)
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("  %q", s)
+}
+
+func until(t capability.Time) string {
+	if t == 0 {
+		return "permanent"
+	}
+	return "to " + t.String()
+}

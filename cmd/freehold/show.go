@@ -1,0 +1,202 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// bookData is freehold.book/1.
+type bookData struct {
+	terminal.Data
+	Policy  entitlement.Policy     `json:"policy"`
+	Entries uint64                 `json:"entries"`
+	Head    string                 `json:"head"` // hash of the last entry
+	Items   []entitlement.ItemView `json:"items"`
+	Hosts   []hostSummary          `json:"hosts"`
+}
+
+type hostSummary struct {
+	Host      string                    `json:"host"`
+	Alias     string                    `json:"alias,omitempty"`
+	Tier      entitlement.Tier          `json:"tier"`
+	Proven    bool                      `json:"proven"`
+	Answered  uint64                    `json:"answered"`
+	Serial    uint64                    `json:"serial"`
+	Epoch     uint64                    `json:"epoch"`
+	Incidents int                       `json:"incidents"`
+	Holds     []entitlement.Fulfillment `json:"holds"`
+}
+
+// hostData is freehold.host/1.
+type hostData struct {
+	terminal.Data
+	hostSummary
+	Requests []entitlement.Known      `json:"requests"`
+	Returns  []entitlement.ReturnSeen `json:"returns"`
+	Refused  []entitlement.Incident   `json:"refused"`
+}
+
+func showCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use: "show [ACTIVATION-ID | HOST]", Short: "Show the book, one line item or one machine",
+		Long: "Show prints what was entitled, how much of it is left, and which machines hold the rest. " +
+			"A machine is named by its host ID or the first digits of it, as 7F3A-22C9. With a machine, the requests that were refused are shown too.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.open()
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			if len(args) == 0 {
+				return f.showBook(c.OutOrStdout(), o)
+			}
+			return f.showOne(c.OutOrStdout(), o, args[0])
+		},
+	}
+}
+
+func (f *flags) showOne(w io.Writer, o *backoffice.Office, name string) error {
+	id, err := capability.ParseActivationID(name)
+	if err == nil {
+		v, ok := o.Book().Item(id, now())
+		if !ok {
+			return capability.Refuse(capability.ErrUnknownID, string(id), "in %s", f.dir)
+		}
+		if f.json {
+			return terminal.JSON(w, itemData{terminal.NewData("freehold.item/1"), v})
+		}
+		printItem(w, &v)
+		return nil
+	}
+	var found []entitlement.Host
+	for _, h := range o.Book().Hosts() {
+		if matches(h.Host, name) {
+			found = append(found, h)
+		}
+	}
+	switch {
+	case len(found) > 1:
+		return terminal.Usage("%d machines begin with %q: give more digits", len(found), name)
+	case len(found) == 0:
+		return capability.Refuse(capability.ErrNotFound, name, "it is no host on record, and %v", err)
+	}
+	return f.showHost(w, &found[0])
+}
+
+// matches compares as people type: with or without hyphens and type, in any case, the first digits being enough.
+func matches(id hostid.ID, name string) bool {
+	value, _, _ := strings.Cut(name, "/")
+	value = strings.ReplaceAll(strings.TrimPrefix(strings.ToUpper(value), "LH-"), "-", "")
+	return len(value) >= 4 && strings.HasPrefix(strings.ToUpper(id.Value), value)
+}
+
+func short(host string) string {
+	id, err := hostid.Parse(host)
+	if err != nil {
+		return host
+	}
+	return id.Short()
+}
+
+func summary(h *entitlement.Host) hostSummary {
+	s := hostSummary{h.Host.String(), h.Alias, h.Tier, h.Proven, h.Answered, h.Serial, h.Epoch, len(h.Incidents), h.Holds}
+	if s.Holds == nil {
+		s.Holds = []entitlement.Fulfillment{}
+	}
+	return s
+}
+
+func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
+	b := o.Book()
+	head, length := b.Head()
+	data := bookData{terminal.NewData("freehold.book/1"), b.Policy(), length, fmt.Sprintf("%x", head), b.Items(now()), []hostSummary{}}
+	for _, h := range b.Hosts() {
+		data.Hosts = append(data.Hosts, summary(&h))
+	}
+	if f.json {
+		return terminal.JSON(w, data)
+	}
+	p := data.Policy
+	fmt.Fprintf(w, "%s: lease interval %s, tier %s and above, responses good for %s; %d entries, head %.16s\n", terminal.Plain(p.Producer), p.Lease, p.MinimumTier, p.ResponseLife, length, data.Head)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(data.Items) > 0 {
+		fmt.Fprintln(t, "\nACTIVATION ID\tCUSTOMER\tPRODUCT\tCOPIES\tUSED\tLEFT\tSTATE\tEXPIRES")
+	}
+	for _, v := range data.Items {
+		fmt.Fprintf(t, "%s\t%s\t%s %s\t%d\t%d\t%d\t%s\t%s\n", v.ActivationID, terminal.Plain(v.Customer), terminal.Plain(v.Product), v.ProductVersion, v.Copies, v.Used, v.Left, v.State, until(v.Expiry))
+	}
+	if len(data.Hosts) > 0 {
+		fmt.Fprintln(t, "\nHOST\tALIAS\tTIER\tKEYS\tREQUEST\tRESPONSE\tHOLDS\tREFUSED")
+	}
+	for _, h := range data.Hosts {
+		var copies uint64
+		for _, f := range h.Holds {
+			copies += uint64(f.Copies)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d copies\t%d\n", short(h.Host), terminal.Plain(h.Alias), h.Tier, keys(h.Proven), h.Answered, h.Serial, copies, h.Incidents)
+	}
+	return t.Flush()
+}
+
+func keys(proven bool) string {
+	if proven {
+		return "proven"
+	}
+	return "claimed"
+}
+
+func printItem(w io.Writer, v *entitlement.ItemView) {
+	fmt.Fprintf(w, "%s  %s\n", v.ActivationID, v.State)
+	fmt.Fprintf(w, "customer     %s\nentitlement  %s\nproduct      %s %s\n", terminal.Plain(v.Customer), terminal.Plain(v.EntitlementID), terminal.Plain(v.Product), v.ProductVersion)
+	for _, f := range v.Features {
+		fmt.Fprintf(w, "feature      %s:%s, %d a copy\n", terminal.Plain(f.Name), f.Version, f.PerCopy)
+	}
+	fmt.Fprintf(w, "copies       %d, used %d, left %d\n", v.Copies, v.Used, v.Left)
+	if v.Start != 0 {
+		fmt.Fprintf(w, "starts       %s\n", v.Start)
+	}
+	fmt.Fprintf(w, "expires      %s\ntier         %s\n", v.Expiry, v.MinimumTier)
+	for _, h := range v.Hosts {
+		fmt.Fprintf(w, "held         %d by %s%s\n", h.Copies, h.Host.Short(), terminal.Plain(quoted(h.Alias)))
+	}
+}
+
+func (f *flags) showHost(w io.Writer, h *entitlement.Host) error {
+	if f.json {
+		data := hostData{terminal.NewData("freehold.host/1"), summary(h), h.Requests, h.Returns, h.Incidents}
+		if data.Returns == nil {
+			data.Returns = []entitlement.ReturnSeen{}
+		}
+		if data.Refused == nil {
+			data.Refused = []entitlement.Incident{}
+		}
+		return terminal.JSON(w, data)
+	}
+	fmt.Fprintf(w, "%s%s  tier %s, keys %s\n", h.Host, terminal.Plain(quoted(h.Alias)), h.Tier, keys(h.Proven))
+	fmt.Fprintf(w, "last         request %d, response %d, epoch %d\n", h.Answered, h.Serial, h.Epoch)
+	for _, held := range h.Holds {
+		fmt.Fprintf(w, "holds        %d copies of %s\n", held.Copies, held.ActivationID)
+	}
+	for _, s := range h.Returns {
+		what := "credited"
+		if !s.Credited {
+			what = "not credited: " + s.Refused.String() + " " + s.Refused.Entry().Title
+		}
+		fmt.Fprintf(w, "returned     %d copies of %s at epoch %d, %s\n", s.Copies, s.ActivationID, s.Epoch, what)
+	}
+	for _, i := range h.Incidents {
+		fmt.Fprintf(w, "refused      %s  request %d  %s %s: %s\n", i.Time, i.Number, i.Code, i.Code.Entry().Title, terminal.Plain(i.Detail))
+	}
+	return nil
+}
