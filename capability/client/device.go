@@ -39,7 +39,7 @@ func newDevice(key crypto.Signer, host hostid.ID) (*device, error) {
 	}
 	d := &device{host: host, key: sha256.Sum256(public)}
 	if host == (hostid.ID{}) {
-		d.host = hostid.ID{Type: hostid.DeviceKey, Value: fmt.Sprintf("%X", d.key[:])}
+		d.host = hostid.OfDigest(hostid.DeviceKey, d.key)
 	}
 	if err := d.host.Validate(); err != nil {
 		return nil, fmt.Errorf("host ID of this device: %w", err)

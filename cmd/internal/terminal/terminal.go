@@ -18,10 +18,15 @@ import (
 )
 
 // Errors that carry no code of their own end as wrong usage when the command line was at fault, else as something broken.
-type usageError struct{ error }
+type usageError struct {
+	error
+	next string // what to type; empty for the command's help
+}
+
+func (e usageError) Unwrap() error { return e.error }
 
 // Usage marks err as a fault of the command line: exit status 2.
-func Usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func Usage(format string, args ...any) error { return usageError{error: fmt.Errorf(format, args...)} }
 
 // Coded gives err a code of the catalog.
 func Coded(c capability.Code, err error) error {
@@ -39,16 +44,62 @@ func (e *codedError) Unwrap() error { return e.err }
 // Program runs a root command as a program: it prints what went wrong in four lines and returns the exit status.
 func Program(root *cobra.Command, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{error: err} })
 	cmd, err := root.ExecuteC()
 	if err == nil {
 		return capability.ExitOK
 	}
 	if strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)") || strings.HasPrefix(err.Error(), "required flag") ||
 		strings.Contains(err.Error(), "flags in the group") {
-		err = usageError{err}
+		err = usageError{err, meant(root)}
 	}
 	return Report(stderr, cmd.CommandPath(), err)
+}
+
+// meant is the command that a misspelled one is nearest to, or empty.
+func meant(root *cobra.Command) string {
+	words := root.Flags().Args()
+	if len(words) == 0 {
+		return ""
+	}
+	const near = 2 // letters that are wrong, missing or too many
+	best, at := "", near+1
+	names := []string{"help"}
+	for _, c := range root.Commands() {
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	for _, n := range names {
+		if d := distance(words[0], n); d < at && d > 0 {
+			best, at = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %s (did you mean that?)", root.Name(), best)
+}
+
+// distance is how many letters to change, add or take away to get from a to b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // ExitStatus is an error that ends a program with a status and says nothing: a child program's, or the word that was printed already.
@@ -63,6 +114,7 @@ func Report(w io.Writer, command string, err error) int {
 		return int(status)
 	}
 	code, said, cause, next := describe(err, command)
+	said = strings.ReplaceAll(said, "\n", "; ") // several errors joined
 	e := code.Entry()
 	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: leasehold explain %s\n", code, Plain(said), Plain(cause), Plain(next), code)
 	return e.Exit
@@ -83,7 +135,10 @@ func describe(err error, command string) (code capability.Code, said, cause, nex
 		return refusal.Code, refusal.Sentence(), e.Cause, e.Next
 	case errors.As(err, &usage):
 		e := capability.ErrUsage.Entry()
-		return capability.ErrUsage, err.Error(), e.Cause, command + " --help"
+		if usage.next == "" {
+			usage.next = command + " --help"
+		}
+		return capability.ErrUsage, err.Error(), e.Cause, usage.next
 	}
 	e := capability.ErrInternal.Entry()
 	if os.IsNotExist(err) || os.IsPermission(err) {

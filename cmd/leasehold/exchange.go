@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/appliance/courier"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/client"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// wish collects --id and --count, which come in pairs: a count belongs to the ID before it.
+type wish []capability.Desired
+
+type wishID struct{ *wish }
+
+func (w wishID) String() string { return "" }
+func (w wishID) Type() string   { return "ID" }
+func (w wishID) Set(s string) error {
+	id, err := capability.ParseActivationID(s)
+	if err != nil {
+		return err
+	}
+	*w.wish = append(*w.wish, capability.Desired{ActivationID: id, Count: 1})
+	return nil
+}
+
+type wishCount struct{ *wish }
+
+func (w wishCount) String() string { return "" }
+func (w wishCount) Type() string   { return "N" }
+func (w wishCount) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n > capability.MaxCount {
+		return fmt.Errorf("want a number from 0 to %d", capability.MaxCount)
+	}
+	if len(*w.wish) == 0 {
+		return errors.New("it counts copies of the --id before it, and there is none")
+	}
+	(*w.wish)[len(*w.wish)-1].Count = uint32(n)
+	return nil
+}
+
+// place is where -o or --stick says a request goes.
+type place struct{ dir, stick string }
+
+func (l *place) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&l.dir, "output", "o", "", "write into this `directory`")
+	c.Flags().StringVar(&l.stick, "stick", "", "write into the LEASEHOLD folder of the stick at this `directory`, which is made if it is not there")
+	c.MarkFlagsMutuallyExclusive("output", "stick")
+	c.MarkFlagDirname("output")
+	c.MarkFlagDirname("stick")
+}
+
+func (l *place) given() bool { return l.dir != "" || l.stick != "" }
+
+func (l *place) open(host hostid.ID) (*courier.Medium, error) {
+	if l.stick != "" {
+		return courier.OpenStick(l.stick, host, true)
+	}
+	return courier.Open(l.dir, host)
+}
+
+func (p *program) requestCommand() *cobra.Command {
+	var w wish
+	var to place
+	c := &cobra.Command{
+		Use: "request [--id ID --count N]... (-o DIR | --stick DIR)", Short: "Write a request for the back office", Args: cobra.NoArgs,
+		Long: "Writes REQ-nnnn.LHQ, and beside it REQ-nnnn.TXT, which says in words every datum in it.\n\n" +
+			"Without --id it asks for what is this appliance's own. With --id, the count is the whole wanted total of that activation ID: asking for 10 twice gives 10. " +
+			"A request can be written any number of times; proofs of returns ride in each until they are credited.",
+		Example: "  leasehold request --stick /media/usb\n  leasehold request --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40 -o .",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.request(c.Context(), w, to)
+		},
+	}
+	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
+	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
+	to.flags(c)
+	c.MarkFlagsOneRequired("output", "stick")
+	return c
+}
+
+type writtenRequest struct {
+	terminal.Data
+	Number      uint64    `json:"number"`
+	Host        hostid.ID `json:"host"`
+	Request     string    `json:"request"`     // path
+	Description string    `json:"description"` // path
+	Size        int       `json:"size"`        // bytes
+}
+
+func (p *program) request(ctx context.Context, w wish, to place) error {
+	h, err := p.health(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := to.open(h.Host) // before a number is spent
+	if err != nil {
+		return terminal.Coded(courier.Code(err), err)
+	}
+	defer m.Close()
+	var r console.Written
+	if err := p.call(ctx, http.MethodPost, "requests", console.Wish{Desired: w}, &r); err != nil {
+		return err
+	}
+	in, err := client.Inspect(r.File, nil)
+	if err != nil {
+		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's request cannot be read: %w", err))
+	}
+	name, err := m.Write(r.Number, r.File, terminal.Describe(in, hostid.ID{}))
+	if err != nil {
+		return terminal.Coded(courier.Code(err), err)
+	}
+	path := m.Path() + "/" + name
+	text := strings.TrimSuffix(path, ".LHQ") + ".TXT"
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(writtenRequest{terminal.NewData("leasehold.request/1"), r.Number, h.Host, path, text, len(r.File)}))
+	}
+	p.printf("request %d written: %s (%d bytes)\n", r.Number, path, len(r.File))
+	p.say("%s says in words everything that is in it.\nnext: take it to the back office, and bring back the response: leasehold import FILE\n", text)
+	return nil
+}
+
+func (p *program) returnCommand() *cobra.Command {
+	var count uint32
+	var to place
+	c := &cobra.Command{
+		Use: "return ID [--count N] [-o DIR | --stick DIR]", Short: "Take rights out of service for good, with proof", Args: cobra.ExactArgs(1),
+		Long: "The counts leave service before this command ends, and cannot come back by an older disk. The proof rides in each request from then on, until the back office " +
+			"has credited it; with -o or --stick such a request is written at once.",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := capability.ParseActivationID(args[0])
+			if err != nil {
+				return terminal.Usage("%w", err)
+			}
+			if c.Flags().Changed("count") && (count == 0 || count > capability.MaxCount) {
+				return terminal.Usage("--count %d: want a number from 1 to %d, or leave it out to return all", count, capability.MaxCount)
+			}
+			return p.giveBack(c.Context(), console.Giving{ActivationID: id, Copies: count}, to)
+		},
+	}
+	c.Flags().Uint32Var(&count, "count", 0, "copies to return, `N`; all")
+	to.flags(c)
+	return c
+}
+
+func (p *program) giveBack(ctx context.Context, g console.Giving, to place) error {
+	if to.given() {
+		// What cannot be written to is found before anything is given up.
+		h, err := p.health(ctx)
+		if err != nil {
+			return err
+		}
+		m, err := to.open(h.Host)
+		if err != nil {
+			return terminal.Coded(courier.Code(err), err)
+		}
+		m.Close()
+	}
+	var t capability.Return
+	if err := p.call(ctx, http.MethodPost, "returns", g, &t); err != nil {
+		return err
+	}
+	switch {
+	case p.json && !to.given():
+		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+			terminal.Data
+			Return capability.Return `json:"return"`
+		}{terminal.NewData("leasehold.return/1"), t}))
+	case !p.json:
+		p.printf("%s of %s returned at epoch %d; out of service here for good\n", copies(t.Copies), t.ActivationID, t.Epoch)
+	}
+	if to.given() {
+		return p.request(ctx, nil, to)
+	}
+	p.say("The request with the proof can be written any number of times.\nnext: leasehold request -o DIR\n")
+	return nil
+}
+
+func copies(n uint32) string {
+	if n == 1 {
+		return "1 copy"
+	}
+	return fmt.Sprintf("%d copies", n)
+}
+
+func (p *program) importCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE|DIR", Short: "Apply a response of the back office", Args: cobra.ExactArgs(1),
+		Long: "Applies one response, or from a directory or stick the newest one for this appliance; content decides what is one, not its name.\n\n" +
+			"What is not for this appliance, older, or not the producer's changes nothing. The same response twice is \"already applied\", exit status 0.",
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.importFrom(c.Context(), args[0])
+		},
+	}
+}
+
+// candidate is a response file that may be applied.
+type candidate struct {
+	name string
+	file []byte
+}
+
+type importResult struct {
+	terminal.Data
+	File string `json:"file"`
+	console.Imported
+}
+
+func (p *program) importFrom(ctx context.Context, path string) error {
+	if !courier.IsDirectory(path) {
+		b, err := courier.ReadFile(path)
+		if err != nil {
+			return terminal.Coded(courier.Code(err), err)
+		}
+		done, err := p.apply(ctx, []candidate{{path, b}})
+		if err != nil {
+			return err
+		}
+		return p.imported(done)
+	}
+	h, err := p.health(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := courier.OpenStick(path, h.Host, false)
+	if errors.Is(err, courier.ErrNoFolder) {
+		m, err = courier.Open(path, h.Host)
+	}
+	if err != nil {
+		return terminal.Coded(courier.Code(err), err)
+	}
+	defer m.Close()
+	found, skipped, err := m.Find()
+	if err != nil {
+		return terminal.Coded(courier.Code(err), err)
+	}
+	var ours []candidate
+	var others []string
+	for _, f := range found {
+		if f.Ours {
+			ours = append(ours, candidate{m.Path() + "/" + f.Name, f.File})
+		} else {
+			others = append(others, fmt.Sprintf("%s is for LH-%s", f.Name, f.Clear.For.Short()))
+		}
+	}
+	if len(ours) == 0 {
+		return terminal.Coded(capability.ErrNotOurs, fmt.Errorf("this appliance is LH-%s: %s", h.Host.Short(), strings.Join(others, ", ")))
+	}
+	done, err := p.apply(ctx, ours)
+	if err != nil {
+		return err
+	}
+	for _, s := range skipped {
+		done.Warnings = append(done.Warnings, "passed over: "+s.Error())
+	}
+	if _, err := m.Receipt(done.Clear.Number, receipt(h, done)); err != nil {
+		done.Warnings = append(done.Warnings, "no receipt was written: "+err.Error())
+	}
+	return p.imported(done)
+}
+
+// apply hands responses to the daemon, the first first, until one is not refused. What was refused before it is a warning; if all are, the first refusal is the error.
+func (p *program) apply(ctx context.Context, files []candidate) (*importResult, error) {
+	var first error
+	done := &importResult{Data: terminal.NewData("leasehold.import/1")}
+	for _, f := range files {
+		err := p.call(ctx, http.MethodPost, "responses", f.file, &done.Imported)
+		if err == nil {
+			done.File = f.name
+			return done, nil
+		}
+		if refusal := (*capability.Refusal)(nil); !errors.As(err, &refusal) {
+			return nil, err
+		}
+		if first == nil {
+			first = err
+		}
+		done.Warnings = append(done.Warnings, f.name+": "+err.Error())
+	}
+	return nil, first
+}
+
+func (p *program) imported(r *importResult) error {
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(*r))
+	}
+	p.printf("%s", describeImport(r))
+	for _, w := range r.Warnings {
+		p.say("warning: %s\n", w)
+	}
+	return nil
+}
+
+// describeImport says in words what a response did.
+func describeImport(r *importResult) string {
+	var b strings.Builder
+	e := r.Code.Entry()
+	switch r.Code {
+	case capability.Applied:
+		fmt.Fprintf(&b, "%s response %d applied: signatures good, for this appliance\n", r.Code, r.Serial)
+	case capability.AlreadyHere:
+		fmt.Fprintf(&b, "%s response %d already applied; nothing changed\n", r.Code, r.Serial)
+	default:
+		fmt.Fprintf(&b, "%s %s; response %d was ignored and nothing changed\n", r.Code, e.Title, r.Serial)
+	}
+	if r.Code == capability.Applied && len(r.Changes) == 0 {
+		b.WriteString("no count changed\n")
+	}
+	for _, c := range r.Changes {
+		fmt.Fprintf(&b, "%s %d -> %d\n", c.Feature, c.Before, c.After)
+	}
+	for _, d := range r.Denials {
+		fmt.Fprintf(&b, "refused: %s %s\n", d.Code, d.Sentence())
+	}
+	if n := len(r.Closed); n > 0 {
+		fmt.Fprintf(&b, "credited: %s\n", terminal.Plural(n, "return"))
+	}
+	return b.String()
+}
+
+// receipt is the RCP-nnnn.TXT of a stick.
+func receipt(h *console.Health, r *importResult) string {
+	return fmt.Sprintf("Receipt, for people; nobody imports it.\n\nAppliance  LH-%s  (%s)\nFile       %s, response %d to request %d, made %s\nWhen       %s\n\n%s",
+		h.Host.Short(), h.Host, r.File, r.Serial, r.Clear.Number, r.Clear.Time, capability.At(time.Now()), describeImport(r))
+}

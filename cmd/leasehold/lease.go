@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/client"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// open is the SDK's client with this program's flags.
+func (p *program) open(user string) (*client.Client, error) {
+	return client.New(client.Options{Servers: strings.Split(p.server, ","), TrustFile: p.trust, Dir: p.dir, User: user})
+}
+
+type leaseResult struct {
+	terminal.Data
+	Feature string             `json:"feature"`
+	Version capability.Version `json:"version"`
+	Count   uint32             `json:"count"`
+	Expiry  capability.Time    `json:"expiry"`
+	Host    hostid.ID          `json:"host"`
+	Held    []heldRow          `json:"held"` // all this device holds now
+}
+
+type heldRow struct {
+	Feature string             `json:"feature"`
+	Version capability.Version `json:"version"`
+	Count   uint32             `json:"count"`
+	Expiry  capability.Time    `json:"expiry"`
+}
+
+func (p *program) acquireCommand() *cobra.Command {
+	var count uint32
+	var wait time.Duration
+	var user string
+	c := &cobra.Command{
+		Use: "acquire FEATURE[:VERSION] [--count N] [--wait D] [-- PROGRAM ARGS...]", Short: "Take counts of a feature from the appliance", Args: cobra.MinimumNArgs(1),
+		Long: "With a program: takes the counts, starts the program, renews while it runs, gives the counts back when it ends, and ends with its exit status. Signals are passed on. " +
+			"If the lease is lost, the program gets SIGTERM.\n\n" +
+			"Without one: takes the counts and ends. They are kept until \"leasehold release FEATURE\" or the end of the lease; nobody renews them meanwhile. Acquiring again adds to what is held.",
+		Example: "  leasehold acquire render:2026.1 --count 2 --wait 5m -- render scene.blend\n  leasehold acquire render && leasehold release render",
+		RunE: func(c *cobra.Command, args []string) error {
+			if n := c.ArgsLenAtDash(); n >= 0 && n != 1 || n < 0 && len(args) > 1 {
+				return terminal.Usage("want one feature, and a program after --")
+			}
+			if _, err := capability.ParseFeature(args[0]); err != nil {
+				return terminal.Usage("%q: %w", args[0], err)
+			}
+			if count == 0 || count > capability.MaxCount {
+				return terminal.Usage("--count %d: want a number from 1 to %d", count, capability.MaxCount)
+			}
+			if wait < 0 {
+				return terminal.Usage("--wait %s: want a length of time like 5m", wait)
+			}
+			if p.json && len(args) > 1 {
+				return terminal.Usage("--json prints a lease, and with a program the output is the program's")
+			}
+			options := []client.Option{client.Count(count), client.Wait(wait)}
+			if len(args) > 1 {
+				return p.acquireFor(c.Context(), user, args[0], options, args[1:])
+			}
+			return p.acquire(c.Context(), user, args[0], append(options, client.Keep()))
+		},
+		ValidArgsFunction: p.completeFeature,
+	}
+	c.Flags().SetInterspersed(true)
+	c.Flags().Uint32Var(&count, "count", 1, "counts to take, `N`")
+	c.Flags().DurationVar(&wait, "wait", duration("LEASEHOLD_WAIT"), "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
+	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
+	return c
+}
+
+func duration(variable string) time.Duration {
+	d, err := time.ParseDuration(os.Getenv(variable))
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+func (p *program) acquire(ctx context.Context, user, feature string, options []client.Option) error {
+	c, err := p.open(user)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	l, err := c.Acquire(ctx, feature, options...)
+	if err != nil {
+		return explained(p, err)
+	}
+	return p.printLease(ctx, c, l.Feature(), l.Count(), l.Expiry())
+}
+
+// explained prints who holds what was refused, as far as the appliance lets us see it; the error says the rest.
+func explained(p *program, err error) error {
+	var refusal *capability.Refusal
+	if errors.As(err, &refusal) {
+		for _, h := range refusal.Holders {
+			who := h.Name
+			if who == "" {
+				who = "someone"
+			}
+			p.say("held: %d by %s, until %s\n", h.Count, who, h.Expiry)
+		}
+	}
+	return err
+}
+
+func (p *program) printLease(ctx context.Context, c *client.Client, f capability.Feature, count uint32, end time.Time) error {
+	held, err := c.Held(ctx)
+	if err != nil {
+		return err
+	}
+	r := leaseResult{Data: terminal.NewData("leasehold.lease/1"), Feature: f.Name, Version: f.Version, Count: count, Host: c.Host(), Held: []heldRow{}}
+	if !end.IsZero() {
+		r.Expiry = capability.At(end)
+	}
+	for _, h := range held {
+		row := heldRow{Feature: h.Feature, Version: h.Version, Count: h.Count}
+		if !h.Expiry.IsZero() {
+			row.Expiry = capability.At(h.Expiry)
+		}
+		r.Held = append(r.Held, row)
+	}
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(r))
+	}
+	if count == 0 {
+		p.printf("released %s\n", f.Name)
+	} else {
+		p.printf("acquired %d of %s until %s\n", count, f.Name, r.Expiry)
+	}
+	for _, h := range r.Held {
+		p.printf("held     %d of %s:%s until %s\n", h.Count, h.Feature, h.Version, h.Expiry)
+	}
+	return nil
+}
+
+// acquireFor runs a program under a lease.
+func (p *program) acquireFor(ctx context.Context, user, feature string, options []client.Option, args []string) error {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return terminal.Coded(capability.ErrNotFound, err)
+	}
+	// A waiting acquire can be interrupted; from the start of the program on, signals are the program's.
+	waiting, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c, err := p.open(user)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	l, err := c.Acquire(waiting, feature, options...)
+	if err != nil {
+		return explained(p, err)
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
+	defer signal.Stop(signals)
+	child := exec.Command(path, args[1:]...)
+	child.Stdin, child.Stdout, child.Stderr = p.stdin, p.stdout, p.stderr
+	if err := child.Start(); err != nil {
+		return terminal.Coded(capability.ErrNotFound, fmt.Errorf("start %s: %w", args[0], err))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	err = p.watch(l, child.Process, signals, ended)
+	if released := l.Release(ctx); released != nil {
+		p.say("warning: the counts come free at the end of the lease: %s\n", released)
+	}
+	return err
+}
+
+// watch passes signals on until the program ends, and ends it when its lease does.
+func (p *program) watch(l *client.Lease, child *os.Process, signals <-chan os.Signal, ended <-chan error) error {
+	lost := l.Lost()
+	for {
+		select {
+		case s := <-signals:
+			// From a terminal, the kernel gave it to the program already.
+			if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) && (s == os.Interrupt || s == syscall.SIGQUIT || s == syscall.SIGWINCH) {
+				continue
+			}
+			child.Signal(s)
+		case <-lost:
+			lost = nil
+			p.say("the lease of %s has ended; stopping the program: %s\n", l.Feature().Name, l.Err())
+			child.Signal(syscall.SIGTERM)
+		case err := <-ended:
+			if lost == nil {
+				return l.Err()
+			}
+			return exitOf(err)
+		}
+	}
+}
+
+// exitOf is a program's exit status as ours; one that a signal ended counts as shells do, 128 and the signal.
+func exitOf(err error) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if w, ok := exit.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return terminal.ExitStatus(128 + int(w.Signal()))
+	}
+	return terminal.ExitStatus(exit.ExitCode())
+}
+
+func (p *program) releaseCommand() *cobra.Command {
+	var device, reason string
+	c := &cobra.Command{
+		Use: "release FEATURE [--device ID --reason TEXT]", Short: "Give counts back, or end another device's lease", Args: cobra.ExactArgs(1),
+		Long: "Gives back everything this device holds of the feature, at once.\n\n" +
+			"With --device, on the appliance: the lease of that device is not renewed any more; its counts come free when the lease ends, which is printed.",
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := capability.ParseFeature(args[0])
+			if err != nil || f.Version != (capability.Version{}) {
+				return terminal.Usage("%q: want the name of a feature, without a version", args[0])
+			}
+			if device != "" {
+				return p.drop(c.Context(), device, f.Name, reason)
+			}
+			if reason != "" {
+				return terminal.Usage("--reason belongs to --device")
+			}
+			return p.release(c.Context(), f)
+		},
+		ValidArgsFunction: p.completeFeature,
+	}
+	c.Flags().StringVar(&device, "device", "", "end the lease of the device with this host `ID`, as leasehold devices shows it")
+	c.Flags().StringVar(&reason, "reason", "", "`text` for the log")
+	return c
+}
+
+func (p *program) release(ctx context.Context, f capability.Feature) error {
+	c, err := p.open("")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Release(ctx, f.Name); err != nil {
+		return err
+	}
+	return p.printLease(ctx, c, f, 0, time.Time{})
+}
+
+func (p *program) drop(ctx context.Context, device, feature, reason string) error {
+	id, err := hostid.Parse(device)
+	if err != nil {
+		return terminal.Usage("--device: %w", err)
+	}
+	var h console.Holding
+	if err := p.call(ctx, http.MethodPost, "drops", console.Drop{Device: id, Feature: feature, Reason: reason}, &h); err != nil {
+		return err
+	}
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+			terminal.Data
+			Device hostid.ID `json:"device"`
+			console.Holding
+		}{terminal.NewData("leasehold.drop/1"), id, h}))
+	}
+	p.printf("%d of %s, held by %s, come free at %s\n", h.Count, h.Feature, id.Short(), h.Expiry)
+	return nil
+}
+
+// completeFeature offers what the appliance has, if it answers.
+func (p *program) completeFeature(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var rows []console.Feature
+	if p.call(c.Context(), http.MethodGet, "features", nil, &rows) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	seen := map[string]bool{}
+	for _, r := range rows {
+		if !seen[r.Feature] {
+			seen[r.Feature] = true
+			names = append(names, r.Feature)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

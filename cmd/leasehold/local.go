@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+const (
+	patience  = time.Minute // a return waits for the TPM and the disk
+	maxAnswer = 16 << 20    // bytes of a reply: 4,096 line items or ten thousand devices
+)
+
+// call asks the daemon on its socket. in is sent as JSON, or as it is when it is []byte; the answer is read into out.
+func (p *program) call(ctx context.Context, method, path string, in, out any) error {
+	body, kind, err := encode(in)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://leaseholdd"+console.Base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", kind)
+	daemon := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", p.socket)
+		},
+	}}
+	w, err := daemon.Do(r)
+	if err != nil {
+		code := capability.ErrNoDaemon
+		if errors.Is(err, fs.ErrPermission) {
+			code = capability.ErrForbidden
+		}
+		return terminal.Coded(code, fmt.Errorf("%s: %w", p.socket, cause(err)))
+	}
+	defer w.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer+1))
+	if err != nil || len(b) > maxAnswer {
+		return terminal.Coded(capability.ErrNoDaemon, fmt.Errorf("read the answer of the daemon, %d bytes so far: %w", len(b), errors.Join(err, io.ErrUnexpectedEOF)))
+	}
+	if w.StatusCode != http.StatusOK {
+		var problem console.Problem
+		if json.Unmarshal(b, &problem) != nil || problem.Code == 0 {
+			return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon answers %s and says no code", w.Status))
+		}
+		problem.Denial.Code = problem.Code
+		return &capability.Refusal{Denial: problem.Denial}
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's answer to %s is not the JSON this program knows: %w", path, err))
+	}
+	return nil
+}
+
+func encode(in any) (body []byte, kind string, err error) {
+	switch x := in.(type) {
+	case nil:
+		return nil, "application/json", nil
+	case []byte:
+		return x, "application/octet-stream", nil
+	}
+	body, err = json.Marshal(in)
+	return body, "application/json", err
+}
+
+// cause is what the network said, without the address that means nothing here.
+func cause(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+func (p *program) health(ctx context.Context) (*console.Health, error) {
+	var h console.Health
+	return &h, p.call(ctx, http.MethodGet, "health", nil, &h)
+}

@@ -1,0 +1,104 @@
+// Leasehold is the command line: on the appliance it steers the daemon over its Unix socket, on a client it acquires and releases counts over the network,
+// and anywhere it says what is in a request or response file.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+func main() {
+	os.Exit(terminal.Program(command(os.Stdin, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// program is what all commands share: the streams, and the flags that every one of them has.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	socket string
+	server string
+	trust  string
+	dir    string
+	json   bool
+}
+
+const (
+	defaultSocket = "/run/leasehold/leaseholdd.sock"
+	defaultTrust  = "/etc/leasehold/producer.lht"
+)
+
+func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := &cobra.Command{
+		Use:   "leasehold",
+		Short: "Licenses for networks that never touch the internet",
+		Long: "On an appliance, leasehold steers the daemon: requests and responses, returns, who holds what.\n\n" +
+			"On a client it acquires counts of a feature from an appliance, by itself or for a program that it starts.\n\n" +
+			"Anywhere it says what is in a request or response file, and what a code means.",
+		Example: "  leasehold status\n  leasehold request --stick /media/usb\n  leasehold import /media/usb\n  leasehold acquire render:2026.1 -- render scene.blend",
+		// Without this, cobra takes a misspelled command for an argument of this one.
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	f := root.PersistentFlags()
+	f.StringVar(&p.socket, "socket", from("LEASEHOLD_SOCKET", defaultSocket), "`path` of the daemon's Unix socket ($LEASEHOLD_SOCKET)")
+	f.StringVar(&p.server, "server", from("LEASEHOLD_SERVER", fmt.Sprintf("127.0.0.1:%d", wire.Port)), "`host:port` of the appliance, or several with commas ($LEASEHOLD_SERVER)")
+	f.StringVar(&p.trust, "trust", from("LEASEHOLD_TRUST", defaultTrust), "`file` with the producer's trust bundle ($LEASEHOLD_TRUST)")
+	f.StringVar(&p.dir, "dir", from("LEASEHOLD_DIR", ""), "`directory` for this device's key and leases ($LEASEHOLD_DIR; else $XDG_STATE_HOME/leasehold or ~/.local/state/leasehold)")
+	f.BoolVar(&p.json, "json", false, "print JSON")
+	root.AddCommand(
+		p.statusCommand(), p.requestCommand(), p.importCommand(), p.returnCommand(), p.featuresCommand(), p.devicesCommand(),
+		p.acquireCommand(), p.releaseCommand(), p.inspectCommand(), p.explainCommand(), p.doctorCommand(), p.versionCommand(),
+	)
+	root.AddCommand(terminal.Man(root))
+	return root
+}
+
+// from is the value of an environment variable, or a default.
+func from(variable, otherwise string) string {
+	if v := os.Getenv(variable); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// printf is data, for stdout; say is talk, for stderr.
+func (p *program) printf(format string, args ...any) {
+	fmt.Fprint(p.stdout, lines(fmt.Sprintf(format, args...)))
+}
+
+func (p *program) say(format string, args ...any) {
+	fmt.Fprint(p.stderr, lines(fmt.Sprintf(format, args...)))
+}
+
+// lines makes each line safe for a terminal.
+func lines(s string) string {
+	all := strings.SplitAfter(s, "\n")
+	for i, l := range all {
+		text, end := strings.CutSuffix(l, "\n")
+		if all[i] = terminal.Plain(text); end {
+			all[i] += "\n"
+		}
+	}
+	return strings.Join(all, "")
+}
+
+// version is what the build says of itself.
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "(devel)"
+}

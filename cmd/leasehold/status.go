@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show how the appliance is", Args: cobra.NoArgs,
+		Long: "Shows the state, the seats, the next expiry and what the back office still has to hear.\n\nThe exit status is that of the condition where the appliance refuses to serve, and 3 where it cannot be reached.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			h, err := p.health(c.Context())
+			if err != nil {
+				return err
+			}
+			var notes []string
+			if v := version(); h.Version != v {
+				notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", v, h.Version))
+			}
+			if h.Condition != nil {
+				notes = append(notes, h.Condition.Text)
+			}
+			if n := len(h.Returns); n > 0 {
+				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
+			}
+			if p.json {
+				err = terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					console.Health
+				}{terminal.NewData("leasehold.status/1", notes...), *h}))
+			} else {
+				p.printStatus(h, notes)
+			}
+			if err == nil && h.Condition != nil {
+				d := h.Condition.Denial
+				d.Code = h.Condition.Code
+				return &capability.Refusal{Denial: d}
+			}
+			return err
+		},
+	}
+}
+
+func (p *program) printStatus(h *console.Health, notes []string) {
+	p.printf("leaseholdd %s %s since %s     LH-%s\n", h.Version, h.State, minute(h.Since), h.Host.Short())
+	p.printf("start        %s\n", h.Start)
+	if h.HoldUntil != 0 {
+		p.printf("hold         until %s: leases are renewed, nothing new is granted\n", h.HoldUntil)
+	}
+	if h.State != "refusing" {
+		p.printf("seats        %d of %d in use by %s, %s\n", h.Used, h.Total, terminal.Plural(h.Devices, "device"), terminal.Plural(h.Features, "line item"))
+		if h.Expiry != 0 {
+			p.printf("expiry       next %s (in %s)\n", minute(h.Expiry), days(h.Expiry-h.Now))
+		} else {
+			p.printf("expiry       none to come\n")
+		}
+		p.printf("back office  %s; %s\n", exchange(h), waiting(h))
+		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
+	}
+	p.printf("host ID      %s\n", h.Host)
+	for _, n := range notes {
+		p.printf("# %s\n", n)
+	}
+	switch {
+	case h.State == "not activated":
+		p.printf("# next: leasehold request -o DIR, take the file to the back office, and bring back the response: leasehold import FILE\n")
+	case h.Total > 0 && h.Used >= h.Total:
+		p.printf("# see who holds the seats: leasehold devices\n")
+	}
+}
+
+func exchange(h *console.Health) string {
+	if h.Applied == 0 {
+		return "no response yet"
+	}
+	return fmt.Sprintf("last exchange %s (response %d)", minute(h.AppliedAt), h.Applied)
+}
+
+func waiting(h *console.Health) string {
+	if h.Waiting == 0 {
+		return "nothing waiting"
+	}
+	return terminal.Plural(h.Waiting, "request") + " without an answer"
+}
+
+func minute(t capability.Time) string {
+	if t == 0 {
+		return "none"
+	}
+	return t.Std().Format("2006-01-02 15:04Z")
+}
+
+// days is a length of time as a human plans: 130 d, 5 h, 12 min.
+func days(t capability.Time) string {
+	switch d := time.Duration(t) * time.Second; {
+	case d < 0:
+		return "the past"
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d d", d/(24*time.Hour))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	default:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+}
+
+func (p *program) featuresCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "features", Short: "List what is licensed on the appliance", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			rows := []console.Feature{}
+			if err := p.call(c.Context(), http.MethodGet, "features", nil, &rows); err != nil {
+				return err
+			}
+			if p.json {
+				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					Features []console.Feature `json:"features"`
+				}{terminal.NewData("leasehold.features/1"), rows}))
+			}
+			if len(rows) == 0 {
+				p.say("Nothing is licensed on this appliance yet.\n")
+				return nil
+			}
+			return p.table("FEATURE\tVERSION\tTOTAL\tUSED\tAVAILABLE\tEXPIRES\tSTATUS\tACTIVATION ID", len(rows), func(i int) string {
+				f := rows[i]
+				total, left := fmt.Sprint(f.Total), fmt.Sprint(f.Available)
+				if f.Uncounted {
+					total, left = "uncounted", "any"
+				}
+				expires := "never"
+				if f.Expiry != 0 {
+					expires = minute(f.Expiry)
+				}
+				return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", f.Feature, f.Version, total, f.Used, left, expires, f.Status, f.ActivationID)
+			})
+		},
+	}
+}
+
+func (p *program) devicesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "devices", Short: "List who holds what", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			rows := []console.Device{}
+			if err := p.call(c.Context(), http.MethodGet, "devices", nil, &rows); err != nil {
+				return err
+			}
+			if p.json {
+				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					Devices []console.Device `json:"devices"`
+				}{terminal.NewData("leasehold.devices/1"), rows}))
+			}
+			var held []string
+			for _, d := range rows {
+				for _, h := range d.Holdings {
+					end := minute(h.Expiry)
+					if h.Dropped {
+						end += ", not renewed"
+					}
+					held = append(held, fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s\t%s", dash(d.Alias), dash(d.User), h.Feature, h.Version, h.Count, end, d.Host))
+				}
+			}
+			if len(held) == 0 {
+				p.say("No device holds anything.\n")
+				return nil
+			}
+			return p.table("DEVICE\tUSER\tFEATURE\tVERSION\tCOUNT\tENDS\tHOST ID", len(held), func(i int) string { return held[i] })
+		},
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// table prints rows in columns as wide as they need to be.
+func (p *program) table(head string, n int, row func(int) string) error {
+	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, head)
+	for i := range n {
+		cells := strings.Split(row(i), "\t")
+		for j := range cells {
+			cells[j] = terminal.Plain(cells[j])
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	return t.Flush()
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/appliance/courier"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+func (p *program) inspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect FILE", Short: "Say what is in a request, a response or a trust bundle", Args: cobra.ExactArgs(1),
+		Long: "The first line is the verdict on the signatures, and the exit status follows it: 0 for GOOD, 20 for BAD and UNKNOWN KEY. It needs no daemon.\n\n" +
+			"To judge a response it needs the producer's trust bundle: --trust FILE.",
+		RunE: func(c *cobra.Command, args []string) error {
+			trust, err := p.readTrust(c.Flags().Changed("trust"))
+			if err != nil {
+				return err
+			}
+			b, err := courier.ReadFile(args[0])
+			if err != nil {
+				return terminal.Coded(courier.Code(err), err)
+			}
+			var here hostid.ID
+			if h, err := p.health(c.Context()); err == nil {
+				here = h.Host
+			}
+			return terminal.Inspect(p.stdout, p.json, b, trust, here)
+		},
+	}
+}
+
+// readTrust reads the trust bundle. One that nobody named may be absent.
+func (p *program) readTrust(named bool) (*wire.Trust, error) {
+	b, err := os.ReadFile(p.trust)
+	if errors.Is(err, fs.ErrNotExist) && !named && os.Getenv("LEASEHOLD_TRUST") == "" {
+		return nil, nil
+	}
+	if err == nil {
+		var t *wire.Trust
+		if t, err = wire.New().DecodeTrust(b); err == nil {
+			return t, nil
+		}
+	}
+	return nil, terminal.Coded(capability.ErrTrust, fmt.Errorf("%s: %w", p.trust, err))
+}
+
+type explanation struct {
+	Code   capability.Code `json:"code"`
+	Symbol string          `json:"symbol"`
+	Title  string          `json:"title"`
+	Cause  string          `json:"cause"`
+	Next   string          `json:"next"`
+	Exit   int             `json:"exit"`
+}
+
+func (p *program) explainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain [CODE]", Short: "Say what a code means and what to do", Args: cobra.MaximumNArgs(1),
+		Long:    "CODE is a number or a name: LH-3104, 3104 or E_NO_SEAT. Without one, all are listed.",
+		Example: "  leasehold explain LH-3104",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return p.listCodes()
+			}
+			code, err := capability.ParseCode(args[0])
+			if err != nil {
+				return terminal.Coded(capability.ErrNotFound, err)
+			}
+			e := code.Entry()
+			if p.json {
+				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					explanation
+				}{terminal.NewData("leasehold.explain/1"), explanation(e)}))
+			}
+			p.printf("%s %s: %s\ncause: %s\nnext: %s\nexit status: %d\n", e.Code, e.Symbol, e.Title, e.Cause, e.Next, e.Exit)
+			return nil
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (codes []string, _ cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				for _, e := range capability.Catalog() {
+					codes = append(codes, e.Code.String()+"\t"+e.Title)
+				}
+			}
+			return codes, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+func (p *program) listCodes() error {
+	all := capability.Catalog()
+	if p.json {
+		rows := make([]explanation, len(all))
+		for i, e := range all {
+			rows[i] = explanation(e)
+		}
+		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+			terminal.Data
+			Codes []explanation `json:"codes"`
+		}{terminal.NewData("leasehold.codes/1"), rows}))
+	}
+	return p.table("CODE\tNAME\tMEANING", len(all), func(i int) string {
+		return fmt.Sprintf("%s\t%s\t%s", all[i].Code, all[i].Symbol, all[i].Title)
+	})
+}
+
+func (p *program) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Examine the appliance, or why it does not answer", Args: cobra.NoArgs,
+		Long: "Each line is success, warning or failure. The exit status is 1 when there is a failure, and 3 when the daemon does not answer; this side is examined all the same.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			rows := p.examine()
+			var theirs []console.Examination
+			err := p.call(c.Context(), http.MethodGet, "doctor", nil, &theirs)
+			if err != nil {
+				rows = append(rows, console.Examination{What: "daemon", Result: "failure", Detail: err.Error()})
+			} else {
+				rows = append(rows, console.Examination{What: "daemon", Result: "success", Detail: "answers on " + p.socket})
+			}
+			rows = append(rows, theirs...)
+			failed := 0
+			for _, r := range rows {
+				if r.Result == "failure" {
+					failed++
+				}
+			}
+			if p.json {
+				if err := terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					Examinations []console.Examination `json:"examinations"`
+				}{terminal.NewData("leasehold.doctor/1"), rows})); err != nil {
+					return err
+				}
+			} else if err := p.table("RESULT\tWHAT\tDETAIL", len(rows), func(i int) string {
+				detail := rows[i].Detail
+				if rows[i].Code != nil {
+					detail += " (" + *rows[i].Code + ")"
+				}
+				return rows[i].Result + "\t" + rows[i].What + "\t" + detail
+			}); err != nil {
+				return err
+			}
+			if err == nil && failed > 0 {
+				return terminal.ExitStatus(capability.ExitError)
+			}
+			return err
+		},
+	}
+}
+
+// examine looks at what this side needs.
+func (p *program) examine() []console.Examination {
+	trust := console.Examination{What: "trust bundle", Result: "success", Detail: p.trust}
+	t, err := p.readTrust(true)
+	if err != nil {
+		code := capability.ErrTrust.String()
+		trust.Result, trust.Detail, trust.Code = "warning", err.Error()+"; this machine can be no client", &code
+	} else {
+		trust.Detail = fmt.Sprintf("%s, of %s, fingerprint %x", p.trust, t.Producer, wire.New().Fingerprint(t.Root))
+	}
+	return []console.Examination{trust}
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			daemon := ""
+			var notes []string
+			if h, err := p.health(c.Context()); err == nil {
+				if daemon = h.Version; daemon != version() {
+					notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", version(), daemon))
+				}
+			}
+			if p.json {
+				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					Version  string `json:"version"`
+					Daemon   string `json:"daemon"` // empty where none answers
+					Protocol int    `json:"protocol"`
+					Go       string `json:"go"`
+				}{terminal.NewData("leasehold.version/1", notes...), version(), daemon, capability.Protocol, runtime.Version()}))
+			}
+			p.printf("leasehold %s, protocol %s (%s)\n", version(), wire.ALPN, runtime.Version())
+			if daemon != "" {
+				p.printf("leaseholdd %s\n", daemon)
+			}
+			for _, n := range notes {
+				p.say("warning: %s\n", n)
+			}
+			return nil
+		},
+	}
+}
