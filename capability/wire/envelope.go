@@ -17,13 +17,13 @@ const (
 	AlgTPMQuote int64 = -70001
 )
 
-// Types (RFC 9596): what an envelope holds. An envelope of one type is never read as another.
+// Types (RFC 9596, whose syntax is that of a media type with its "application/"): what an envelope holds. An envelope of one type is never read as another.
 const (
-	TypRequest   = "vnd.leasehold.request+cose"
-	TypResponse  = "vnd.leasehold.response+cose"
-	TypKey       = "vnd.leasehold.key+cose"
-	TypAppliance = "vnd.leasehold.appliance+cose"
-	TypGroup     = "vnd.leasehold.group+cose"
+	TypRequest   = "application/vnd.leasehold.request+cose"
+	TypResponse  = "application/vnd.leasehold.response+cose"
+	TypKey       = "application/vnd.leasehold.key+cose"
+	TypAppliance = "application/vnd.leasehold.appliance+cose"
+	TypGroup     = "application/vnd.leasehold.group+cose"
 )
 
 // The kinds of no. Each wraps what it found.

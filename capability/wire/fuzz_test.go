@@ -185,7 +185,9 @@ func FuzzReadFrame(f *testing.F) {
 // Memory follows what was sent, never what it says about itself.
 func TestLengthBombs(t *testing.T) {
 	c := New()
-	repeat := func(head, element string, n int) []byte { return append(unhex(head), bytes.Repeat(unhex(element), n)...) }
+	repeat := func(head, element string, n int) []byte {
+		return append(unhex(head), bytes.Repeat(unhex(element), n)...)
+	}
 	for name, bomb := range map[string]struct {
 		b     []byte
 		limit uint64 // bytes allocated while all decoders look at it
