@@ -66,6 +66,12 @@ func (w *world) recover(e end) {
 	if err != nil {
 		w.Fatal(err)
 	}
+	if w.o.Anchor == nil {
+		if r.Verdict != storage.Exact {
+			w.Fatalf("verdict without an anchor is %s", r.Verdict)
+		}
+		return
+	}
 	if e.cut && r.Verdict == storage.Exact {
 		w.Fatal("exact after power was lost")
 	}
@@ -75,16 +81,27 @@ func (w *world) recover(e end) {
 }
 
 // stepsOf counts the steps of a run that nothing disturbs.
-func stepsOf(t *testing.T, run func(*world) error) int {
-	w := newWorld(t, 1)
+func stepsOf(w *world, run func(*world) error) int {
 	w.must(run(w))
 	return len(w.m.Calls())
 }
 
 // TestEndAtEveryStep ends the process before, amid and after each call to disk and TPM, of every operation.
 func TestEndAtEveryStep(t *testing.T) {
-	total := stepsOf(t, workload)
-	if total < 150 {
+	t.Run("anchor", func(t *testing.T) { endAtEveryStep(t, 150, newWorld) })
+	t.Run("no anchor", func(t *testing.T) { endAtEveryStep(t, 80, newBook) })
+}
+
+// newBook is a world without an anchor.
+func newBook(t testing.TB, seed uint64) *world {
+	w := newWorld(t, seed)
+	w.o.Anchor, w.o.Sealer = nil, book{}
+	return w
+}
+
+func endAtEveryStep(t *testing.T, least int, make func(testing.TB, uint64) *world) {
+	total := stepsOf(make(t, 1), workload)
+	if total < least {
 		t.Fatalf("workload has %d steps only", total)
 	}
 	for n := range total {
@@ -92,7 +109,7 @@ func TestEndAtEveryStep(t *testing.T) {
 			t.Parallel()
 			for _, effect := range []storagetest.Effect{storagetest.None, storagetest.Half, storagetest.Whole} {
 				for _, e := range ends(8) {
-					w := newWorld(t, uint64(n))
+					w := make(t, uint64(n))
 					w.m.Plan(storagetest.At(n, storagetest.Fault{Effect: effect, Stop: true}))
 					if err := workload(w); err != nil && !errors.Is(err, storagetest.ErrStopped) {
 						t.Fatalf("effect %d: %v", effect, err)
@@ -111,7 +128,7 @@ func TestEndAtEveryStep(t *testing.T) {
 
 // TestEndWhileRecovering ends the process once in the workload, and again at each step of the start after it.
 func TestEndWhileRecovering(t *testing.T) {
-	total := stepsOf(t, workload)
+	total := stepsOf(newWorld(t, 1), workload)
 	for n := range total {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()

@@ -14,7 +14,7 @@ import (
 
 // TestEveryCallFails lets each call fail, once and forever, in each way; the vault gives up or goes on, and loses nothing.
 func TestEveryCallFails(t *testing.T) {
-	total := stepsOf(t, workload)
+	total := stepsOf(newWorld(t, 1), workload)
 	faults := []storagetest.Fault{
 		storagetest.Broken(), storagetest.NoSpace(), {Err: syscall.EDQUOT}, {Err: syscall.EINTR},
 		{Effect: storagetest.Half}, {Effect: storagetest.Half, Err: syscall.ENOSPC}, {Effect: storagetest.Whole, Err: syscall.EIO},
@@ -182,8 +182,7 @@ func TestFlippedBits(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 7)
 			if name == "no anchor" {
-				w.o.Anchor = nil
-				w.o.Sealer = book{}
+				w = newBook(t, 7)
 			}
 			w.must(w.create())
 			w.must(w.begin())

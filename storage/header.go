@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"encoding/binary"
 	"fmt"
 )
@@ -25,7 +24,6 @@ const (
 	headerMagic  = "LHheader"
 	headerFormat = 1
 	headerFixed  = 8 + 1 + 8 + 8 + 32 // before the two variable parts
-	macBytes     = 32
 	maxHeader    = headerFixed + 4 + MaxPublicBytes + 4 + MaxBlobBytes + macBytes
 )
 
@@ -44,8 +42,7 @@ func (h *header) encode(s secret) ([]byte, error) {
 	b = append(b, h.head.hash[:]...)
 	b = appendBytes(b, h.public)
 	b = appendBytes(b, h.blob)
-	mac, err := s.mac(labelHeader, b)
-	return append(b, mac[:]...), err
+	return append(b, s.mac(labelHeader, b)...), nil
 }
 
 // decodeHeader reads a header without judging it: the secret that authenticates it is inside.
@@ -66,16 +63,6 @@ func decodeHeader(data []byte) (*header, error) {
 		return nil, corrupt("header of %d bytes has wrong lengths inside", len(data))
 	}
 	return h, nil
-}
-
-// genuine says whether data, a header, was written by whoever has the secret.
-func (s secret) genuine(data []byte) (bool, error) {
-	if len(data) < macBytes {
-		return false, nil
-	}
-	at := len(data) - macBytes
-	mac, err := s.mac(labelHeader, data[:at])
-	return err == nil && hmac.Equal(mac[:], data[at:]), err
 }
 
 func appendBytes(b, part []byte) []byte {

@@ -22,7 +22,10 @@ const (
 	labelCaller   = "leasehold caller v1 "
 )
 
-const saltBytes = 16
+const (
+	saltBytes = 16
+	macBytes  = 32
+)
 
 func newSecret(rand io.Reader) (secret, error) {
 	s := make(secret, secretBytes)
@@ -32,30 +35,45 @@ func newSecret(rand io.Reader) (secret, error) {
 	return s, nil
 }
 
-func (s secret) derive(label string, salt []byte, n int) ([]byte, error) {
-	return hkdf.Key(sha256.New, s, salt, label, n)
+// key gives the 32 bytes of one label and salt. HKDF and AES refuse only lengths, and these are right.
+func (s secret) key(label string, salt []byte) []byte {
+	key, err := hkdf.Key(sha256.New, s, salt, label, 32)
+	if err != nil {
+		panic("storage: " + err.Error())
+	}
+	return key
 }
 
 // mac authenticates the plain parts of a file under the key of its kind.
-func (s secret) mac(label string, data []byte) ([32]byte, error) {
-	key, err := s.derive(label, nil, 32)
-	if err != nil {
-		return [32]byte{}, err
-	}
-	h := hmac.New(sha256.New, key)
+func (s secret) mac(label string, data []byte) []byte {
+	h := hmac.New(sha256.New, s.key(label, nil))
 	h.Write(data)
-	return [32]byte(h.Sum(nil)), nil
+	return h.Sum(nil)
+}
+
+// genuine says whether data ends in the MAC of all before.
+func (s secret) genuine(label string, data []byte) bool {
+	at := len(data) - macBytes
+	return at >= 0 && hmac.Equal(s.mac(label, data[:at]), data[at:])
 }
 
 // aead is AES-256-GCM under a key that only this label and salt have.
-func (s secret) aead(label string, salt []byte) (cipher.AEAD, error) {
-	key, err := s.derive(label, salt, 32)
+func (s secret) aead(label string, salt []byte) cipher.AEAD {
+	block, err := aes.NewCipher(s.key(label, salt))
 	if err != nil {
-		return nil, err
+		panic("storage: " + err.Error())
 	}
-	block, err := aes.NewCipher(key)
+	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		return nil, err
+		panic("storage: " + err.Error())
 	}
-	return cipher.NewGCM(block)
+	return aead
+}
+
+func newSalt(rand io.Reader) ([]byte, error) {
+	salt := make([]byte, saltBytes)
+	if _, err := io.ReadFull(rand, salt); err != nil {
+		return nil, fmt.Errorf("make a salt: %w", err)
+	}
+	return salt, nil
 }

@@ -13,7 +13,7 @@ import (
 // TestLives leads random lives: groups, moves, snapshots, stops, faults, kills, power cuts, junk in S, older copies. The world says
 // what the vault must know at each start, and what the verdict may be.
 func TestLives(t *testing.T) {
-	const lives, steps = 400, 120
+	const lives, steps = 300, 120
 	for seed := range uint64(lives) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

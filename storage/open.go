@@ -127,10 +127,7 @@ func (v *Vault) unseal(found *files) (*header, error) {
 		return nil, corrupt("root secret has %d bytes", len(s))
 	}
 	v.secret, v.public = s, h.public
-	switch ok, err := v.secret.genuine(data); {
-	case err != nil:
-		return nil, err
-	case !ok:
+	if !v.secret.genuine(labelHeader, data) {
 		return nil, corrupt("header of epoch %d is not what was written", h.epoch)
 	}
 	return h, nil
@@ -146,13 +143,9 @@ func (v *Vault) prepared(found *files) (*header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the header prepared for epoch %d: %w", v.epoch+1, err)
 	}
-	ok, err := v.secret.genuine(data)
-	if !ok || err != nil {
-		return nil, err
-	}
 	h, err := decodeHeader(data)
-	if err != nil || h.epoch != v.epoch+1 {
-		return nil, err
+	if err != nil || h.epoch != v.epoch+1 || !v.secret.genuine(labelHeader, data) {
+		return nil, nil
 	}
 	return h, nil
 }
@@ -318,20 +311,14 @@ func (v *Vault) readSegment(j *journal, h *header, number uint64) (records int, 
 	if err != nil {
 		return 0, false, err
 	}
-	salt, ok, err := decodeSegmentHeader(v.secret, number, data)
-	if err != nil {
-		return 0, false, err
-	}
+	salt, ok := decodeSegmentHeader(v.secret, number, data)
 	if !ok {
 		if len(data) <= segmentHeader || zeros(data[segmentHeader:]) {
 			return 0, false, nil // made in part, never used
 		}
 		return 0, false, corrupt("its header is not what was written")
 	}
-	aead, err := v.secret.aead(labelJournal, salt)
-	if err != nil {
-		return 0, false, err
-	}
+	aead := v.secret.aead(labelJournal, salt)
 	at := segmentHeader
 	for !zeros(data[at:]) {
 		f, next, size, ok := v.framer.open(aead, j.head, data[at:])

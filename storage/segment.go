@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"crypto/cipher"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -30,40 +29,29 @@ const (
 
 func segmentName(number uint64) string { return fmt.Sprintf("journal-%016x", number) }
 
-func encodeSegmentHeader(s secret, number uint64, salt []byte) ([]byte, error) {
+func encodeSegmentHeader(s secret, number uint64, salt []byte) []byte {
 	b := binary.BigEndian.AppendUint64([]byte(segmentMagic), number)
 	b = append(b, salt...)
-	mac, err := s.mac(labelSegment, b)
-	return append(b, mac[:]...), err
+	return append(b, s.mac(labelSegment, b)...)
 }
 
 // decodeSegmentHeader gives the salt; ok is false when the header is not this vault's header of that number.
-func decodeSegmentHeader(s secret, number uint64, data []byte) (salt []byte, ok bool, err error) {
+func decodeSegmentHeader(s secret, number uint64, data []byte) (salt []byte, ok bool) {
 	if len(data) < segmentHeader || string(data[:4]) != segmentMagic || binary.BigEndian.Uint64(data[4:]) != number {
-		return nil, false, nil
+		return nil, false
 	}
-	at := segmentHeader - macBytes
-	mac, err := s.mac(labelSegment, data[:at])
-	return data[12:at], err == nil && hmac.Equal(mac[:], data[at:segmentHeader]), err
+	return data[12 : 12+saltBytes], s.genuine(labelSegment, data[:segmentHeader])
 }
 
 // makeSegment leaves a durable, empty segment. A cut on the way leaves a name with a part of it: the next start removes that.
-func makeSegment(d Disk, s secret, number uint64, salt []byte, size int64) (_ *segment, err error) {
+func makeSegment(d Disk, s secret, number uint64, salt []byte, size int64) (*segment, error) {
 	name := segmentName(number)
-	aead, err := s.aead(labelJournal, salt)
-	if err != nil {
-		return nil, err
-	}
-	start, err := encodeSegmentHeader(s, number, salt)
-	if err != nil {
-		return nil, err
-	}
 	f, err := d.Create(name)
 	if err != nil {
 		return nil, diskError("make a journal segment", err)
 	}
-	g := &segment{number: number, offset: segmentHeader, aead: aead, file: f}
-	err = g.fill(start, size)
+	g := &segment{number: number, offset: segmentHeader, aead: s.aead(labelJournal, salt), file: f}
+	err = g.fill(encodeSegmentHeader(s, number, salt), size)
 	if err == nil {
 		err = d.Sync()
 	}

@@ -29,14 +29,11 @@ func (p *snapshot) encode(s secret, rand io.Reader) ([]byte, error) {
 	if len(p.state) > MaxSnapshotBytes {
 		return nil, fmt.Errorf("snapshot of %d bytes: %w, limit %d", len(p.state), ErrTooLarge, MaxSnapshotBytes)
 	}
-	salt := make([]byte, saltBytes)
-	if _, err := io.ReadFull(rand, salt); err != nil {
-		return nil, fmt.Errorf("make a salt: %w", err)
-	}
-	aead, err := s.aead(labelSnapshot, salt)
+	salt, err := newSalt(rand)
 	if err != nil {
 		return nil, err
 	}
+	aead := s.aead(labelSnapshot, salt)
 	b := make([]byte, 0, snapshotHeader+runBytes+len(p.state)+tagBytes)
 	b = append(append(b, snapshotMagic...), snapshotFormat)
 	b = append(b, salt...)
@@ -60,10 +57,7 @@ func decodeSnapshot(s secret, position uint64, b []byte) (*snapshot, error) {
 		return nil, corrupt("snapshot %d has format %d, known is %d", position, b[8], snapshotFormat)
 	}
 	const at = 9 + saltBytes
-	aead, err := s.aead(labelSnapshot, b[9:at])
-	if err != nil {
-		return nil, err
-	}
+	aead := s.aead(labelSnapshot, b[9:at])
 	body, err := aead.Open(b[snapshotHeader:snapshotHeader], make([]byte, aead.NonceSize()), b[snapshotHeader:], b[:snapshotHeader])
 	if err != nil {
 		return nil, corrupt("snapshot %d is not what was written", position)
