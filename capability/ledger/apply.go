@@ -203,8 +203,8 @@ func (l *Ledger) assert(f *Served, old []*lease) ([]*lease, error) {
 		switch {
 		case it == nil:
 			return nil, corrupt("lease of %s, which is not here", n.Item)
-		case n.Count == 0 || n.End <= l.now.Lease:
-			return nil, corrupt("lease of %d of %s until %d, and it is %d", n.Count, n.Item, n.End, l.now.Lease)
+		case n.Count == 0 || n.End <= l.now.Lease || n.Told <= 0:
+			return nil, corrupt("lease of %d of %s until %d, told %s, and it is %d and %s", n.Count, n.Item, n.End, n.Told, l.now.Lease, l.now.Wall)
 		case i > 0 && compareLeases(f.Leases[i-1], n) >= 0:
 			return nil, corrupt("leases of %s and %s are out of order", f.Leases[i-1].Item, n.Item)
 		}
@@ -221,7 +221,7 @@ func (l *Ledger) assert(f *Served, old []*lease) ([]*lease, error) {
 			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)
 		}
 		of(it).after += uint64(n.Count)
-		leases = append(leases, &lease{item: it, count: n.Count, end: n.End, dropped: n.Dropped})
+		leases = append(leases, &lease{item: it, count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
 	}
 	for _, s := range leases {
 		it, u := s.item, uses[s.item]

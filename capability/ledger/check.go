@@ -143,7 +143,7 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	}
 	for j, s := range r.leases {
 		switch {
-		case s.row != r || s.count == 0 || s.end <= l.now.Lease:
+		case s.row != r || s.count == 0 || s.end <= l.now.Lease || s.told <= 0:
 			return corrupt("device %s: lease of %d of %s until %d, and it is %d", r.id, s.count, s.item.ID(), s.end, l.now.Lease)
 		case j > 0 && compareLeases(r.leases[j-1].lease(), s.lease()) >= 0:
 			return corrupt("device %s: leases are out of order", r.id)
@@ -164,4 +164,4 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	return nil
 }
 
-func (s *lease) lease() Lease { return Lease{s.item.ID(), s.count, s.end, s.dropped} }
+func (s *lease) lease() Lease { return s.grant().lease() }

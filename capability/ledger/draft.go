@@ -25,8 +25,11 @@ type grant struct {
 	item    *item
 	count   uint32
 	end     capability.Seconds
+	told    capability.Time // when it ends, as the device heard or hears
 	dropped bool
 }
+
+func (s *lease) grant() grant { return grant{s.item, s.count, s.end, s.told, s.dropped} }
 
 func (l *Ledger) draft(now Now, r *row) *draft {
 	d := &draft{l: l, now: now, row: r, due: map[*item]int64{}, change: map[*item]int64{}}
@@ -84,7 +87,7 @@ func (d *draft) free(it *item) uint64 {
 // take gives count units of the item until end.
 func (d *draft) take(it *item, count uint32, end capability.Seconds) {
 	d.change[it] += int64(count)
-	d.grants = append(d.grants, grant{item: it, count: count, end: end})
+	d.grants = append(d.grants, grant{item: it, count: count, end: end, told: d.now.Told(end)})
 }
 
 // granted is how much of the feature this draft gives anew.
@@ -119,7 +122,9 @@ func (d *draft) keep(feature string, limit uint64) {
 		have[s.item] += n
 		total += n
 		d.change[s.item] += int64(n)
-		d.grants = append(d.grants, grant{s.item, uint32(n), s.end, s.dropped})
+		kept := s.grant()
+		kept.count = uint32(n)
+		d.grants = append(d.grants, kept)
 	}
 }
 
@@ -131,7 +136,7 @@ func (d *draft) restore() {
 	d.grants = d.grants[:0]
 	for _, s := range d.held {
 		d.change[s.item] += int64(s.count)
-		d.grants = append(d.grants, grant{s.item, s.count, s.end, s.dropped})
+		d.grants = append(d.grants, s.grant())
 	}
 }
 
@@ -142,6 +147,7 @@ func (d *draft) merged() []grant {
 	for _, g := range d.grants {
 		if n := len(out); n > 0 && out[n-1].item == g.item && out[n-1].end == g.end && out[n-1].dropped == g.dropped {
 			out[n-1].count += g.count
+			out[n-1].told = min(out[n-1].told, g.told)
 		} else {
 			out = append(out, g)
 		}
@@ -149,7 +155,7 @@ func (d *draft) merged() []grant {
 	return out
 }
 
-func (g grant) lease() Lease { return Lease{g.item.ID(), g.count, g.end, g.dropped} }
+func (g grant) lease() Lease { return Lease{g.item.ID(), g.count, g.end, g.dropped, g.told} }
 
 func compareLeases(a, b Lease) int {
 	return cmp.Or(compareItems(a.Item, b.Item), cmp.Compare(a.End, b.End), compareBool(a.Dropped, b.Dropped))
@@ -168,17 +174,6 @@ func compareBool(a, b bool) int {
 		return 1
 	}
 	return -1
-}
-
-// rights is what a device is told of its leases.
-func rights(now Now, grants []grant) []capability.Right {
-	var out []capability.Right
-	for _, g := range grants {
-		out = append(out, capability.Right{
-			Feature: g.item.Feature, Version: g.item.Version, Count: g.count, Expiry: now.Told(g.end), Final: g.item.Expiry, Vendor: g.item.VendorString,
-		})
-	}
-	return out
 }
 
 // holders is who else holds leases of the items, those that end first, and the first end that is known. How they appear is policy's to say.

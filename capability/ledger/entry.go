@@ -67,6 +67,7 @@ type Lease struct {
 	Count   uint32             `cbor:"2,keyasint,omitzero"`
 	End     capability.Seconds `cbor:"3,keyasint,omitzero"` // on the lease clock
 	Dropped bool               `cbor:"4,keyasint,omitzero"`
+	Told    capability.Time    `cbor:"5,keyasint,omitzero"` // the end as the device heard it
 }
 
 // Returned: copies left service for good.

@@ -165,3 +165,38 @@ func TestHoldAfterRollback(t *testing.T) {
 	}
 	v.expect("items", "a 4/4")
 }
+
+// The lease clock stands still while the machine is off. That frees nothing, but in a hold it must not be told as a later end either: in an older copy of the
+// state the lease may have ended since, and its counts may be another's.
+func TestHoldTellsNoLaterEnd(t *testing.T) {
+	for _, c := range []struct {
+		off  capability.Time
+		want capability.Time // the end that is told; zero: not told
+	}{
+		{0, day + 900}, {100, day + 900}, {889, day + 900}, {890, 0}, {100000, 0},
+	} {
+		for _, op := range []capability.Operation{capability.Grant, capability.Preview, capability.Report} {
+			v := begin(t, lineItem('a', "f:1.0", 6))
+			v.ask("d1", "f:1.0 3")
+			v.pass(10)
+			v.now.Wall += c.off
+			v.must(Start{HoldFor: 900})
+			r := v.request("d1", "f:1.0 3")
+			r.Operation = op
+			got := v.serve(Serve{Key: key("d1"), Request: r})
+			if (len(got.Rights) == 1) != (c.want != 0) || c.want != 0 && got.Rights[0].Expiry != c.want {
+				t.Errorf("off %d s, %s: told %+v", c.off, op, got.Rights)
+			}
+			v.expect("holds d1", "a*3@890")
+			v.pass(900 - 10 - 1)
+			v.expect("items", "a 3/6")
+		}
+	}
+	// Outside a hold what is kept is told as long as it is kept.
+	v := begin(t, lineItem('a', "f:1.0", 6))
+	v.ask("d1", "f:1.0 3")
+	v.now.Wall += 500
+	if got := v.ask("d1", "f:1.0 7"); got.Rights[0].Expiry != v.now.Wall+900 {
+		t.Errorf("told %+v", got.Rights)
+	}
+}

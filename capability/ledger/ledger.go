@@ -100,6 +100,7 @@ type lease struct {
 	item    *item
 	count   uint32
 	end     capability.Seconds
+	told    capability.Time // when it ends, as the device last heard
 	dropped bool
 	at      int
 }

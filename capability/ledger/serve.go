@@ -59,7 +59,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		}
 		s.release()
 		s.restore()
-		s.answer.Rights = rights(now, s.merged())
+		s.tell(s.merged())
 		return Decision{Response: s.answer}, nil
 	}
 	s.release()
@@ -69,7 +69,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	s.settle(pure)
 	grants := s.merged()
-	s.answer.Rights = rights(now, grants)
+	s.tell(grants)
 	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
 		return Decision{}, malformed("desired", "%d lines answered with %d rights do not fit one message", len(s.answer.Lines), len(grants))
 	}
@@ -96,6 +96,22 @@ const (
 	fewLines    = 12
 	holdersRoom = 4 << 10 // bytes of all the holders named in one answer
 )
+
+// tell puts what the device holds into the answer. In a hold nobody is told a later end than before without a receipt: the lease clock of an older copy is behind,
+// and what ended since may have gone to another. A lease that ended by what was told stays booked, but is not told again.
+func (s *serving) tell(grants []grant) {
+	for i := range grants {
+		g := &grants[i]
+		if told := s.now.Told(g.end); s.hold == 0 || told < g.told {
+			g.told = told
+		}
+		if g.told > s.now.Wall {
+			s.answer.Rights = append(s.answer.Rights, capability.Right{
+				Feature: g.item.Feature, Version: g.item.Version, Count: g.count, Expiry: g.told, Final: g.item.Expiry, Vendor: g.item.VendorString,
+			})
+		}
+	}
+}
 
 // validate is what the ledger asks of a request beyond its own Validate: features only, and no sum of lines that a count could not hold.
 func validate(req *capability.Request) error {

@@ -200,7 +200,9 @@ func (w *world) act() error {
 func (w *world) pass(d capability.Seconds) error {
 	w.real += d
 	w.now.Lease += d
-	w.now.Wall = w.now.Wall.Add(d)
+	if w.rng.IntN(5) > 0 { // else the system clock is behind the floor, and the floor stands still
+		w.now.Wall = w.now.Wall.Add(d)
+	}
 	if w.rng.IntN(2) == 0 {
 		return w.run(Advance{})
 	}
@@ -415,7 +417,7 @@ func (w *world) powerLoss() error {
 	}
 	w.now.Lease = l.Status(w.now).Now.Lease
 	w.real += capability.Seconds(w.rng.IntN(400))
-	w.now.Wall += capability.Time(w.rng.IntN(400))
+	w.now.Wall = max(w.now.Wall, day.Add(w.real)) + capability.Time(w.rng.IntN(400))
 	return w.run(Start{BootID: fmt.Sprint(w.step), HoldFor: l.Policy().Lease, Cause: "power"})
 }
 

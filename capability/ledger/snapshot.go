@@ -53,6 +53,7 @@ type leasePart struct {
 	Item    uint64
 	Count   uint32
 	End     capability.Seconds
+	Told    capability.Time
 	Dropped bool
 }
 
@@ -70,7 +71,7 @@ func (l *Ledger) Snapshot() []byte {
 	for _, r := range l.rows {
 		p := rowPart{ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.correlation, Body: r.body, Answer: r.answer, Who: r.who}
 		for _, s := range r.leases {
-			p.Leases = append(p.Leases, leasePart{Item: places[s.item], Count: s.count, End: s.end, Dropped: s.dropped})
+			p.Leases = append(p.Leases, leasePart{Item: places[s.item], Count: s.count, End: s.end, Told: s.told, Dropped: s.dropped})
 		}
 		b = l.part(b, &p)
 	}
@@ -152,7 +153,7 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 		if n.Item >= uint64(len(l.items)) {
 			return corrupt("device %s holds of item %d, and there are %d", p.ID, n.Item, len(l.items))
 		}
-		l.book(&lease{row: r, item: l.items[n.Item], count: n.Count, end: n.End, dropped: n.Dropped})
+		l.book(&lease{row: r, item: l.items[n.Item], count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
 	}
 	return nil
 }
