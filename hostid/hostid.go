@@ -109,7 +109,7 @@ func (id ID) Validate() error {
 // Short is the eight digits on screens and folders: 7F3A-22C9 for a digest that starts so. Values that are no digest are shown whole.
 func (id ID) Short() string {
 	if (id.Type == TPMEK || id.Type == TPMAK || id.Type == DeviceKey) && len(id.Value) >= 8 {
-		return id.Value[:4] + "-" + id.Value[4:8]
+		return strings.ToUpper(id.Value[:4] + "-" + id.Value[4:8])
 	}
 	return id.Value
 }
