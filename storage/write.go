@@ -154,6 +154,14 @@ func (v *Vault) prepareSegment() {
 	})
 }
 
+// following is the number of the segment after the present one.
+func (v *Vault) following() uint64 {
+	if v.making != nil {
+		return v.number - 1 // it has its number already
+	}
+	return v.number
+}
+
 // takeSegment waits for the next segment and makes it as large as a record needs.
 func (v *Vault) takeSegment(size int64) (*segment, error) {
 	early := v.making != nil
@@ -280,13 +288,9 @@ func (v *Vault) writeHeader(epoch uint64, sealer Sealer, public []byte) error {
 	return replace(v.disk, headerName(epoch), b)
 }
 
-// writeSnapshot ends the present segment: the snapshot names the first one that it does not cover.
+// writeSnapshot covers the present segment whole: compact, or a new start, leaves it.
 func (v *Vault) writeSnapshot(state []byte) error {
-	first := v.number
-	if v.making != nil {
-		first-- // the one being made
-	}
-	p := snapshot{head: v.head, epoch: v.epoch, first: first, run: v.run, state: state}
+	p := snapshot{head: v.head, epoch: v.epoch, first: v.following(), run: v.run, state: state}
 	b, err := p.encode(v.secret, v.o.Rand)
 	if err != nil {
 		return err
@@ -303,13 +307,9 @@ func (v *Vault) compact() error {
 	if err != nil {
 		return err
 	}
-	covered := v.number
-	if v.making != nil {
-		covered--
-	}
 	v.bytes = 0
 	return found.remove(v.disk, func(kind fileKind, n uint64) bool {
-		return kind == segmentFile && n < covered || kind == snapshotFile && n < v.head.position
+		return kind == segmentFile && n < v.following() || kind == snapshotFile && n < v.head.position
 	})
 }
 
