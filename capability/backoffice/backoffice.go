@@ -41,7 +41,8 @@ var (
 type Place struct {
 	Top, Book, Keys, Responses, Hardware, Virtual storage.Disk
 
-	make func() error // makes the directories
+	make   func() error      // makes the directories
+	beside func(task func()) // how the vault runs what may run beside it; nil is a goroutine
 }
 
 // Dir is the place in a directory of the operating system.
@@ -131,15 +132,15 @@ func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Re
 		return nil, err
 	}
 	fingerprint := c.Fingerprint(trust.Root)
-	v, err := storage.Create(p.Book, vaultOptions(secrets, rand), fingerprint[:], appendEntry(nil, d.Entries[0].Encode(c)))
+	v, err := storage.Create(p.Book, p.vault(secrets, rand), fingerprint[:], appendEntry(nil, d.Entries[0].Encode(c)))
 	if err != nil {
 		return nil, err
 	}
 	return trust, v.Close()
 }
 
-func vaultOptions(s *secrets, rand io.Reader) storage.Options {
-	return storage.Options{Sealer: softwareKey{s.Book, rand}, Rand: rand, SegmentBytes: segmentBytes}
+func (p Place) vault(s *secrets, rand io.Reader) storage.Options {
+	return storage.Options{Sealer: softwareKey{s.Book, rand}, Rand: rand, SegmentBytes: segmentBytes, Go: p.beside}
 }
 
 // Trust reads the trust bundle, as it is and decoded. It needs no passphrase.
@@ -196,7 +197,7 @@ func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
 		return nil, err
 	}
 	var r *storage.Restored
-	if o.vault, r, err = storage.Open(p.Book, vaultOptions(s, rand)); err != nil {
+	if o.vault, r, err = storage.Open(p.Book, p.vault(s, rand)); err != nil {
 		return nil, fmt.Errorf("open the book: %w", err)
 	}
 	if err := o.replay(r); err != nil {

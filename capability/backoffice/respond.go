@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
@@ -83,6 +84,11 @@ func (o *Office) Respond(file []byte, by string, now capability.Time) (*Result, 
 	if d.Known != nil {
 		return o.again(res, d.Known, signed.Digest)
 	}
+	if tierErr != nil && tierDenied(d.Response) {
+		// The certificates are not under the request's digest. Whatever is wrong with them, an authority that is missing here or a byte that changed on
+		// the way, can be mended; a response that refuses would be this request's answer forever.
+		return nil, capability.Refuse(capability.ErrTier, r.Hosts[0].Short(), "its certificate leads to no authority in roots/: %v", tierErr)
+	}
 	if res.File, err = o.seal(d.Response, id); err != nil {
 		return nil, err
 	}
@@ -117,6 +123,9 @@ func (o *Office) judge(file []byte) (*wire.SignedRequest, *attest.Identity, erro
 	if err != nil {
 		return nil, nil, unproven("%v", err)
 	}
+	if signed.KID != wire.AttestationKeyID(id.AK) {
+		return nil, nil, unproven("its key ID is not that of the attestation key in the evidence")
+	}
 	if host := hostid.OfDigest(hostid.TPMEK, id.HostID); r.Hosts[0] != host {
 		return nil, nil, unproven("the evidence is for %s, the request says it is %s", host.Short(), r.Hosts[0])
 	}
@@ -134,6 +143,10 @@ func tierOf(t attest.Tier) entitlement.Tier {
 		return entitlement.Virtual
 	}
 	return entitlement.Software
+}
+
+func tierDenied(r *capability.Response) bool {
+	return slices.ContainsFunc(r.Lines, func(l capability.Line) bool { return l.Denial.Code == capability.ErrTier })
 }
 
 // proofs judges the TPM's statement in each return.
