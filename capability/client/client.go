@@ -381,7 +381,7 @@ func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (
 		return nil, err
 	}
 	c.mu.Lock()
-	c.anchor = anchor{sent, resp.Time}
+	c.anchor = anchor{sent, resp.Time.Add(1)} // its second may be almost over: better a lease ends a second early here than late
 	c.mu.Unlock()
 	if r.Operation == capability.Grant && resp.Serial != 0 && resp.Status != capability.StatusDenied && resp.Status != capability.StatusPreview {
 		s.Chain, s.Answer = c.link.chain, *a
