@@ -125,18 +125,19 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	if c.last.Serial != 0 && w.rng.IntN(5) > 0 {
 		s.Receipt = ReceiptOf(&c.last)
 	}
-	c.sent = &s
+	c.sent, c.sentAt = &s, w.real
 	return s, false
 }
 
-// hear is what a client does with an answer: the newest serial wins. Its leases run on its own clock, from the moment the answer was made.
+// hear is what a client does with an answer: the newest serial wins. Its leases run on its own clock, from the moment it first sent
+// the request: an answer may be a remembered one.
 func (w *world) hear(c *client, a *capability.Response) {
 	if a.Serial <= c.last.Serial {
 		return
 	}
 	c.last, c.held = *a, nil
 	for _, g := range a.Rights {
-		c.held = append(c.held, holding{class{g.Feature, g.Version}, uint64(g.Count), w.real + capability.Seconds(g.Expiry-w.now.Wall)})
+		c.held = append(c.held, holding{class{g.Feature, g.Version}, uint64(g.Count), c.sentAt + capability.Seconds(g.Expiry-a.Time)})
 	}
 }
 
@@ -149,7 +150,7 @@ func (w *world) miss(c *client, a *capability.Response) {
 	for _, g := range a.Rights {
 		k := class{g.Feature, g.Version}
 		counts[k] += uint64(g.Count)
-		ends[k] = max(ends[k], w.real+capability.Seconds(g.Expiry-w.now.Wall))
+		ends[k] = max(ends[k], c.sentAt+capability.Seconds(g.Expiry-a.Time))
 	}
 	for i := range c.held {
 		h := &c.held[i]

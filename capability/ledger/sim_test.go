@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	simLives = 1000
+	simLives = 600
 	simSteps = 80
 )
 
@@ -116,12 +116,13 @@ type class struct {
 }
 
 type client struct {
-	id    hostid.ID
-	key   capability.Digest
-	last  capability.Response // the newest answer it heard
-	held  []holding
-	sent  *Serve // the last request, for a resend
-	waits bool   // for the answer to it
+	id     hostid.ID
+	key    capability.Digest
+	last   capability.Response // the newest answer it heard
+	held   []holding
+	sent   *Serve             // the last request, for a resend
+	waits  bool               // for the answer to it
+	sentAt capability.Seconds // in true time, the first time
 }
 
 // holding is what a client believes it may use, until a moment of true time.
