@@ -409,3 +409,42 @@ func (w wrong) Unseal(blob []byte, epoch uint64) ([]byte, error) {
 	s, err := w.Sealer.Unseal(blob, epoch)
 	return bytes.Repeat([]byte{1}, len(s)), err
 }
+
+// TestConfirmedGroupIsNotMissing: no hardware takes S back by one group. If it reads so nevertheless, only a group of the epoch that
+// opens can be missing: before a header all others were read back.
+func TestConfirmedGroupIsNotMissing(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		stop bool
+		want storage.Verdict
+	}{{"group of the epoch", false, storage.Exact}, {"group before the header of a stop", true, storage.Hold}} {
+		w := running(t, 19)
+		before, _, _, _ := w.m.TPM.Running()
+		w.must(w.commit(1, 50))
+		if row.stop {
+			w.stopAt("advance", 1, storagetest.None, w.v.Stop)
+		}
+		w.m.Kill()
+		w.o.Anchor = &rewound{TPM: w.m.TPM, digest: before}
+		if r := w.reopen(); r.Verdict != row.want {
+			t.Errorf("%s: verdict is %s", row.name, r.Verdict)
+		}
+	}
+}
+
+// rewound is a TPM whose S reads as digest until it is extended.
+type rewound struct {
+	*storagetest.TPM
+	digest [32]byte
+	went   bool
+}
+
+func (r *rewound) Extend([32]byte) error { r.went = true; return nil }
+
+func (r *rewound) Running() ([32]byte, uint32, uint32, error) {
+	d, resets, restarts, err := r.TPM.Running()
+	if !r.went {
+		d = r.digest
+	}
+	return d, resets, restarts, err
+}
