@@ -69,9 +69,10 @@ func TestPreparedHeaderIsNotWhole(t *testing.T) {
 		{"move with a group", func(w *world) error { return w.v.Move(nil, [][]byte{{1}}) }, storage.Hold},
 	} {
 		for what, spoil := range map[string]func([]byte) []byte{
-			"flipped": func(b []byte) []byte { b[70] ^= 1; return b },
-			"cut":     func(b []byte) []byte { return b[:30] },
-			"empty":   func(b []byte) []byte { return nil },
+			"flipped public part": func(b []byte) []byte { b[62] ^= 1; return b },
+			"flipped epoch":       func(b []byte) []byte { b[16] ^= 2; return b },
+			"cut":                 func(b []byte) []byte { return b[:30] },
+			"empty":               func(b []byte) []byte { return nil },
 		} {
 			t.Run(row.name+", "+what, func(t *testing.T) {
 				w := running(t, 7) // of epoch 103
