@@ -281,7 +281,11 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	return read(root, name)
+	b, err := read(root, name)
+	if where := (*fs.PathError)(nil); errors.As(err, &where) {
+		return nil, fmt.Errorf("open %s: %w", path, where.Err)
+	}
+	return b, err
 }
 
 // crlf gives text the line ends of the machines that a stick may visit.

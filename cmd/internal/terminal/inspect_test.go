@@ -1,0 +1,264 @@
+package terminal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/client"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
+	"github.com/leasehold/leasehold/tpm/tpmtest"
+)
+
+// fill gives every field of a message a value of its own, so that none can hide behind another.
+func fill(t *testing.T, v reflect.Value, n *int) {
+	t.Helper()
+	*n++
+	switch v.Interface().(type) {
+	case hostid.ID:
+		v.Set(reflect.ValueOf(hostid.ID{Type: hostid.Ethernet, Value: fmt.Sprintf("02%010d", *n)}))
+		return
+	case capability.Version:
+		v.Set(reflect.ValueOf(capability.Version{Major: uint32(*n), Minor: 1}))
+		return
+	case capability.ActivationID:
+		id, err := capability.NewActivationID(bytes.NewReader(bytes.Repeat([]byte{byte(*n)}, 32)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Set(reflect.ValueOf(id))
+		return
+	case capability.Operation:
+		v.SetUint(uint64(capability.Report))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i), n)
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte(fmt.Sprintf("octets %d", *n)))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range 2 {
+			fill(t, v.Index(i), n)
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			v.Index(i).SetUint(uint64(*n + i))
+		}
+	case reflect.String:
+		v.SetString(fmt.Sprintf("words %d", *n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(*n % 200))
+	case reflect.Int64:
+		v.SetInt(int64(1_000_000 + *n))
+	default:
+		t.Fatalf("a %s in a request", v.Type())
+	}
+}
+
+// full is a request in which every field is there.
+func full(t *testing.T, host hostid.ID) *capability.Request {
+	t.Helper()
+	var r capability.Request
+	n := 0
+	fill(t, reflect.ValueOf(&r).Elem(), &n)
+	r.Version, r.Granularity, r.Hosts[0] = capability.Protocol, 2, host
+	r.Desired[0].ActivationID, r.Desired[1].Feature = "", ""
+	return &r
+}
+
+func sign(t *testing.T, r *capability.Request, evidence func(digest []byte) *attest.Evidence) []byte {
+	t.Helper()
+	kid := wire.AttestationKeyID(evidence([]byte("who")).AK)
+	file, _, err := wire.New().SignRequest(r, wire.AlgTPMQuote, kid, func(d capability.Digest) ([]byte, error) { return evidence(d[:]).Encode(), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// The text beside a request has every datum of it: the file is decoded, and each of its values is looked for under its name.
+func TestTextHasEveryDatum(t *testing.T) {
+	d := tpmtest.Start(t).Device(t)
+	id, err := d.HostID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := sign(t, full(t, hostid.OfDigest(hostid.TPMEK, id)), func(b []byte) *attest.Evidence {
+		e, err := d.Evidence(attest.Request, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	})
+	in, err := client.Inspect(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := Describe(in, hostid.ID{})
+	shown := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if f := strings.Fields(line); strings.HasPrefix(line, "  ") && len(f) > 1 && shown[f[0]] == "" { // the request's own fields come first
+			shown[f[0]] = line
+		}
+	}
+	back, err := wire.New().ReadRequest(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names int
+	walk(t, reflect.ValueOf(back.Request), "", func(path, value string) {
+		names++
+		if line, ok := shown[path]; !ok || !strings.Contains(line, value) {
+			t.Errorf("%s is %q in the file and %q in the text", path, value, line)
+		}
+	})
+	if names < 60 {
+		t.Errorf("%d data in a request with all fields", names)
+	}
+	e, err := attest.DecodeEvidence(back.Signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"ek": e.EK, "ak": e.AK, "pcrs": e.PCRs, "certificates[0].bytes": e.EKCertificates[0]} {
+		if !strings.Contains(shown[name], fmt.Sprintf("%x", b)) {
+			t.Errorf("the evidence's %s is not in the text", name)
+		}
+	}
+	if !strings.HasPrefix(text, "signature: BAD  by a key in the TPM of LH-"+hostid.OfDigest(hostid.TPMEK, id).Short()+"\n") {
+		t.Errorf("the first line is %q", text[:80]) // BAD: the proofs of its returns are invented
+	}
+}
+
+// walk visits each datum by the JSON names, by its own reading of the structs.
+func walk(t *testing.T, v reflect.Value, path string, visit func(path, value string)) {
+	switch x := v.Interface().(type) {
+	case capability.Time:
+		visit(path, x.Std().Format("2006-01-02T15:04:05Z"))
+		return
+	case capability.Seconds:
+		visit(path, fmt.Sprint(int64(x)))
+		return
+	case hostid.ID:
+		visit(path, x.Value+"/"+x.Type.String())
+		return
+	case capability.Version:
+		visit(path, fmt.Sprintf("%d.%d", x.Major, x.Minor))
+		return
+	case capability.Code:
+		visit(path, fmt.Sprintf("LH-%04d", uint16(x)))
+		return
+	case capability.Operation:
+		visit(path, x.String())
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if path != "" {
+				name = path + "." + name
+			}
+			walk(t, v.Field(i), name, visit)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			visit(path, fmt.Sprintf("%x", v.Interface()))
+			return
+		}
+		for i := range v.Len() {
+			walk(t, v.Index(i), fmt.Sprintf("%s[%d]", path, i), visit)
+		}
+	case reflect.Bool:
+		visit(path, map[bool]string{true: "yes", false: "no"}[v.Bool()])
+	default:
+		visit(path, fmt.Sprint(v.Interface()))
+	}
+}
+
+// Each field has words, and no words are left of a field that is gone.
+func TestWordsForEachField(t *testing.T) {
+	used := map[string]bool{}
+	r := full(t, hostid.ID{Type: hostid.Ethernet, Value: "020000000000"})
+	empty := capability.Request{Desired: make([]capability.Desired, 1)}
+	for _, f := range append(Fields(*r), Fields(empty)...) {
+		name := generic(f.Path)
+		used[name] = true
+		if requestWords()[name] == "" {
+			t.Errorf("no words for %s", f.Path)
+		}
+	}
+	for name := range requestWords() {
+		if !used[name] {
+			t.Errorf("words for %s, which is no field", name)
+		}
+	}
+	for _, row := range []struct {
+		v     any
+		words map[string]string
+	}{
+		{client.Machine{Certificates: make([]client.EKCertificate, 1)}, machineWords()}, {client.Machine{}, machineWords()}, {client.Proof{}, proofWords()}, {wire.Clear{}, clearWords()},
+		{client.InspectedKey{}, keyWords()}, {client.InspectedTrust{}, trustWords()},
+	} {
+		for _, f := range Fields(row.v) {
+			if row.words[generic(f.Path)] == "" {
+				t.Errorf("%T: no words for %s", row.v, f.Path)
+			}
+		}
+	}
+}
+
+// Text from a file cannot steer a terminal, and JSON has every field under its name.
+func TestInspectOutput(t *testing.T) {
+	var b bytes.Buffer
+	err := Inspect(&b, false, []byte("\x1b[2Jnothing of ours"), nil, hostid.ID{})
+	if Report(&bytes.Buffer{}, "leasehold inspect", err) != capability.ExitFile || !strings.HasPrefix(b.String(), "signature: BAD\n") {
+		t.Errorf("%v: %s", err, &b)
+	}
+	r := full(t, hostid.ID{Type: hostid.Ethernet, Value: "020000000000"})
+	r.Alias = "x"
+	file := sign(t, r, func([]byte) *attest.Evidence { return &attest.Evidence{} })
+	b.Reset()
+	err = Inspect(&b, true, file, nil, hostid.ID{})
+	var status ExitStatus
+	if !errors.As(err, &status) || status != capability.ExitFile {
+		t.Errorf("a request without evidence: %v", err)
+	}
+	var out struct {
+		Schema     string
+		Warnings   []string
+		Inspection struct {
+			Signature string
+			Request   struct{ Fields map[string]any }
+		}
+	}
+	if err := json.Unmarshal(b.Bytes(), &out); err != nil {
+		t.Fatal(err)
+	}
+	if out.Schema != "leasehold.inspect/1" || out.Inspection.Signature != "BAD" || len(out.Warnings) != 1 {
+		t.Errorf("%+v", out)
+	}
+	for i := range reflect.TypeFor[capability.Request]().NumField() {
+		name, _, _ := strings.Cut(reflect.TypeFor[capability.Request]().Field(i).Tag.Get("json"), ",")
+		if out.Inspection.Request.Fields[name] == nil {
+			t.Errorf("the JSON has no %s", name)
+		}
+	}
+	if got := out.Inspection.Request.Fields["correlation"]; got != fmt.Sprintf("%x", r.Correlation) {
+		t.Errorf("octets are %v", got)
+	}
+}
