@@ -90,6 +90,9 @@ func (c *Codec) open(b []byte, typ string, limit int, algs ...int64) (*sign1, *h
 	if h.Typ != typ {
 		return nil, nil, fmt.Errorf("%w: %q where %q is wanted", ErrType, h.Typ, typ)
 	}
+	if h.KID == (KeyID{}) {
+		return nil, nil, fmt.Errorf("%w: no kid", ErrMalformed)
+	}
 	if group := typ == TypGroup; group != (h.Claims != nil) || group != (h.VDS == vdsRFC9162) || !group && h.VDS != 0 {
 		return nil, nil, fmt.Errorf("%w: a header field that does not belong to %s, or one that is missing", ErrMalformed, typ)
 	}

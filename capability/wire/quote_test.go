@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -70,7 +71,7 @@ func tpmName(public []byte) []byte {
 
 func hostOf(ek []byte) string {
 	d := sha256.Sum256(append([]byte("leasehold tpm host v1\x00"), tpmName(ek)...))
-	return hex.EncodeToString(d[:])
+	return strings.ToUpper(hex.EncodeToString(d[:]))
 }
 
 func qualifying(purpose string, data []byte) []byte {

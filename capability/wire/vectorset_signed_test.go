@@ -142,7 +142,7 @@ func (s *set) responseFiles() {
 		return s.responseFile(signing, read, payload, plain)
 	}
 	bad("clear-contradicts-serial", "malformed", "the clear part says serial 5, the content 4", reseal(content(func(*capability.Response) {}, func(c *Clear) { c.Serial = 5 })))
-	bad("clear-contradicts-host", "malformed", "the clear part names another host than the content", reseal(content(func(*capability.Response) {}, func(c *Clear) { c.For.Value = strings.Repeat("0f", 32) })))
+	bad("clear-contradicts-host", "malformed", "the clear part names another host than the content", reseal(content(func(*capability.Response) {}, func(c *Clear) { c.For.Value = strings.Repeat("0F", 32) })))
 	bad("clear-contradicts-life", "malformed", "apply-before is later than time and lifetime of the content", reseal(content(func(*capability.Response) {}, func(c *Clear) { c.ApplyBefore++ })))
 	bad("clear-contradicts-request", "malformed", "the clear part names another request than the content", reseal(content(func(*capability.Response) {}, func(c *Clear) { c.Request[0]++ })))
 	bad("content-copies", "malformed", "a count that is no multiple of its copies", reseal(content(func(o *capability.Response) {
@@ -247,6 +247,7 @@ func (s *set) chains() {
 	bad("statement-flipped", "signature", "one bit of the AK's signature is another", func(o *Chain) { o.Statement = flip(o.Statement, -5) })
 	bad("statement-of-another", "signature", "the statement is another TPM's", func(o *Chain) { o.Statement = newPaperTPM(s.t, 0x31).evidence(s.t, "session", serving) })
 	bad("statement-of-request", "signature", "the AK's quote over the serving key was made as a request's", func(o *Chain) { o.Statement = s.tpm.evidence(s.t, "request", serving) })
+	bad("not-activated", "malformed", "the chain of an appliance that has had no response: no certificates, so nothing is proven (LH-4001)", func(o *Chain) { o.Key, o.Appliance = nil, nil })
 	bad("no-statement", "signature", "no statement", func(o *Chain) { o.Statement = nil })
 	s.bad("chain", "chain-cut", "malformed", "half of a good chain", good[:len(good)/2], judge)
 	s.bad("chain", "chain-trailing-byte", "malformed", "one byte after a good chain", append(bytes.Clone(good), 0), judge)

@@ -113,7 +113,7 @@ func (s *set) id(n byte) capability.ActivationID {
 func (s *set) appliance() hostid.ID { return hostid.ID{Type: hostid.TPMEK, Value: hostOf(s.tpm.EK)} }
 
 func client() hostid.ID {
-	return hostid.ID{Type: hostid.DeviceKey, Value: strings.Repeat("c1", 32)}
+	return hostid.ID{Type: hostid.DeviceKey, Value: strings.Repeat("C1", 32)}
 }
 
 func correlation() capability.CorrelationID {
@@ -293,7 +293,7 @@ func (s *set) requestFiles() {
 	bad("pcr-flipped", "signature", "the PCR values are not the quoted ones", flip(good, -2))
 	bad("host-of-another", "signature", "the evidence is good, but the first host ID is another machine's", func() []byte {
 		o := r
-		o.Hosts = []hostid.ID{{Type: hostid.TPMEK, Value: strings.Repeat("0f", 32)}}
+		o.Hosts = []hostid.ID{{Type: hostid.TPMEK, Value: strings.Repeat("0F", 32)}}
 		return sign(protected, c.Encode(&o))
 	}())
 	bad("evidence-of-another", "signature", "the quote is another TPM's", func() []byte {
@@ -309,6 +309,12 @@ func (s *set) requestFiles() {
 	bad("typ-missing", "malformed", "a protected header without typ", sign(c.Encode(map[int]any{1: AlgTPMQuote, 4: read.KID}), payload))
 	bad("alg-ed25519", "malformed", "alg is Ed25519", sign(c.Encode(header{Alg: AlgEd25519, KID: read.KID, Typ: TypRequest}), payload))
 	bad("alg-esp256", "malformed", "alg is ESP256, which version 1 does not use", sign(c.Encode(header{Alg: AlgESP256, KID: read.KID, Typ: TypRequest}), payload))
+	bad("no-kid", "malformed", "no kid", sign(c.Encode(header{Alg: AlgTPMQuote, Typ: TypRequest}), payload))
+	bad("host-lower-case", "signature", "the host ID of the evidence, in lower case: another ID", func() []byte {
+		o := r
+		o.Hosts = []hostid.ID{{Type: hostid.TPMEK, Value: strings.ToLower(s.appliance().Value)}}
+		return sign(protected, c.Encode(&o))
+	}())
 	bad("header-claims", "malformed", "claims in the protected header of a request", sign(c.Encode(header{Alg: AlgTPMQuote, KID: read.KID, Typ: TypRequest, Claims: &claims{Size: 1}}), payload))
 	bad("header-crit", "malformed", "crit (2) in the protected header", sign(c.Encode(map[int]any{1: AlgTPMQuote, 2: []int{4}, 4: read.KID, 16: TypRequest}), payload))
 	bad("header-unsorted", "malformed", "keys of the protected header out of order", sign(slices.Concat([]byte{0xa2, 0x10}, c.Encode(TypRequest), []byte{1}, c.Encode(AlgTPMQuote)), payload))
