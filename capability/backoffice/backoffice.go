@@ -33,6 +33,8 @@ var (
 	ErrAbsent = errors.New("no back office is there")
 	// ErrPresent: Create was asked for a directory that holds one.
 	ErrPresent = errors.New("a back office is there already")
+	// ErrTrust: the trust bundle cannot be read, or does not certify the signing key.
+	ErrTrust = errors.New("the trust bundle does not fit the producer's keys")
 	// ErrRoots is in the error of certificates that cannot be read.
 	ErrRoots = errors.New("not a PEM file of certificates")
 )
@@ -184,7 +186,7 @@ func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
 	o := &Office{place: p, codec: wire.New(), rand: rand, book: entitlement.New()}
 	var err error
 	if _, o.trust, err = Trust(p); err != nil {
-		return nil, fmt.Errorf("trust bundle: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrTrust, err)
 	}
 	s, err := openSigning(o.codec, p.Keys, passphrase)
 	if err != nil {
@@ -210,13 +212,13 @@ func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
 func (o *Office) take(s *secrets) error {
 	k, err := o.codec.SigningKey(o.trust, s.Certificate)
 	if err != nil {
-		return fmt.Errorf("the signing key's certificate: %w", err)
+		return fmt.Errorf("%w: %w", ErrTrust, err)
 	}
 	if o.signer, err = wire.NewProducerKey(s.Seed); err != nil {
 		return err
 	}
 	if o.codec.Fingerprint(o.signer.Public) != o.codec.Fingerprint(k.Keys) {
-		return fmt.Errorf("the signing key's certificate: %w: it is for another key", wire.ErrSignature)
+		return fmt.Errorf("%w: the certificate is for another signing key", ErrTrust)
 	}
 	if o.boot, err = bootKey(s.Boot); err != nil {
 		return err
@@ -349,6 +351,7 @@ func Code(err error) capability.Code {
 		{ErrAbsent, capability.ErrNotFound},
 		{ErrPresent, capability.ErrUsage},
 		{ErrRoots, capability.ErrUsage},
+		{ErrTrust, capability.ErrTrust},
 		{storage.ErrLocked, capability.ErrBusy},
 		{storage.ErrFull, capability.ErrStorageFull},
 		{storage.ErrCorrupt, capability.ErrCorrupt},

@@ -253,8 +253,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"cut key file", signing, func(b []byte) []byte { return b[:keyHeader-1] }, capability.ErrPassphrase},
 		{"oversize key file", signing, func([]byte) []byte { return make([]byte, maxKeyFile+1) }, capability.ErrPassphrase},
 		{"the root's file as signing key", signing, func([]byte) []byte { return read(root) }, capability.ErrPassphrase},
-		{"trust bundle damaged", trust, func(b []byte) []byte { return b[:len(b)-1] }, capability.ErrFileCut},
-		{"trust bundle of another root", trust, flip(60), capability.ErrOtherProducer},
+		{"trust bundle damaged", trust, func(b []byte) []byte { return b[:len(b)-1] }, capability.ErrTrust},
+		{"trust bundle of another root", trust, flip(60), capability.ErrTrust},
 		{"book header", header, flip(40), capability.ErrCorrupt},
 	} {
 		whole := read(c.file)

@@ -116,7 +116,7 @@ func (f *flags) entitle(w io.Writer, item entitlement.Item) error {
 		return terminal.Usage("%w", err)
 	}
 	if f.json {
-		return terminal.JSON(w, itemData{terminal.NewData("freehold.item/1"), v})
+		return printJSON(w, itemData{terminal.NewData("freehold.item/1"), v})
 	}
 	fmt.Fprintln(w, v.ActivationID)
 	return nil

@@ -137,7 +137,7 @@ func (f *flags) printTrust(w io.Writer, file, next string) error {
 	}
 	fingerprint := fmt.Sprintf("%x", wire.New().Fingerprint(t.Root))
 	if f.json {
-		return terminal.JSON(w, trustData{terminal.NewData("freehold.trust/1"), t.Producer, fingerprint, t.Root, file})
+		return printJSON(w, trustData{terminal.NewData("freehold.trust/1"), t.Producer, fingerprint, t.Root, file})
 	}
 	fmt.Fprintf(w, "producer     %s\nfingerprint  %s\n", terminal.Plain(t.Producer), fingerprint)
 	if file != "" {

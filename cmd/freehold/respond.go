@@ -23,7 +23,7 @@ type respondData struct {
 // answered is what became of one request file. Code is absent when a response was made.
 type answered struct {
 	File        string                   `json:"file"`
-	Code        capability.Code          `json:"code,omitempty"`
+	Code        capability.Code          `json:"code"`
 	Error       string                   `json:"error,omitempty"`
 	Host        string                   `json:"host,omitempty"`
 	Alias       string                   `json:"alias,omitempty"`
@@ -92,7 +92,7 @@ func (f *flags) respond(c *cobra.Command, files []string, dir string) error {
 		data.Files = append(data.Files, *a)
 	}
 	if f.json {
-		if err := terminal.JSON(c.OutOrStdout(), data); err != nil {
+		if err := printJSON(c.OutOrStdout(), data); err != nil {
 			return err
 		}
 	}

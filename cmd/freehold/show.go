@@ -74,7 +74,7 @@ func (f *flags) showOne(w io.Writer, o *backoffice.Office, name string) error {
 			return capability.Refuse(capability.ErrUnknownID, string(id), "in %s", f.dir)
 		}
 		if f.json {
-			return terminal.JSON(w, itemData{terminal.NewData("freehold.item/1"), v})
+			return printJSON(w, itemData{terminal.NewData("freehold.item/1"), v})
 		}
 		printItem(w, &v)
 		return nil
@@ -125,7 +125,7 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
 		data.Hosts = append(data.Hosts, summary(&h))
 	}
 	if f.json {
-		return terminal.JSON(w, data)
+		return printJSON(w, data)
 	}
 	p := data.Policy
 	fmt.Fprintf(w, "%s: lease interval %s, tier %s and above, responses good for %s; %d entries, head %.16s\n", terminal.Plain(p.Producer), p.Lease, p.MinimumTier, p.ResponseLife, length, data.Head)
@@ -181,7 +181,7 @@ func (f *flags) showHost(w io.Writer, h *entitlement.Host) error {
 		if data.Refused == nil {
 			data.Refused = []entitlement.Incident{}
 		}
-		return terminal.JSON(w, data)
+		return printJSON(w, data)
 	}
 	fmt.Fprintf(w, "%s%s  tier %s, keys %s\n", h.Host, terminal.Plain(quoted(h.Alias)), h.Tier, keys(h.Proven))
 	fmt.Fprintf(w, "last         request %d, response %d, epoch %d\n", h.Answered, h.Serial, h.Epoch)
