@@ -1,0 +1,316 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// everything is a life with every kind of entry in it, and holders at the deepest level of an answer.
+func everything(t testing.TB) *life {
+	v := begin(t)
+	v.must(WriteRequest{Number: 1, Digest: capability.Digest{7}, By: "admin"})
+	v.respond(capability.Response{
+		Items: items(lineItem('a', "f:1.0", 4), lineItem('b', "g:1.0", 2, until(day+9999))), Policy: capability.Policy{Holders: capability.HoldersNames},
+		Denials: []capability.Denial{{Code: capability.ErrTooFew, Holders: []capability.Holder{{Name: "x", Count: 1}}}}, Certificate: []byte{1},
+	})
+	v.ask("d1", "f:1.0 3", "g:1.0 1")
+	v.ask("d2", "f:1.0 2")
+	v.must(v.giveUp(1, 'a', 1))
+	v.must(Prove{ID: capability.ReturnID{1}, Proof: []byte{1, 2, 3}})
+	v.must(Drop{Device: hostid.ID{Type: hostid.Ethernet, Value: "d1"}, Feature: "g", By: "admin"})
+	v.provision(lineItem('a', "f:1.0", 4))
+	v.must(Start{BootID: "2", HoldFor: 60, Cause: "power"})
+	v.pass(60)
+	v.must(Advance{})
+	return v
+}
+
+// The bytes of an entry are on disk for years.
+func TestEntryBytes(t *testing.T) {
+	e := Entry{Position: 2, Previous: capability.Digest{0: 0xaa, 31: 0xbb}, Now: At(300, day), Requested: &Requested{Written: Written{Number: 1}, By: "root"}}
+	want := "a4" + // map of 4
+		"01" + "02" + // position
+		"02" + "5820" + "aa" + strings.Repeat("00", 30) + "bb" + // hash of the one before
+		"03" + "82" + "19012c" + "1a713fb300" + // 300 on the lease clock, 1900000000 on the wall
+		"10" + "a2" + // 16: a request file
+		"01" + "a1" + "01" + "01" + // number 1, no digest
+		"02" + "64" + "726f6f74" // by root
+	if got := hex.EncodeToString(e.Encode()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	lease := Served{Leases: []Lease{{Item: capability.ItemID{ActivationID: "A", Feature: "f"}, Count: 1, End: 2, Dropped: true, Told: 3}}}
+	want = "a1" + "03" + "81" + "a5" + "01" + "82" + "6141" + "6166" + "02" + "01" + "03" + "02" + "04" + "f5" + "05" + "03"
+	if got := hex.EncodeToString(New().codec.Encode(lease)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestEntriesChain(t *testing.T) {
+	v := everything(t)
+	kinds := map[string]bool{}
+	for _, e := range v.entries {
+		r := reflect.ValueOf(e)
+		for i := range r.NumField() {
+			if f := r.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+				kinds[r.Type().Field(i).Name] = true
+			}
+		}
+	}
+	if len(kinds) != 8 {
+		t.Errorf("a life with %v only", kinds)
+	}
+	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.
+	for i, e := range v.entries {
+		l := New()
+		for _, e := range v.entries[:i] {
+			if err := l.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snapshot := l.Snapshot()
+		for name, change := range map[string]func(*Entry){
+			"position": func(e *Entry) { e.Position++ },
+			"previous": func(e *Entry) { e.Previous[3] ^= 1 },
+			"lease":    func(e *Entry) { e.Now.Lease = l.now.Lease - 1 },
+			"wall":     func(e *Entry) { e.Now.Wall = l.now.Wall - 1 },
+			"no wall":  func(e *Entry) { e.Now.Wall = 0 },
+			"no fact":  func(e *Entry) { *e = Entry{Position: e.Position, Previous: e.Previous, Now: e.Now} },
+		} {
+			bad := e
+			change(&bad)
+			l, err := Restore(snapshot)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Apply(bad); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("entry %d with another %s: %v", i+1, name, err)
+			}
+		}
+	}
+	if _, err := v.l.Decide(At(v.now.Lease-1, v.now.Wall), Advance{}); err == nil {
+		t.Error("the lease clock ran backward")
+	}
+	if _, err := v.l.Decide(At(v.now.Lease, v.now.Wall-1), Advance{}); err == nil {
+		t.Error("wall time ran backward")
+	}
+}
+
+// What Decide refuses, Apply asserts.
+func TestApplyAsserts(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 4), lineItem('b', "g:1.0", 2, from(day+500)), lineItem('c', "h:1.0", 2, until(day+100)), lineItem('d', "k:1.0", 2))
+	v.ask("d1", "f:1.0 3", "k:1.0 1")
+	v.provision(lineItem('a', "f:1.0", 4), lineItem('b', "g:1.0", 2, from(day+500)), lineItem('c', "h:1.0", 2, until(day+100)))
+	v.must(v.giveUp(1, 'c', 1))
+	snapshot := v.l.Snapshot()
+	r := v.request("d2", "f:1.0 1")
+	serve, err := v.l.Decide(v.now, Serve{Key: key("d2"), Request: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := serve.Entries[0]
+	id := func(letter byte, feature string) capability.ItemID {
+		return capability.ItemID{ActivationID: activation(letter), Feature: feature}
+	}
+	served := func(change func(*Served)) Entry {
+		e, s := base, *base.Served
+		s.Leases = append([]Lease(nil), s.Leases...)
+		change(&s)
+		e.Served = &s
+		return e
+	}
+	fact := func(e Entry) Entry {
+		e.Position, e.Previous, e.Now = base.Position, base.Previous, base.Now
+		return e
+	}
+	if err := v.l.Apply(served(func(*Served) {})); err != nil {
+		t.Fatal(err)
+	}
+	for name, e := range map[string]Entry{
+		"more than there is":      served(func(s *Served) { s.Leases[0].Count = 2 }),
+		"nothing":                 served(func(s *Served) { s.Leases[0].Count = 0 }),
+		"ended":                   served(func(s *Served) { s.Leases[0].End = base.Now.Lease }),
+		"never told":              served(func(s *Served) { s.Leases[0].Told = 0 }),
+		"an item that is not":     served(func(s *Served) { s.Leases[0].Item = id('j', "f") }),
+		"not started":             served(func(s *Served) { s.Leases[0].Item = id('b', "g") }),
+		"past the expiry":         served(func(s *Served) { s.Leases[0].Item = id('c', "h") }),
+		"cut":                     served(func(s *Served) { s.Leases[0].Item = id('d', "k") }),
+		"new and dropped":         served(func(s *Served) { s.Leases[0].Dropped = true }),
+		"the same twice":          served(func(s *Served) { s.Leases = append(s.Leases, s.Leases[0]) }),
+		"another's device":        served(func(s *Served) { s.Answer.For.Value = "d1" }),
+		"no serial":               served(func(s *Served) { s.Answer.Serial = 0 }),
+		"an answer without time":  served(func(s *Served) { s.Answer.Time = 0 }),
+		"response: serial":        fact(Entry{Provisioned: &Provisioned{Response: v.response(2, capability.Response{})}}),
+		"response: form":          fact(Entry{Provisioned: &Provisioned{}}),
+		"return: in use":          fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{2}, ActivationID: activation('a'), Copies: 2}}}),
+		"return: more than here":  fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{2}, ActivationID: activation('c'), Copies: 2}}}),
+		"return: nothing":         fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{2}, ActivationID: activation('c')}}}),
+		"return: again":           fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{1}, ActivationID: activation('c'), Copies: 1}}}),
+		"return: no ID":           fact(Entry{Returned: &Returned{Return: capability.Return{ActivationID: activation('c'), Copies: 1}}}),
+		"proof of nothing":        fact(Entry{Proved: &Proved{ID: capability.ReturnID{2}, Proof: []byte{1}}}),
+		"empty proof":             fact(Entry{Proved: &Proved{ID: capability.ReturnID{1}}}),
+		"request out of order":    fact(Entry{Requested: &Requested{Written: Written{Number: 2}}}),
+		"drop of a stranger":      fact(Entry{Dropped: &Dropped{Device: hostid.ID{Type: hostid.Ethernet, Value: "d9"}, Feature: "f"}}),
+		"drop of what it has not": fact(Entry{Dropped: &Dropped{Device: hostid.ID{Type: hostid.Ethernet, Value: "d1"}, Feature: "g"}}),
+		"hold in the past":        fact(Entry{Started: &Started{Hold: base.Now.Lease}}),
+	} {
+		l, err := Restore(snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Apply(e); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// In a hold.
+	v.must(Start{HoldFor: 900})
+	for name, e := range map[string]Entry{
+		"a new lease in a hold": served(func(s *Served) { s.Answer.Serial, s.Leases[0].End = 9, 1901 }),
+		"a return in a hold":    fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{2}, ActivationID: activation('c'), Copies: 1}}}),
+		"a shorter hold":        fact(Entry{Started: &Started{Hold: 1100}}),
+		"no hold":               fact(Entry{Started: &Started{}}),
+	} {
+		l, err := Restore(v.l.Snapshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Position, e.Previous = l.position+1, l.head
+		if err := l.Apply(e); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Check finds damage that a snapshot could carry.
+func TestCheckFinds(t *testing.T) {
+	for name, damage := range map[string]func(*Ledger){
+		"use":         func(l *Ledger) { l.items[0].used++ },
+		"count":       func(l *Ledger) { l.items[0].Count = 1 },
+		"over":        func(l *Ledger) { l.items[0].over = true },
+		"cut":         func(l *Ledger) { l.items[1].cut = true },
+		"item":        func(l *Ledger) { l.items[0].Copies = 0 },
+		"order":       func(l *Ledger) { l.items[0], l.items[1] = l.items[1], l.items[0] },
+		"index":       func(l *Ledger) { l.features["f"] = nil },
+		"order in it": func(l *Ledger) { f := l.features["f"]; f[0], f[1] = f[1], f[0] },
+		"lease":       func(l *Ledger) { l.rows[0].leases[0].count = 0 },
+		"end":         func(l *Ledger) { l.rows[0].leases[0].end = 1 },
+		"told":        func(l *Ledger) { l.rows[0].leases[0].told = 0 },
+		"heap": func(l *Ledger) {
+			l.items[0].leases[0], l.items[0].leases[1] = l.items[0].leases[1], l.items[0].leases[0]
+		},
+		"ends":        func(l *Ledger) { l.ends = nil },
+		"row":         func(l *Ledger) { l.rows[0].serial = 0 },
+		"answer":      func(l *Ledger) { l.rows[0].answer = l.rows[1].answer },
+		"no answer":   func(l *Ledger) { l.rows[0].answer = nil },
+		"devices":     func(l *Ledger) { delete(l.devices, l.rows[0].id) },
+		"leases":      func(l *Ledger) { l.leases++ },
+		"head":        func(l *Ledger) { l.head = capability.Digest{} },
+		"hold":        func(l *Ledger) { l.hold = 1 },
+		"requests":    func(l *Ledger) { l.written = append(l.written, l.written...) },
+		"returns":     func(l *Ledger) { l.returns = append(l.returns, l.returns...) },
+		"closed":      func(l *Ledger) { l.closed = append(l.closed, l.returns[0].ID) },
+		"items":       func(l *Ledger) { l.applied.Items = []capability.LineItem{{}} },
+		"response":    func(l *Ledger) { l.applied.Version = 0 },
+		"provisioned": func(l *Ledger) { l.applied = capability.Response{} },
+	} {
+		v := begin(t, lineItem('a', "f:1.0", 9), lineItem('b', "f:2.0", 2))
+		v.ask("d1", "f:1.0 3")
+		v.ask("d2", "f:1.0 2")
+		v.must(WriteRequest{Number: 1})
+		v.must(v.giveUp(1, 'a', 1))
+		damage(v.l)
+		if err := v.l.Check(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSnapshotRefused(t *testing.T) {
+	v := everything(t)
+	b := v.l.Snapshot()
+	l, err := Restore(b)
+	if err != nil || !bytes.Equal(l.Snapshot(), b) {
+		t.Fatal(err)
+	}
+	for n := range b {
+		if _, err := Restore(b[:n]); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("cut to %d of %d bytes: %v", n, len(b), err)
+		}
+	}
+	if _, err := Restore(append(b[:len(b):len(b)], 0)); !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	other := bytes.Clone(b)
+	other[6] = 2 // the format
+	if _, err := Restore(other); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "format 2") {
+		t.Error(err)
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	for _, e := range everything(f).entries {
+		f.Add(e.Encode())
+	}
+	start := everything(f).l.Snapshot()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := DecodeEntry(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(e.Encode(), b) {
+			t.Fatalf("%x is encoded as %x", b, e.Encode())
+		}
+		// Whatever its content, in its place it is applied or refused, and what it leaves is whole.
+		l, err := Restore(start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Position, e.Previous = l.position+1, l.head
+		e.Now.Lease, e.Now.Wall = max(e.Now.Lease, l.now.Lease), max(e.Now.Wall, l.now.Wall)
+		if err := l.Apply(e); err == nil {
+			if err := l.Check(); err != nil {
+				t.Fatalf("%+v: %v", e, err)
+			}
+		}
+	})
+}
+
+func FuzzRestore(f *testing.F) {
+	f.Add(New().Snapshot())
+	f.Add(everything(f).l.Snapshot())
+	v := begin(f, lineItem('a', "f:1.0", 4), lineItem('b', "f:2.0", 1, uncounted))
+	v.ask("d", "f:1.0 5")
+	v.provision(lineItem('b', "f:2.0", 1, uncounted))
+	f.Add(v.l.Snapshot())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := Restore(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(l.Snapshot(), b) {
+			t.Fatal("another snapshot")
+		}
+		now := At(l.now.Lease+60, max(l.now.Wall, day)+60)
+		r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{{Type: hostid.Ethernet, Value: "d"}}, Correlation: capability.CorrelationID{1}, Desired: []capability.Desired{{Feature: "f", Count: 1}}}
+		for _, c := range []Command{Advance{}, Serve{Key: key("d"), Request: r}, Start{HoldFor: 60}, Return{ID: capability.ReturnID{9}, ActivationID: activation('a')}} {
+			d, err := l.Decide(now, c)
+			if err != nil {
+				continue
+			}
+			for _, e := range d.Entries {
+				if err := l.Apply(e); err != nil {
+					t.Fatalf("%T: %v", c, err)
+				}
+			}
+		}
+		l.Status(now)
+		l.Items(now)
+		l.Devices(now)
+	})
+}
