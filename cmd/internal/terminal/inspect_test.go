@@ -194,8 +194,9 @@ func walk(t *testing.T, v reflect.Value, path string, visit func(path, value str
 func TestWordsForEachField(t *testing.T) {
 	used := map[string]bool{}
 	r := full(t, hostid.ID{Type: hostid.Ethernet, Value: "020000000000"})
-	empty := capability.Request{Desired: make([]capability.Desired, 1)}
-	for _, f := range append(Fields(*r), Fields(empty)...) {
+	var empty capability.Request
+	bare := capability.Request{Desired: make([]capability.Desired, 1)}
+	for _, f := range append(append(Fields(*r), Fields(empty)...), Fields(bare)...) {
 		name := generic(f.Path)
 		used[name] = true
 		if requestWords()[name] == "" {

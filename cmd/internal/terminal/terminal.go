@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -141,7 +141,7 @@ func describe(err error, command string) (code capability.Code, said, cause, nex
 		return capability.ErrUsage, err.Error(), e.Cause, usage.next
 	}
 	e := capability.ErrInternal.Entry()
-	if os.IsNotExist(err) || os.IsPermission(err) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		e = capability.ErrFileRead.Entry()
 	}
 	return e.Code, err.Error(), e.Cause, e.Next
