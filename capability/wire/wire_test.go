@@ -124,7 +124,7 @@ func TestAnswerProvesItselfAlone(t *testing.T) {
 	c := New()
 	key := ed25519.NewKeyFromSeed(seed(3)[:32])
 	pub := key.Public().(ed25519.PublicKey)
-	for n := 1; n <= 70; n++ {
+	for _, n := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 31, 33, 70} {
 		var responses [][]byte
 		for i := range n {
 			responses = append(responses, c.Encode(&capability.Response{Version: 1, For: host(i), Serial: uint64(i), Time: 5000, Salt: [16]byte{byte(i), 1}}))
