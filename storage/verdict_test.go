@@ -377,12 +377,18 @@ func TestDisturbed(t *testing.T) {
 			t.Run(what+", "+name, func(t *testing.T) {
 				w := running(t, 17)
 				happens(w.m.TPM)
+				w.m.Plan(nil)
 				err := op(w)
 				if what == "increment" && (name == "commit" || name == "repeat") {
 					w.must(err) // E is read before moves only; S and the counts tell of another daemon
 					return
 				}
 				w.mustBe(err, storage.ErrDisturbed)
+				for _, c := range w.m.Calls() {
+					if c.Op == "advance" || name != "commit" && c.Op == "write" {
+						t.Fatalf("went on to %s", c) // a move prepares nothing then
+					}
+				}
 				if name != "stop" {
 					w.mustBe(w.v.Commit(nil), storage.ErrDisturbed)
 				}
