@@ -39,6 +39,7 @@ type InspectedRequest struct {
 	Fields        capability.Request `json:"fields"`
 	Algorithm     int64              `json:"alg"`
 	KeyID         wire.KeyID         `json:"kid"`
+	Signature     []byte             `json:"signature"`     // the TPM's evidence, as octets
 	RequestDigest capability.Digest  `json:"requestDigest"` // names it in responses and later requests
 	ForTrusted    bool               `json:"forTrusted"`    // it is addressed to the producer of the trust bundle that was given
 	Machine       *Machine           `json:"machine"`       // absent where the evidence does not verify
@@ -133,7 +134,7 @@ func (in *Inspection) request(codec *wire.Codec, file []byte, trust *wire.Trust)
 	if err != nil {
 		return err
 	}
-	r := &InspectedRequest{Fields: s.Request, Algorithm: s.Alg, KeyID: s.KID, RequestDigest: s.Digest}
+	r := &InspectedRequest{Fields: s.Request, Algorithm: s.Alg, KeyID: s.KID, Signature: s.Signature, RequestDigest: s.Digest}
 	r.ForTrusted = trust != nil && s.Request.Producer == codec.Fingerprint(trust.Root)
 	in.Request = r
 	id, err := judgeRequest(s)

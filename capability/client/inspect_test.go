@@ -119,7 +119,9 @@ func TestInspectResponse(t *testing.T) {
 	trust, _ := p.codec.DecodeTrust(p.trust)
 	another, _ := p.codec.DecodeTrust(stranger.trust)
 	host := hostid.OfDigest(hostid.TPMEK, [32]byte{0x7f, 0x3a})
-	wrap := func(h [32]byte) []byte { return (&attest.Wrapped{HostID: h, P256: attest.Credential{Blob: []byte{1}, Secret: []byte{2}}}).Encode() }
+	wrap := func(h [32]byte) []byte {
+		return (&attest.Wrapped{HostID: h, P256: attest.Credential{Blob: []byte{1}, Secret: []byte{2}}}).Encode()
+	}
 	seal := func(wrapped []byte) []byte {
 		b, err := p.codec.SealResponse(p.key, p.certificate, &capability.Response{Version: 1, For: host, Serial: 12, Number: 11, Time: 5000, Lifetime: 3600}, wrapped, make([]byte, wire.ContentKeySize))
 		if err != nil {

@@ -142,7 +142,7 @@ func octets(v reflect.Value) ([]byte, bool) {
 	return b, true
 }
 
-// Hexed is v for JSON with every octet string in hex, as SPEC.md writes them, and every field there, also what is absent. Numbers stay numbers.
+// Hexed is v for JSON with every octet string in hex, as SPEC.md writes them, and every field there, also what is absent. Numbers stay numbers; no code is null.
 func Hexed(v any) json.RawMessage {
 	var b bytes.Buffer
 	hexed(&b, reflect.ValueOf(v))
@@ -159,6 +159,10 @@ func hexed(b *bytes.Buffer, v reflect.Value) {
 	}
 	if o, ok := octets(v); ok {
 		fmt.Fprintf(b, `"%x"`, o)
+		return
+	}
+	if c, ok := v.Interface().(capability.Code); ok && c == 0 {
+		b.WriteString("null")
 		return
 	}
 	switch _, text := v.Interface().(encoding.TextMarshaler); {

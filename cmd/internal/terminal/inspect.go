@@ -109,9 +109,10 @@ func describeRequest(b *strings.Builder, in *client.Inspection) {
 		KID     wire.KeyID        `json:"kid"`
 		Digest  capability.Digest `json:"requestDigest"`
 		Trusted bool              `json:"forTrusted"`
-	}{r.Algorithm, r.KeyID, r.RequestDigest, r.ForTrusted}), signatureWords())
+		Octets  []byte            `json:"signature"`
+	}{r.Algorithm, r.KeyID, r.RequestDigest, r.ForTrusted, r.Signature}), signatureWords())
 	if r.Machine != nil {
-		section(b, "What the TPM says of the machine, as evidence in the signature", Fields(*r.Machine), machineWords())
+		section(b, "What the evidence in the signature says of the machine", Fields(*r.Machine), machineWords())
 	}
 	for i, p := range r.Proofs {
 		section(b, fmt.Sprintf("Proof of returns[%d]", i), Fields(p), proofWords())
@@ -156,12 +157,12 @@ func describeResponse(b *strings.Builder, in *client.Inspection) {
 	b.WriteString("\nThe rights in it are encrypted to the TPM it is for: only that machine can show them.\n")
 }
 
-// section prints fields as lines of path, value and meaning.
+// section prints fields as lines of path, meaning and value; values come last, because a certificate is a long line.
 func section(b *strings.Builder, title string, fields []Field, words map[string]string) {
 	fmt.Fprintf(b, "\n%s:\n", title)
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, f := range fields {
-		fmt.Fprintf(t, "  %s\t%s\t%s\n", f.Path, Plain(f.Value), words[generic(f.Path)])
+		fmt.Fprintf(t, "  %s\t%s: %s\n", f.Path, words[generic(f.Path)], Plain(f.Value))
 	}
 	t.Flush()
 }

@@ -5,11 +5,11 @@ package terminal
 func requestWords() map[string]string {
 	return map[string]string{
 		"version":     "of the message format",
-		"hosts":       "who the machine is; digests of keys in its TPM, and what else identifies it",
+		"hosts":       "who the machine is, the digest of its TPM first",
 		"correlation": "drawn by chance for this request; the answer names it",
 		"applied":     "serial of the last response in force",
-		"desired":     "what the machine shall hold; none: what is its own",
-		"operation":   "request: hold what is desired",
+		"desired":     "what the machine shall hold, or none for what is its own",
+		"operation":   "what is to be done with the desired: request, preview, report or undo",
 		"atomic":      "one refused line refuses all",
 		"user":        "user name, as claimed",
 		"alias":       "name of the device for people",
@@ -60,6 +60,7 @@ func signatureWords() map[string]string {
 	return map[string]string{
 		"alg":           "-70001 is a quote by a key in a TPM",
 		"kid":           "names the attestation key",
+		"signature":     "the TPM's evidence, as octets",
 		"requestDigest": "names this request in responses and later requests",
 		"forTrusted":    "it is addressed to the producer whose trust bundle was given",
 	}
