@@ -256,15 +256,25 @@ func TestCounter(t *testing.T) {
 }
 
 // TestProvisionLeavesForeignIndex: an index that is not a counter of ours is not
-// removed to make room.
+// removed to make room, though the owner could.
 func TestProvisionLeavesForeignIndex(t *testing.T) {
 	m, d := machine(t, tpmtest.None)
-	must(t, m.WriteNV(tpm2.TPMHandle(attest.EpochIndex), []byte("somebody's")))
+	index := tpm2.TPMHandle(attest.EpochIndex)
+	_, err := tpm2.NVDefineSpace{
+		AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)},
+		PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{
+			NVIndex:    index,
+			NameAlg:    tpm2.TPMAlgSHA256,
+			Attributes: tpm2.TPMANV{OwnerWrite: true, OwnerRead: true, NoDA: true},
+			DataSize:   8,
+		}),
+	}.Execute(m.Bus())
+	must(t, err)
 	v := unprovisioned(t, d)
 	if _, err := v.Provision(v.root); !errors.Is(err, tpm.ErrCounter) {
 		t.Fatalf("provision over another's index: %v", err)
 	}
-	if _, err := (tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(attest.EpochIndex)}).Execute(m.Bus()); err != nil {
+	if _, err := (tpm2.NVReadPublic{NVIndex: index}).Execute(m.Bus()); err != nil {
 		t.Errorf("the other's index is gone: %v", err)
 	}
 }

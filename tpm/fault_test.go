@@ -126,7 +126,14 @@ func TestFaults(t *testing.T) {
 				what := fmt.Sprintf("%s: %s at command %d, %v", op.name, fault.name, at, struck)
 				judgeFault(t, what, struck, fault.refuse != nil, fault.named, err)
 
-				// What the fault left behind, the next operation mends.
+				// What the fault left behind, the next operation mends: after the last
+				// fault it runs without one.
+				if !slices.Contains([]string{"Advance", "Provision"}, op.name) {
+					if struck == 0 {
+						break
+					}
+					continue
+				}
 				if epoch, err := v.Epoch(); op.name == "Provision" && errors.Is(err, tpm.ErrCounter) {
 					v.provision(t)
 				} else if err != nil {
@@ -265,6 +272,37 @@ func TestLeftovers(t *testing.T) {
 	if _, err := opened.HostID(); !errors.Is(err, tpm.ErrUnavailable) {
 		t.Errorf("a closed device: %v, want %v", err, tpm.ErrUnavailable)
 	}
+}
+
+// TestBrokenOff: what an operation could not flush, because the way to the TPM
+// broke, the next one does.
+func TestBrokenOff(t *testing.T) {
+	m, plain := machine(t)
+	v := provision(t, plain)
+	broken := false
+	d, err := tpm.New(&tpmtest.Faulty{TPM: m.Bus(), Fault: func(_ int, command []byte) ([]byte, error) {
+		if broken = broken || tpmtest.Command(command) == tpm2.TPMCCUnseal; broken {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return nil, nil
+	}})
+	must(t, err)
+	v.reopen(d)
+	if _, err := v.Unseal(v.now, v.epoch); !errors.Is(err, tpm.ErrUnavailable) {
+		t.Fatalf("%v, want %v", err, tpm.ErrUnavailable)
+	}
+	if left, err := m.Handles(); err != nil || len(left) < 3 {
+		t.Fatalf("%d handles are left, %v: nothing was broken off", len(left), err)
+	}
+	if _, err := d.HostID(); !errors.Is(err, tpm.ErrUnavailable) {
+		t.Errorf("%v, want %v", err, tpm.ErrUnavailable)
+	}
+	// The bus is whole again, and with it the device.
+	broken = false
+	if _, err := d.HostID(); err != nil {
+		t.Error(err)
+	}
+	noHandles(t, m)
 }
 
 // TestRestartInBetween: a TPM that restarts under an operation loses its objects;

@@ -50,6 +50,7 @@ func (v Verdict) String() string {
 // Judge compares now and c with the mark. slack is how far clocks may honestly
 // differ; a TPM's oscillator besides may be off by 15 percent.
 func (m Mark) Judge(now time.Time, c Clock, slack time.Duration) Verdict {
+	now, m.Wall, m.Max = now.Round(0), m.Wall.Round(0), m.Max.Round(0) // a monotonic reading would hide a wind-back
 	then := m.Clock
 	switch {
 	case c.Resets < then.Resets,
@@ -60,7 +61,6 @@ func (m Mark) Judge(now time.Time, c Clock, slack time.Duration) Verdict {
 	case c.Elapsed < then.Elapsed:
 		return Unsafe
 	}
-	now = now.Round(0) // wall time only: a monotonic reading would hide a wind-back
 	wall, ticked := now.Sub(m.Wall), c.Elapsed-then.Elapsed
 	sameCycle := c.Resets == then.Resets && c.Restarts == then.Restarts
 	switch {
