@@ -109,8 +109,8 @@ func (l *Ledger) index() {
 		it.over = !it.cut && !it.Uncounted && it.used > uint64(it.Count)
 		l.features[it.Feature] = append(l.features[it.Feature], it)
 	}
-	for _, list := range l.features {
-		slices.SortFunc(list, servingOrder)
+	for _, name := range l.names() {
+		slices.SortFunc(l.features[name], servingOrder)
 	}
 }
 
@@ -209,7 +209,7 @@ func (l *Ledger) assert(f *Served, old []*lease) ([]*lease, error) {
 			return nil, corrupt("leases of %s and %s are out of order", f.Leases[i-1].Item, n.Item)
 		}
 		kept := slices.ContainsFunc(old, func(s *lease) bool {
-			return s.item == it && s.end == n.End && s.dropped == n.Dropped && s.count >= n.Count
+			return s.item == it && s.end == n.End && s.dropped == n.Dropped && s.count >= n.Count && (l.hold == 0 || n.Told <= s.told)
 		})
 		switch {
 		case kept:

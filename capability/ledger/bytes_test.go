@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestEntriesChain(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 8 {
+	if len(kinds) != 8 { // the kinds of entries there are
 		t.Errorf("a life with %v only", kinds)
 	}
 	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.
@@ -172,9 +173,13 @@ func TestApplyAsserts(t *testing.T) {
 	v.must(Start{HoldFor: 900})
 	for name, e := range map[string]Entry{
 		"a new lease in a hold": served(func(s *Served) { s.Answer.Serial, s.Leases[0].End = 9, 1901 }),
-		"a return in a hold":    fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{2}, ActivationID: activation('c'), Copies: 1}}}),
-		"a shorter hold":        fact(Entry{Started: &Started{Hold: 1100}}),
-		"no hold":               fact(Entry{Started: &Started{}}),
+		"a later end in a hold": {Now: v.now, Served: &Served{
+			Answer: capability.Response{Version: capability.Protocol, For: hostid.ID{Type: hostid.Ethernet, Value: "d1"}, Key: key("d1"), Serial: 9, Time: day},
+			Leases: []Lease{{Item: id('a', "f"), Count: 3, End: 1900, Told: day + 901}},
+		}},
+		"a return in a hold": fact(Entry{Returned: &Returned{Return: capability.Return{ID: capability.ReturnID{2}, ActivationID: activation('c'), Copies: 1}}}),
+		"a shorter hold":     fact(Entry{Started: &Started{Hold: 1100}}),
+		"no hold":            fact(Entry{Started: &Started{}}),
 	} {
 		l, err := Restore(v.l.Snapshot())
 		if err != nil {
@@ -313,4 +318,38 @@ func FuzzRestore(f *testing.F) {
 		l.Items(now)
 		l.Devices(now)
 	})
+}
+
+// A journal and a snapshot of format 1 must open forever: the files are never edited and never made anew.
+func TestFormat1(t *testing.T) {
+	read := func(name string) (out [][]byte) {
+		text, err := os.ReadFile("testdata/format-1/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.FieldsSeq(string(text)) {
+			b, err := hex.DecodeString(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, b)
+		}
+		return out
+	}
+	l := New()
+	journal := read("journal.hex")
+	if err := feed(l, journal); err != nil || len(journal) == 0 {
+		t.Fatal(err)
+	}
+	snapshot := read("snapshot.hex")[0]
+	if !bytes.Equal(l.Snapshot(), snapshot) {
+		t.Error("the journal gives another state")
+	}
+	restored, err := Restore(snapshot)
+	if err == nil {
+		err = restored.Check()
+	}
+	if err != nil || restored.Digest() != l.Digest() {
+		t.Error("the snapshot gives another state: ", err)
+	}
 }
