@@ -25,7 +25,7 @@ const (
 const (
 	MaxEvidenceBytes   = 16 << 10 // two certificates and about 500
 	MaxEpochProofBytes = 1 << 10  // a statement and a signature: about 250
-	MaxWrappedBytes    = 1 << 10  // two credentials and a host ID: about 560
+	MaxWrappedBytes    = 1 << 10  // two credentials and a host ID: 501
 	SignedStateBytes   = 1 + bootStateBytes + signatureBytes
 
 	maxCertificates     = 2       // one a kind of EK

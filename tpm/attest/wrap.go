@@ -15,7 +15,7 @@ import (
 const KeyBytes = 32
 
 // Wrapped is a content key that one TPM only can recover, and only beside the AK
-// it was wrapped for. 164 bytes, or 580 where RSA is there.
+// it was wrapped for. Encoded: 177 bytes, or 501 where RSA is there.
 type Wrapped struct {
 	HostID HostID // of that TPM, to refuse others before they ask theirs
 
