@@ -1,0 +1,278 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leasehold/leasehold/tpm/tpmtest"
+)
+
+// The scripts run the three programs as they are built, against software TPMs.
+func TestScripts(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin, "../leaseholdd", "../leasehold", "../freehold")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the programs: %v\n%s", err, out)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+			// Unix sockets have short names, and a script's own directory is long.
+			short, err := os.MkdirTemp("", "lh")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { os.RemoveAll(short) })
+			e.Setenv("S", short)
+			m := &machines{dir: short, tpms: map[string]*tpmtest.TPM{}, daemons: map[string]*daemon{}}
+			e.Defer(m.clear)
+			e.Values[key{}] = m
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"tpm":      script((*machines).tpm),
+			"daemon":   script((*machines).daemon),
+			"kill":     script((*machines).kill),
+			"stop":     script((*machines).stop),
+			"ends":     script((*machines).ends),
+			"flip":     script((*machines).flip),
+			"exits":    exits,
+			"truncate": script((*machines).truncate),
+		},
+	})
+}
+
+type key struct{}
+
+// machines are the TPMs and daemons of one script, by name.
+type machines struct {
+	mu      sync.Mutex
+	dir     string
+	tpms    map[string]*tpmtest.TPM
+	daemons map[string]*daemon
+}
+
+type daemon struct {
+	cmd   *exec.Cmd
+	log   *os.File
+	ended chan struct{}
+	code  int
+}
+
+func (m *machines) clear() {
+	for _, d := range m.daemons {
+		d.cmd.Process.Kill()
+		<-d.ended
+	}
+	for _, t := range m.tpms {
+		t.Close()
+	}
+}
+
+func script(f func(*machines, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg {
+			ts.Fatalf("this command has no negative")
+		}
+		f(ts.Value(key{}).(*machines), ts, args)
+	}
+}
+
+// tpm NAME ACTION: start, cut, kill, boot, clear, lockout. start sets $TPM_NAME and $ROOTS_NAME.
+func (m *machines) tpm(ts *testscript.TestScript, args []string) {
+	name, action := args[0], args[1]
+	if action == "start" {
+		dir := filepath.Join(m.dir, name)
+		ts.Check(os.Mkdir(dir, 0o700))
+		t, err := tpmtest.New(dir, tpmtest.P256)
+		ts.Check(err)
+		m.tpms[name] = t
+		ts.Setenv("TPM_"+name, t.Address())
+		ts.Setenv("ROOTS_"+name, filepath.Join(dir, "authority.pem"))
+		return
+	}
+	t := m.tpms[name]
+	switch action {
+	case "cut":
+		ts.Check(t.Cut())
+	case "kill":
+		t.Kill()
+	case "boot":
+		ts.Check(t.Boot())
+	case "clear":
+		ts.Check(t.Clear())
+		ts.Setenv("TPM_"+name, t.Address())
+	case "lockout":
+		ts.Check(lockOut(t))
+		ts.Setenv("TPM_"+name, t.Address())
+	default:
+		ts.Fatalf("tpm %s %s", name, action)
+	}
+}
+
+// lockOut is some other program that tries wrong passwords on an object of its own until the TPM refuses.
+func lockOut(t *tpmtest.TPM) error {
+	bus := t.Bus()
+	public := tpm2.ECCSRKTemplate
+	public.ObjectAttributes.NoDA = false
+	o, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(public),
+		InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{UserAuth: tpm2.TPM2BAuth{Buffer: []byte("secret")}}},
+	}.Execute(bus)
+	if err != nil {
+		return err
+	}
+	defer tpm2.FlushContext{FlushHandle: o.ObjectHandle}.Execute(bus)
+	for range 64 {
+		_, err = tpm2.Create{
+			ParentHandle: tpm2.AuthHandle{Handle: o.ObjectHandle, Name: o.Name, Auth: tpm2.PasswordAuth([]byte("wrong"))},
+			InPublic: tpm2.New2B(tpm2.TPMTPublic{Type: tpm2.TPMAlgKeyedHash, NameAlg: tpm2.TPMAlgSHA256,
+				ObjectAttributes: tpm2.TPMAObject{FixedTPM: true, FixedParent: true, UserWithAuth: true}}),
+			InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{Data: tpm2.NewTPMUSensitiveCreate(&tpm2.TPM2BSensitiveData{Buffer: []byte("x")})}},
+		}.Execute(bus)
+		if strings.Contains(fmt.Sprint(err), "LOCKOUT") {
+			return nil
+		}
+	}
+	return fmt.Errorf("the TPM does not lock out: %w", err)
+}
+
+// daemon NAME STATE: starts leaseholdd on the TPM of that name, sets $SOCK_NAME and $ADDR_NAME, and waits until it answers.
+func (m *machines) daemon(ts *testscript.TestScript, args []string) {
+	name, state := args[0], ts.MkAbs(args[1])
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	addr, sock := l.Addr().String(), filepath.Join(m.dir, name+".s")
+	ts.Check(l.Close())
+	log, err := os.Create(ts.MkAbs(name + ".log"))
+	ts.Check(err)
+	program, err := exec.LookPath("leaseholdd")
+	if err != nil {
+		program = filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "leaseholdd")
+	}
+	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--log-level", "debug")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	ts.Check(cmd.Start())
+	d := &daemon{cmd: cmd, log: log, ended: make(chan struct{})}
+	m.daemons[name] = d
+	go func() {
+		cmd.Wait()
+		d.code = cmd.ProcessState.ExitCode()
+		log.Close()
+		close(d.ended)
+	}()
+	ts.Setenv("SOCK_"+name, sock)
+	ts.Setenv("ADDR_"+name, addr)
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		if c, err := net.Dial("unix", sock); err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-d.ended:
+			ts.Fatalf("leaseholdd of %s ended with %d:\n%s", name, d.code, ts.ReadFile(name+".log"))
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("leaseholdd of %s does not answer:\n%s", name, ts.ReadFile(name+".log"))
+		}
+	}
+}
+
+// kill NAME is kill -9.
+func (m *machines) kill(ts *testscript.TestScript, args []string) {
+	d := m.daemons[args[0]]
+	d.cmd.Process.Kill()
+	<-d.ended
+	delete(m.daemons, args[0])
+}
+
+// stop NAME is systemctl stop: it must end with 0.
+func (m *machines) stop(ts *testscript.TestScript, args []string) {
+	d := m.daemons[args[0]]
+	ts.Check(d.cmd.Process.Signal(syscall.SIGTERM))
+	<-d.ended
+	delete(m.daemons, args[0])
+	if d.code != 0 {
+		ts.Fatalf("leaseholdd of %s stopped with %d:\n%s", args[0], d.code, ts.ReadFile(args[0]+".log"))
+	}
+}
+
+// ends NAME CODE: the daemon ends by itself with that status.
+func (m *machines) ends(ts *testscript.TestScript, args []string) {
+	d := m.daemons[args[0]]
+	select {
+	case <-d.ended:
+	case <-time.After(60 * time.Second):
+		ts.Fatalf("leaseholdd of %s does not end", args[0])
+	}
+	delete(m.daemons, args[0])
+	if fmt.Sprint(d.code) != args[1] {
+		ts.Fatalf("leaseholdd of %s ended with %d, want %s:\n%s", args[0], d.code, args[1], ts.ReadFile(args[0]+".log"))
+	}
+}
+
+// exits CODE PROGRAM ARGS...: the program ends with that status; what it said is stdout and stderr, as after exec.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	if x, ok := err.(*exec.ExitError); ok {
+		code = x.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if code != want {
+		ts.Fatalf("%s ended with %d, want %d", strings.Join(args[1:], " "), code, want)
+	}
+}
+
+// flip FILE OFFSET TO: copies a file with one bit changed; a negative offset counts from the end.
+func (m *machines) flip(ts *testscript.TestScript, args []string) {
+	matches, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(matches) == 0 {
+		ts.Fatalf("no %s", args[0])
+	}
+	b, err := os.ReadFile(matches[0])
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if at < 0 {
+		at += len(b)
+	}
+	b[at] ^= 1
+	to := matches[0]
+	if len(args) > 2 {
+		to = ts.MkAbs(args[2])
+	}
+	ts.Check(os.WriteFile(to, b, 0o600))
+}
+
+// truncate FILE N TO: copies the first N bytes; a negative N leaves off so many.
+func (m *machines) truncate(ts *testscript.TestScript, args []string) {
+	b := []byte(ts.ReadFile(args[0]))
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if n < 0 {
+		n += len(b)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b[:n], 0o600))
+}
