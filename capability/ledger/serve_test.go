@@ -346,7 +346,12 @@ func TestDeviceKey(t *testing.T) {
 	if no := v.serve(Serve{Key: key("thief"), Request: r}); len(no.Rights) != 0 {
 		t.Errorf("told another key: %+v", no)
 	}
-	v.ask("d")
+	last := v.request("d")
+	v.serve(Serve{Key: key("d"), Request: last})
+	// A remembered answer is its own key's: another that sends the same bytes is decided anew.
+	if copied := v.serve(Serve{Key: key("thief"), Request: last}); copied.Key != key("thief") || copied.Serial != first.Serial+2 {
+		t.Errorf("serial %d after %d, key %x", copied.Serial, first.Serial, copied.Key[:8])
+	}
 	second := v.serve(Serve{Key: key("heir"), Request: v.request("d", "f:1.0 1")})
 	if second.Serial <= first.Serial+1 || second.Key != key("heir") {
 		t.Errorf("serial %d after %d, key %x", second.Serial, first.Serial, second.Key[:8])
