@@ -95,11 +95,11 @@ func New(o Options) (*Client, error) {
 	}
 	var mine holderID
 	rand.Read(mine[:])
-	if c.store, err = openStore(codec, o.Dir, mine); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
 	defer cancel()
+	if c.store, err = openStore(ctx, codec, o.Dir, mine); err != nil {
+		return nil, err
+	}
 	err = c.store.with(ctx, func(*state) error {
 		key := o.Key
 		if key == nil {

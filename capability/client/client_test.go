@@ -224,6 +224,37 @@ func TestKeptWithoutAProgram(t *testing.T) {
 	}
 }
 
+// What is released while no server answers is over here at once, and given back with the next request.
+func TestReleaseWithoutAServer(t *testing.T) {
+	s := newServer(t, newProducer(t, 1), item("render", "1.0", 10), item("export", "1.0", 10))
+	dir, ctx := t.TempDir(), t.Context()
+	c := s.client(dir)
+	l, err := c.Acquire(ctx, "render", Count(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set(true)
+	if err := l.Release(ctx); !errors.Is(err, ErrServerUnreachable) {
+		t.Errorf("released without a server: %v", err)
+	}
+	if held, err := c.Held(ctx); err != nil || len(held) != 0 || !errors.Is(l.Err(), ErrReleased) {
+		t.Errorf("held %v, %v; %v", held, err, l.Err())
+	}
+	s.set(false)
+	if _, err := c.Acquire(ctx, "export"); err != nil || s.used("render") != 0 {
+		t.Errorf("%v, %d of render in use", err, s.used("render"))
+	}
+	// The files of programs that were killed are swept away.
+	left := filepath.Join(dir, holderDir, "00112233445566778899aabbccddeeff")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.client(dir)
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a dead program's file: %v", err)
+	}
+}
+
 func TestHostileServers(t *testing.T) {
 	p, stranger := newProducer(t, 1), newProducer(t, 50)
 	_, otherKey, _ := ed25519.GenerateKey(rand.Reader)

@@ -106,8 +106,8 @@ type store struct {
 	turn  chan struct{} // one at a time inside this process; the file lock is for the others
 }
 
-// openStore opens or makes the directory. It takes no longer lock than the one that shows this process lives.
-func openStore(codec *wire.Codec, path string, mine holderID) (*store, error) {
+// openStore opens or makes the directory and shows there that this process lives.
+func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderID) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(path, holderDir), 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory for leases: %w", err)
 	}
@@ -116,6 +116,13 @@ func openStore(codec *wire.Codec, path string, mine holderID) (*store, error) {
 		return nil, fmt.Errorf("open the directory for leases: %w", err)
 	}
 	s := &store{codec: codec, dir: dir, mine: mine, turn: make(chan struct{}, 1)}
+	lock, err := s.lock(ctx)
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	defer lock.Close()
+	s.sweep()
 	if s.alive, err = dir.OpenFile(s.holderFile(mine), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err == nil {
 		err = syscall.Flock(int(s.alive.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
@@ -124,6 +131,21 @@ func openStore(codec *wire.Codec, path string, mine holderID) (*store, error) {
 		return nil, fmt.Errorf("show that this program lives: %w", err)
 	}
 	return s, nil
+}
+
+// sweep takes away the files of programs that were killed. Under the lock, under which such files are made: none is there that is not locked yet.
+func (s *store) sweep() {
+	d, err := s.dir.Open(holderDir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(256) // the rest at the next time
+	for _, n := range names {
+		if b, err := hex.DecodeString(n); err == nil && len(b) == len(holderID{}) {
+			s.died(holderID(b))
+		}
+	}
 }
 
 func (s *store) holderFile(h holderID) string { return holderDir + "/" + hex.EncodeToString(h[:]) }
@@ -144,14 +166,11 @@ func (s *store) with(ctx context.Context, f func(*state) error) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.turn }()
-	lock, err := s.dir.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := s.lock(ctx)
 	if err != nil {
-		return fmt.Errorf("lock the leases of this device: %w", err)
+		return err
 	}
 	defer lock.Close()
-	if err := waitLock(ctx, lock); err != nil {
-		return fmt.Errorf("lock the leases of this device: %w", err)
-	}
 	st, before, err := s.load()
 	if err != nil {
 		return err
@@ -168,6 +187,20 @@ func (s *store) with(ctx context.Context, f func(*state) error) error {
 		return fmt.Errorf("keep the leases of this device: %w", err)
 	}
 	return nil
+}
+
+// lock keeps the other programs of this device out until the file is closed.
+func (s *store) lock(ctx context.Context) (*os.File, error) {
+	f, err := s.dir.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		if err = waitLock(ctx, f); err != nil {
+			f.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the leases of this device: %w", err)
+	}
+	return f, nil
 }
 
 // waitLock takes an exclusive lock on a file. The kernel has no queue that a context can leave, so it is asked again and again.

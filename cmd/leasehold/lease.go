@@ -64,6 +64,12 @@ func (p *program) acquireCommand() *cobra.Command {
 			if count == 0 || count > capability.MaxCount {
 				return terminal.Usage("--count %d: want a number from 1 to %d", count, capability.MaxCount)
 			}
+			if v := os.Getenv("LEASEHOLD_WAIT"); v != "" && !c.Flags().Changed("wait") {
+				var err error
+				if wait, err = time.ParseDuration(v); err != nil {
+					return terminal.Usage("$LEASEHOLD_WAIT: %w", err)
+				}
+			}
 			if wait < 0 {
 				return terminal.Usage("--wait %s: want a length of time like 5m", wait)
 			}
@@ -80,17 +86,9 @@ func (p *program) acquireCommand() *cobra.Command {
 	}
 	c.Flags().SetInterspersed(true)
 	c.Flags().Uint32Var(&count, "count", 1, "counts to take, `N`")
-	c.Flags().DurationVar(&wait, "wait", duration("LEASEHOLD_WAIT"), "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
+	c.Flags().DurationVar(&wait, "wait", 0, "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
 	return c
-}
-
-func duration(variable string) time.Duration {
-	d, err := time.ParseDuration(os.Getenv(variable))
-	if err != nil {
-		return 0
-	}
-	return d
 }
 
 func (p *program) acquire(ctx context.Context, user, feature string, options []client.Option) error {
@@ -157,21 +155,24 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 	if err != nil {
 		return terminal.Coded(capability.ErrNotFound, err)
 	}
-	// A waiting acquire can be interrupted; from the start of the program on, signals are the program's.
+	// A waiting acquire can be interrupted; once there is a lease, signals are the program's.
 	waiting, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
+	defer signal.Stop(signals)
 	c, err := p.open(user)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	l, err := c.Acquire(waiting, feature, options...)
+	if errors.Is(err, context.Canceled) {
+		return terminal.ExitStatus(128 + int(syscall.SIGINT))
+	}
 	if err != nil {
 		return explained(p, err)
 	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
-	defer signal.Stop(signals)
 	child := exec.Command(path, args[1:]...)
 	child.Stdin, child.Stdout, child.Stderr = p.stdin, p.stdout, p.stderr
 	if err := child.Start(); err != nil {
@@ -202,10 +203,13 @@ func (p *program) watch(l *client.Lease, child *os.Process, signals <-chan os.Si
 			p.say("the lease of %s has ended; stopping the program: %s\n", l.Feature().Name, l.Err())
 			child.Signal(syscall.SIGTERM)
 		case err := <-ended:
-			if lost == nil {
-				return l.Err()
+			switch {
+			case lost != nil:
+				return exitOf(err)
+			case errors.Is(l.Err(), client.ErrReleased):
+				return terminal.Coded(capability.ErrNoSuchLease, l.Err())
 			}
-			return exitOf(err)
+			return l.Err()
 		}
 	}
 }

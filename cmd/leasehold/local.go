@@ -22,7 +22,7 @@ const (
 	maxAnswer = 16 << 20    // bytes of a reply: 4,096 line items or ten thousand devices
 )
 
-// call asks the daemon on its socket. in is sent as JSON, or as it is when it is []byte; the answer is read into out.
+// call asks the daemon on its socket. in is sent as JSON, or as it is when it is []byte; the answer is read into out, octets into a *[]byte.
 func (p *program) call(ctx context.Context, method, path string, in, out any) error {
 	body, kind, err := encode(in)
 	if err != nil {
@@ -61,6 +61,10 @@ func (p *program) call(ctx context.Context, method, path string, in, out any) er
 		}
 		problem.Denial.Code = problem.Code
 		return &capability.Refusal{Denial: problem.Denial}
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = b
+		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's answer to %s is not the JSON this program knows: %w", path, err))

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -148,7 +149,7 @@ func (p *producer) respond(t *testing.T, file []byte, serial uint64, change func
 	}
 	r := &capability.Response{
 		Version: capability.Protocol, For: host, Serial: serial, Time: now, Lifetime: 3600, Request: req.Digest, Number: req.Request.Number, Correlation: req.Request.Correlation,
-		Items: items, Certificate: certificate, Policy: capability.Policy{Lease: 60, RenewPercent: 15, Holders: capability.HoldersNames},
+		Items: items, Certificate: certificate, Policy: capability.Policy{Lease: 60, RenewPercent: 5, Holders: capability.HoldersNames},
 		Boot: capability.Boot{Key: bootKey, Ref: []byte("ref"), States: [][]byte{state.Encode()}},
 	}
 	if change != nil {
@@ -193,7 +194,9 @@ func TestLoop(t *testing.T) {
 		return b
 	}
 	// Each client is a device of its own: another directory.
-	client := func(name string, args ...string) []string { return append([]string{"--dir", m.dir + "/" + name}, args...) }
+	client := func(name string, args ...string) []string {
+		return append([]string{"--dir", m.dir + "/" + name}, args...)
+	}
 
 	do(0, 0, "not activated", "status")
 	do(12, capability.ErrNotProvisioned, "", client("a", "acquire", "render")...)
@@ -202,13 +205,26 @@ func TestLoop(t *testing.T) {
 	it := capability.LineItem{ActivationID: id, Feature: "render", Version: capability.Version{Major: 2026, Minor: 1}, Count: 4, Copies: 4}
 	first := p.respond(t, read("REQ-0001.LHQ"), 1, nil, it)
 	m.put("RSP-0001.LHR", first)
-	do(0, 0, "(this appliance)", "inspect", "RSP-0001.LHR")
+	do(0, 0, "signature: GOOD  key producer-2026-A (Ed25519 good, ML-DSA-87 good)", "inspect", "RSP-0001.LHR")
+	if err := os.Rename(m.dir+"/producer.lht", m.dir+"/elsewhere.lht"); err != nil {
+		t.Fatal(err)
+	}
+	named := m.env
+	m.env = append(m.env[:len(m.env):len(m.env)], "LEASEHOLD_TRUST=")
+	do(0, 0, "(this appliance)", "inspect", "RSP-0001.LHR") // the bundle is the appliance's then
+	m.env = named
+	if err := os.Rename(m.dir+"/elsewhere.lht", m.dir+"/producer.lht"); err != nil {
+		t.Fatal(err)
+	}
 	do(0, 0, "LH-2201 response 1 applied: signatures good, for this appliance\nrender 0 -> 4", "import", ".")
 	do(0, 0, "already applied", "import", "RSP-0001.LHR")
 	do(0, 0, "serving", "status")
 	do(0, 0, "render   2026.1   4", "features")
 
 	do(0, 0, "acquired 2 of render until", client("a", "acquire", "render:2026.1", "--count", "2")...)
+	m.golden("lease.json", do(0, 0, "", client("g", "acquire", "render", "--json")...))
+	m.golden("release.json", do(0, 0, "", client("g", "release", "render", "--json")...))
+	m.golden("version.json", do(0, 0, "", "version", "--json"))
 	do(0, 0, "acquired 1 of render until", client("b", "acquire", "render")...)
 	do(10, capability.ErrNoSeat, "held: ", client("c", "acquire", "render", "--count", "2")...)
 	do(12, capability.ErrVersion, "", client("c", "acquire", "render:2027")...)
@@ -251,22 +267,78 @@ func TestLoop(t *testing.T) {
 	do(20, 0, "signature: BAD  key producer-2026-A (Ed25519 good, ML-DSA-87 bad)", "inspect", "RSP-0003.LHR")
 }
 
-// Signals reach the program, and the counts come back when it ends.
-func TestSignalsArePassedOn(t *testing.T) {
-	m := newMachine(t)
-	p := newProducer(t, 1)
-	m.appliance(p)
-	if status, _, stderr := m.run("request", "-o", "."); status != 0 {
-		t.Fatal(stderr)
+// golden compares an output that holds moments, keys or versions of today; they are blanked.
+func (m *machine) golden(name, out string) {
+	m.t.Helper()
+	for _, p := range []string{`"expiry": [1-9]\d+`, `"value": "\w+"`, `"go": "[^"]+"`} {
+		out = regexp.MustCompile(p).ReplaceAllStringFunc(out, func(s string) string { return s[:strings.Index(s, ":")] + `: "*"` })
 	}
-	b, err := os.ReadFile(filepath.Join(m.dir, "REQ-0001.LHQ"))
+	file := filepath.Join("testdata", name)
+	if os.Getenv("LEASEHOLD_UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(file); err != nil || string(want) != out {
+		m.t.Errorf("not as in %s: %v\n%s", file, err, out)
+	}
+}
+
+// A program whose lease is lost gets SIGTERM, and the reason is the program's end. Another program of the device releases for all of it.
+func TestLostLeaseEndsTheProgram(t *testing.T) {
+	t.Parallel() // it waits for a renewal, which comes after 5 s
+	m := newMachine(t)
+	m.activated(newProducer(t, 1))
+	c := exec.Command(os.Args[0], "acquire", "render", "--", "sh", "-c", "trap 'exit 9' TERM; echo up; read x")
+	c.Dir, c.Env = m.dir, m.env
+	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.put("RSP-0001.LHR", p.respond(t, b, 1, nil, capability.LineItem{ActivationID: activationID(3), Feature: "render", Count: 4, Copies: 4}))
-	if status, _, stderr := m.run("import", "."); status != 0 {
+	defer in.Close()
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
+		t.Fatal(line, err)
+	}
+	if status, _, stderr := m.run("release", "render"); status != 0 {
 		t.Fatal(stderr)
 	}
+	c.Wait()
+	if c.ProcessState.ExitCode() != 4 || !strings.Contains(stderr.String(), "stopping the program") {
+		t.Errorf("%d, %s", c.ProcessState.ExitCode(), &stderr)
+	}
+	fourLines(t, "a lost lease", stderr.String(), capability.ErrNoSuchLease)
+}
+
+// activated brings an appliance and its first response: four counts of render.
+func (m *machine) activated(p *producer) {
+	m.t.Helper()
+	m.appliance(p)
+	if status, _, stderr := m.run("request", "-o", "."); status != 0 {
+		m.t.Fatal(stderr)
+	}
+	b, err := os.ReadFile(filepath.Join(m.dir, "REQ-0001.LHQ"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.put("RSP-0001.LHR", p.respond(m.t, b, 1, nil, capability.LineItem{ActivationID: activationID(3), Feature: "render", Count: 4, Copies: 4}))
+	if status, _, stderr := m.run("import", "."); status != 0 {
+		m.t.Fatal(stderr)
+	}
+}
+
+// Signals reach the program, and the counts come back when it ends.
+func TestSignalsArePassedOn(t *testing.T) {
+	m := newMachine(t)
+	m.activated(newProducer(t, 1))
 	for s, want := range map[syscall.Signal]int{syscall.SIGTERM: 9, syscall.SIGHUP: 8, syscall.SIGINT: 7} {
 		c := exec.Command(os.Args[0], "acquire", "render", "--", "sh", "-c", "trap 'exit 9' TERM; trap 'exit 8' HUP; trap 'exit 7' INT; echo up; read x")
 		c.Dir, c.Env = m.dir, m.env
