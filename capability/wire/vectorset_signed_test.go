@@ -78,7 +78,7 @@ func (s *set) responseFiles() {
 	r := s.responseContent()
 	good := s.good("response-file", "response-file-good", "four copies for an appliance; wrap is opaque here, contentKey is what it carries",
 		responseFileInput{validity, r, []byte("a wrapped key")}, keys)
-	s.good("response-file", "response-file-every-field", "every field of a response", responseFileInput{validity, s.fullResponse(), []byte("a wrapped key")}, keys)
+	s.good("response-file", "response-file-every-field", "every field of a response, made in the only second of its key's time", responseFileInput{KeyCertificate{From: 5000, Until: 5000}, s.fullResponse(), []byte("a wrapped key")}, keys)
 
 	judge := judgeKeys(keys)
 	bad := func(name, expect, description string, b []byte) {
@@ -217,6 +217,11 @@ func (s *set) chains() {
 		k.Keys = signing.Public
 		o.Key = s.twice(stranger, TypKey, c.Encode(&k), plain)
 	})
+	bad("key-short", "malformed", "the root certified an Ed25519 key of 31 bytes", func(o *Chain) {
+		k := in.KeyCertificate
+		k.Keys = PublicKeys{Ed25519: signing.Public.Ed25519[:31], MLDSA87: signing.Public.MLDSA87}
+		o.Key = s.twice(root, TypKey, c.Encode(&k), plain)
+	})
 	bad("key-flipped", "signature", "one bit of the certified key is another", func(o *Chain) { o.Key = s.flipIn(o.Key, signing.Public.Ed25519, 0) })
 	bad("appliance-flipped", "signature", "one bit of the AK is another", func(o *Chain) { o.Appliance = s.flipIn(o.Appliance, s.tpm.AK, -1) })
 	bad("appliance-one-signature", "one-signature", "the Ed25519 signature of the appliance certificate is bad", func(o *Chain) {
@@ -344,6 +349,7 @@ func (s *set) answers() {
 	bad("typ-response", "type", "typ is a response's", other(func(h *header) { h.Typ = TypResponse }))
 	bad("alg-eddsa", "malformed", "alg is the polymorphic EdDSA (-8)", other(func(h *header) { h.Alg = -8 }))
 	bad("alg-none", "malformed", "alg is 0", other(func(h *header) { h.Alg = 0 }))
+	bad("kid-wrong", "signature", "signed by the serving key under another kid", other(func(h *header) { h.KID = KeyID{1} }))
 	bad("no-vds", "malformed", "no vds", other(func(h *header) { h.VDS = 0 }))
 	bad("vds-2", "malformed", "another verifiable data structure", other(func(h *header) { h.VDS = 2 }))
 	bad("no-claims", "malformed", "no claims", other(func(h *header) { h.Claims = nil }))
