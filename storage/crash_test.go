@@ -108,7 +108,7 @@ func endAtEveryStep(t *testing.T, least int, make func(testing.TB, uint64) *worl
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			for _, effect := range []storagetest.Effect{storagetest.None, storagetest.Half, storagetest.Whole} {
-				for _, e := range ends(8) {
+				for _, e := range ends(4) {
 					w := make(t, uint64(n))
 					w.m.Plan(storagetest.At(n, storagetest.Fault{Effect: effect, Stop: true}))
 					if err := workload(w); err != nil && !errors.Is(err, storagetest.ErrStopped) {
@@ -133,7 +133,7 @@ func TestEndWhileRecovering(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			first := ends(1)[n%3]
-			for again := 0; ; again++ {
+			for again := n % 2; ; again += 2 {
 				w := newWorld(t, uint64(n))
 				w.m.Plan(storagetest.At(n, storagetest.Fault{Effect: storagetest.Whole, Stop: true}))
 				if err := workload(w); err != nil && !errors.Is(err, storagetest.ErrStopped) {

@@ -170,21 +170,25 @@ func TestJournal(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		s       segments
-		records int // -1: corrupt
+		records int  // -1: corrupt
+		clean   bool // left by a clean stop
 	}{
-		{"groups", segments{{group(7, "a"), group(7, "b")}, {group(7, "c")}}, 3},
-		{"nothing", segments{{}, {}}, 0},
-		{"unfinished move", segments{{group(7, "a")}, {group(8, "b")}}, 1},
-		{"unfinished move of many records", segments{{group(7, "a")}, {group(8, "b"), group(8, "c")}}, 1},
-		{"segment after an unfinished move", segments{{group(7, "a")}, {group(8, "b")}, {group(7, "c")}}, -1},
-		{"two unfinished moves", segments{{group(7, "a")}, {group(8, "b")}, {group(8, "c")}}, -1},
-		{"empty segment after an unfinished move", segments{{group(7, "a")}, {group(8, "b")}, {}}, 1},
-		{"unfinished move amid a segment", segments{{group(7, "a"), group(8, "b")}}, -1},
-		{"epoch from afar", segments{{group(9, "a")}}, -1},
-		{"older epoch behind the header", segments{{group(6, "a")}}, -1},
-		{"unknown kind", segments{{{kind: 9, epoch: 7}}}, -1},
-		{"mark with entries", segments{{{kind: kindMark, epoch: 7, entries: [][]byte{{1}}}}}, -1},
-		{"mark, then more", segments{{{kind: kindMark, epoch: 7}, group(7, "a")}}, 1},
+		{"groups", segments{{group(7, "a"), group(7, "b")}, {group(7, "c")}}, 3, false},
+		{"nothing", segments{{}, {}}, 0, false},
+		{"unfinished move", segments{{group(7, "a")}, {group(8, "b")}}, 1, false},
+		{"unfinished move of many records", segments{{group(7, "a")}, {group(8, "b"), group(8, "c")}}, 1, false},
+		{"segment after an unfinished move", segments{{group(7, "a")}, {group(8, "b")}, {group(7, "c")}}, -1, false},
+		{"two unfinished moves", segments{{group(7, "a")}, {group(8, "b")}, {group(8, "c")}}, -1, false},
+		{"empty segment after an unfinished move", segments{{group(7, "a")}, {group(8, "b")}, {}}, 1, false},
+		{"unfinished move amid a segment", segments{{group(7, "a"), group(8, "b")}}, -1, false},
+		{"epoch from afar", segments{{group(9, "a")}}, -1, false},
+		{"older epoch behind the header", segments{{group(6, "a")}}, -1, false},
+		{"unknown kind", segments{{{kind: 9, epoch: 7}}}, -1, false},
+		{"mark with entries", segments{{{kind: kindMark, epoch: 7, entries: [][]byte{{1}}}}}, -1, false},
+		{"mark right behind the header's head", segments{{{kind: kindMark, epoch: 7}}}, 0, true},
+		{"mark behind a group", segments{{group(7, "a")}, {{kind: kindMark, epoch: 7}}}, 1, false},
+		{"two marks", segments{{{kind: kindMark, epoch: 7}, {kind: kindMark, epoch: 7}}}, 0, false},
+		{"mark, then more", segments{{{kind: kindMark, epoch: 7}, group(7, "a")}}, 1, false},
 	} {
 		d := stored{files: map[string][]byte{}}
 		p := snapshot{epoch: 7, first: 1}
@@ -212,7 +216,7 @@ func TestJournal(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || len(j.records) != row.records || j.next != uint64(len(row.s)+1) {
+		if err != nil || len(j.records) != row.records || j.clean != row.clean || j.next != uint64(len(row.s)+1) {
 			t.Errorf("%s: %v, %+v", row.name, err, j)
 		}
 	}

@@ -397,6 +397,46 @@ func TestDisturbed(t *testing.T) {
 	}
 }
 
+// TestDisturbedAmidMove: what happens between the reads before a move and its increment is seen after it.
+func TestDisturbedAmidMove(t *testing.T) {
+	for what, happens := range map[string]func(*storagetest.TPM){
+		"another increment": (*storagetest.TPM).Increment,
+		"junk":              func(p *storagetest.TPM) { p.Junk([32]byte{3}) },
+		"restart":           (*storagetest.TPM).RestartAlone,
+	} {
+		for name, op := range map[string]func(*world) error{
+			"move": func(w *world) error { return w.move(1) },
+			"stop": func(w *world) error { return w.v.Stop() },
+			"run":  func(w *world) error { return w.begin() },
+		} {
+			t.Run(what+", "+name, func(t *testing.T) {
+				w := newWorld(t, 20)
+				amid := &crowded{TPM: w.m.TPM}
+				w.o.Anchor = amid
+				w.must(w.create())
+				if name != "run" {
+					w.must(w.begin())
+				}
+				amid.happens = happens
+				w.mustBe(op(w), storage.ErrDisturbed)
+			})
+		}
+	}
+}
+
+// crowded is a TPM to which something happens right before each increment.
+type crowded struct {
+	*storagetest.TPM
+	happens func(*storagetest.TPM)
+}
+
+func (c *crowded) Advance(secret []byte, from uint64) error {
+	if c.happens != nil {
+		c.happens(c.TPM)
+	}
+	return c.TPM.Advance(secret, from)
+}
+
 func TestWrongKey(t *testing.T) {
 	w := running(t, 18)
 	w.must(w.v.Close())
