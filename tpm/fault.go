@@ -30,7 +30,7 @@ func (d *Device) operate(what string, f func() error) error {
 }
 
 // slotsLost tells the refusals that another try from a clean slate may mend: a
-// leak, a TPM that restarted under us, or one that was busy (TPM.md 10).
+// leak, a TPM that restarted under us, or one that was busy.
 func slotsLost(err error) bool {
 	return isOneOf(err,
 		tpm2.TPMRCObjectMemory, tpm2.TPMRCSessionMemory, tpm2.TPMRCSessionHandles,

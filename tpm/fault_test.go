@@ -182,7 +182,7 @@ func judgeFault(t *testing.T, what string, struck tpm2.TPMCC, refused bool, name
 	}
 }
 
-// TestCodes is the table of TPM.md 10 where no real TPM gives the code: the same
+// TestCodes is the table of meanings where no real TPM gives the code: the same
 // code means something else from another command.
 func TestCodes(t *testing.T) {
 	m, plain := machine(t)

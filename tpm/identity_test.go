@@ -261,7 +261,7 @@ func TestCertifyEpoch(t *testing.T) {
 	}
 }
 
-// TestClockEvents are the events of TPM.md 9, as the TPM has them.
+// TestClockEvents are what moves the clock and its counts, as the TPM has them.
 func TestClockEvents(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -2,8 +2,9 @@
 // count and tell time. It knows no licenses. All it creates is transient, except
 // one NV counter. Start with [Open].
 //
-// What the commands are and why they are so is in TPM.md; the bytes that leave
-// the machine, and the code that judges them, are in package attest.
+// The bytes that leave the machine, and the code that judges them, are in package
+// attest. Commands and structures are those of the TCG's TPM 2.0 Library, parts 2
+// and 3.
 package tpm
 
 import (

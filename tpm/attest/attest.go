@@ -5,8 +5,8 @@
 //
 // Start with [Verify] for the evidence in a request, [VerifySession] for a
 // server's statement about its serving key, [VerifyEpoch] for the proof in a
-// return, and [Wrap] to encrypt a content key to one machine. What the checks are
-// and why is in TPM.md sections 3 to 5, the bytes of each item in codec.go.
+// return, and [Wrap] to encrypt a content key to one machine. Each verifier says
+// what it checks and why; the bytes of each item are in codec.go.
 package attest
 
 import (

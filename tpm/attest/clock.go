@@ -6,7 +6,8 @@ import (
 )
 
 // Clock is a TPM's own time: how long it was powered, and how often it was not.
-// Safe says nothing on some TPMs (TPM.md 9).
+// Safe proves little on software TPMs: it turns yes seconds after a start although
+// Elapsed may have gone back.
 type Clock struct {
 	Elapsed          time.Duration
 	Resets, Restarts uint32
