@@ -284,6 +284,7 @@ func (s *set) requestFiles() {
 	bad("no-magic", "kind", "a bare COSE_Sign1", good[9:])
 	bad("no-tag-18", "kind", "the COSE tag is missing", append(bytes.Clone(good[:8]), good[9:]...))
 	bad("trailing-byte", "malformed", "one byte after a good file", append(bytes.Clone(good), 0))
+	bad("nesting", "malformed", "300 arrays inside each other: refused before it can be seen that the last is cut", append(requestMagic(), bytes.Repeat([]byte{0x81}, 300)...))
 	bad("oversize", "size", "a good file and 1 MiB of zeros", good)
 	s.last().Pad = capability.MaxFile
 	bad("payload-flipped", "signature", "one bit of the alias is another", s.flipIn(good, []byte("line 4"), -1))

@@ -144,6 +144,20 @@ func TestAnswerProvesItselfAlone(t *testing.T) {
 	}
 }
 
+// Who only looks at a response file, as inspect does, gets a host ID that can be shown.
+func TestClearPartIsInForm(t *testing.T) {
+	p := newProducer(t, 1)
+	for value, ok := range map[string]bool{"A": true, "": false, "\x1b[2J": false} {
+		b, err := p.c.signTwice(p.key, TypResponse, p.c.Encode(sealed{Clear: Clear{For: hostid.ID{Type: hostid.TPMEK, Value: value}}}), unprotected{Certificate: p.certificate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.c.ReadResponse(append(responseMagic(), b...)); ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
 func TestChain(t *testing.T) {
 	p := newProducer(t, 1)
 	ac, err := p.c.CertifyAppliance(p.key, &ApplianceCertificate{Host: host(7), AK: []byte("ak"), Serial: 1, From: 5000})
