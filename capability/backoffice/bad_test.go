@@ -38,11 +38,15 @@ func TestBadFiles(t *testing.T) {
 		file, _ := a.sign(r, nil)
 		return file
 	}
+	a.kid[0] ^= 1
+	otherKey := draft(func(*capability.Request) {})
+	a.kid[0] ^= 1
 	for _, c := range []struct {
 		name string
 		file []byte
 		code capability.Code
 	}{
+		{"the key ID of another key", otherKey, capability.ErrRequestSignature},
 		{"empty", nil, capability.ErrFileCut},
 		{"some text", []byte("hello, this is no request"), capability.ErrFileKind},
 		{"a response", response, capability.ErrFileKind},
@@ -276,4 +280,26 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustOpen(t, p, rand.Reader).Close()
+}
+
+// A sealed file opens as what it was sealed as, with its own passphrase, and not at a cost that it chose to hurt.
+func TestKeyFile(t *testing.T) {
+	file, err := sealKey(cheap(), signingName, passphrase(), []byte("secrets"), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := openKey(signingName, passphrase(), file); err != nil || string(plain) != "secrets" {
+		t.Errorf("%q, %v", plain, err)
+	}
+	if _, err := openKey(rootName, passphrase(), file); !errors.Is(err, ErrPassphrase) {
+		t.Errorf("opened as the root's file: %v", err)
+	}
+	for _, c := range []Cost{{}, {0, 64, 1}, {17, 64, 1}, {1, 63, 1}, {1, 1<<20 + 1, 1}, {1, 64, 0}, {1, 64, 17}, {1 << 31, 1 << 31, 255}} {
+		if c.check() == nil {
+			t.Errorf("cost %+v was taken", c)
+		}
+	}
+	if c := DefaultCost(); c.check() != nil || c.Memory < 64<<10 || c.Passes < 3 {
+		t.Errorf("the default cost %+v is below 64 MiB and 3 passes", c)
+	}
 }

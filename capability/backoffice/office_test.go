@@ -91,6 +91,7 @@ type appliance struct {
 	device      *tpm.Device
 	host        hostid.ID
 	ak          []byte
+	kid         wire.KeyID
 	number      uint64
 	applied     *capability.Response
 	epoch       uint64
@@ -112,14 +113,14 @@ func newAppliance(t testing.TB, certificates ...tpmtest.Certificate) *appliance 
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.ak = e.AK
+	a.ak, a.kid = e.AK, wire.AttestationKeyID(e.AK)
 	return a
 }
 
 // sign makes the file of a request; change may spoil the evidence.
 func (a *appliance) sign(r *capability.Request, change func(*attest.Evidence)) ([]byte, capability.Digest) {
 	a.t.Helper()
-	file, digest, err := a.codec.SignRequest(r, wire.AlgTPMQuote, wire.AttestationKeyID(a.ak), func(d capability.Digest) ([]byte, error) {
+	file, digest, err := a.codec.SignRequest(r, wire.AlgTPMQuote, a.kid, func(d capability.Digest) ([]byte, error) {
 		e, err := a.device.Evidence(attest.Request, d[:])
 		if err != nil {
 			return nil, err
