@@ -39,6 +39,26 @@ func TestHeaderBytes(t *testing.T) {
 	}
 }
 
+// TestSegmentHeader: it belongs to one number of one vault.
+func TestSegmentHeader(t *testing.T) {
+	b := encodeSegmentHeader(fixedSecret(), 5, make([]byte, saltBytes))
+	if want := "4c486a31" + "0000000000000005"; hex.EncodeToString(b[:12]) != want || len(b) != segmentHeader {
+		t.Fatalf("header of %d bytes starts %x, want %s", len(b), b[:12], want)
+	}
+	if _, ok := decodeSegmentHeader(fixedSecret(), 5, b); !ok {
+		t.Fatal("it is refused")
+	}
+	if _, ok := decodeSegmentHeader(fixedSecret(), 6, b); ok {
+		t.Fatal("it passes under another number")
+	}
+	if _, ok := decodeSegmentHeader(bytes.Repeat([]byte{1}, secretBytes), 5, b); ok {
+		t.Fatal("it passes for another vault")
+	}
+	if _, ok := decodeSegmentHeader(fixedSecret(), 5, b[:segmentHeader-1]); ok {
+		t.Fatal("it passes cut")
+	}
+}
+
 // TestFrameBytes: the plain part of a frame and its length.
 func TestFrameBytes(t *testing.T) {
 	var w framer

@@ -97,7 +97,7 @@ func (w *world) afterFault(e end) {
 
 func TestFullDiskKeepsServingUntilItMust(t *testing.T) {
 	w := running(t, 3)
-	w.m.Disk.Capacity = 20 << 10
+	w.m.Disk.Capacity = 22 << 10 // not a whole number of segments
 	var err error
 	for err == nil {
 		err = w.commit(1, 600)
@@ -106,6 +106,11 @@ func TestFullDiskKeepsServingUntilItMust(t *testing.T) {
 	w.mustBe(err, syscall.ENOSPC)
 	w.mustBe(w.v.Commit(nil), storage.ErrFull)
 	w.v.Close()
+	for name, b := range w.m.Disk.Copy() {
+		if strings.HasPrefix(name, "journal-") && len(b) < storage.MinSegmentBytes {
+			t.Fatalf("%s of %d bytes keeps the disk full", name, len(b))
+		}
+	}
 	w.m.Disk.Capacity = 0
 	if r := w.reopen(); r.Verdict != storage.Exact {
 		t.Fatalf("verdict is %s", r.Verdict)

@@ -84,7 +84,7 @@ func (v *Vault) open() (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
-	judged, err := v.judge(j, h)
+	judged, err := v.judge(j)
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +158,8 @@ type judged struct {
 	found   Running // the anchor at the decision
 }
 
-// judge is the table of README.md, row by row, for a header that opened.
-func (v *Vault) judge(j *journal, h *header) (judged, error) {
+// judge is the table of README.md, row by row, for a header that opened. A mark behind a header that was only prepared cannot be.
+func (v *Vault) judge(j *journal) (judged, error) {
 	if v.o.Anchor == nil {
 		return judged{verdict: Exact}, nil
 	}
@@ -169,7 +169,7 @@ func (v *Vault) judge(j *journal, h *header) (judged, error) {
 	}
 	d := judged{found: found}
 	switch {
-	case j.clean && h.epoch == v.epoch:
+	case j.clean:
 		d.verdict = Clean
 	case found == j.run:
 		d.verdict = Exact

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -161,6 +162,11 @@ func TestStartDecision(t *testing.T) {
 			w.must(w.v.Close())
 			if again := w.reopen(); again.Verdict != r.Verdict {
 				t.Fatalf("verdict is %s, opened again %s", r.Verdict, again.Verdict)
+			}
+			for name := range w.m.Disk.Copy() {
+				if strings.HasPrefix(name, "header-") && name != fmt.Sprintf("header-%016x", w.v.Epoch()) {
+					t.Fatalf("%s is still there at epoch %d", name, w.v.Epoch())
+				}
 			}
 			if now, _ := w.m.TPM.Epoch(); now != w.v.Epoch() {
 				t.Fatalf("epoch of the anchor is %d, of the vault %d", now, w.v.Epoch())
@@ -476,6 +482,17 @@ func TestConfirmedGroupIsNotMissing(t *testing.T) {
 			t.Errorf("%s: verdict is %s", row.name, r.Verdict)
 		}
 	}
+}
+
+// TestDisturbedStart: S is read again after the missing group was extended.
+func TestDisturbedStart(t *testing.T) {
+	w := running(t, 20)
+	w.stopAt("extend", 1, storagetest.None, func() error { return w.commit(1, 50) })
+	w.m.Kill()
+	before, _, _, _ := w.m.TPM.Running()
+	w.o.Anchor = &rewound{TPM: w.m.TPM, digest: before} // its Extend does not arrive
+	_, err := w.open()
+	w.mustBe(err, storage.ErrDisturbed)
 }
 
 // rewound is a TPM whose S reads as digest until it is extended.
