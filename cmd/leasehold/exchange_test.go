@@ -47,20 +47,14 @@ func request(t *testing.T, number uint64) []byte {
 func TestRequest(t *testing.T) {
 	m := newMachine(t)
 	d := m.daemon()
-	var asked console.Wish
-	d.does("POST requests", func(b []byte) (any, *capability.Refusal) {
-		asked = console.Wish{}
-		if err := json.Unmarshal(b, &asked); err != nil {
-			t.Error(err)
-		}
-		return console.Written{Number: 3, Name: "REQ-0003.LHQ", File: request(t, 3)}, nil
-	})
+	d.says("POST requests", console.Written{Number: 3, Name: "REQ-0003.LHQ", File: request(t, 3)})
 	a, b := activationID(1), activationID(2)
 	status, out, _ := m.run("request", "--id", strings.ToLower(string(a)), "--count", "40", "--id", string(b), "-o", ".")
 	if status != 0 || !strings.Contains(out, "request 3 written: ./REQ-0003.LHQ") {
 		t.Fatal(status, out)
 	}
-	if len(asked.Desired) != 2 || asked.Desired[0].ActivationID != a || asked.Desired[0].Count != 40 || asked.Desired[1].ActivationID != b || asked.Desired[1].Count != 1 {
+	var asked console.Wish
+	if d.asked(t, "POST requests", &asked); len(asked.Desired) != 2 || asked.Desired[0].ActivationID != a || asked.Desired[0].Count != 40 || asked.Desired[1].ActivationID != b || asked.Desired[1].Count != 1 {
 		t.Errorf("asked for %+v", asked.Desired)
 	}
 	text, err := os.ReadFile(filepath.Join(m.dir, "REQ-0003.TXT"))
@@ -87,19 +81,15 @@ func TestReturn(t *testing.T) {
 	m := newMachine(t)
 	d := m.daemon()
 	id := activationID(1)
-	var asked console.Giving
-	d.does("POST returns", func(b []byte) (any, *capability.Refusal) {
-		if err := json.Unmarshal(b, &asked); err != nil {
-			t.Error(err)
-		}
-		return capability.Return{ID: capability.ReturnID{7}, ActivationID: id, Copies: 5, Epoch: 9, Time: 1795160000, Serial: 3}, nil
-	})
+	d.says("POST returns", capability.Return{ID: capability.ReturnID{7}, ActivationID: id, Copies: 5, Epoch: 9, Time: 1795160000, Serial: 3})
 	d.says("POST requests", console.Written{Number: 4, File: request(t, 4)})
 	status, out, stderr := m.run("return", string(id), "--count", "5")
-	if status != 0 || !strings.Contains(out, "5 copies of "+string(id)+" returned at epoch 9") || !strings.Contains(stderr, "next: leasehold request -o DIR") || asked.Copies != 5 {
+	var asked console.Giving
+	d.asked(t, "POST returns", &asked)
+	if status != 0 || !strings.Contains(out, "5 copies of "+string(id)+" returned at epoch 9") || !strings.Contains(stderr, "next: leasehold request -o DIR") || asked.Copies != 5 || asked.ActivationID != id {
 		t.Error(status, out, stderr)
 	}
-	if status, out, _ := m.run("return", string(id), "-o", "."); status != 0 || !strings.Contains(out, "request 4 written") || asked.ActivationID != id {
+	if status, out, _ := m.run("return", string(id), "-o", "."); status != 0 || !strings.Contains(out, "request 4 written") {
 		t.Error(status, out)
 	}
 	d.does("POST returns", func([]byte) (any, *capability.Refusal) {

@@ -81,10 +81,11 @@ func there() hostid.ID { return hostid.OfDigest(hostid.TPMEK, [32]byte{0x91, 0xb
 type daemon struct {
 	mu      sync.Mutex
 	answers map[string]func(body []byte) (any, *capability.Refusal)
+	bodies  map[string][]byte // of the last request each
 }
 
 func (m *machine) daemon() *daemon {
-	d := &daemon{answers: map[string]func([]byte) (any, *capability.Refusal){}}
+	d := &daemon{answers: map[string]func([]byte) (any, *capability.Refusal){}, bodies: map[string][]byte{}}
 	l, err := net.Listen("unix", m.dir+"/socket")
 	if err != nil {
 		m.t.Fatal(err)
@@ -108,11 +109,23 @@ func (d *daemon) does(what string, f func(body []byte) (any, *capability.Refusal
 	d.answers[what] = f
 }
 
-func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// asked is the body of the last request of a kind.
+func (d *daemon) asked(t *testing.T, what string, v any) {
+	t.Helper()
 	d.mu.Lock()
-	f := d.answers[r.Method+" "+strings.TrimPrefix(r.URL.Path, console.Base)]
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	if err := json.Unmarshal(d.bodies[what], v); err != nil {
+		t.Error(err)
+	}
+}
+
+func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 2*capability.MaxFile))
+	what := r.Method + " " + strings.TrimPrefix(r.URL.Path, console.Base)
+	d.mu.Lock()
+	f := d.answers[what]
+	d.bodies[what] = body
+	d.mu.Unlock()
 	if f == nil || err != nil {
 		http.NotFound(w, r)
 		return
