@@ -114,6 +114,9 @@ func TestCut(t *testing.T) {
 	v.expect("d1 f:1.0 2, g:1.0 1", "OK | OK 2 | OK 1 | has 3")
 	v.provision(lineItem('b', "g:1.0", 4))
 	v.expect("items", "a 2/4 cut, b 1/4")
+	if it := v.l.Items(v.now); it[0].Available != 0 || it[1].Available != 3 || it[0].FirstEnd != day+900 {
+		t.Errorf("%+v", it)
+	}
 	v.expect("d2 f:1.0 1", "PARTLY | INSUFFICIENT 0 E_NOT_ENTITLED | has 0")
 	v.pass(10)
 	v.expect("d1 f:1.0 2, g:1.0 1", "PARTLY | INSUFFICIENT 0 E_NOT_ENTITLED | OK 1 | has 3")

@@ -240,7 +240,7 @@ func (s *serving) line(w capability.Desired) capability.Line {
 // sources is every item that may serve the line now, in serving order: the requested version first, then higher ones, then non-grace, then shorter expiry, then ID.
 func (s *serving) sources(w capability.Desired) (out []*item) {
 	for _, it := range s.l.features[w.Feature] {
-		if it.Version.Compare(w.Version) >= 0 && it.dated(s.now.Wall) == 0 && !it.cut && selects(it.Selectors, w.Selectors) {
+		if it.Version.Compare(w.Version) >= 0 && it.dated(s.now.Wall) == 0 && selects(it.Selectors, w.Selectors) {
 			out = append(out, it)
 		}
 	}
