@@ -1,0 +1,199 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm"
+	"github.com/leasehold/leasehold/tpm/attest"
+	"github.com/leasehold/leasehold/tpm/tpmtest"
+)
+
+// The test binary is the program.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"freehold": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("CREDENTIALS_DIRECTORY", "")
+			e.Values[boxKey("boxes")] = map[string]*box{}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":    status,
+			"fourlines": fourLines,
+			"machine":   machine,
+			"request":   request,
+			"opens":     opens,
+			"flip":      flip,
+			"id":        id,
+			"grow":      grow,
+		},
+	})
+}
+
+// status N PROGRAM ARGS runs a program and wants that exit status.
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e := (*exec.ExitError)(nil); errors.As(err, &e) {
+		got = e.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit status %d, want %s", got, args[0])
+	}
+}
+
+// fourlines LH-nnnn wants one error in four lines on stderr, with that code.
+func fourLines(ts *testscript.TestScript, _ bool, args []string) {
+	lines := strings.Split(strings.TrimSuffix(ts.ReadFile("stderr"), "\n"), "\n")
+	if len(lines) != 4 {
+		ts.Fatalf("%d lines on stderr, want 4", len(lines))
+	}
+	for i, want := range []string{"error: " + args[0] + " ", "cause: ", "next: ", "more: leasehold explain " + args[0]} {
+		if !strings.HasPrefix(lines[i], want) {
+			ts.Fatalf("line %d is %q, want it to begin with %q", i+1, lines[i], want)
+		}
+	}
+}
+
+// box is a machine with a software TPM.
+type box struct {
+	device      *tpm.Device
+	host        hostid.ID
+	number      uint64
+	applied     *capability.Response
+	outstanding []capability.Digest
+}
+
+type boxKey string
+
+// machine NAME makes a machine; its short host ID is in $NAME, and the authority of its certificate in authority.pem.
+func machine(ts *testscript.TestScript, _ bool, args []string) {
+	dir, err := os.MkdirTemp("", "lh")
+	ts.Check(err)
+	m, err := tpmtest.New(dir, tpmtest.P256)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(m.Close()); ts.Check(os.RemoveAll(dir)) })
+	pem, err := os.ReadFile(filepath.Join(dir, "authority.pem"))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("authority.pem"), pem, 0o600))
+	d, err := tpm.New(m.Bus())
+	ts.Check(err)
+	h, err := d.HostID()
+	ts.Check(err)
+	b := &box{device: d, host: hostid.OfDigest(hostid.TPMEK, h), applied: &capability.Response{}}
+	boxes(ts)[args[0]] = b
+	ts.Setenv(args[0], b.host.Short())
+	ts.Setenv(args[0]+"FOLDER", strings.ReplaceAll(b.host.Short(), "-", ""))
+}
+
+// boxes are those of one script.
+func boxes(ts *testscript.TestScript) map[string]*box {
+	return ts.Value(boxKey("boxes")).(map[string]*box)
+}
+
+// request NAME TRUST FILE [ID=N]... writes the machine's next request; [again] instead of an ID writes another one with the number of the last.
+func request(ts *testscript.TestScript, _ bool, args []string) {
+	b, c := boxes(ts)[args[0]], wire.New()
+	trust, err := c.DecodeTrust([]byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	var desired []capability.Desired
+	salt := byte(1)
+	b.number++
+	for _, arg := range args[3:] {
+		if arg == "again" {
+			b.number--
+			b.outstanding, salt = b.outstanding[:len(b.outstanding)-1], 2
+			continue
+		}
+		id, n, _ := strings.Cut(arg, "=")
+		count, err := strconv.ParseUint(n, 10, 32)
+		ts.Check(err)
+		desired = append(desired, capability.Desired{ActivationID: capability.ActivationID(id), Count: uint32(count)})
+	}
+	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{b.host}, Number: b.number, Applied: b.applied.Serial, BookHead: b.applied.BookHead,
+		Outstanding: b.outstanding, Epoch: 1, Desired: desired, Alias: "hall \"3\"", Producer: c.Fingerprint(trust.Root)}
+	binary.BigEndian.PutUint64(r.Correlation[:], b.number)
+	r.Correlation[15] = salt
+	e, err := b.device.Evidence(attest.Request, nil)
+	ts.Check(err)
+	file, digest, err := c.SignRequest(r, wire.AlgTPMQuote, wire.AttestationKeyID(e.AK), func(d capability.Digest) ([]byte, error) {
+		e, err := b.device.Evidence(attest.Request, d[:])
+		if err != nil {
+			return nil, err
+		}
+		return e.Encode(), nil
+	})
+	ts.Check(err)
+	b.outstanding = append(b.outstanding, digest)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), file, 0o600))
+}
+
+// opens NAME TRUST FILE COUNT applies a response on a machine, which then has so many counts; with ! it must not open there.
+func opens(ts *testscript.TestScript, neg bool, args []string) {
+	b, c := boxes(ts)[args[0]], wire.New()
+	trust, err := c.DecodeTrust([]byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	s, err := c.ReadResponse([]byte(ts.ReadFile(args[2])))
+	ts.Check(err)
+	_, _, err = c.Verify(trust, s)
+	ts.Check(err)
+	w, err := attest.DecodeWrapped(s.Wrap)
+	ts.Check(err)
+	key, err := b.device.Activate(w)
+	if neg {
+		if !errors.Is(err, tpm.ErrNotOurs) {
+			ts.Fatalf("on another machine: %v", err)
+		}
+		return
+	}
+	ts.Check(err)
+	r, err := c.Open(s, key)
+	ts.Check(err)
+	total := uint32(0)
+	for _, i := range r.Items {
+		total += i.Count
+	}
+	if fmt.Sprint(total) != args[3] {
+		ts.Fatalf("the machine has %d, want %s", total, args[3])
+	}
+	b.applied, b.outstanding = r, nil
+}
+
+// flip FILE changes one bit in the middle.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	b := []byte(ts.ReadFile(args[0]))
+	b[len(b)/2] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+// grow FROM TO copies a file and makes it one byte larger than any of ours.
+func grow(ts *testscript.TestScript, _ bool, args []string) {
+	b := append([]byte(ts.ReadFile(args[0])), make([]byte, capability.MaxFile)...)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b[:capability.MaxFile+1], 0o600))
+}
+
+// id NAME keeps the activation ID that was printed in $NAME.
+func id(ts *testscript.TestScript, _ bool, args []string) {
+	v, err := capability.ParseActivationID(strings.TrimSpace(ts.ReadFile("stdout")))
+	ts.Check(err)
+	ts.Setenv(args[0], string(v))
+}
