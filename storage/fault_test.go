@@ -123,6 +123,11 @@ func TestSnapshotOnFullDiskGoesOn(t *testing.T) {
 	w.m.Disk.Capacity = 1
 	w.mustBe(w.snapshot(), storage.ErrFull)
 	w.mustBe(w.snapshot(), storage.ErrFull)
+	for name := range w.m.Disk.Copy() {
+		if strings.HasSuffix(name, ".new") {
+			t.Fatalf("%s keeps the disk full", name)
+		}
+	}
 	w.must(w.commit(1, 40))
 	w.m.Disk.Capacity = 0
 	w.must(w.snapshot())

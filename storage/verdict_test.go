@@ -430,6 +430,24 @@ func TestDisturbedAmidMove(t *testing.T) {
 	}
 }
 
+// TestCountsAreReadBack: after a restart of the TPM alone, the recorded groups extended again give the old S; only the counts tell.
+func TestCountsAreReadBack(t *testing.T) {
+	w := newWorld(t, 20)
+	w.must(w.create())
+	w.must(w.begin())
+	_, one := w.v.Head()
+	w.must(w.commit(1, 50))
+	_, two := w.v.Head()
+	want, _, _, _ := w.m.TPM.Running()
+	w.m.TPM.RestartAlone()
+	w.m.TPM.Junk(one)
+	w.m.TPM.Junk(two)
+	if got, _, _, _ := w.m.TPM.Running(); got != want {
+		t.Fatal("S is another: the attack was not made")
+	}
+	w.mustBe(w.v.Commit(nil), storage.ErrDisturbed)
+}
+
 // crowded is a TPM to which something happens right before each increment.
 type crowded struct {
 	*storagetest.TPM
