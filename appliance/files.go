@@ -179,7 +179,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	}); err != nil {
 		return nil, err
 	}
-	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, a.akID(), func(d capability.Digest) ([]byte, error) {
+	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, wire.AttestationKeyID(a.ak), func(d capability.Digest) ([]byte, error) {
 		e, err := a.Machine.Evidence(attest.Request, d[:])
 		if err != nil {
 			return nil, err
@@ -203,8 +203,6 @@ func head(v Vault) (uint64, capability.Digest) {
 	p, h := v.Head()
 	return p, h
 }
-
-func (a *Appliance) akID() wire.KeyID { return wire.ServingKeyID(a.ak) }
 
 // Return takes copies of an activation ID out of service for good (zero: all of them). When it answers, the return is durable, the epoch has moved so that no earlier
 // state opens any more, and the TPM's proof is kept; the next request carries it, and so does every one until the back office has acknowledged it.

@@ -34,7 +34,7 @@ type sealed struct {
 type SealedResponse struct {
 	Clear  Clear
 	Wrap   []byte
-	Digest capability.Digest // of the file
+	Digest capability.Digest // of what the signatures cover: another certificate for the same key makes another file of the same response
 	Size   int               // of the ciphertext
 
 	cipher      []byte
@@ -46,6 +46,9 @@ type SealedResponse struct {
 func (c *Codec) SealResponse(signer *ProducerKey, certificate []byte, r *capability.Response, wrap, key []byte) ([]byte, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
+	}
+	if r.Lifetime == 0 {
+		return nil, &capability.Malformed{Field: "lifetime", Cause: "absent: the file would be too late at once"}
 	}
 	s := sealed{Clear: clearOf(r), Wrap: wrap}
 	aead, err := contentCipher(key)
@@ -101,7 +104,7 @@ func (c *Codec) ReadResponse(file []byte) (*SealedResponse, error) {
 	if err := s.Clear.For.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: clear part: for: %w", ErrMalformed, err)
 	}
-	return &SealedResponse{Clear: s.Clear, Wrap: s.Wrap, Digest: sha256.Sum256(file), Size: len(s.Cipher),
+	return &SealedResponse{Clear: s.Clear, Wrap: s.Wrap, Digest: sha256.Sum256(tw.payload), Size: len(s.Cipher),
 		cipher: s.Cipher, certificate: tw.unprotected.Certificate, twice: tw}, nil
 }
 
