@@ -455,7 +455,7 @@ func denied(s ledger.Serve, now ledger.Now, err error) capability.Response {
 	case errors.As(err, &refusal):
 		r.Denials = []capability.Denial{refusal.Denial}
 	case errors.As(err, &m):
-		r.Denials = []capability.Denial{{Code: capability.ErrProto, Subject: m.Field, Detail: m.Cause}}
+		r.Denials = []capability.Denial{{Code: capability.ErrProto, Subject: m.Field, Detail: m.Cause[:min(len(m.Cause), capability.MaxName)]}}
 	default:
 		r.Denials = []capability.Denial{{Code: capability.ErrInternal}}
 	}
