@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
@@ -35,6 +36,8 @@ var (
 	ErrPresent = errors.New("a back office is there already")
 	// ErrTrust: the trust bundle cannot be read, or does not certify the signing key.
 	ErrTrust = errors.New("the trust bundle does not fit the producer's keys")
+	// ErrWrite: the disk did not take a change. Nothing was told; what is on the disk shows when it is opened again.
+	ErrWrite = errors.New("the disk does not take it")
 	// ErrRoots is in the error of certificates that cannot be read.
 	ErrRoots = errors.New("not a PEM file of certificates")
 )
@@ -280,13 +283,13 @@ func cutEntry(log []byte) (entry, rest []byte, err error) {
 func (o *Office) commit(entries ...*entitlement.Entry) error {
 	if !o.begun {
 		if err := o.vault.Begin(); err != nil {
-			return fmt.Errorf("write the book: %w", err)
+			return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
 		}
 		o.begun = true
 		// Every run leaves a segment. The snapshot that replaces them is the whole history, because the entries are the audit log.
 		if o.records >= compactAfter {
 			if err := o.vault.Snapshot(o.log); err != nil && !errors.Is(err, storage.ErrTooLarge) {
-				return fmt.Errorf("write the book: %w", err)
+				return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
 			}
 			o.records = 0
 		}
@@ -296,7 +299,7 @@ func (o *Office) commit(entries ...*entitlement.Entry) error {
 		group[i] = e.Encode(o.codec)
 	}
 	if err := o.vault.Commit(group); err != nil {
-		return fmt.Errorf("write the book: %w", err)
+		return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
 	}
 	o.records += len(group)
 	for _, b := range group {
@@ -354,9 +357,12 @@ func Code(err error) capability.Code {
 		{ErrTrust, capability.ErrTrust},
 		{storage.ErrLocked, capability.ErrBusy},
 		{storage.ErrFull, capability.ErrStorageFull},
+		{syscall.ENOSPC, capability.ErrStorageFull},
 		{storage.ErrCorrupt, capability.ErrCorrupt},
 		{entitlement.ErrCorrupt, capability.ErrCorrupt},
 		{fs.ErrPermission, capability.ErrFileRead},
+		{ErrWrite, capability.ErrStorage},
+		{syscall.EIO, capability.ErrStorage},
 	} {
 		if errors.Is(err, m.err) {
 			return m.code
@@ -375,7 +381,7 @@ func put(d storage.Disk, name string, b []byte) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w: %w", name, ErrWrite, err)
 	}
 	_, err = f.WriteAt(b, 0)
 	if err == nil {
@@ -388,7 +394,7 @@ func put(d storage.Disk, name string, b []byte) error {
 		err = d.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w: %w", name, ErrWrite, err)
 	}
 	return nil
 }

@@ -90,7 +90,10 @@ func TestCrashInRespond(t *testing.T) {
 // A disk that fails or is full at any step of Respond: an error, and nothing was told.
 func TestBrokenDisk(t *testing.T) {
 	a := newAppliance(t)
-	for _, fault := range []storagetest.Fault{storagetest.NoSpace(), storagetest.Broken()} {
+	for _, c := range []struct {
+		fault storagetest.Fault
+		code  capability.Code
+	}{{storagetest.NoSpace(), capability.ErrStorageFull}, {storagetest.Broken(), capability.ErrStorage}} {
 		for n := 0; ; n++ {
 			m := storagetest.New(1)
 			p := simulated(m)
@@ -100,7 +103,7 @@ func TestBrokenDisk(t *testing.T) {
 			o := mustOpen(t, p, m)
 			file := a.request(o)
 			a.number, a.outstanding = 0, nil
-			m.Plan(storagetest.At(n, fault))
+			m.Plan(storagetest.At(n, c.fault))
 			res, err := o.Respond(file, "operator", today)
 			done := len(m.Calls()) <= n
 			m.Plan(nil)
@@ -111,6 +114,9 @@ func TestBrokenDisk(t *testing.T) {
 					t.Fatalf("step %d: told and forgotten", n)
 				}
 			} else {
+				if Code(err) != c.code {
+					t.Fatalf("step %d: %v is %s, want %s", n, err, Code(err), c.code)
+				}
 				o.Close()
 				o = mustOpen(t, p, m)
 				if res := mustRespond(t, o, file); res.Serial != 1 {

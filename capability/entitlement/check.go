@@ -1,6 +1,10 @@
 package entitlement
 
-import "github.com/leasehold/leasehold/capability"
+import (
+	"fmt"
+
+	"github.com/leasehold/leasehold/capability"
+)
 
 // Check says whether every invariant of the book holds. It runs after each step of the tests, and whenever a book is opened.
 func (b *Book) Check() error {
@@ -46,19 +50,19 @@ func (b *Book) Check() error {
 // checkHost gives the number of requests of a host that were answered.
 func (b *Book) checkHost(h *Host) (answers int, err error) {
 	if h.Identity.Host.Validate() != nil || h.Tier < Software || h.Tier > Hardware {
-		return 0, corrupt("identity %s of tier %d", h.Host, h.Tier)
+		return 0, fmt.Errorf("identity %s of tier %d", h.Host, h.Tier)
 	}
 	last := capability.ActivationID("")
 	for _, f := range h.Holds {
 		if b.byID[f.ActivationID] == nil || f.Copies == 0 || f.ActivationID <= last {
-			return 0, corrupt("%d copies of %s, not in order or not in the book", f.Copies, f.ActivationID)
+			return 0, fmt.Errorf("%d copies of %s, not in order or not in the book", f.Copies, f.ActivationID)
 		}
 		last = f.ActivationID
 	}
 	number, serial := uint64(0), uint64(0)
 	for _, k := range h.Requests {
 		if k.Number <= number {
-			return 0, corrupt("request %d follows request %d", k.Number, number)
+			return 0, fmt.Errorf("request %d follows request %d", k.Number, number)
 		}
 		number = k.Number
 		if k.Serial == 0 {
@@ -66,25 +70,25 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 		}
 		// Serials grow with the numbers of the requests they answer, without gaps.
 		if answers++; k.Serial != serial+1 || b.answered[k.Digest] != h {
-			return 0, corrupt("response %d follows response %d", k.Serial, serial)
+			return 0, fmt.Errorf("response %d follows response %d", k.Serial, serial)
 		}
 		serial = k.Serial
 	}
 	if serial != h.Serial || number != h.Answered || serial == 0 {
-		return 0, corrupt("response %d to request %d are the last, on record %d to %d", h.Serial, h.Answered, serial, number)
+		return 0, fmt.Errorf("response %d to request %d are the last, on record %d to %d", h.Serial, h.Answered, serial, number)
 	}
 	ids := map[capability.ReturnID]bool{}
 	for _, s := range h.Returns {
 		if ids[s.ID] || s.Credited == (s.Refused != 0) || s.Credited && s.Epoch <= s.Floor {
-			return 0, corrupt("return %.4x is there twice, or both credited and refused, or of an epoch seen before", s.ID[:])
+			return 0, fmt.Errorf("return %.4x is there twice, or both credited and refused, or of an epoch seen before", s.ID[:])
 		}
 		ids[s.ID] = true
 		if s.Credited && b.byID[s.ActivationID] == nil {
-			return 0, corrupt("return %.4x of %s, which is not in the book", s.ID[:], s.ActivationID)
+			return 0, fmt.Errorf("return %.4x of %s, which is not in the book", s.ID[:], s.ActivationID)
 		}
 	}
 	if len(h.Incidents) > MaxIncidents {
-		return 0, corrupt("%d incidents", len(h.Incidents))
+		return 0, fmt.Errorf("%d incidents", len(h.Incidents))
 	}
 	return answers, nil
 }

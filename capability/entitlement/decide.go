@@ -9,6 +9,9 @@ import (
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
+// ErrItem is in the error of a line item that cannot be in the book; it says why.
+var ErrItem = errors.New("line item")
+
 // Command is Entitle, SetPolicy or Answer.
 type Command interface {
 	decide(b *Book, now capability.Time) (*Decision, error)
@@ -93,13 +96,13 @@ func (c Entitle) decide(b *Book, now capability.Time) (*Decision, error) {
 	i := c.Item
 	i.Issued, i.Features = now, slices.Clone(i.Features)
 	if err := i.Validate(); err != nil {
-		return nil, fmt.Errorf("line item: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrItem, err)
 	}
 	if b.byID[i.ActivationID] != nil {
-		return nil, fmt.Errorf("line item: activation ID %s is in the book already", i.ActivationID)
+		return nil, fmt.Errorf("%w: activation ID %s is in the book already", ErrItem, i.ActivationID)
 	}
 	if i.Expiry != 0 && i.Expiry <= now {
-		return nil, fmt.Errorf("line item: it would have expired %s", i.Expiry)
+		return nil, fmt.Errorf("%w: it would have expired %s", ErrItem, i.Expiry)
 	}
 	e := b.entry(now, c.By)
 	e.Item = &i

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -109,11 +110,11 @@ func (f *flags) entitle(w io.Writer, item entitlement.Item) error {
 	}
 	defer o.Close()
 	v, err := o.Entitle(item, operator(), now())
-	if err != nil {
-		if err := f.coded(err); err != nil && (capability.Code(0) != entitlement.Code(err)) {
-			return err
-		}
+	if errors.Is(err, entitlement.ErrItem) {
 		return terminal.Usage("%w", err)
+	}
+	if err != nil {
+		return f.coded(err)
 	}
 	if f.json {
 		return printJSON(w, itemData{terminal.NewData("freehold.item/1"), v})

@@ -64,15 +64,15 @@ func respondCommand(f *flags) *cobra.Command {
 }
 
 func (f *flags) respond(c *cobra.Command, files []string, dir string) error {
-	out, err := openOutbox(dir)
-	if err != nil {
-		return err
-	}
 	o, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer o.Close()
+	out, err := openOutbox(dir)
+	if err != nil {
+		return err
+	}
 	data := respondData{Data: terminal.NewData("freehold.respond/1")}
 	worst := capability.ExitOK
 	for _, name := range files {
