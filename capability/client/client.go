@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -114,17 +113,11 @@ func New(o Options) (*Client, error) {
 		return nil, errors.Join(err, c.store.Close())
 	}
 	c.link = &link{
-		codec: codec, trust: trust, servers: o.Servers, dial: o.dial, judge: o.judge, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
+		codec: codec, trust: trust, servers: o.Servers, dial: o.dial, judge: o.judge, clock: o.Clock, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{c.device.certificate}, Time: o.Clock,
 			// No authority of the web says who an appliance is: its chain does, which connectTo compares with the key of the certificate shown here.
 			InsecureSkipVerify: true,
-			VerifyConnection: func(s tls.ConnectionState) error {
-				if len(s.PeerCertificates) != 1 || s.PeerCertificates[0].PublicKeyAlgorithm != x509.Ed25519 {
-					return errors.New("the server shows no Ed25519 certificate")
-				}
-				return nil
-			},
 		},
 	}
 	c.ended.Go(c.keep)
@@ -371,7 +364,7 @@ func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (
 		return nil, err
 	}
 	if unproven == nil {
-		unproven = c.ours(resp)
+		unproven = errors.Join(c.ours(resp), inTime(c.link.appliance, resp.Time))
 	}
 	if unproven != nil {
 		c.link.close()
@@ -408,10 +401,14 @@ func (c *Client) fresh(s *state, r *capability.Response) error {
 			Detail: fmt.Sprintf("the answer was made %s and counts until %s; the clock here says %s", r.Time, end, now)})
 	}
 	kept := c.kept(s)
-	if kept == nil || r.Serial == 0 || r.Serial >= kept.Serial || !c.sameAppliance(s) || !lasts(kept, c.now()) {
+	if kept == nil || r.Serial == 0 || r.Serial > kept.Serial || !c.sameAppliance(s) || !lasts(kept, c.now()) {
 		return nil
 	}
-	return denied(capability.Denial{Code: capability.OlderResponse, Detail: fmt.Sprintf("serial %d where %d is kept", r.Serial, kept.Serial)})
+	code := capability.OlderResponse
+	if r.Serial == kept.Serial {
+		code = capability.ErrReplayedSerial // it answers another request than the kept one does
+	}
+	return denied(capability.Denial{Code: code, Detail: fmt.Sprintf("serial %d where %d is kept", r.Serial, kept.Serial)})
 }
 
 // receiptCovers says whether the kept answer still gives all that the set states: only then does it renew anything during a hold.
@@ -425,8 +422,7 @@ func (c *Client) receiptCovers(s *state) bool {
 // sameAppliance says whether the kept answer came from the appliance that is connected: serials of two appliances have no order.
 func (c *Client) sameAppliance(s *state) bool {
 	a, err := c.link.prove(&s.Chain)
-	b, err2 := c.link.prove(&c.link.chain)
-	return err == nil && err2 == nil && a.Host == b.Host
+	return err == nil && a.Host == c.link.appliance.Host
 }
 
 // kept is the kept answer if the producer's root leads to it and it is this device's; else nil.
@@ -434,11 +430,12 @@ func (c *Client) kept(s *state) *capability.Response {
 	if len(s.Answer.Response) == 0 {
 		return nil
 	}
-	if _, err := c.link.prove(&s.Chain); err != nil {
+	appliance, err := c.link.prove(&s.Chain)
+	if err != nil {
 		return nil
 	}
 	r, _, err := c.codec.VerifyAnswer(s.Chain.Serving, &s.Answer)
-	if err != nil || c.ours(r) != nil {
+	if err != nil || c.ours(r) != nil || inTime(appliance, r.Time) != nil {
 		return nil
 	}
 	return r

@@ -23,6 +23,7 @@ var (
 	ErrServerUnproven    error = sentinel(capability.ErrServerUnproven)
 	ErrResponseStale     error = sentinel(capability.ErrResponseStale)
 	ErrOlderResponse     error = sentinel(capability.OlderResponse)
+	ErrReplayedSerial    error = sentinel(capability.ErrReplayedSerial)
 	ErrProto             error = sentinel(capability.ErrProto)
 	ErrTrust             error = sentinel(capability.ErrTrust)
 )

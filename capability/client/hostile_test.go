@@ -29,6 +29,12 @@ func TestHostileServers(t *testing.T) {
 		{"certificates exchanged", func(s *server) { s.chain.Key, s.chain.Appliance = s.chain.Appliance, s.chain.Key }, ErrServerUnproven},
 		{"another key in TLS", func(s *server) { s.other = otherKey }, ErrServerUnproven},
 		{"answers signed by another key", func(s *server) { s.serving = otherKey; s.other = nil }, ErrServerUnproven},
+		{"certified until yesterday", func(s *server) { s.until = capability.At(time.Now()) - 86400; s.restart() }, ErrServerUnproven},
+		{"answer from after its certificate", func(s *server) {
+			s.until = capability.At(time.Now()) + 60
+			s.restart()
+			s.alter = func(r *capability.Response) { r.Time += 120 }
+		}, ErrServerUnproven},
 		{"not activated", func(s *server) { s.chain.Key, s.chain.Appliance = nil, nil }, ErrNotProvisioned},
 		{"answer for another device", func(s *server) { s.alter = func(r *capability.Response) { r.For.Value = "AA" } }, ErrServerUnproven},
 		{"answer for another key", func(s *server) { s.alter = func(r *capability.Response) { r.Key[0] ^= 1 } }, ErrServerUnproven},
@@ -109,11 +115,13 @@ func TestReplayedSerialIsIgnored(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.mu.Lock()
-	s.alter = func(r *capability.Response) { r.Serial = 1 }
-	s.mu.Unlock()
-	if _, err := c.Acquire(ctx, "render"); !errors.Is(err, ErrOlderResponse) {
-		t.Fatalf("an older serial is taken: %v", err)
+	for serial, want := range map[uint64]error{1: ErrOlderResponse, 3: ErrReplayedSerial} {
+		s.mu.Lock()
+		s.alter = func(r *capability.Response) { r.Serial = serial }
+		s.mu.Unlock()
+		if _, err := c.Acquire(ctx, "render"); !errors.Is(err, want) {
+			t.Fatalf("serial %d where 3 is kept: %v", serial, err)
+		}
 	}
 	if held, err := c.Held(ctx); err != nil || len(held) != 1 || held[0].Count != 3 {
 		t.Errorf("held %v, %v", held, err)

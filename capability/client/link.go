@@ -28,8 +28,11 @@ type link struct {
 	judge   func(ak, statement, serving []byte) error
 	proven  map[wire.KeyID]*wire.ApplianceCertificate // serving keys whose chain was checked: once a start of the server is enough
 
-	conn  net.Conn
-	chain wire.Chain
+	clock func() time.Time
+
+	conn      net.Conn
+	chain     wire.Chain // of the server at the other end, and what it proves
+	appliance *wire.ApplianceCertificate
 }
 
 // judgeSession says whether statement is the word of the TPM key ak over a serving key.
@@ -54,6 +57,14 @@ func (l *link) prove(ch *wire.Chain) (*wire.ApplianceCertificate, error) {
 	}
 	l.proven[wire.ServingKeyID(ch.Serving)] = a
 	return a, nil
+}
+
+// inTime says whether an appliance was certified at a moment.
+func inTime(a *wire.ApplianceCertificate, at capability.Time) error {
+	if a.Until != 0 && at > a.Until {
+		return fmt.Errorf("the appliance is certified until %s, and this is %s", a.Until, at)
+	}
+	return nil
 }
 
 // connect gets a proven connection to the first server that gives one.
@@ -108,14 +119,18 @@ func (l *link) connectTo(ctx context.Context, address string) error {
 	if len(chain.Key) == 0 {
 		return denied(capability.Denial{Code: capability.ErrNotProvisioned, Detail: address})
 	}
-	if _, err := l.prove(&chain); err != nil {
+	a, err := l.prove(&chain)
+	if err != nil {
 		return err
+	}
+	if err := inTime(a, capability.At(l.clock())); err != nil {
+		return refuse(capability.ErrServerUnproven, err)
 	}
 	// What was proven is a key; only now is it known that the other end of this connection has it.
 	if key, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey); !ok || !key.Equal(ed25519.PublicKey(chain.Serving)) {
 		return refuse(capability.ErrServerUnproven, fmt.Errorf("%s shows another key than the one its chain proves", address))
 	}
-	l.chain = chain
+	l.chain, l.appliance = chain, a
 	return nil
 }
 

@@ -65,6 +65,7 @@ type server struct {
 	requests []capability.Request
 	conns    map[net.Conn]bool
 	down     bool
+	until    capability.Time // of the appliance certificate
 
 	alter func(*capability.Response)               // before it is signed
 	spoil func(frame []byte) []byte                // the answer's frame
@@ -145,7 +146,7 @@ func (s *server) restart() {
 	s.serving = key
 	serving := key.Public().(ed25519.PublicKey)
 	ak, statement := s.certify(serving)
-	certificate, err := s.codec.CertifyAppliance(s.producer.key, &wire.ApplianceCertificate{Host: s.host, AK: ak, Serial: 1, From: 1000})
+	certificate, err := s.codec.CertifyAppliance(s.producer.key, &wire.ApplianceCertificate{Host: s.host, AK: ak, Serial: 1, From: 1000, Until: s.until})
 	if err != nil {
 		s.t.Fatal(err)
 	}

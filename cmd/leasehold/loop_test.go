@@ -93,7 +93,7 @@ func (m *machine) appliance(p *producer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := console.Console{Appliance: a, Host: a.Host, Trust: p.trust, Version: "(devel)", Start: "test", Since: capability.At(begin), Allowed: func(console.Peer) bool { return true },
+	c := console.Console{Appliance: a, Host: a.Host, Trust: p.trust, Version: "development", Start: "test", Since: capability.At(begin), Allowed: func(console.Peer) bool { return true },
 		Doctor: func(context.Context) []console.Examination { return nil }}
 	s := &http.Server{Handler: c.Handler(), ConnContext: console.WithPeer, ReadHeaderTimeout: time.Minute}
 	ctx, stop := context.WithCancel(context.Background())

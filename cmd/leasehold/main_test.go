@@ -94,7 +94,7 @@ func (m *machine) daemon() *daemon {
 	ended := make(chan struct{})
 	go func() { s.Serve(l); close(ended) }()
 	m.t.Cleanup(func() { s.Shutdown(context.Background()); <-ended })
-	d.says("GET health", console.Health{Version: "(devel)", Host: here(), State: "serving", Start: "stopped cleanly", Since: 1795161600, Now: 1795248000, Epoch: 7, Applied: 12, AppliedAt: 1795160000,
+	d.says("GET health", console.Health{Version: "development", Host: here(), State: "serving", Start: "stopped cleanly", Since: 1795161600, Now: 1795248000, Epoch: 7, Applied: 12, AppliedAt: 1795160000,
 		Requests: 12, Total: 50, Used: 43, Features: 6, Devices: 3, Expiry: 1806451199, Policy: capability.DefaultPolicy(), Media: "auto"})
 	return d
 }
@@ -234,6 +234,23 @@ func TestWithoutADaemon(t *testing.T) {
 		}
 		if strings.Contains(stdout, "\x1b") {
 			t.Errorf("%s: escapes in %q", row.args, stdout)
+		}
+	}
+}
+
+// The output is the same on a pipe, without color, on a dumb terminal and with talk thrown away: no escape, all data.
+func TestPlainOutput(t *testing.T) {
+	m := newMachine(t)
+	m.daemon().says("GET features", []console.Feature{{LineItem: capability.LineItem{Feature: "render\x1b[31m\a"}, Status: "valid"}})
+	plain := m.env
+	for _, args := range []string{"status", "features", "explain LH-3104", "version", "help"} {
+		m.env = plain
+		_, want, _ := m.run(strings.Fields(args)...)
+		for _, env := range []string{"NO_COLOR=1", "TERM=dumb", "CLICOLOR_FORCE=1", "COLUMNS=20", "LANG=C"} {
+			m.env = append(plain[:len(plain):len(plain)], env)
+			if _, out, _ := m.run(strings.Fields(args)...); out != want || strings.ContainsAny(out, "\x1b\a") {
+				t.Errorf("%s with %s: %q", args, env, out)
+			}
 		}
 	}
 }

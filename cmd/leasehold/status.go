@@ -24,7 +24,7 @@ func (p *program) statusCommand() *cobra.Command {
 				return err
 			}
 			var notes []string
-			if v := version(); h.Version != v {
+			if v := terminal.Version(); h.Version != v {
 				notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", v, h.Version))
 			}
 			if h.Condition != nil {

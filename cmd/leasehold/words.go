@@ -186,8 +186,8 @@ func (p *program) versionCommand() *cobra.Command {
 			daemon := ""
 			var notes []string
 			if h, err := p.health(c.Context()); err == nil {
-				if daemon = h.Version; daemon != version() {
-					notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", version(), daemon))
+				if daemon = h.Version; daemon != terminal.Version() {
+					notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", terminal.Version(), daemon))
 				}
 			}
 			if p.json {
@@ -197,9 +197,9 @@ func (p *program) versionCommand() *cobra.Command {
 					Daemon   string `json:"daemon"` // empty where none answers
 					Protocol int    `json:"protocol"`
 					Go       string `json:"go"`
-				}{terminal.NewData("leasehold.version/1", notes...), version(), daemon, capability.Protocol, runtime.Version()}))
+				}{terminal.NewData("leasehold.version/1", notes...), terminal.Version(), daemon, capability.Protocol, runtime.Version()}))
 			}
-			p.printf("leasehold %s, protocol %s (%s)\n", version(), wire.ALPN, runtime.Version())
+			p.printf("leasehold %s, protocol %s (%s)\n", terminal.Version(), wire.ALPN, runtime.Version())
 			if daemon != "" {
 				p.printf("leaseholdd %s\n", daemon)
 			}

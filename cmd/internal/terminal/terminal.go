@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -145,6 +146,15 @@ func describe(err error, command string) (code capability.Code, said, cause, nex
 		e = capability.ErrFileRead.Entry()
 	}
 	return e.Code, err.Error(), e.Cause, e.Next
+}
+
+// Version is the module's version, or "development" where the build knows none.
+func Version() string {
+	b, ok := debug.ReadBuildInfo()
+	if !ok || b.Main.Version == "" || b.Main.Version == "(devel)" {
+		return "development"
+	}
+	return b.Main.Version
 }
 
 // Plain makes text safe for a terminal: control codes that came from a file, a name or a network are shown escaped.
