@@ -1,0 +1,21 @@
+package model
+
+import "github.com/leasehold/leasehold/capability"
+
+// Every maximum of a model, with its reason. Each is checked before what it bounds is kept; one above is refused with its position.
+const (
+	MaxFile        = 900 << 10             // bytes of a model file: what license administrators know from other servers
+	MaxPools       = 1024                  // a pool is a row on a screen: more departments than any site has
+	MaxAllocations = 8192                  // of all pools together: each may look at every line item of its feature
+	MaxRules       = 8192                  // each request looks at every rule until one decides
+	MaxNesting     = 32                    // parentheses in parentheses: the reader calls itself for each
+	MaxName        = capability.MaxName    // bytes of a model, pool or feature name: no line item has a longer one
+	MaxString      = capability.MaxText    // bytes of any other string: no request states a longer value
+	MaxRegexp      = 512                   // bytes of one regexp
+	MaxRegexpCost  = 1 << 18               // of all regexps: characters and class bounds after repeats are written out, about 40 bytes of memory each
+	MaxLines       = capability.MaxDesired // features of one clause, allocations behind "all from" included: they become lines of a request
+	MaxLimits      = 256                   // of one rule
+	MaxCount       = capability.MaxCount   // units of an allocation, a clause or a limit
+	MaxPercent     = 100
+	MaxRefusals    = 256 // findings that refuse a text: reading ends there
+)

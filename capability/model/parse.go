@@ -1,0 +1,594 @@
+package model
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Parse reads a model of at most MaxFile bytes of UTF-8; a byte order mark is passed over. The error is a *SyntaxError and is about the first
+// place, from the top, for which the text is refused.
+func Parse(text []byte) (*Model, error) {
+	m, refusals := read(text)
+	if len(refusals) > 0 {
+		return nil, &SyntaxError{refusals[0]}
+	}
+	return m, nil
+}
+
+// read is Parse, but goes on behind a refusal where the text can still be understood. The model is nil where it cannot be to its end.
+func read(text []byte) (*Model, []Finding) {
+	if len(text) > MaxFile {
+		return nil, []Finding{refusal(Position{1, 1}, SymbolSize, "%d bytes where at most %d are allowed", len(text), MaxFile)}
+	}
+	s := strings.TrimPrefix(string(text), "\ufeff")
+	if bad, ok := screen(s); !ok {
+		return nil, []Finding{bad}
+	}
+	p := &parser{lexer: lexer{rest: s, at: Position{1, 1}}, regexpCost: MaxRegexpCost}
+	p.advance()
+	m := p.model()
+	slices.SortStableFunc(p.refusals, inText)
+	if p.stopped {
+		return nil, p.refusals
+	}
+	return m, p.refusals
+}
+
+// inText orders findings as they come in the text.
+func inText(a, b Finding) int {
+	if a.Line != b.Line {
+		return a.Line - b.Line
+	}
+	return a.Column - b.Column
+}
+
+// parser reads by recursive descent. Once it has stopped every token is the end of the text, so that all loops end.
+type parser struct {
+	lexer       lexer
+	token       token
+	line        int // on which the token before ended
+	refusals    []Finding
+	stopped     bool
+	pools       map[string]*Pool
+	allocations int
+	regexpCost  int
+	depth       int
+}
+
+func (p *parser) advance() {
+	if p.stopped {
+		return
+	}
+	p.line = p.lexer.at.Line
+	t, bad := p.lexer.next()
+	p.token = t
+	if bad != nil {
+		p.stop(*bad)
+	}
+}
+
+// stop ends the reading: what follows cannot be understood.
+func (p *parser) stop(f Finding) {
+	if p.stopped {
+		return
+	}
+	p.refusals = append(p.refusals, f)
+	p.stopped = true
+	p.token = token{Position: p.token.Position}
+	p.lexer.comments = nil
+}
+
+// refuse notes that the text is refused; reading goes on.
+func (p *parser) refuse(at Position, s Symbol, format string, args ...any) {
+	if p.stopped {
+		return
+	}
+	if len(p.refusals) == MaxRefusals {
+		p.stop(refusal(at, SymbolTooManyFindings, "more than %d findings; reading ended here", MaxRefusals))
+		return
+	}
+	p.refusals = append(p.refusals, refusal(at, s, format, args...))
+}
+
+// wanted stops the reading at a token that is not what the grammar has here.
+func (p *parser) wanted(what string) {
+	p.stop(refusal(p.token.Position, SymbolSyntax, "want %s, found %s", what, p.token))
+}
+
+func (p *parser) is(text string) bool {
+	return (p.token.kind == word || p.token.kind == mark) && p.token.text == text
+}
+
+// accept passes the token if it is one of these.
+func (p *parser) accept(texts ...string) bool {
+	if slices.ContainsFunc(texts, p.is) {
+		p.advance()
+		return true
+	}
+	return false
+}
+
+func (p *parser) want(text string) { p.wantOr(text, strconv.Quote(text)) }
+
+func (p *parser) wantOr(text, what string) {
+	if !p.accept(text) {
+		p.wanted(what)
+	}
+}
+
+func (p *parser) model() *Model {
+	m := &Model{Position: p.token.Position}
+	p.pools = map[string]*Pool{}
+	p.want("model")
+	m.Name = p.name("the name of the model").Text
+	p.want("{")
+	if p.accept("partitions") {
+		p.want("{")
+		for p.is("partition") {
+			if len(m.Pools) == MaxPools {
+				p.stop(refusal(p.token.Position, SymbolLimit, "more than %d pools", MaxPools))
+				break
+			}
+			m.Pools = append(m.Pools, p.pool())
+		}
+		p.wantOr("}", `"partition" or "}"`)
+	}
+	for p.is("on") {
+		if len(m.Rules) == MaxRules {
+			p.stop(refusal(p.token.Position, SymbolLimit, "more than %d rules", MaxRules))
+			break
+		}
+		m.Rules = append(m.Rules, p.rule())
+	}
+	p.wantOr("}", `"on" or "}"`)
+	if p.token.kind != endOfText {
+		p.wanted("the end of the text")
+	}
+	return m
+}
+
+func (p *parser) pool() Pool {
+	pool := Pool{Position: p.token.Position}
+	p.want("partition")
+	name := p.name("the name of a pool in double quotes")
+	pool.Name = name.Text
+	switch first, known := p.pools[name.Text]; {
+	case name.Text == DefaultPool || name.Text == ReservedPool:
+		p.refuse(name.Position, SymbolReserved, "%q is reserved: no pool can have that name", name.Text)
+	case known:
+		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.Position)
+	default:
+		p.pools[name.Text] = &pool
+	}
+	p.want("{")
+	var before entries
+	for p.token.kind == quoted {
+		if p.allocations++; p.allocations > MaxAllocations {
+			p.stop(refusal(p.token.Position, SymbolLimit, "more than %d allocations", MaxAllocations))
+			break
+		}
+		a := p.allocation()
+		if first, why := before.add(a); why != "" {
+			p.refuse(a.Position, SymbolDuplicateEntry, "duplicate feature entries: pool %q has %q %s already at %s, %s", pool.Name, a.Feature, a.Version, first, why)
+		}
+		pool.Allocations = append(pool.Allocations, a)
+	}
+	p.wantOr("}", `a feature in double quotes or "}"`)
+	return pool
+}
+
+// entry is what must not be twice in a pool: a feature and version, with a vendor string or without.
+type entry struct {
+	feature string
+	version capability.Version
+	vendor  string
+}
+
+// entries are where the first of each is, and under no vendor string where the first with any is.
+type entries struct{ exact, vendored map[entry]Position }
+
+// add says beside which earlier allocation this one cannot stand, and why. Two of a feature and version can stand side by side only if each names
+// a vendor string, and not the same.
+func (e *entries) add(a Allocation) (at Position, why string) {
+	if e.exact == nil {
+		*e = entries{map[entry]Position{}, map[entry]Position{}}
+	}
+	bare := entry{a.Feature, a.Version, ""}
+	full := entry{a.Feature, a.Version, a.vendor()}
+	if at, why = e.exact[full], "with an equal vendor string"; at != (Position{}) {
+		if full == bare {
+			why = "and neither names a vendor string"
+		}
+		return at, why
+	}
+	e.exact[full] = a.Position
+	other := e.vendored[bare]
+	if full != bare {
+		if other == (Position{}) {
+			e.vendored[bare] = a.Position
+		}
+		other = e.exact[bare]
+	}
+	if other != (Position{}) {
+		return other, "and only one of the two names a vendor string"
+	}
+	return Position{}, ""
+}
+
+// vendor is what an allocation says of the vendor string, in one form.
+func (a Allocation) vendor() string {
+	var all []string
+	for _, f := range a.Filters {
+		if f.Property == VendorString {
+			all = append(all, f.Pattern.String())
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), " ")
+}
+
+func (p *parser) allocation() Allocation {
+	a := Allocation{Position: p.token.Position}
+	a.Feature = p.name("a feature in double quotes").Text
+	a.Version = p.version()
+	switch {
+	case p.accept("remainder"):
+		a.Amount.Measure = Remainder
+	case p.token.kind == number:
+		at := p.token
+		n := p.digits()
+		if p.accept("%") {
+			a.Amount = Amount{Percent, p.bounded(at, n, MaxPercent, "a percentage of %s where at most %d is allowed")}
+			break
+		}
+		a.Amount = Amount{Units, p.bounded(at, n, MaxCount, "a count of %s where at most %d is allowed")}
+	default:
+		p.wanted(`a count, a percentage or "remainder"`)
+	}
+	a.comments = p.beside(a.comments)
+	for !p.stopped {
+		f := Filter{Position: p.token.Position}
+		switch {
+		case p.accept("vendor"):
+			p.want("string")
+			f.Property = VendorString
+		case p.accept("product"):
+			p.want("name")
+			f.Property = ProductName
+		case p.accept("activation"):
+			p.want("id")
+			f.Property = ActivationID
+		default:
+			return a
+		}
+		p.want("matches")
+		f.Pattern = p.pattern()
+		a.Filters = append(a.Filters, f)
+		a.comments = p.beside(a.comments)
+	}
+	return a
+}
+
+// beside adds the comments that stand on the line of the token before.
+func (p *parser) beside(to []comment) []comment {
+	for _, c := range p.lexer.comments {
+		if c.Line == p.line {
+			to = append(to, c)
+		}
+	}
+	return to
+}
+
+func (p *parser) version() capability.Version {
+	const tooHigh = "a version number of %s where at most %d is allowed"
+	var v capability.Version
+	if p.token.kind != number {
+		p.wanted("a version like 2026.1")
+		return v
+	}
+	at := p.token
+	v.Major = p.bounded(at, p.digits(), math.MaxUint32, tooHigh)
+	if !p.accept(".") {
+		return v
+	}
+	if p.token.kind != number {
+		p.wanted("the second number of a version")
+		return v
+	}
+	at = p.token
+	v.Minor = p.bounded(at, p.digits(), math.MaxUint32, tooHigh)
+	if p.is(".") {
+		p.stop(refusal(p.token.Position, SymbolVersion, "a version has at most two numbers"))
+	}
+	return v
+}
+
+// count reads a plain number of units.
+func (p *parser) count() uint32 {
+	if p.token.kind != number {
+		p.wanted("a count")
+		return 0
+	}
+	at := p.token
+	return p.bounded(at, p.digits(), MaxCount, "a count of %s where at most %d is allowed")
+}
+
+// digits passes a number and drops its leading zeros.
+func (p *parser) digits() string {
+	s := strings.TrimLeft(p.token.text, "0")
+	p.advance()
+	if s == "" {
+		return "0"
+	}
+	return s
+}
+
+func (p *parser) bounded(at token, digits string, most uint64, format string) uint32 {
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n > most {
+		p.refuse(at.Position, SymbolNumber, format, shorten(digits), most)
+		return 0
+	}
+	return uint32(n)
+}
+
+// name reads a string that names something: 1 to MaxName bytes.
+func (p *parser) name(what string) Name {
+	n := Name{p.token.Position, p.token.text}
+	if p.token.kind != quoted {
+		p.wanted(what)
+		return Name{}
+	}
+	if n.Text == "" || len(n.Text) > MaxName {
+		p.refuse(n.Position, SymbolName, "a name of %d bytes where 1 to %d are allowed", len(n.Text), MaxName)
+	}
+	p.advance()
+	return n
+}
+
+// poolNames reads names of pools, of which each must exist.
+func (p *parser) poolNames() []Name {
+	var all []Name
+	for {
+		n := p.name("the name of a pool in double quotes")
+		if p.pools[n.Text] == nil && n.Text != DefaultPool {
+			p.refuse(n.Position, SymbolUnknownPool, "there is no pool %q in this model", shorten(n.Text))
+		}
+		all = append(all, n)
+		if !p.accept(",") {
+			return all
+		}
+	}
+}
+
+func (p *parser) pattern() Pattern {
+	t := Pattern{Position: p.token.Position, Text: p.token.text, value: p.token.text}
+	switch p.token.kind {
+	case quoted:
+	case regex:
+		t.Regexp = true
+		var err error
+		if t.compiled, err = compile(t.Text, &p.regexpCost); err != nil {
+			p.refuse(t.Position, SymbolRegexp, "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
+	default:
+		p.wanted("a string in double quotes or a regexp like ~/.../")
+	}
+	p.advance()
+	return t
+}
+
+func (p *parser) rule() Rule {
+	r := Rule{Position: p.token.Position}
+	p.want("on")
+	r.Condition = p.condition()
+	p.want("{")
+	if p.accept("use") {
+		r.Use = p.poolNames()
+	}
+	if p.is("without") {
+		r.Spec = p.spec()
+	}
+	if p.accept("max") {
+		r.Limits = p.limits()
+	}
+	switch {
+	case p.accept("accept"):
+		r.Action = Accept
+	case p.accept("continue"):
+		r.Action = Continue
+	case p.accept("deny"):
+		r.Action = Deny
+	default:
+		p.stop(refusal(p.token.Position, SymbolAction, `want "accept", "continue" or "deny" as the end of the rule, found %s`, p.token))
+	}
+	p.wantOr("}", `"}" behind the action`)
+	return r
+}
+
+func (p *parser) spec() *Spec {
+	s := &Spec{Position: p.token.Position}
+	p.want("without")
+	p.want("requested")
+	p.want("features")
+	p.want("{")
+	lines := 0
+	if p.accept("all") {
+		p.want("from")
+		s.All = p.poolNames()
+		for _, n := range s.All {
+			if pool := p.pools[n.Text]; pool != nil {
+				lines += len(pool.Allocations)
+			}
+		}
+		p.wantOr("}", `"," or "}"`)
+	} else {
+		for p.token.kind == quoted && lines <= MaxLines {
+			l := SpecLine{Position: p.token.Position}
+			l.Feature = p.name("a feature in double quotes").Text
+			l.Version = p.version()
+			l.Count = p.count()
+			s.Lines = append(s.Lines, l)
+			lines++
+		}
+		if lines <= MaxLines {
+			p.wantOr("}", `"all", a feature in double quotes or "}"`)
+		}
+	}
+	if lines > MaxLines {
+		p.stop(refusal(s.Position, SymbolLimit, "a clause of more than %d features", MaxLines))
+	}
+	return s
+}
+
+func (p *parser) limits() []Limit {
+	var all []Limit
+	for {
+		l := Limit{Position: p.token.Position}
+		l.Feature = p.name("a feature in double quotes").Text
+		l.Version = p.version()
+		l.Count = p.count()
+		p.want("per")
+		switch {
+		case p.accept("device"):
+			l.Per = PerDevice
+		case p.accept("user"):
+			l.Per = PerUser
+		default:
+			p.wanted(`"device" or "user"`)
+		}
+		if len(all) == MaxLimits {
+			p.stop(refusal(l.Position, SymbolLimit, "more than %d limits in a rule", MaxLimits))
+		}
+		all = append(all, l)
+		if !p.accept(",") {
+			return all
+		}
+	}
+}
+
+func (p *parser) condition() Condition { return p.joined(Or, p.conjunction, "or", "||") }
+
+func (p *parser) conjunction() Condition { return p.joined(And, p.negation, "and", "&&") }
+
+func (p *parser) joined(o Operator, part func() Condition, signs ...string) Condition {
+	first := part()
+	if !slices.ContainsFunc(signs, p.is) {
+		return first
+	}
+	c := Condition{Position: first.Position, Operator: o, Parts: []Condition{first}}
+	for p.accept(signs...) {
+		c.Parts = append(c.Parts, part())
+	}
+	return c
+}
+
+func (p *parser) negation() Condition {
+	at := p.token.Position
+	if p.accept("not", "!") {
+		return Condition{Position: at, Operator: Not, Parts: []Condition{p.operand()}}
+	}
+	return p.operand()
+}
+
+func (p *parser) operand() Condition {
+	at := p.token.Position
+	if !p.accept("(") {
+		return Condition{Position: at, Operator: IsTest, Test: p.test()}
+	}
+	if p.depth++; p.depth > MaxNesting {
+		p.stop(refusal(at, SymbolLimit, "more than %d parentheses inside each other", MaxNesting))
+		return Condition{}
+	}
+	c := p.condition()
+	p.depth--
+	p.wantOr(")", `"and", "or" or ")"`)
+	c.Parenthesized = true
+	return c
+}
+
+func (p *parser) test() Test {
+	t := Test{Position: p.token.Position}
+	switch {
+	case p.accept("any"):
+		p.want("(")
+		p.want(")")
+		return t
+	case p.accept("hostid"):
+		t.Subject = HostID
+	case p.accept("hostname"):
+		t.Subject = Hostname
+	case p.accept("hosttype"):
+		t.Subject = HostType
+	case p.accept("user"):
+		t.Subject = User
+	case p.accept("dictionary"):
+		t.Subject = Dictionary
+	default:
+		p.wanted(`a condition: "any", "hostid", "hostname", "hosttype", "user", "dictionary", "not" or "("`)
+		return t
+	}
+	p.want("(")
+	for {
+		if t.Subject == Dictionary {
+			t.Pairs = append(t.Pairs, p.pair())
+		} else {
+			t.Patterns = append(t.Patterns, p.value(t.Subject))
+		}
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.wantOr(")", `"," or ")"`)
+	if !p.stopped {
+		t.prepare()
+	}
+	return t
+}
+
+// value reads what a fact is compared with. Texts for host IDs are read as host IDs.
+func (p *parser) value(s Subject) Pattern {
+	t := p.pattern()
+	if s == HostID && !t.Regexp && !p.stopped {
+		var err error
+		if t.value, err = hostText(t.Text); err != nil {
+			p.refuse(t.Position, SymbolHostID, "%q is %v", shorten(t.Text), err)
+		}
+	}
+	return t
+}
+
+func (p *parser) pair() Pair {
+	n := p.name("a key in double quotes")
+	pair := Pair{Position: n.Position, Key: n.Text}
+	p.want(":")
+	if pair.AnyValue = p.accept("*"); !pair.AnyValue {
+		pair.Pattern = p.pattern()
+	}
+	return pair
+}
+
+// prepare makes the look-ups of a test.
+func (t *Test) prepare() {
+	for _, v := range t.Patterns {
+		t.values.add(v)
+	}
+	places := map[string]int{}
+	for _, pair := range t.Pairs {
+		i, known := places[pair.Key]
+		if !known {
+			i = len(t.keys)
+			places[pair.Key] = i
+			t.keys = append(t.keys, keyMatcher{key: pair.Key})
+		}
+		if k := &t.keys[i].values; pair.AnyValue {
+			k.any = true
+		} else {
+			k.add(pair.Pattern)
+		}
+	}
+}
