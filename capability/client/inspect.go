@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -149,7 +148,7 @@ func (in *Inspection) request(codec *wire.Codec, file []byte, trust *wire.Trust)
 	in.Signature = Good
 	for _, p := range r.Proofs {
 		if p.Verdict != Good {
-			in.bad(capability.ErrReturnProof, errors.New(p.Why))
+			in.Code, in.Why = capability.ErrReturnProof, p.Why // the request is the machine's all the same
 		}
 	}
 	return nil
@@ -168,8 +167,8 @@ func judgeRequest(s *wire.SignedRequest) (*attest.Identity, error) {
 	if s.KID != wire.AttestationKeyID(id.AK) {
 		return nil, errors.New("the key ID is not that of the attestation key in the evidence")
 	}
-	if h := s.Request.Hosts[0]; h.Type != hostid.TPMEK || !strings.EqualFold(h.Value, id.HostID.String()) {
-		return nil, fmt.Errorf("the request is in the name of %s, and the TPM that signed it is %s", h, hostid.OfDigest(hostid.TPMEK, id.HostID))
+	if h, signer := s.Request.Hosts[0], hostid.OfDigest(hostid.TPMEK, id.HostID); h != signer {
+		return nil, fmt.Errorf("the request is in the name of %s, and the TPM that signed it is %s", h, signer)
 	}
 	return id, nil
 }
@@ -223,7 +222,7 @@ func (in *Inspection) response(codec *wire.Codec, file []byte, trust *wire.Trust
 	}
 	r := &InspectedResponse{Clear: s.Clear, Certificate: len(s.Certificate()), Wrap: len(s.Wrap), Cipher: s.Size}
 	in.Response = r
-	if w, err := attest.DecodeWrapped(s.Wrap); err == nil {
+	if w, err := attest.DecodeWrapped(s.Wrap); err == nil { // what cannot be read here names no host
 		r.WrapHost = hostid.OfDigest(hostid.TPMEK, w.HostID)
 	}
 	if trust == nil {
@@ -241,10 +240,11 @@ func (in *Inspection) response(codec *wire.Codec, file []byte, trust *wire.Trust
 		in.Signature = UnknownKey
 	case err != nil:
 		in.bad(wire.Code(err), err)
-	case r.WrapHost != s.Clear.For:
-		in.bad(capability.ErrResponseForm, fmt.Errorf("the response is for %s and its key for %s", s.Clear.For, r.WrapHost))
 	default:
 		in.Signature = Good
+		if r.WrapHost != (hostid.ID{}) && r.WrapHost != s.Clear.For {
+			in.Code, in.Why = capability.ErrResponseForm, fmt.Sprintf("the response is for %s and its key for %s", s.Clear.For, r.WrapHost)
+		}
 	}
 	return nil
 }

@@ -2,7 +2,12 @@ package client
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -67,7 +72,7 @@ func TestInspectRequest(t *testing.T) {
 	unproven := requestOf(t, d, func(r *capability.Request) {
 		r.Returns = []capability.Return{{ID: capability.ReturnID{1}, ActivationID: item("x", "1.0", 1).ActivationID, Copies: 1, Epoch: 4, Time: 1, Serial: 1, Proof: []byte("no")}}
 	})
-	if in, err := Inspect(unproven, nil); err != nil || in.Signature != Bad || in.Code != capability.ErrReturnProof || len(in.Request.Proofs) != 1 || in.Request.Proofs[0].Verdict != Bad {
+	if in, err := Inspect(unproven, nil); err != nil || in.Signature != Good || in.Code != capability.ErrReturnProof || len(in.Request.Proofs) != 1 || in.Request.Proofs[0].Verdict != Bad {
 		t.Errorf("a return without proof: %+v, %v", in, err)
 	}
 	// The TPM's signature covers everything but the certificate of its key, which carries its maker's own; that one is the back office's to judge.
@@ -108,7 +113,7 @@ func TestInspectReturnProof(t *testing.T) {
 		}
 		back.Proof = proof.Encode()
 		in, err := Inspect(requestOf(t, d, func(r *capability.Request) { r.Returns = []capability.Return{back} }), nil)
-		if err != nil || in.Signature != row.want || in.Request.Proofs[0].Verdict != row.want || in.Request.Proofs[0].Epoch != epoch {
+		if err != nil || in.Signature != Good || (in.Code == 0) != (row.want == Good) || in.Request.Proofs[0].Verdict != row.want || in.Request.Proofs[0].Epoch != epoch {
 			t.Errorf("a return of epoch %d where the counter is at %d: %s, %+v, %v", row.epoch, epoch, in.Why, in.Request.Proofs, err)
 		}
 	}
@@ -150,8 +155,8 @@ func TestInspectResponse(t *testing.T) {
 		{"another producer", good, another, UnknownKey, capability.ErrOtherProducer, nil, false},
 		{"outer signature", alter(len(good) - 1), trust, Bad, capability.ErrOneSignature, &wire.Verdict{Ed25519: true}, false},
 		{"inner signature", alter(len(good) - mldsa - 4), trust, Bad, capability.ErrSignature, &wire.Verdict{}, false},
-		{"wrapped to another TPM", seal(wrap([32]byte{1})), trust, Bad, capability.ErrResponseForm, &wire.Verdict{Ed25519: true, MLDSA87: true}, false},
-		{"not wrapped", seal([]byte("x")), trust, Bad, capability.ErrResponseForm, &wire.Verdict{Ed25519: true, MLDSA87: true}, false},
+		{"wrapped to another TPM", seal(wrap([32]byte{1})), trust, Good, capability.ErrResponseForm, &wire.Verdict{Ed25519: true, MLDSA87: true}, false},
+		{"wrapped in a way nobody knows", seal([]byte("x")), trust, Good, 0, &wire.Verdict{Ed25519: true, MLDSA87: true}, false},
 		{"cut", good[:len(good)-1], trust, Bad, capability.ErrFileCut, nil, true},
 		{"longer", append(bytes.Clone(good), 0), trust, Bad, capability.ErrFileForm, nil, true},
 		{"empty", nil, trust, Bad, capability.ErrFileCut, nil, true},
@@ -179,5 +184,69 @@ func TestInspectTrustBundle(t *testing.T) {
 	}
 	if in, err := Inspect(p.trust[:60], nil); !errors.Is(err, wire.ErrCut) || in.Signature != Bad {
 		t.Errorf("%+v, %v", in, err)
+	}
+}
+
+// The vectors of the wire format that are files: what one says is wrong, an inspection says too, and the one half that it cannot see is the encrypted one.
+func TestInspectVectors(t *testing.T) {
+	files, err := filepath.Glob("../wire/testdata/vectors/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := map[string][]capability.Code{
+		"ok":   {0, capability.ErrReturnProof}, // a vector's proof of a return is opaque
+		"size": {capability.ErrFileSize}, "kind": {capability.ErrFileKind}, "cut": {capability.ErrFileCut}, "type": {capability.ErrFileKind},
+		"malformed": {capability.ErrFileForm, capability.ErrRequestSignature}, "signature": {capability.ErrSignature, capability.ErrRequestSignature},
+		"one-signature": {capability.ErrOneSignature}, "other-producer": {capability.ErrOtherProducer},
+	}
+	codec := wire.New()
+	seen := map[string]int{}
+	for _, file := range files {
+		var v struct {
+			Kind, Hex, Expect string
+			Pad               int
+			Keys              struct{ Trust, ContentKey string }
+		}
+		b, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(b, &v)
+		}
+		octets, bad := hex.DecodeString(v.Hex)
+		if err := errors.Join(err, bad); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if v.Kind != "request-file" && v.Kind != "response-file" {
+			continue
+		}
+		seen[v.Kind]++
+		octets = append(octets, make([]byte, v.Pad)...)
+		var trust *wire.Trust
+		if v.Keys.Trust != "" {
+			bundle, _ := hex.DecodeString(v.Keys.Trust)
+			if trust, err = codec.DecodeTrust(bundle); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+		}
+		in, err := Inspect(octets, trust)
+		if v.Kind == "response-file" && in.Signature == Good && v.Expect != "ok" {
+			key, _ := hex.DecodeString(v.Keys.ContentKey)
+			sealed, err := codec.ReadResponse(octets)
+			if err == nil {
+				_, err = codec.Open(sealed, key)
+			}
+			if err == nil {
+				t.Errorf("%s: GOOD where %s is expected, and it opens", filepath.Base(file), v.Expect)
+			}
+			continue
+		}
+		if in.Kind != "" && string(in.Kind)+"-file" != v.Kind && v.Expect == "kind" {
+			continue // a file of the other kind, well made
+		}
+		if !slices.Contains(codes[v.Expect], in.Code) || (v.Expect == "ok") != (in.Signature == Good) {
+			t.Errorf("%s: %s, %s, %v where %s is expected", filepath.Base(file), in.Signature, in.Code, err, v.Expect)
+		}
+	}
+	if seen["request-file"] < 10 || seen["response-file"] < 10 {
+		t.Errorf("vectors seen: %v", seen)
 	}
 }

@@ -32,7 +32,7 @@ func Inspect(w io.Writer, asJSON bool, file []byte, trust *wire.Trust, here host
 	if err != nil {
 		return Coded(wire.Code(err), err)
 	}
-	if in.Signature != client.Good {
+	if in.Code != 0 {
 		return ExitStatus(capability.ExitFile)
 	}
 	return nil
@@ -51,7 +51,11 @@ func Describe(in *client.Inspection, here hostid.ID) string {
 	var b strings.Builder
 	b.WriteString(verdict(in, here) + "\n")
 	if in.Why != "" {
-		fmt.Fprintf(&b, "because: %s %s: %s\n", in.Code, in.Code.Entry().Title, in.Why)
+		word := "because"
+		if in.Signature == client.Good {
+			word = "but"
+		}
+		fmt.Fprintf(&b, word+": %s %s: %s\n", in.Code, in.Code.Entry().Title, in.Why)
 	}
 	switch {
 	case in.Request != nil:
