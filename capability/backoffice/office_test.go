@@ -347,6 +347,19 @@ func TestReturnsAreProven(t *testing.T) {
 			}
 			r.Proof = p.Encode()
 		}},
+		{"another counter of the same TPM", func(r *capability.Return) {
+			// Whoever is root there can make a counter of his own, which starts above every other, and have it certified.
+			const own = attest.EpochIndex + 1
+			if _, err := a.device.Binding(own, attest.RunningPCR, attest.BootKey{}, nil).Provision(make([]byte, 32)); err != nil {
+				t.Fatal(err)
+			}
+			d := a.codec.ReturnDigest(*r)
+			p, err := a.device.CertifyEpoch(own, d[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Proof = p.Encode()
+		}},
 	} {
 		c.spoil(a.giveBack(id, 1))
 		res := mustRespond(t, o, a.request(o))

@@ -149,12 +149,16 @@ func tierDenied(r *capability.Response) bool {
 	return slices.ContainsFunc(r.Lines, func(l capability.Line) bool { return l.Denial.Code == capability.ErrTier })
 }
 
-// proofs judges the TPM's statement in each return.
+// proofs judges the TPM's statement in each return. It must be about the counter that dates trusted storage: any root can make another one count.
+// Whoever destroys that one and makes it anew has a value above, and a storage that never opens again, which is what a return has to show.
 func (o *Office) proofs(r *capability.Request, id *attest.Identity) []entitlement.Proof {
 	list := make([]entitlement.Proof, len(r.Returns))
 	for n, t := range r.Returns {
 		digest := o.codec.ReturnDigest(t)
 		p, err := attest.DecodeEpochProof(t.Proof)
+		if err == nil && p.Index != attest.EpochIndex {
+			err = fmt.Errorf("it is about the counter %#x where %#x dates trusted storage", p.Index, uint32(attest.EpochIndex))
+		}
 		if err == nil {
 			list[n].Epoch, err = attest.VerifyEpoch(p, id, digest[:])
 		}
