@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -28,7 +30,29 @@ func TestMain(m *testing.M) {
 	if os.Getenv("LEASEHOLD_TEST_PROGRAM") != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"leasehold": main})
+}
+
+// The scripts say what a user without a daemon meets. Each runs in an empty directory.
+func TestScripts(t *testing.T) {
+	p := newProducer(t, 1)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("LEASEHOLD_SOCKET", e.WorkDir+"/socket")
+			e.Setenv("LEASEHOLD_SERVER", "127.0.0.1:1")
+			r := p.response(t, here(), 12)
+			flipped := bytes.Clone(r)
+			flipped[len(flipped)-1] ^= 1
+			for name, b := range map[string][]byte{"producer.lht": p.trust, "other.lht": newProducer(t, 50).trust, "RSP-0012.LHR": r, "flipped.lhr": flipped, "cut.lhr": r[:len(r)/2], "REQ-0003.LHQ": request(t, 3)} {
+				if err := os.WriteFile(filepath.Join(e.WorkDir, name), b, 0o644); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
 }
 
 // machine is where one test runs the program: a directory, an environment, and a daemon if it started one.
