@@ -70,6 +70,12 @@ const (
 	ErrPassphrase       Code = 5010
 	ErrOlderRequest     Code = 5011
 	ErrHostKey          Code = 5012
+	ErrNoOffice         Code = 5013
+	ErrOfficePresent    Code = 5014
+	ErrOfficeBusy       Code = 5015
+	ErrBookDamaged      Code = 5016
+	ErrBookFull         Code = 5017
+	ErrBookWrite        Code = 5018
 
 	ErrUsage     Code = 6001
 	ErrNoDaemon  Code = 6002
@@ -153,6 +159,12 @@ func Catalog() []Entry {
 		{ErrPassphrase, "E_PASSPHRASE", "the producer's keys do not open", "the passphrase is wrong or the key file is damaged", "check the passphrase file or credential", ExitError},
 		{ErrOlderRequest, "E_OLDER_REQUEST", "a newer request was answered", "this machine wrote a newer request, and its answer is in the outbox", "use the response to the newer request", ExitOK},
 		{ErrHostKey, "E_HOST_KEY", "another key for a known machine", "the host is on record with another attestation key", "freehold show; a replaced TPM is a re-host", ExitPolicy},
+		{ErrNoOffice, "E_NO_OFFICE", "no back office here", "the directory holds no back office: another one is meant, or it was never set up", "name it with --dir DIR, or set one up: freehold init --help", ExitNotFound},
+		{ErrOfficePresent, "E_OFFICE_PRESENT", "a back office is here already", "setting up again would replace the producer's keys, which every appliance and program trusts", "freehold show, or name another directory with --dir DIR", ExitUsage},
+		{ErrOfficeBusy, "E_OFFICE_BUSY", "another freehold uses this back office", "one program at a time writes the book", "try again when the other one has ended", ExitTemporary},
+		{ErrBookDamaged, "E_BOOK_DAMAGED", "the back office's files are damaged", "bytes in its directory are not the ones that were written", "put the newest undamaged copy of the directory back", ExitError},
+		{ErrBookFull, "E_BOOK_FULL", "the back office's disk is full", "the change could not be written, and nothing of it was given out", "make room, then run the same command again", ExitError},
+		{ErrBookWrite, "E_BOOK_WRITE", "the back office's disk does not take writes", "the operating system reported an error, and nothing of the change was given out", "check the disk, then run the same command again", ExitError},
 
 		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},
 		{ErrNoDaemon, "E_NO_DAEMON", "leaseholdd does not answer", "nothing listens on the socket: the daemon is stopped, or another path was given", "systemctl start leaseholdd", ExitNoDaemon},

@@ -351,18 +351,18 @@ func Code(err error) capability.Code {
 		code capability.Code
 	}{
 		{ErrPassphrase, capability.ErrPassphrase},
-		{ErrAbsent, capability.ErrNotFound},
-		{ErrPresent, capability.ErrUsage},
+		{ErrAbsent, capability.ErrNoOffice},
+		{ErrPresent, capability.ErrOfficePresent},
 		{ErrRoots, capability.ErrUsage},
 		{ErrTrust, capability.ErrTrust},
-		{storage.ErrLocked, capability.ErrBusy},
-		{storage.ErrFull, capability.ErrStorageFull},
-		{syscall.ENOSPC, capability.ErrStorageFull},
-		{storage.ErrCorrupt, capability.ErrCorrupt},
-		{entitlement.ErrCorrupt, capability.ErrCorrupt},
+		{storage.ErrLocked, capability.ErrOfficeBusy},
+		{storage.ErrFull, capability.ErrBookFull},
+		{syscall.ENOSPC, capability.ErrBookFull},
+		{storage.ErrCorrupt, capability.ErrBookDamaged},
+		{entitlement.ErrCorrupt, capability.ErrBookDamaged},
 		{fs.ErrPermission, capability.ErrFileRead},
-		{ErrWrite, capability.ErrStorage},
-		{syscall.EIO, capability.ErrStorage},
+		{ErrWrite, capability.ErrBookWrite},
+		{syscall.EIO, capability.ErrBookWrite},
 	} {
 		if errors.Is(err, m.err) {
 			return m.code

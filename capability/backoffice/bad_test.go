@@ -165,7 +165,7 @@ func TestResponseFileDamaged(t *testing.T) {
 		if err := change(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := o.Respond(request, "operator", today); codeOf(err) != capability.ErrCorrupt {
+		if _, err := o.Respond(request, "operator", today); codeOf(err) != capability.ErrBookDamaged {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := os.WriteFile(names[0], good, 0o600); err != nil {
@@ -180,7 +180,7 @@ func TestResponseFileDamaged(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	p := Dir(dir)
-	if _, err := Open(p, passphrase(), rand.Reader); !errors.Is(err, ErrAbsent) || Code(err) != capability.ErrNotFound {
+	if _, err := Open(p, passphrase(), rand.Reader); !errors.Is(err, ErrAbsent) || Code(err) != capability.ErrNoOffice {
 		t.Errorf("an empty directory: %v", err)
 	}
 	for name, change := range map[string]func(*Setup) []byte{
@@ -223,7 +223,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("a wrong passphrase: %v", err)
 	}
 	o := mustOpen(t, p, rand.Reader)
-	if _, err := Open(p, passphrase(), rand.Reader); !errors.Is(err, storage.ErrLocked) || Code(err) != capability.ErrBusy {
+	if _, err := Open(p, passphrase(), rand.Reader); !errors.Is(err, storage.ErrLocked) || Code(err) != capability.ErrOfficeBusy {
 		t.Errorf("a second process: %v", err)
 	}
 	o.Close()
@@ -259,7 +259,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"the root's file as signing key", signing, func([]byte) []byte { return read(root) }, capability.ErrPassphrase},
 		{"trust bundle damaged", trust, func(b []byte) []byte { return b[:len(b)-1] }, capability.ErrTrust},
 		{"trust bundle of another root", trust, flip(60), capability.ErrTrust},
-		{"book header", header, flip(40), capability.ErrCorrupt},
+		{"book header", header, flip(40), capability.ErrBookDamaged},
 	} {
 		whole := read(c.file)
 		if err := os.WriteFile(c.file, c.change(bytes.Clone(whole)), 0o600); err != nil {

@@ -93,7 +93,7 @@ func TestBrokenDisk(t *testing.T) {
 	for _, c := range []struct {
 		fault storagetest.Fault
 		code  capability.Code
-	}{{storagetest.NoSpace(), capability.ErrStorageFull}, {storagetest.Broken(), capability.ErrStorage}} {
+	}{{storagetest.NoSpace(), capability.ErrBookFull}, {storagetest.Broken(), capability.ErrBookWrite}} {
 		for n := 0; ; n++ {
 			m := storagetest.New(1)
 			p := simulated(m)

@@ -173,13 +173,13 @@ func (o *Office) proofs(r *capability.Request, id *attest.Identity) []entitlemen
 func (o *Office) again(res *Result, k *entitlement.Known, request capability.Digest) (*Result, error) {
 	file, err := o.place.Responses.Read(responseName(request), capability.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, capability.Refuse(capability.ErrCorrupt, res.Host.Short(), "response %d to request %d is on record, and its file is gone: put responses/%s back", k.Serial, k.Number, responseName(request))
+		return nil, capability.Refuse(capability.ErrBookDamaged, res.Host.Short(), "response %d to request %d is on record, and its file is gone: put responses/%s back", k.Serial, k.Number, responseName(request))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the response: %w", err)
 	}
 	if digestOf(file) != k.File {
-		return nil, capability.Refuse(capability.ErrCorrupt, res.Host.Short(), "responses/%s is not the file that was written: put the right one back", responseName(request))
+		return nil, capability.Refuse(capability.ErrBookDamaged, res.Host.Short(), "responses/%s is not the file that was written: put the right one back", responseName(request))
 	}
 	s, err := o.codec.ReadResponse(file)
 	if err != nil {
