@@ -12,9 +12,10 @@ const (
 	MaxName        = capability.MaxName    // bytes of a model, pool or feature name: no line item has a longer one
 	MaxString      = capability.MaxText    // bytes of any other string: no request states a longer value
 	MaxRegexp      = 512                   // bytes of one regexp
-	MaxRegexpCost  = 1 << 18               // of all regexps: characters and class bounds after repeats are written out, about 40 bytes of memory each
+	MaxRegexpCost  = 1 << 16               // of all regexps: characters and class bounds with repeats written out; each is 40 bytes and a step a byte matched
 	MaxLines       = capability.MaxDesired // features of one clause, allocations behind "all from" included: they become lines of a request
 	MaxLimits      = 256                   // of one rule
+	MaxKeys        = capability.MaxPairs   // different keys of one dictionary test: a request has no more
 	MaxCount       = capability.MaxCount   // units of an allocation, a clause or a limit
 	MaxPercent     = 100
 	MaxRefusals    = 256 // findings that refuse a text: reading ends there

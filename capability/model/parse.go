@@ -233,6 +233,7 @@ func (a Allocation) vendor() string {
 
 func (p *parser) allocation() Allocation {
 	a := Allocation{Position: p.token.Position}
+	refused := len(p.refusals)
 	a.Feature = p.name("a feature in double quotes").Text
 	a.Version = p.version()
 	switch {
@@ -263,6 +264,9 @@ func (p *parser) allocation() Allocation {
 			p.want("id")
 			f.Property = ActivationID
 		default:
+			if len(p.refusals) > refused {
+				a.comments = nil // they stand beside a number that was not taken
+			}
 			return a
 		}
 		p.want("matches")
@@ -373,6 +377,7 @@ func (p *parser) pattern() Pattern {
 		t.Regexp = true
 		var err error
 		if t.compiled, err = compile(t.Text, &p.regexpCost); err != nil {
+			t.Regexp, t.value = false, "" // which matches nothing
 			p.refuse(t.Position, SymbolRegexp, "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		}
 	default:
@@ -546,6 +551,9 @@ func (p *parser) test() Test {
 	p.wantOr(")", `"," or ")"`)
 	if !p.stopped {
 		t.prepare()
+		if len(t.keys) > MaxKeys {
+			p.stop(refusal(t.Position, SymbolLimit, "more than %d different keys in a dictionary test", MaxKeys))
+		}
 	}
 	return t
 }
