@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
 .PHONY: all deps build man demo test race bench fuzz lint clean
 

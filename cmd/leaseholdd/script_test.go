@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -60,7 +59,6 @@ type key struct{}
 
 // machines are the TPMs and daemons of one script, by name.
 type machines struct {
-	mu      sync.Mutex
 	dir     string
 	tpms    map[string]*tpmtest.TPM
 	daemons map[string]*daemon

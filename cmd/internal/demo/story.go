@@ -21,11 +21,11 @@ func (s *stage) story() {
 	}
 
 	a, b := s.newAppliance("A", tpmtest.P256), s.newAppliance("B", tpmtest.RSA)
-	r := freehold("init", "--producer", "Example Works", "--lease-interval", "1m", "--minimum-tier", "virtual",
+	freehold("init", "--producer", "Example Works", "--lease-interval", "1m", "--minimum-tier", "virtual",
 		"--virtual-roots", s.path("A", "t", "authority.pem"), "--trust", s.path("producer.lht")).wants(0)
 	s.say("producer is set up: root and signing keys sealed, trust bundle for programs written (%d bytes)", size(s.path("producer.lht")))
 
-	r = freehold("entitle", "--customer", "Acme Plant 3", "--product", "Render Pro", "--feature", "render:2026.1", "--count", "40", "--expires", "2036-12-31").wants(0)
+	r := freehold("entitle", "--customer", "Acme Plant 3", "--product", "Render Pro", "--feature", "render:2026.1", "--count", "40", "--expires", "2036-12-31").wants(0)
 	id := r.first(`([0-9A-Z]{5}(?:-[0-9A-Z]{5}){3})`)
 	s.say("40 counts of render 2026.1 are entitled: activation ID %s", id)
 
