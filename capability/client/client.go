@@ -67,6 +67,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	leases  map[*Lease]struct{}
+	over    []*Lease // ended by their time: their shares are still to be taken out of the set
 	anchor  anchor
 	serial  uint64    // of the answer that the leases stand on
 	renewAt time.Time // when to ask again; zero without leases
@@ -297,12 +298,19 @@ func (c *Client) Close() error {
 	return errors.Join(err, c.store.Close())
 }
 
-// change runs f on the state of the device, without what was kept for nobody and has ended.
+// change runs f on the state of the device, without what has ended: leases of this client, and what was kept for nobody.
 func (c *Client) change(ctx context.Context, f func(*state) error) error {
-	return c.store.with(ctx, func(s *state) error {
+	var over []*Lease
+	err := c.store.with(ctx, func(s *state) error {
 		kept := c.kept(s)
 		c.drop(s, kept)
 		now := c.now()
+		c.mu.Lock()
+		over, c.over = c.over, nil
+		c.mu.Unlock()
+		for _, l := range over {
+			s.add(l.holder, l.feature, -int64(l.count))
+		}
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool {
 			return h.Holder == holderID{} && covered(kept, h.Feature, h.Version, 1) <= now
 		})
@@ -312,6 +320,12 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		}
 		return err
 	})
+	if err != nil { // nothing was kept: the next change takes them out
+		c.mu.Lock()
+		c.over = append(c.over, over...)
+		c.mu.Unlock()
+	}
+	return err
 }
 
 // request is the whole wish of this device.

@@ -289,9 +289,25 @@ func (c *Client) keep() {
 			continue
 		case <-timer:
 		}
-		c.expire()
+		if c.expire() {
+			c.tell(func(context.Context, *state) error { return nil }) // takes their shares out, so that no program of the device asks for them again
+		}
 		c.renew()
 	}
+}
+
+// tell changes the state of the device for the keeper, which Close does not wait for longer than need be.
+func (c *Client) tell(f func(context.Context, *state) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.options.Timeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return c.change(ctx, func(s *state) error { return f(ctx, s) })
 }
 
 // next is when the keeper has something to do.
@@ -309,11 +325,12 @@ func (c *Client) next() (at time.Time, any bool) {
 	return at, any
 }
 
-// expire ends the leases whose time is over.
-func (c *Client) expire() {
+// expire ends the leases whose time is over, and says whether there are any.
+func (c *Client) expire() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.options.Clock()
+	before := len(c.over)
 	for l := range c.leases {
 		if now.Before(l.expiry) {
 			continue
@@ -323,7 +340,11 @@ func (c *Client) expire() {
 			why = denied(capability.Denial{Code: capability.ErrExpired, Subject: l.feature.Name, Detail: "the lease was not renewed in time"})
 		}
 		l.lose(why)
+		if l.holder == c.store.mine {
+			c.over = append(c.over, l)
+		}
 	}
+	return len(c.over) > before
 }
 
 // renew asks for the same set again, unless another program of the device did it meanwhile. Lines are renewed each for itself: one that is refused keeps no other from being renewed.
@@ -335,16 +356,7 @@ func (c *Client) renew() {
 	if !due {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.options.Timeout)
-	defer cancel()
-	go func() { // Close waits for nobody's server
-		select {
-		case <-c.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	err := c.change(ctx, func(s *state) error {
+	err := c.tell(func(ctx context.Context, s *state) error {
 		if kept := c.kept(s); kept != nil && kept.Serial > serial {
 			c.adopt(s, kept)
 			if c.notYet() {
