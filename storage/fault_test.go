@@ -165,11 +165,10 @@ func TestLyingSync(t *testing.T) {
 			}
 			return nil
 		})
-		all := slices.Clone(w.told)
 		for range 5 {
 			w.must(w.commit(1, 700))
 		}
-		all = w.told
+		all := w.told
 		w.m.PowerCut(seed)
 		_, r, err := storage.Open(w.m.Disk, w.o)
 		switch {
