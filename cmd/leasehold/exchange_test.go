@@ -217,7 +217,7 @@ func TestGolden(t *testing.T) {
 	}{
 		{"status", "status", 0}, {"features", "features", 0}, {"devices", "devices", 0}, {"doctor", "doctor --trust producer.lht", 0},
 		{"request", "request -o .", 0}, {"import", "import RSP-0012.LHR", 0}, {"return", "return " + string(id), 0}, {"drop", "release render --device " + device.String(), 0},
-		{"explain", "explain LH-3104", 0}, {"codes", "explain", 0}, {"inspect", "inspect --trust producer.lht RSP-0012.LHR", 0}, {"inspect-request", "inspect REQ-0003.LHQ", 20},
+		{"explain", "explain LH-3104", 0}, {"inspect", "inspect --trust producer.lht RSP-0012.LHR", 0}, {"inspect-request", "inspect REQ-0003.LHQ", 20},
 	} {
 		for _, form := range []struct{ suffix, flag string }{{".json", "--json"}, {".txt", ""}} {
 			args := strings.Fields(row.args + " " + form.flag)

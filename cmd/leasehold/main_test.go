@@ -310,6 +310,30 @@ func TestExplainEachCode(t *testing.T) {
 	}
 }
 
+// The list of codes grows, so it has no golden file: its form is compared with that of the catalog.
+func TestCodesAsJSON(t *testing.T) {
+	status, out, _ := newMachine(t).run("explain", "--json")
+	var list struct {
+		Schema   string        `json:"schema"`
+		Warnings []string      `json:"warnings"`
+		Codes    []explanation `json:"codes"`
+	}
+	d := json.NewDecoder(strings.NewReader(out))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&list); err != nil || status != 0 || list.Schema != "leasehold.codes/1" || list.Warnings == nil {
+		t.Fatal(status, err, list.Schema)
+	}
+	all := capability.Catalog()
+	if len(list.Codes) != len(all) {
+		t.Fatalf("%d codes of %d", len(list.Codes), len(all))
+	}
+	for i, e := range all {
+		if list.Codes[i] != explanation(e) {
+			t.Errorf("%+v where the catalog has %+v", list.Codes[i], e)
+		}
+	}
+}
+
 func TestManPagesForEachCommand(t *testing.T) {
 	m := newMachine(t)
 	if status, _, stderr := m.run("man", "."); status != 0 {
