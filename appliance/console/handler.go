@@ -138,8 +138,11 @@ func status(c capability.Code) int {
 	case capability.ExitTemporary:
 		return http.StatusServiceUnavailable
 	}
-	if c == capability.ErrInternal {
+	switch c {
+	case capability.ErrInternal:
 		return http.StatusInternalServerError
+	case capability.ErrProto:
+		return http.StatusBadRequest
 	}
 	return http.StatusConflict
 }

@@ -1,0 +1,149 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/capability"
+)
+
+// serve puts a console on a Unix socket, as the daemon does, and gives a client of it.
+func serve(t *testing.T, c *Console) func(method, path, body string) (int, Problem, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	sock := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: c.Handler(), ConnContext: WithPeer}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", sock)
+	}}}
+	return func(method, path, body string) (int, Problem, string) {
+		t.Helper()
+		r, err := http.NewRequest(method, "http://leasehold"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p Problem
+		if bytes.HasPrefix(b, []byte("{")) {
+			if err := json.Unmarshal(b, &p); err != nil {
+				t.Fatalf("%s: %v", b, err)
+			}
+		}
+		return resp.StatusCode, p, string(b)
+	}
+}
+
+// The kernel says who asks: whoever may not steer is refused before anything is read, on every path that steers, and may look.
+func TestWhoMaySteer(t *testing.T) {
+	var asked []Peer
+	c := &Console{Condition: capability.Refuse(capability.ErrRollback, "", "test"), Allowed: func(p Peer) bool { asked = append(asked, p); return false },
+		Doctor: func(context.Context) []Examination { return []Examination{{What: "x", Result: "failure"}} }}
+	call := serve(t, c)
+	for _, path := range []string{"requests", "responses", "returns", "drops"} {
+		if status, p, _ := call("POST", Base+path, "{}"); status != http.StatusForbidden || p.Code != capability.ErrForbidden {
+			t.Errorf("%s: %d %s", path, status, p.Code)
+		}
+	}
+	if len(asked) != 4 || asked[0].UID != os.Getuid() || asked[0].PID != os.Getpid() {
+		t.Errorf("the kernel named %+v", asked)
+	}
+	if status, _, body := call("GET", Base+"health", ""); status != 200 || !strings.Contains(body, `"refusing"`) || !strings.Contains(body, "LH-4003") {
+		t.Errorf("health: %d %s", status, body)
+	}
+	if status, _, body := call("GET", Base+"doctor", ""); status != 200 || !strings.Contains(body, "failure") {
+		t.Errorf("doctor: %d %s", status, body)
+	}
+	for _, path := range []string{"features", "devices"} {
+		if status, p, _ := call("GET", Base+path, ""); status != http.StatusConflict || p.Code != capability.ErrRollback {
+			t.Errorf("%s: %d %s", path, status, p.Code)
+		}
+	}
+}
+
+// While trusted storage is closed, every change is refused with the reason.
+func TestRefusingChangesNothing(t *testing.T) {
+	call := serve(t, &Console{Condition: capability.Refuse(capability.ErrCorrupt, "", "test"), Allowed: func(Peer) bool { return true }})
+	for _, path := range []string{"requests", "responses", "returns", "drops"} {
+		if _, p, _ := call("POST", Base+path, "{}"); p.Code != capability.ErrCorrupt || p.Symbol != "E_CORRUPT" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}
+
+func TestBadForms(t *testing.T) {
+	call := serve(t, &Console{Appliance: &appliance.Appliance{}, Allowed: func(Peer) bool { return true }})
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		code               capability.Code
+	}{
+		{"POST", Base + "requests", `{"desired":`, 400, capability.ErrProto},
+		{"POST", Base + "requests", `{"wanted":[]}`, 400, capability.ErrProto},
+		{"POST", Base + "requests", `{"desired":[{"feature":"render","count":1}]}`, 400, capability.ErrProto},
+		{"POST", Base + "requests", `{"desired":"` + strings.Repeat("x", maxBody) + `"}`, 400, capability.ErrProto},
+		{"POST", Base + "returns", `{"activationId":"AAAAA-AAAAA-AAAAA-AAAAA"}`, 400, capability.ErrProto},
+		{"POST", Base + "returns", `{"activationId":"","copies":-1}`, 400, capability.ErrProto},
+		{"POST", Base + "responses", strings.Repeat("x", capability.MaxFile+2), 422, capability.ErrFileSize},
+		{"POST", Base + "responses", "hello", 422, capability.ErrFileKind},
+		{"GET", Base + "nothing", "", 404, capability.ErrNotFound},
+		{"GET", "/", "", 404, capability.ErrNotFound},
+		{"GET", "/api/v1/instances/other/health", "", 404, capability.ErrNotFound},
+		{"DELETE", Base + "health", "", 404, capability.ErrNotFound},
+	} {
+		status, p, body := call(c.method, c.path, c.body)
+		if status != c.status || p.Code != c.code {
+			t.Errorf("%s %s %.40s: %d %s, want %d %s\n%.200s", c.method, c.path, c.body, status, p.Code, c.status, c.code, body)
+		}
+	}
+}
+
+// An error without a code is broken and says so; what a stopping appliance answers is temporary.
+func TestProblemOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code capability.Code
+		http int
+	}{
+		{capability.Refuse(capability.ErrNoSeat, "render", ""), capability.ErrNoSeat, 409},
+		{fmt.Errorf("import: %w", capability.Refuse(capability.ErrNotOurs, "", "")), capability.ErrNotOurs, 422},
+		{&capability.Malformed{Field: "count", Cause: "negative"}, capability.ErrProto, 400},
+		{appliance.ErrEnded, capability.ErrBusy, 503},
+		{fmt.Errorf("write: %w", appliance.ErrStorage), capability.ErrBusy, 503},
+		{context.DeadlineExceeded, capability.ErrBusy, 503},
+		{errors.New("no idea"), capability.ErrInternal, 500},
+	} {
+		p := ProblemOf(c.err)
+		if p.Code != c.code || status(p.Code) != c.http || p.Text == "" || p.Symbol == "" {
+			t.Errorf("%v: %+v, HTTP %d", c.err, p, status(p.Code))
+		}
+	}
+}
