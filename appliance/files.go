@@ -193,11 +193,8 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		return nil, err
 	}
 	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)
-	return &File{r.Number, Name(r.Number), file}, nil
+	return &File{r.Number, capability.FileName("REQ", r.Number, "LHQ"), file}, nil
 }
-
-// Name is the file name of a request: eight characters and three.
-func Name(number uint64) string { return fmt.Sprintf("REQ-%04d.LHQ", number%10000) }
 
 func head(v Vault) (uint64, capability.Digest) {
 	p, h := v.Head()
@@ -259,5 +256,9 @@ func (a *Appliance) proveReturns(ctx context.Context) error {
 
 // Drop ends a device's leases of a feature by an administrator's word: they are not renewed, and the seats are free when the leases would have ended.
 func (a *Appliance) Drop(ctx context.Context, d ledger.Drop) error {
-	return a.do(ctx, &call{command: d})
+	if err := a.do(ctx, &call{command: d}); err != nil {
+		return err
+	}
+	a.Log.Info("lease dropped", "device", d.Device.String(), "feature", d.Feature, "by", d.By)
+	return nil
 }

@@ -300,6 +300,12 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 	if err := decode(r, &d); err != nil {
 		return nil, err
 	}
+	if len(d.Reason) > capability.MaxText {
+		return nil, &capability.Malformed{Field: "reason", Cause: fmt.Sprintf("%d bytes where at most %d are allowed", len(d.Reason), capability.MaxText)}
+	}
+	if d.Reason != "" {
+		by = fmt.Sprintf("%s: %q", by, d.Reason)
+	}
 	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: d.Device, Feature: d.Feature, By: by}); err != nil {
 		return nil, err
 	}

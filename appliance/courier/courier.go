@@ -152,22 +152,14 @@ func (m *Medium) Path() string { return m.path }
 // Close ends the use of the medium; what was written is on it already.
 func (m *Medium) Close() error { return m.root.Close() }
 
-// Name is the name of a numbered file, 8.3-safe up to 9,999,999: REQ-0001.LHQ; from 10,000 on R0010000.LHQ.
-func Name(prefix string, number uint64, suffix string) string {
-	if number <= 9999 {
-		return fmt.Sprintf("%s-%04d.%s", prefix, number, suffix)
-	}
-	return fmt.Sprintf("%.1s%07d.%s", prefix, number, suffix)
-}
-
 // Write puts a request and its description in words on the medium and gives the name of the request. The description comes first: no request is ever there without it.
 // An older copy of the same request is replaced; a request of another machine under that name is not.
 func (m *Medium) Write(number uint64, request []byte, description string) (string, error) {
-	name := Name("REQ", number, "LHQ")
+	name := capability.FileName("REQ", number, "LHQ")
 	if err := m.mayReplace(name); err != nil {
 		return "", err
 	}
-	if err := m.write(Name("REQ", number, "TXT"), []byte(crlf(description))); err != nil {
+	if err := m.write(capability.FileName("REQ", number, "TXT"), []byte(crlf(description))); err != nil {
 		return "", fmt.Errorf("write the description of %s: %w", name, err)
 	}
 	if err := m.write(name, request); err != nil {
@@ -181,7 +173,7 @@ func (m *Medium) Receipt(number uint64, text string) (string, error) {
 	if !m.stick {
 		return "", nil
 	}
-	name := Name("RCP", number, "TXT")
+	name := capability.FileName("RCP", number, "TXT")
 	if err := m.write(name, []byte(crlf(text))); err != nil {
 		return "", fmt.Errorf("write %s: %w", name, err)
 	}

@@ -111,7 +111,7 @@ func TestStickLayout(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for n, want := range map[uint64]string{0: "REQ-0000.LHQ", 1: "REQ-0001.LHQ", 9999: "REQ-9999.LHQ", 10000: "R0010000.LHQ", 9999999: "R9999999.LHQ"} {
-		if got := Name("REQ", n, "LHQ"); got != want {
+		if got := capability.FileName("REQ", n, "LHQ"); got != want {
 			t.Errorf("%d: %s where %s is wanted", n, got, want)
 		}
 	}

@@ -46,17 +46,6 @@ type Line struct {
 	capability.Line
 }
 
-// FileName is the name of the response to request number: eight characters and three, whatever the number.
-func FileName(number uint64) string {
-	switch {
-	case number < 1e4:
-		return fmt.Sprintf("RSP-%04d.LHR", number)
-	case number < 1e7:
-		return fmt.Sprintf("R%07d.LHR", number)
-	}
-	return fmt.Sprintf("R%07d.LHR", number%1e7)
-}
-
 // Respond answers one request file. The same request again gives the same bytes. A *capability.Refusal is a no to the whole file: then no response exists,
 // and the book has changed by the record of it at most.
 //
@@ -77,7 +66,7 @@ func (o *Office) Respond(file []byte, by string, now capability.Time) (*Result, 
 		}
 		return nil, refuse(err)
 	}
-	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tierOf(tier), Proven: d.Host.Proven, Number: r.Number, Name: FileName(r.Number)}
+	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tierOf(tier), Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
 	if tierErr != nil {
 		res.TierNote = tierErr.Error()
 	}

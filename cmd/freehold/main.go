@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func command() *cobra.Command {
 		Long: "Freehold keeps a producer's keys and its book: who is entitled to what, which machine holds how much of it, and what each machine was answered.\n\n" +
 			"A request file comes from a customer's appliance on a stick. Freehold judges the TPM's evidence in it and answers with a response file that only that TPM opens. " +
 			"The same request again gives the same bytes. Freehold connects to nothing; it can itself be kept off every network.",
-		Version: version(),
+		Version: terminal.Version(),
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -49,15 +48,6 @@ func command() *cobra.Command {
 	root.MarkFlagsMutuallyExclusive("passphrase-file", "passphrase-fd")
 	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), inspectCommand(f), terminal.Man(root))
 	return root
-}
-
-// version is the module's version, where the build knows it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "development"
-	}
-	return info.Main.Version
 }
 
 // open opens the back office with the passphrase.

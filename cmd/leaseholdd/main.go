@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,7 +39,7 @@ func command(ctx context.Context) *cobra.Command {
 			"Under systemd it takes its sockets from leaseholdd.socket (clients) and leaseholdd-admin.socket (the leasehold command); otherwise it opens them itself.\n\n" +
 			"It never connects to anything. Files carried by an administrator are its only link to the producer: see leasehold-request(1) and leasehold-import(1).",
 		Args:    cobra.NoArgs,
-		Version: version(),
+		Version: terminal.Version(),
 		RunE:    func(*cobra.Command, []string) error { return run(ctx, f) },
 	}
 	root.Flags().StringVar(&f.state, "state", env("STATE_DIRECTORY", "/var/lib/leasehold"), "`directory` of trusted storage, on a disk that keeps what it was told to sync ($STATE_DIRECTORY)")
@@ -52,15 +51,6 @@ func command(ctx context.Context) *cobra.Command {
 	root.AddCommand(unitsCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
-}
-
-// version is the module's version, and the commit where the build knows it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "development"
-	}
-	return info.Main.Version
 }
 
 func env(name, otherwise string) string {

@@ -68,7 +68,7 @@ func run(ctx context.Context, f flags) error {
 	}
 
 	c := &console.Console{
-		Host: host, Trust: console.TrustFile(trust), Version: version(), Since: capability.At(time.Now()),
+		Host: host, Trust: console.TrustFile(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
 		Allowed: allowed(),
 	}
 	s, err := open(f.state, device)
@@ -98,7 +98,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	c.Appliance, c.Start = a, s.cause
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, f.state) }
-	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", version())
+	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	return serve(ctx, f, a, c, log)
 }
 
