@@ -25,7 +25,7 @@ func response(t *testing.T, to hostid.ID, serial uint64) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := c.SealResponse(key, []byte("certificate"), &capability.Response{Version: 1, For: to, Serial: serial, Time: 5000, Number: serial}, []byte("wrap"), make([]byte, wire.ContentKeySize))
+	b, err := c.SealResponse(key, []byte("certificate"), &capability.Response{Version: 1, For: to, Serial: serial, Time: 5000, Lifetime: 3600, Number: serial}, []byte("wrap"), make([]byte, wire.ContentKeySize))
 	if err != nil {
 		t.Fatal(err)
 	}

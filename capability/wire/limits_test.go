@@ -177,7 +177,7 @@ func TestOtherBounds(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 16, ContentKeySize - 1, ContentKeySize + 1} {
-		if _, err := c.SealResponse(p.key, p.certificate, &capability.Response{Version: 1, For: host(7), Time: 1}, nil, make([]byte, n)); err == nil {
+		if _, err := c.SealResponse(p.key, p.certificate, &capability.Response{Version: 1, For: host(7), Time: 1, Lifetime: 1}, nil, make([]byte, n)); err == nil {
 			t.Errorf("a content key of %d bytes", n)
 		}
 	}

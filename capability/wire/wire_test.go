@@ -120,6 +120,43 @@ func places(t *testing.T, s *SealedResponse, file []byte) (list []int) {
 	return list
 }
 
+// A file without a lifetime would be too late the moment it is made, so it is not made.
+func TestResponseNeedsALifetime(t *testing.T) {
+	p := newProducer(t, 1)
+	r := &capability.Response{Version: 1, For: host(7), Serial: 3, Time: 5000}
+	if _, err := p.c.SealResponse(p.key, p.certificate, r, nil, seed(9)[:ContentKeySize]); err == nil {
+		t.Error("made")
+	}
+	r.Lifetime = 1
+	if _, err := p.c.SealResponse(p.key, p.certificate, r, nil, seed(9)[:ContentKeySize]); err != nil {
+		t.Error(err)
+	}
+}
+
+// Another valid certificate for the same key makes another file of the same response: it is still the same response.
+func TestResponseIsNamedByWhatIsSigned(t *testing.T) {
+	p := newProducer(t, 1)
+	r := &capability.Response{Version: 1, For: host(7), Serial: 3, Time: 5000, Lifetime: 60}
+	a, err := p.c.ReadResponse(p.response(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.certificate, err = p.c.CertifyKey(p.root, &KeyCertificate{Keys: p.key.Public, Name: "renewed", From: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.c.ReadResponse(p.response(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Digest != b.Digest {
+		t.Error("two digests of one response")
+	}
+	r.Serial++
+	if b, err = p.c.ReadResponse(p.response(t, r)); err != nil || a.Digest == b.Digest {
+		t.Errorf("one digest of two responses, %v", err)
+	}
+}
+
 func TestAnswerProvesItselfAlone(t *testing.T) {
 	c := New()
 	key := ed25519.NewKeyFromSeed(seed(3)[:32])
