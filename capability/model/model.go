@@ -256,13 +256,3 @@ func (a Amount) String() string {
 	}
 	return fmt.Sprint(a.Number)
 }
-
-// pool finds a pool by its name and says at which place it is; -1 is none.
-func (m *Model) pool(name string) int {
-	for i := range m.Pools {
-		if m.Pools[i].Name == name {
-			return i
-		}
-	}
-	return -1
-}
