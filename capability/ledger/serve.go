@@ -23,22 +23,25 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	if s.hold != 0 {
 		s.answer.Hold = now.Told(s.hold)
 	}
-	switch {
-	case !l.provisioned():
-		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
-	case other != nil:
-		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
-	}
 	body := digest(l.codec.Encode(req))
-	if r != nil && r.key == c.Key && r.correlation == req.Correlation && req.Operation != capability.Undo {
-		if r.body != body {
-			return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
-		}
+	repeats := r != nil && r.key == c.Key && r.correlation == req.Correlation && req.Operation != capability.Undo
+	switch {
+	case repeats && r.body == body:
 		var again capability.Response
 		if err := l.codec.Decode(r.answer, &again, MaxEntry); err != nil {
 			return Decision{}, corrupt("remembered answer to %s: %w", r.id, err)
 		}
 		return Decision{Response: again}, nil
+	case !l.provisioned():
+		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
+	case other != nil:
+		no := capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name()}
+		if end := lastEnd(other.live(now)); end != 0 {
+			no.Until = now.Told(end)
+		}
+		return s.deny(no)
+	case repeats:
+		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
 
 	var serial uint64
@@ -581,7 +584,7 @@ func (s *serving) settleLines(pure bool) {
 	switch {
 	case len(s.refused) > 0:
 		s.answer.Status = capability.StatusPartly
-	case pure || len(s.req.Desired) == 0 && len(s.grants) == 0:
+	case len(s.grants) == 0 && (pure || len(s.req.Desired) == 0):
 		s.answer.Status = capability.StatusReturned
 	}
 }
