@@ -70,9 +70,9 @@ const (
 func KnownSettings() []Known {
 	const day, year = 24 * 60 * 60, 366 * 24 * 60 * 60
 	return []Known{
+		{"binding-grace", "", Producer, Interval, 0, year, "604800"},
 		{granularity, "licensing.defaultBorrowGranularity", Producer, Text, 0, 0, "second"},
 		{BorrowMaximum, "licensing.borrowIntervalMax", Administrator, Interval, 1, 10 * year, ""},
-		{"binding-grace", "", Producer, Interval, 0, year, "604800"},
 		{"clone-suspect", "", Producer, Text, 0, 0, "refuse"},
 		{DuplicateClients, "licensing.allowDuplicateClients", Producer, Flag, 0, 0, "false"},
 		{"failover-maintenance", "", Producer, Interval, 0, year, "259200"},
