@@ -16,6 +16,7 @@ func (w *world) request(c *client) error {
 	before := w.device(c)
 	free := w.available(c, &s)
 	told, over := w.toldAll(), w.over()
+	want, known := slowServe(w.l, w.now, &s)
 	var preview capability.Response
 	if s.Request.Operation == capability.Grant && !again && w.rng.IntN(4) == 0 {
 		p := s
@@ -53,6 +54,12 @@ func (w *world) request(c *client) error {
 		}
 		if err := w.fair(&s, &a, hold, free, before, after); err != nil {
 			return err
+		}
+		if known {
+			w.happened[compared]++
+			if err := want.agrees(&a, after); err != nil {
+				return err
+			}
 		}
 		for _, h := range after.Holdings {
 			switch {

@@ -75,6 +75,7 @@ const (
 	fromPool
 	denied
 	limited
+	compared
 	crashed
 	lostTold
 	resent
@@ -84,7 +85,7 @@ const (
 func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
 		"return", "refused return", "model", "refused model", "reservation", "setting", "overdraft", "metered count", "undo", "place in a queue", "idle disconnect",
-		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "kill", "power loss that lost what was told", "resend"}[o]
+		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend"}[o]
 }
 
 func describe(sum [outcomes]int) (s string) {
