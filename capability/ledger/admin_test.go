@@ -217,7 +217,11 @@ func TestDates(t *testing.T) {
 		}
 		v.play([][2]string{{"slices", "default a 0/0, p a 0/2, default b 0/3"}, {"+100", ""}, {"advance", ""}})
 		want := map[bool]string{true: "default a 0/0, p a 0/2, default b 0/0, p b 0/3", false: "default a 0/0, p a 0/2, default b 0/3"}[follow]
-		v.play([][2]string{{"slices", want}, {"+100", ""}, {"advance", ""}})
+		v.play([][2]string{{"slices", want}})
+		if d := v.must(Advance{}); len(d.Entries) != 0 {
+			t.Error("one date divides twice")
+		}
+		v.play([][2]string{{"+100", ""}, {"advance", ""}})
 		want = map[bool]string{true: "default a 0/2, default b 0/0, p b 0/3", false: want}[follow]
 		v.play([][2]string{{"slices", want}})
 	}
