@@ -71,6 +71,8 @@ func TestLint(t *testing.T) {
 
 		{alloc("\"f\" 1 1\n‸\"f\" 2 3"), stockOf(item{feature: "f", count: 8}, item{feature: "f", version: "2.0", count: 2}), SymbolShort,
 			`pool "p" gets 2 of 3 "f" 2.0: what else there is is below that version, not let in by a filter, or in a pool before`},
+		{within(`partition "p" {"f" 1 remainder vendor string matches "v"} partition "q" {‸"f" 1 3}`, `on any() {use "p","q" accept}`), stockOf(item{feature: "f", count: 10, vendor: "v"}),
+			SymbolShort, `pool "q" gets 0 of 3 "f" 1.0: what else there is is below that version, not let in by a filter, or in a pool before`},
 
 		{within(`partition "p" {"f" 1 1 "g" 1 remainder} partition "q" {"f" 1 remainder ‸"g" 2 remainder} partition "r" {"f" 0 1}`, used), nil, SymbolAfterRemainder,
 			`pool "q" gets nothing of "g" 2.0: pool "p" takes all that is left at 3:24`},
@@ -108,7 +110,7 @@ func TestLint(t *testing.T) {
 		{rules(`on any() {use "p","q","r" continue} on user("v") {deny}`), nil, "", ""},
 		{rules(`on user("a") and any() {deny} on user("b") {deny}` + used), nil, "", ""},
 		{rules(`on user("a","b") {deny} ‸on user("b") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
-		{rules(`on user("a") or hostname("h") {deny} on user("b") {deny} ‸on hostname("h") or user("b","a") {deny}` + used), nil, SymbolUnreachable, `rule 3 is never reached: the rules up to 2, at 5:38, decide all its requests`},
+		{rules(`on user("a") or hostname("h") {deny} on user("b") {deny} ‸on user("b","a") or hostname("h") {deny}` + used), nil, SymbolUnreachable, `rule 3 is never reached: the rules up to 2, at 5:38, decide all its requests`},
 		{rules(`on user("a") {deny} on user("a") or hostname("h") {deny} on user("a","c") {deny}` + used), nil, "", ""},
 		{rules(`on user("a") {deny} ‸on hostname("h") and user("a") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
 		{rules(`on user("a") and hostname("h") {deny} on user("a") {deny}` + used), nil, "", ""},
@@ -160,6 +162,18 @@ func TestLint(t *testing.T) {
 		if got != want {
 			t.Errorf("%s\ngot\n%swant\n%s", c.text, got, want)
 		}
+	}
+}
+
+// A pool that only a rule out of reach, or a rule that denies, uses is used by nobody.
+func TestLintUnusedBehindAny(t *testing.T) {
+	m := must(t, within(`partition "p" {} partition "q" {} partition "r" {}`, `on user("u") {use "r" deny} on any() {use "p" accept} on user("v") {use "q" accept}`))
+	got := ""
+	for _, f := range m.Lint(now, nil) {
+		got += fmt.Sprintf("%s %s\n", f.Position, f.Symbol)
+	}
+	if want := "3:18 unused-pool\n3:35 unused-pool\n5:1 use-denied\n5:55 unreachable-rule\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
 
