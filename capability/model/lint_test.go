@@ -90,6 +90,8 @@ func TestLint(t *testing.T) {
 		{alloc(`"f" 1 3 /* no number */ vendor string matches ~/.*/ ‸// =9`), nil, SymbolComment, `the comment says 9 where the allocation of "f" is 3`},
 		{alloc(`"f" 1 3 ‸/* 5 */ vendor string matches ~/.*/`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
 		{within(`partition "p" {"f" 1 3 ‸/* 5 */ }`, `on any() {use "p" accept}`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
+		{within("partition \"p\" {\"g\" 0 0\n\"f\" 1 3} ‸/* 5 */ partition \"q\" {} // 4\n", `on any() {use "p","q" accept}`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
+		{within("partition \"p\" {\"f\" 1 3\n} // 5\n", `on any() {use "p" accept}`), nil, "", ""},
 		{alloc(`"f" 1 33 % // 33 percent`), ten, "", ""},
 		{alloc(`"f" 1 33 % // comes to 3`), ten, "", ""},
 		{alloc(`"f" 1 33 % ‸// comes to 4`), ten, SymbolComment, `the comment says 4 where the allocation of "f" is 33 %`},
@@ -165,14 +167,23 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// A pool that only a rule out of reach, or a rule that denies, uses is used by nobody.
-func TestLintUnusedBehindAny(t *testing.T) {
-	m := must(t, within(`partition "p" {} partition "q" {} partition "r" {}`, `on user("u") {use "r" deny} on any() {use "p" accept} on user("v") {use "q" accept}`))
+// A pool that only a rule out of reach, or a rule that denies, uses is used by nobody; and what decides is the rule that is reached.
+func TestLintBehindAny(t *testing.T) {
+	m := must(t, within(`partition "p" {} partition "q" {} partition "r" {}`, `on user("u") {use "r" deny}
+on any() {use "p" accept}
+on any() {use "q" accept}
+on user("v") {use "q" accept}`))
 	got := ""
 	for _, f := range m.Lint(now, nil) {
-		got += fmt.Sprintf("%s %s\n", f.Position, f.Symbol)
+		got += f.String() + "\n"
 	}
-	if want := "3:18 unused-pool\n3:35 unused-pool\n5:1 use-denied\n5:55 unreachable-rule\n"; got != want {
+	want := `3:18: no rule lets anybody draw on pool "q"
+3:35: no rule lets anybody draw on pool "r"
+5:1: rule 1 denies: what else it says has no effect
+7:1: rule 3 is never reached: the rules up to 2, at 6:1, decide all its requests
+8:1: rule 4 is never reached: the rules up to 2, at 6:1, decide all its requests
+`
+	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
@@ -188,6 +199,7 @@ func TestCheck(t *testing.T) {
 		{pooled(`"f" 1 3 // 3` + "\n" + `"f" 1 4 // 5` + "\n"), true, false, "unused-pool duplicate-feature oversubscribed comment"},
 		{pooled(`"f" 1 11 % vendor string matches ~/(/ // 5` + "\n"), true, false, "unused-pool regexp"},
 		{pooled(`"f" 1 9999999999 // 5` + "\n"), true, false, "unused-pool number"},
+		{pooled(`"f" 1 9999999999}/* 5 */ partition "q" {`), true, false, "unused-pool number unused-pool"},
 		{pooled(`"f" 1 4 // 5`), false, false, "syntax"},
 		{"model \"m\" {} \xff", false, false, "character"},
 		{strings.Repeat(" ", MaxFile+1), false, false, "size"},

@@ -166,6 +166,7 @@ func (p *parser) pool() Pool {
 	}
 	p.want("{")
 	var before entries
+	refused, line := len(p.refusals), 0
 	for p.token.kind == quoted {
 		if p.allocations++; p.allocations > MaxAllocations {
 			p.stop(refusal(p.token.Position, SymbolLimit, "more than %d allocations", MaxAllocations))
@@ -176,8 +177,13 @@ func (p *parser) pool() Pool {
 			p.refuse(a.Position, SymbolDuplicateEntry, "duplicate feature entries: pool %q has %q %s already at %s, %s", pool.Name, a.Feature, a.Version, first, why)
 		}
 		pool.Allocations = append(pool.Allocations, a)
+		line = p.line
 	}
 	p.wantOr("}", `a feature in double quotes or "}"`)
+	if line == p.line && len(p.refusals) == refused { // a pool on one line may have its comment behind the bracket
+		last := &pool.Allocations[len(pool.Allocations)-1]
+		last.comments = p.beside(last.comments)
+	}
 	return pool
 }
 
