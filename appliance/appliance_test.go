@@ -131,7 +131,7 @@ func (p *producer) respond(file []byte, serial uint64, change func(*capability.R
 	must(p.t, err)
 	r := &capability.Response{
 		Version: capability.Protocol, For: host, Serial: serial, Time: now, Lifetime: 3600, Request: req.Digest, Number: req.Request.Number,
-		Correlation: req.Request.Correlation, Items: items, Certificate: ac, Policy: capability.Policy{Lease: 60, RenewPercent: 15},
+		Correlation: req.Request.Correlation, Items: items, Epoch: req.Request.Epoch, Certificate: ac, Policy: capability.Policy{Lease: 60, RenewPercent: 15},
 		Boot: capability.Boot{Key: bootKey, Ref: []byte("ref"), States: [][]byte{state.Encode()}},
 	}
 	if change != nil {
@@ -171,9 +171,12 @@ func newSite(t testing.TB, p *producer) *site {
 	id, err := s.device.HostID()
 	must(t, err)
 	binding := s.device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
+	_, err = binding.Provision(bytes.Repeat([]byte{2}, 32))
+	must(t, err)
 	begin := time.Now()
 	s.a, err = New(Options{
-		Ledger: ledger.New(), Vault: &memory{}, Machine: s.device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: p.trust,
+		Counter: binding.Epoch,
+		Ledger:  ledger.New(), Vault: &memory{}, Machine: s.device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: p.trust,
 		Start: ledger.Start{Cause: "test"}, Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Found: func(capability.Boot, []byte) (Vault, error) {
 			if s.foundErr != nil {

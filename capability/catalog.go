@@ -24,6 +24,7 @@ const (
 	ErrNotOpened      Code = 2307
 	ErrResponseForm   Code = 2308
 	ErrReplayedSerial Code = 2309
+	ErrResponseEpoch  Code = 2310
 
 	ErrProto             Code = 3001
 	ErrCorrelationReused Code = 3002
@@ -113,6 +114,7 @@ func Catalog() []Entry {
 		{ErrNotOpened, "E_NOT_OPENED", "the response does not open on this TPM", "it names this machine, but its content was encrypted to other keys or was altered", "write a new request: leasehold request -o DIR", ExitOtherHost},
 		{ErrResponseForm, "E_RESPONSE_FORM", "the response contradicts itself", "its clear part and its content do not say the same", "ask the producer for a new response and report this file", ExitFile},
 		{ErrReplayedSerial, "E_SERIAL_REUSED", "two responses with one serial", "a different response with this serial is in force", "ask the producer for a new response and report this file", ExitFile},
+		{ErrResponseEpoch, "E_RESPONSE_EPOCH", "the response is from an earlier life of this machine", "the TPM's counter has moved since its request was written: the trusted storage was lost, wiped or replaced, and old responses do not bring rights back", "write a new request: leasehold request -o DIR", ExitFile},
 
 		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
