@@ -40,6 +40,7 @@ const (
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
+	ErrReturnWaits       Code = 3204
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 
@@ -130,6 +131,7 @@ func Catalog() []Entry {
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold devices, then return less or wait for the leases to end", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
+		{ErrReturnWaits, "E_RETURN_WAITS", "a return of this ID is waiting already", "copies of this activation ID left service here before, and the back office has not credited them yet; a command that was interrupted may have returned them", "leasehold status; to return more copies beside those: leasehold return ID --count N --again", ExitPolicy},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 
