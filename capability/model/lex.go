@@ -48,7 +48,7 @@ func shorten(s string) string {
 
 // Quote writes s as a STRING of the language. s must not hold control codes.
 func Quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`) + `"`
 }
 
 type comment struct {

@@ -71,6 +71,8 @@ func TestLint(t *testing.T) {
 
 		{alloc("\"f\" 1 1\n‸\"f\" 2 3"), stockOf(item{feature: "f", count: 8}, item{feature: "f", version: "2.0", count: 2}), SymbolShort,
 			`pool "p" gets 2 of 3 "f" 2.0: what else there is is below that version, not let in by a filter, or in a pool before`},
+		{within(`partition "p" {"f" 1 remainder vendor string matches "v"} partition "q" {‸"f" 1 3}`, `on any() {use "p","q" accept}`), stockOf(item{feature: "f", count: 10, vendor: "v"}),
+			SymbolShort, `pool "q" gets 0 of 3 "f" 1.0: what else there is is below that version, not let in by a filter, or in a pool before`},
 
 		{within(`partition "p" {"f" 1 1 "g" 1 remainder} partition "q" {"f" 1 remainder ‸"g" 2 remainder} partition "r" {"f" 0 1}`, used), nil, SymbolAfterRemainder,
 			`pool "q" gets nothing of "g" 2.0: pool "p" takes all that is left at 3:24`},
@@ -88,6 +90,8 @@ func TestLint(t *testing.T) {
 		{alloc(`"f" 1 3 /* no number */ vendor string matches ~/.*/ ‸// =9`), nil, SymbolComment, `the comment says 9 where the allocation of "f" is 3`},
 		{alloc(`"f" 1 3 ‸/* 5 */ vendor string matches ~/.*/`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
 		{within(`partition "p" {"f" 1 3 ‸/* 5 */ }`, `on any() {use "p" accept}`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
+		{within("partition \"p\" {\"g\" 0 0\n\"f\" 1 3} ‸/* 5 */ partition \"q\" {} // 4\n", `on any() {use "p","q" accept}`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
+		{within("partition \"p\" {\"f\" 1 3\n} // 5\n", `on any() {use "p" accept}`), nil, "", ""},
 		{alloc(`"f" 1 33 % // 33 percent`), ten, "", ""},
 		{alloc(`"f" 1 33 % // comes to 3`), ten, "", ""},
 		{alloc(`"f" 1 33 % ‸// comes to 4`), ten, SymbolComment, `the comment says 4 where the allocation of "f" is 33 %`},
@@ -108,7 +112,7 @@ func TestLint(t *testing.T) {
 		{rules(`on any() {use "p","q","r" continue} on user("v") {deny}`), nil, "", ""},
 		{rules(`on user("a") and any() {deny} on user("b") {deny}` + used), nil, "", ""},
 		{rules(`on user("a","b") {deny} ‸on user("b") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
-		{rules(`on user("a") or hostname("h") {deny} on user("b") {deny} ‸on hostname("h") or user("b","a") {deny}` + used), nil, SymbolUnreachable, `rule 3 is never reached: the rules up to 2, at 5:38, decide all its requests`},
+		{rules(`on user("a") or hostname("h") {deny} on user("b") {deny} ‸on user("b","a") or hostname("h") {deny}` + used), nil, SymbolUnreachable, `rule 3 is never reached: the rules up to 2, at 5:38, decide all its requests`},
 		{rules(`on user("a") {deny} on user("a") or hostname("h") {deny} on user("a","c") {deny}` + used), nil, "", ""},
 		{rules(`on user("a") {deny} ‸on hostname("h") and user("a") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
 		{rules(`on user("a") and hostname("h") {deny} on user("a") {deny}` + used), nil, "", ""},
@@ -163,6 +167,27 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// A pool that only a rule out of reach, or a rule that denies, uses is used by nobody; and what decides is the rule that is reached.
+func TestLintBehindAny(t *testing.T) {
+	m := must(t, within(`partition "p" {} partition "q" {} partition "r" {}`, `on user("u") {use "r" deny}
+on any() {use "p" accept}
+on any() {use "q" accept}
+on user("v") {use "q" accept}`))
+	got := ""
+	for _, f := range m.Lint(now, nil) {
+		got += f.String() + "\n"
+	}
+	want := `3:18: no rule lets anybody draw on pool "q"
+3:35: no rule lets anybody draw on pool "r"
+5:1: rule 1 denies: what else it says has no effect
+7:1: rule 3 is never reached: the rules up to 2, at 6:1, decide all its requests
+8:1: rule 4 is never reached: the rules up to 2, at 6:1, decide all its requests
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		text  string
@@ -174,6 +199,7 @@ func TestCheck(t *testing.T) {
 		{pooled(`"f" 1 3 // 3` + "\n" + `"f" 1 4 // 5` + "\n"), true, false, "unused-pool duplicate-feature oversubscribed comment"},
 		{pooled(`"f" 1 11 % vendor string matches ~/(/ // 5` + "\n"), true, false, "unused-pool regexp"},
 		{pooled(`"f" 1 9999999999 // 5` + "\n"), true, false, "unused-pool number"},
+		{pooled(`"f" 1 9999999999}/* 5 */ partition "q" {`), true, false, "unused-pool number unused-pool"},
 		{pooled(`"f" 1 4 // 5`), false, false, "syntax"},
 		{"model \"m\" {} \xff", false, false, "character"},
 		{strings.Repeat(" ", MaxFile+1), false, false, "size"},

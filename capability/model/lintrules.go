@@ -199,11 +199,11 @@ func (t *Test) atoms() [][][]string {
 		return nil
 	}
 	if t.Subject != Dictionary {
-		var any [][]string
+		var each [][]string
 		for _, p := range t.Patterns {
-			any = append(any, []string{atom(t.Subject, "", p)})
+			each = append(each, []string{atom(t.Subject, "", p)})
 		}
-		return [][][]string{any}
+		return [][][]string{each}
 	}
 	byKey := make([][][]string, len(t.keys))
 	for i, k := range t.keys {

@@ -120,6 +120,7 @@ func TestParseRefuses(t *testing.T) {
 		{ruled(`on user(‸~/(a)\1/) {deny}`), SymbolRegexp, "invalid escape sequence: `\\1`"},
 		{ruled(`on user(‸~/a(?=b)/) {deny}`), SymbolRegexp, "invalid or unsupported Perl syntax: `(?=`"},
 		{ruled(`on user(‸~/a{1001}/) {deny}`), SymbolRegexp, "invalid repeat count: `{1001}`"},
+		{ruled(`on user(‸~/` + strings.Repeat("x{0,1000}", 40) + `/) {deny}`), SymbolRegexp, "the regexps of this model are too large together: repeats count as often as they repeat"},
 		{ruled(`on user("u", ‸~/(` + strings.Repeat("x", 100) + `){700}/) {deny}`), SymbolRegexp, "the regexps of this model are too large together: repeats count as often as they repeat"},
 
 		// Pools and allocations.
@@ -160,6 +161,7 @@ func TestParseRefuses(t *testing.T) {
 			SymbolDuplicateEntry, `duplicate feature entries: pool "p" has "f1" 1.0 already at 3:16, with an equal vendor string`},
 		{pooled(`"f1" 1.0 1 vendor string matches "a" "f1" 1.0 1 vendor string matches "b" ‸"f1" 1.0 1`), SymbolDuplicateEntry,
 			`duplicate feature entries: pool "p" has "f1" 1.0 already at 3:16, and only one of the two names a vendor string`},
+		{pooled(`"f1" 1.0 1 ‸"f1" 1.0 9999999999`), SymbolDuplicateEntry, `duplicate feature entries: pool "p" has "f1" 1.0 already at 3:16, and neither names a vendor string`},
 
 		// Rules.
 		{ruled(`on ‸{accept}`), SymbolSyntax, `want a condition: "any", "hostid", "hostname", "hosttype", "user", "dictionary", "not" or "(", found "{"`},
@@ -345,6 +347,8 @@ func TestPrint(t *testing.T) {
 			`model "m" { partitions { partition "p" { "f" 1.0 1 activation id matches ~/a\/b\\\/c\d/ vendor string matches "~/x/" product name matches ~// } } }`},
 		{pooled(`"f" 1 1 vendor string matches "a" "f" 1 2 vendor string matches "b" "f" 1.1 3 "F" 1 4`),
 			`model "m" { partitions { partition "p" { "f" 1.0 1 vendor string matches "a" "f" 1.0 2 vendor string matches "b" "f" 1.1 3 "F" 1.0 4 } } }`},
+		{pooled(`"f" 1 1 vendor string matches ~/a\\/ "g" 1 2 vendor string matches ~/b/`),
+			`model "m" { partitions { partition "p" { "f" 1.0 1 vendor string matches ~/a\\/ "g" 1.0 2 vendor string matches ~/b/ } } }`},
 		{`model "m" { on !(user("a")||any())&&hostid("x","y/ethernet") { deny } }`, `model "m" { on not (user("a") or any()) and hostid("x", "y/ethernet") { deny } }`},
 		{`model "m" { on ((any())) or any() and any() { accept } }`, `model "m" { on (any()) or any() and any() { accept } }`},
 		{`model "m" { on dictionary("a":*,"a":"*","b":~/c/) { use "default","default" max "f" 1 2 per user,"f" 1 3 per device continue } }`,

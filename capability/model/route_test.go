@@ -236,6 +236,23 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// A rule with ten thousand host IDs costs as much as one with ten.
+func BenchmarkRoute(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		var ids strings.Builder
+		for i := range n {
+			fmt.Fprintf(&ids, "\"%012X/ETHERNET\",", i)
+		}
+		m := must(b, within(`partition "p" {}`, `on hostid(`+ids.String()+`"x") {use "p" accept}`))
+		f := Facts{Hosts: hosts("AB/TPM_EK", "FFFFFFFFFFFF/ETHERNET"), User: "u"}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				m.Route(f)
+			}
+		})
+	}
+}
+
 // writer makes random models in a small world, where much happens to be equal.
 type writer struct{ *rand.Rand }
 

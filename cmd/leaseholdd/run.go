@@ -69,7 +69,7 @@ func run(ctx context.Context, f flags) error {
 
 	c := &console.Console{
 		Host: host, Trust: console.TrustFile(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
-		Allowed: allowed(),
+		Allowed: allowed(), CodeOf: codeOf,
 	}
 	s, err := open(f.state, device)
 	var refusal *capability.Refusal
@@ -90,7 +90,7 @@ func run(ctx context.Context, f flags) error {
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
 		Start: ledger.Start{BootID: strings.TrimSpace(string(boot)), Cause: s.cause},
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
-		Found: s.found, Settled: s.settled,
+		Counter: s.counter, Found: s.found, Settled: s.settled,
 	})
 	if err != nil {
 		s.vault.Close()
@@ -145,14 +145,18 @@ func elapsed() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// allowed is root, this daemon's own user, and the group leasehold.
+// overflowID is how the kernel shows a user whom this user namespace cannot name (user_namespaces(7)).
+const overflowID = 65534
+
+// allowed is root, this daemon's own user, and the group leasehold. Under PrivateUsers= the kernel names only the first two; everyone else who
+// got in was let in by the socket's mode, which is root's and the group's.
 func allowed() func(console.Peer) bool {
 	gid := -1
 	if g, err := user.LookupGroup("leasehold"); err == nil {
 		gid, _ = strconv.Atoi(g.Gid)
 	}
 	return func(p console.Peer) bool {
-		if p.UID == 0 || p.UID == os.Getuid() || p.GID == gid {
+		if p.UID == 0 || p.UID == os.Getuid() || p.UID == overflowID || p.GID == gid {
 			return true
 		}
 		u, err := user.LookupId(strconv.Itoa(p.UID))
