@@ -29,6 +29,7 @@ const (
 	ErrCorrelationReused Code = 3002
 	ErrDeviceKey         Code = 3003
 	ErrOperation         Code = 3004
+	ErrUndo              Code = 3005
 	ErrNotEntitled       Code = 3101
 	ErrVersion           Code = 3102
 	ErrExpired           Code = 3103
@@ -36,9 +37,17 @@ const (
 	ErrNotStarted        Code = 3105
 	ErrOverage           Code = 3106
 	ErrReceipt           Code = 3107
+	ErrRule              Code = 3108
+	ErrLimit             Code = 3109
+	ErrIdle              Code = 3110
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
+	ErrModel             Code = 3401
+	ErrModelInForce      Code = 3402
+	ErrReserved          Code = 3403
+	ErrDuplicates        Code = 3404
+	ErrLocked            Code = 3405
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 
@@ -118,6 +127,7 @@ func Catalog() []Entry {
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
 		{ErrDeviceKey, "E_DEVICE_KEY", "another key holds this device's leases", "leases belong to the key that asked first, and this request came with another one for the same host ID", "use the key of that device, or wait until its leases end", ExitPolicy},
 		{ErrOperation, "E_OPERATION", "operation not available", "nothing on this appliance answers to this operation", "leasehold features", ExitError},
+		{ErrUndo, "E_UNDO", "no report to undo", "no report with this correlation ID can be canceled: it was canceled before, or its undo interval is over", "leasehold devices, to see what is counted", ExitNotFound},
 		{ErrNotEntitled, "E_NOT_ENTITLED", "not licensed here", "no line item on this appliance has the feature", "leasehold features", ExitNotEntitled},
 		{ErrVersion, "E_VERSION", "only older versions are licensed", "a version can be used up to the licensed one, and every line item of the feature is below the version asked for", "leasehold features", ExitNotEntitled},
 		{ErrExpired, "E_EXPIRED", "expired", "every line item of the feature has passed its expiry", "ask the producer for a renewal, then: leasehold request -o DIR", ExitExpired},
@@ -125,9 +135,17 @@ func Catalog() []Entry {
 		{ErrNotStarted, "E_NOT_STARTED", "not started yet", "the start date of every fitting line item is still to come", "leasehold features", ExitNotEntitled},
 		{ErrOverage, "E_OVERAGE", "more in use than licensed", "the count was reduced below what is served; nothing new is served until leases have ended", "leasehold devices, to see who holds them", ExitNoSeat},
 		{ErrReceipt, "E_RECEIPT", "the receipt does not count", "the kept response was not signed by this appliance for this device, has expired, or its counts no longer fit", "wait for the end of the hold", ExitHeld},
+		{ErrRule, "E_RULE", "refused by a rule of the model", "the model of the license administrator denies this device or user", "ask the license administrator; leasehold model show", ExitPolicy},
+		{ErrLimit, "E_LIMIT", "limit reached", "the model of the license administrator limits how much one device or user may hold", "give back what is not needed, or ask the license administrator", ExitPolicy},
+		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold devices, then return less or wait for the leases to end", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
+		{ErrModel, "E_MODEL", "the model cannot be used", "the text breaks a rule of the model language at the place named; the model in force stays", "leasehold model check FILE", ExitUsage},
+		{ErrModelInForce, "E_MODEL_IN_FORCE", "a model is in force", "counts are either in pools or reserved, never both", "leasehold model delete", ExitPolicy},
+		{ErrReserved, "E_RESERVED", "reservations are in force", "counts are either in pools or reserved, never both", "leasehold reservations delete, or keep them as a model: leasehold reservations export --model", ExitPolicy},
+		{ErrDuplicates, "E_DUPLICATES", "duplicate clients are allowed", "where each key of a host ID has its own leases, nothing can be reserved for the host ID", "ask the producer to turn duplicate clients off", ExitPolicy},
+		{ErrLocked, "E_LOCKED", "the setting belongs to the producer", "it comes with the producer's responses, and nobody here may change it", "leasehold policies", ExitPolicy},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 

@@ -57,6 +57,8 @@ type Request struct {
 	Granularity uint8         `cbor:"13,keyasint,omitzero" json:"granularity,omitempty"`
 	Receipt     []byte        `cbor:"14,keyasint,omitempty" json:"receipt,omitempty"` // a signed response kept by the client: renews during a hold
 
+	Idle Seconds `cbor:"15,keyasint,omitzero" json:"idle,omitempty"` // how long nobody has used the program
+
 	// The rest is for the back office.
 	Number      uint64   `cbor:"20,keyasint,omitzero" json:"number,omitempty"`       // counts the requests written by this host
 	Outstanding []Digest `cbor:"21,keyasint,omitempty" json:"outstanding,omitempty"` // of every request written since the last response, oldest first
@@ -79,6 +81,7 @@ type Desired struct {
 	Partial      bool         `cbor:"4,keyasint,omitzero" json:"partial,omitempty"` // less will do
 	ActivationID ActivationID `cbor:"5,keyasint,omitzero" json:"activationId,omitempty"`
 	Selectors    []Pair       `cbor:"6,keyasint,omitempty" json:"selectors,omitempty"`
+	Wait         bool         `cbor:"7,keyasint,omitzero" json:"wait,omitempty"` // queue for it where it is busy
 }
 
 // Head is a position in a journal and the hash of the record there.
@@ -138,6 +141,8 @@ func (r *Request) Validate() error {
 		return malformed("operation", "%d is not known", r.Operation)
 	case r.Borrow < 0:
 		return malformed("borrow", "%d seconds", r.Borrow)
+	case r.Idle < 0:
+		return malformed("idle", "%d seconds", r.Idle)
 	case r.Granularity > 3:
 		return malformed("granularity", "%d is not known", r.Granularity)
 	case len(r.Receipt) > MaxFrame:
@@ -223,6 +228,12 @@ func checkPairs(field string, pairs []Pair) error {
 	}
 	return nil
 }
+
+// CheckName says why s is not the name of something of this kind; CheckText is for words that may be absent. Both keep what people will read fit for a screen.
+func CheckName(what, s string) error { return checkName(what, s, MaxName) }
+
+// CheckText accepts at most MaxText bytes of printable characters.
+func CheckText(s string) error { return checkText(s) }
 
 // checkName accepts 1 to limit bytes of printable characters without control codes.
 func checkName(what, s string, limit int) error {

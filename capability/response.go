@@ -101,6 +101,7 @@ type Denial struct {
 	Highest   Version  `cbor:"8,keyasint,omitzero" json:"highest,omitzero"`
 	Detail    string   `cbor:"9,keyasint,omitzero" json:"detail,omitempty"`
 	Holders   []Holder `cbor:"10,keyasint,omitempty" json:"holders,omitempty"` // as the policy lets the asker see them
+	Position  uint32   `cbor:"11,keyasint,omitzero" json:"position,omitempty"` // in the queue of the feature, from 1
 }
 
 // Holder is a device that holds a count, as shown to someone who waits for one.
@@ -128,6 +129,7 @@ type Policy struct {
 	ResponseLife  Seconds      `cbor:"5,keyasint,omitzero" json:"responseLife,omitempty"`
 	Granularity   uint8        `cbor:"6,keyasint,omitzero" json:"granularity,omitempty"`
 	BorrowMaximum Seconds      `cbor:"7,keyasint,omitzero" json:"borrowMaximum,omitempty"`
+	Duplicates    bool         `cbor:"8,keyasint,omitzero" json:"duplicates,omitempty"` // each key of a host ID has leases of its own
 }
 
 // Boot is the producer's word on the boot states in which trusted storage may open.

@@ -25,7 +25,7 @@ func (l *Ledger) Apply(e Entry) error {
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:
-		err = l.applyServed(e.Served)
+		err = l.applyServed(e.Served, e.Transfers)
 	case e.Returned != nil:
 		err = l.applyReturned(e.Returned)
 	case e.Proved != nil:
@@ -34,14 +34,53 @@ func (l *Ledger) Apply(e Entry) error {
 		err = l.applyRequested(e.Requested)
 	case e.Dropped != nil:
 		err = l.applyDropped(e.Dropped)
+	case e.Modeled != nil:
+		err = l.applyModeled(e.Modeled)
+	case e.Reserved != nil:
+		err = l.applyReserved(e.Reserved)
+	case e.Configured != nil:
+		err = l.applyConfigured(e.Configured)
 	default:
 		err = corrupt("no fact")
+	}
+	if err == nil {
+		err = l.applySlices(&e)
 	}
 	if err != nil {
 		return corrupt("apply entry %d: %w", e.Position, err)
 	}
+	l.sweep()
 	l.position, l.head = e.Position, digest(l.codec.Encode(e))
 	return nil
+}
+
+// applySlices applies what a fact means for the slices of items.
+func (l *Ledger) applySlices(e *Entry) error {
+	divides := e.Provisioned != nil || e.Returned != nil || e.Modeled != nil || e.Reserved != nil
+	ruled := l.model != nil || len(l.groups) > 0
+	switch {
+	case divides && (e.Division != nil) != ruled, e.Division != nil && !divides && (e.Advanced == nil || !ruled):
+		return corrupt("a division where none belongs, or none where one does")
+	case len(e.Transfers) > 0 && (e.Division != nil || e.Served == nil && e.Advanced == nil):
+		return corrupt("transfers where none belong")
+	case divides || e.Division != nil:
+		return l.divide(e.Division)
+	case e.Advanced != nil:
+		if err := l.transfer(e.Transfers); err != nil {
+			return err
+		}
+		for _, t := range e.Transfers {
+			if it := l.items[t.Item]; !it.fits() {
+				return corrupt("transfers of %s take what is in use", it.ID())
+			}
+		}
+	}
+	return nil
+}
+
+// fits says that no share has more in use than it holds.
+func (it *item) fits() bool {
+	return !slices.ContainsFunc(it.shares(), func(s *slice) bool { return s.used > s.count })
 }
 
 // advance ends what is due.
@@ -51,11 +90,28 @@ func (l *Ledger) advance(now Now) {
 	for len(l.ends) > 0 {
 		s := l.ends[0].leases[0]
 		if s.end > now.Lease {
-			return
+			break
 		}
-		s.row.leases = slices.DeleteFunc(s.row.leases, func(o *lease) bool { return o == s })
-		l.unbook(s)
+		l.end(s)
 	}
+	l.endWaits()
+}
+
+// end takes a lease out.
+func (l *Ledger) end(s *lease) {
+	s.row.leases = slices.DeleteFunc(s.row.leases, func(o *lease) bool { return o == s })
+	l.unbook(s)
+	l.gone = l.gone || s.slice.item.cut
+}
+
+// sweep forgets cut items that nobody holds any more. They keep their places until their entry is applied.
+func (l *Ledger) sweep() {
+	if !l.gone {
+		return
+	}
+	l.gone = false
+	l.items = slices.DeleteFunc(l.items, func(it *item) bool { return it.cut && it.idle() })
+	l.index()
 }
 
 func (l *Ledger) applyStarted(f *Started) error {
@@ -80,12 +136,21 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	for _, i := range r.Items {
 		it := l.find(i.ID())
 		if it == nil {
-			it = &item{}
+			it = newItem(i)
 			l.items = append(l.items, it)
 			l.features[i.Feature] = append(l.features[i.Feature], it)
 		}
 		it.LineItem, it.cut = i, false
 	}
+	// What is metered has no end of its own: it is counted as long as its item is here.
+	for _, it := range l.items {
+		for _, s := range it.slices {
+			for len(s.leases) > 0 && (it.cut || !it.Metered) && s.leases[len(s.leases)-1].end == forever {
+				l.end(s.leases[len(s.leases)-1])
+			}
+		}
+	}
+	l.gone = true
 	l.index()
 	for _, id := range r.Acknowledged {
 		if i := l.pending(id); i >= 0 {
@@ -100,13 +165,12 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	return nil
 }
 
-// index forgets cut items without leases, and puts the rest in order.
+// index puts the items in order.
 func (l *Ledger) index() {
-	l.items = slices.DeleteFunc(l.items, func(it *item) bool { return it.cut && it.used == 0 })
 	slices.SortFunc(l.items, func(a, b *item) int { return compareItems(a.ID(), b.ID()) })
 	clear(l.features)
-	for _, it := range l.items {
-		it.over = !it.cut && !it.Uncounted && it.used > uint64(it.Count)
+	for at, it := range l.items {
+		it.place = at
 		l.features[it.Feature] = append(l.features[it.Feature], it)
 	}
 	for _, name := range l.names() {
@@ -133,101 +197,127 @@ func servingOrder(a, b *item) int {
 	return compareItems(a.ID(), b.ID())
 }
 
-// forget takes one item out.
-func (l *Ledger) forget(it *item) {
-	is := func(o *item) bool { return o == it }
-	l.items = slices.DeleteFunc(l.items, is)
-	list := slices.DeleteFunc(l.features[it.Feature], is)
-	if len(list) == 0 {
-		delete(l.features, it.Feature)
-	} else {
-		l.features[it.Feature] = list
-	}
-}
-
-func (l *Ledger) applyServed(f *Served) error {
+func (l *Ledger) applyServed(f *Served, moves []Transfer) error {
 	a := &f.Answer
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	r := l.devices[a.For]
+	r, other := l.owner(a.For, a.Key, l.now)
+	if other != nil {
+		return corrupt("%s belongs to key %x, not %x", a.For, other.key[:8], a.Key[:8])
+	}
 	var serial uint64
-	var old []*lease
 	if r != nil {
-		if serial, old = r.serial, r.leases; r.key != a.Key && len(old) > 0 {
-			return corrupt("%s belongs to key %x, not %x", a.For, r.key[:8], a.Key[:8])
-		}
+		serial = r.serial
 	}
 	if !l.provisioned() || a.Serial <= serial {
 		return corrupt("serial %d for %s where the last is %d, response %d in force", a.Serial, a.For, serial, l.applied.Serial)
 	}
-	leases, err := l.assert(f, old)
-	if err != nil {
-		return err
-	}
 	if r == nil {
 		r = &row{id: a.For, sequence: uint64(len(l.rows))}
 		l.rows = append(l.rows, r)
-		l.devices[a.For] = r
+		l.devices[a.For] = append(l.devices[a.For], r)
 	}
-	r.key, r.serial, r.correlation, r.body, r.who = a.Key, a.Serial, a.Correlation, f.Body, f.Who
+	leases, err := l.assert(f, r)
+	if err != nil {
+		return err
+	}
+	uses := l.usesOf(r.leases, leases)
+	for _, s := range r.leases {
+		l.unbook(s)
+		l.gone = l.gone || s.slice.item.cut
+	}
+	r.key, r.serial, r.correlation, r.body, r.who, r.leases = a.Key, a.Serial, a.Correlation, f.Body, f.Who, leases
+	r.active = l.now.Lease - f.Idle
 	r.answer = l.codec.Encode(a)
-	// The new leases come before the old ones go, so that a cut item that is kept is not forgotten in between.
-	r.leases = nil
+	if err := l.transfer(moves); err != nil {
+		return err
+	}
 	for _, s := range leases {
-		s.row = r
 		l.book(s)
 	}
-	for _, s := range old {
-		l.unbook(s)
+	if err := l.applyMeter(r, f); err != nil {
+		return err
+	}
+	for _, u := range uses {
+		if err := u.assert(); err != nil {
+			return err
+		}
+	}
+	for _, t := range moves {
+		if it := l.items[t.Item]; !it.fits() {
+			return corrupt("transfers of %s take what is in use", it.ID())
+		}
+	}
+	return l.applyWaits(r, f.Waits)
+}
+
+// use is what was in use of a slice before a device was served, all devices together, to be compared with what is after.
+type use struct {
+	slice        *slice
+	before, item uint64
+}
+
+func (l *Ledger) usesOf(old, leases []*lease) (out []use) {
+	for _, list := range [][]*lease{old, leases} {
+		for _, s := range list {
+			if !slices.ContainsFunc(out, func(u use) bool { return u.slice == s.slice }) {
+				out = append(out, use{s.slice, s.slice.used, s.slice.item.used})
+			}
+		}
+	}
+	return out
+}
+
+// assert says that nothing was given that was not there.
+func (u use) assert() error {
+	it := u.slice.item
+	switch {
+	case it.Uncounted && u.slice.source == Source{}:
+	case u.slice.used > u.before && u.slice.used > u.slice.count:
+		return corrupt("%d of %s of %s in use where there are %d", u.slice.used, u.slice.source, it.ID(), u.slice.count)
+	case it.used > u.item && it.used > uint64(it.Count) && !it.Uncounted:
+		return corrupt("%d of %s in use where there are %d", it.used, it.ID(), it.Count)
 	}
 	return nil
 }
 
-// assert is what Decide promised: the leases are in order, and what is new in them could be given: of an item in force and in its dates, within its count, and in a hold only by a receipt.
-func (l *Ledger) assert(f *Served, old []*lease) ([]*lease, error) {
-	type use struct{ before, after uint64 }
-	uses := map[*item]*use{}
-	of := func(it *item) *use {
-		if uses[it] == nil {
-			uses[it] = &use{}
-		}
-		return uses[it]
-	}
-	for _, s := range old {
-		of(s.item).before += uint64(s.count)
-	}
+// assert is what Decide promised: the leases are in order, and what is new in them could be given: of a slice that is, of an item in force and in its dates, reserved
+// counts to their owner only, and in a hold only by a receipt.
+func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 	leases := make([]*lease, 0, len(f.Leases))
+	own := l.own(f.Answer.For, f.Who.User)
 	for i, n := range f.Leases {
 		it := l.find(n.Item)
-		switch {
-		case it == nil:
+		if it == nil {
 			return nil, corrupt("lease of %s, which is not here", n.Item)
+		}
+		sl := it.slice(n.Source)
+		switch {
+		case sl == nil:
+			return nil, corrupt("lease of %s of %s, which has no part of it", n.Source, n.Item)
 		case n.Count == 0 || n.End <= l.now.Lease || n.Told <= 0:
 			return nil, corrupt("lease of %d of %s until %d, told %s, and it is %d and %s", n.Count, n.Item, n.End, n.Told, l.now.Lease, l.now.Wall)
 		case i > 0 && compareLeases(f.Leases[i-1], n) >= 0:
 			return nil, corrupt("leases of %s and %s are out of order", f.Leases[i-1].Item, n.Item)
+		case (n.End == forever) != it.Metered || n.End > forever:
+			return nil, corrupt("lease of %s until %d", n.Item, n.End)
 		}
-		kept := slices.ContainsFunc(old, func(s *lease) bool {
-			return s.item == it && s.end == n.End && s.dropped == n.Dropped && s.count >= n.Count && (l.hold == 0 || n.Told <= s.told)
+		kept := slices.ContainsFunc(r.leases, func(s *lease) bool {
+			return s.slice == sl && s.end == n.End && s.dropped == n.Dropped && s.count >= n.Count && (l.hold == 0 || n.Told <= s.told)
 		})
 		switch {
 		case kept:
 		case it.cut || it.dated(l.now.Wall) != 0 || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
-		case it.Expiry != 0 && l.now.Told(n.End) > it.Expiry:
+		case it.Expiry != 0 && l.now.ends(it, n.End) > it.Expiry:
 			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
 		case l.hold != 0 && f.Receipt == 0:
 			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)
+		case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
+			return nil, corrupt("a new lease of %s of %s, which is not reserved for %s", n.Source, n.Item, f.Answer.For)
 		}
-		of(it).after += uint64(n.Count)
-		leases = append(leases, &lease{item: it, count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
-	}
-	for _, s := range leases {
-		it, u := s.item, uses[s.item]
-		if total := it.used - u.before + u.after; !it.Uncounted && u.after > u.before && total > uint64(it.Count) {
-			return nil, corrupt("%d of %s in use where there are %d", total, it.ID(), it.Count)
-		}
+		leases = append(leases, &lease{row: r, slice: sl, count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
 	}
 	return leases, nil
 }
@@ -245,13 +335,13 @@ func (l *Ledger) applyReturned(f *Returned) error {
 	}
 	for _, it := range items {
 		rest := less(it.LineItem, t.Copies)
-		if it.used > uint64(rest.Count) && !it.Uncounted || it.used > 0 && rest.Copies == 0 {
+		if it.used > uint64(rest.Count) && !it.Uncounted || !it.idle() && rest.Copies == 0 {
 			return corrupt("%d of %s in use where %d would be left", it.used, it.ID(), rest.Count)
 		}
 		it.LineItem = rest
 		it.cut = rest.Copies == 0
 	}
-	l.index()
+	l.gone = true
 	l.returns = append(l.returns, t)
 	return nil
 }
@@ -276,15 +366,14 @@ func (l *Ledger) applyRequested(f *Requested) error {
 }
 
 func (l *Ledger) applyDropped(f *Dropped) error {
-	r := l.devices[f.Device]
-	if r == nil {
-		return corrupt("%s is not known", f.Device)
-	}
 	found := false
-	for _, s := range r.leases {
-		if s.item.Feature == f.Feature && !s.dropped {
-			s.dropped, found = true, true
+	for _, r := range l.devices[f.Device] {
+		for _, s := range r.leases {
+			if s.slice.item.Feature == f.Feature && !s.dropped {
+				s.dropped, found = true, true
+			}
 		}
+		l.order(r)
 	}
 	if !found {
 		return corrupt("%s holds nothing of %q to drop", f.Device, f.Feature)

@@ -26,7 +26,17 @@ func everything(t testing.TB) *life {
 	v.must(v.giveUp(1, 'a', 1))
 	v.must(Prove{ID: capability.ReturnID{1}, Proof: []byte{1, 2, 3}})
 	v.must(Drop{Device: hostid.ID{Type: hostid.Ethernet, Value: "d1"}, Feature: "g", By: "admin"})
-	v.provision(lineItem('a', "f:1.0", 4))
+	v.provision(lineItem('a', "f:1.0", 4), lineItem('m', "m:1.0", 5, metered(true, 100)), lineItem('o', "o:1.0", 1, overdraft(1)))
+	v.must(SetReservations{Groups: groups("g", "d1/ETHERNET f:1.0 1", "u/USER f:1.0 3"), By: "admin"})
+	v.say("d3 user:u f:1.0 1")
+	v.must(DeleteReserved{ID: 1, By: "admin"})
+	v.model(`partition "p" {"f" 1.0 2}`, `on any() {use "p", "default" accept}`)
+	v.must(SetPolicy{Name: IdleLimit, Value: "2h", By: "admin"})
+	v.say("d1 f:1.0 1, o:1.0 2")
+	v.say("report d4 m:1.0 2")
+	waits := v.request("d5", "f:1.0 4")
+	waits.Desired[0].Wait, waits.Idle = true, 30
+	v.serve(Serve{Key: key("d5"), Request: waits})
 	v.must(Start{BootID: "2", HoldFor: 60, Cause: "power"})
 	v.pass(60)
 	v.must(Advance{})
@@ -64,7 +74,7 @@ func TestEntriesChain(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 8 { // the kinds of entries there are
+	if len(kinds) != 12 { // a division, and the kinds of entries there are
 		t.Errorf("a life with %v only", kinds)
 	}
 	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.
@@ -197,7 +207,6 @@ func TestCheckFinds(t *testing.T) {
 	for name, damage := range map[string]func(*Ledger){
 		"use":         func(l *Ledger) { l.items[0].used++ },
 		"count":       func(l *Ledger) { l.items[0].Count = 1 },
-		"over":        func(l *Ledger) { l.items[0].over = true },
 		"cut":         func(l *Ledger) { l.items[1].cut = true },
 		"item":        func(l *Ledger) { l.items[0].Copies = 0 },
 		"order":       func(l *Ledger) { l.items[0], l.items[1] = l.items[1], l.items[0] },
@@ -207,7 +216,8 @@ func TestCheckFinds(t *testing.T) {
 		"end":         func(l *Ledger) { l.rows[0].leases[0].end = 1 },
 		"told":        func(l *Ledger) { l.rows[0].leases[0].told = 0 },
 		"heap": func(l *Ledger) {
-			l.items[0].leases[0], l.items[0].leases[1] = l.items[0].leases[1], l.items[0].leases[0]
+			q := l.items[0].slices[0].leases
+			q[0], q[1] = q[1], q[0]
 		},
 		"ends":        func(l *Ledger) { l.ends = nil },
 		"row":         func(l *Ledger) { l.rows[0].serial = 0 },

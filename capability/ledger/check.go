@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -17,23 +18,32 @@ func (l *Ledger) verify(answers bool) error {
 	if err := l.checkItems(); err != nil {
 		return err
 	}
-	used := make(map[*item]uint64, len(l.items))
-	leases := 0
+	used, users := make(map[*slice]uint64, len(l.items)), map[held]uint64{}
+	leases, waits := 0, 0
 	for i, r := range l.rows {
 		if err := l.checkRow(i, r, answers); err != nil {
 			return err
 		}
 		for _, s := range r.leases {
-			used[s.item] += uint64(s.count)
+			used[s.slice] += uint64(s.count)
+			if r.who.User != "" {
+				users[held{r.who.User, s.slice.item}] += uint64(s.count)
+			}
 		}
 		leases += len(r.leases)
+		waits += len(r.waits)
 	}
-	if leases != l.leases || len(l.devices) != len(l.rows) {
-		return corrupt("%d leases of %d devices where %d of %d are counted", leases, len(l.rows), l.leases, len(l.devices))
+	if leases != l.leases || !maps.Equal(users, l.users) {
+		return corrupt("%d leases of %d users and items where %d of %d are counted", leases, len(users), l.leases, len(l.users))
+	}
+	if waits != len(l.waiting) || waits > MaxWaiting || !slices.IsSortedFunc(l.waiting, compareWaits) {
+		return corrupt("%d wait where %d do", len(l.waiting), waits)
 	}
 	for _, it := range l.items {
-		if used[it] != it.used {
-			return corrupt("item %s: %d in use, and the leases are %d", it.ID(), it.used, used[it])
+		for _, s := range it.slices {
+			if used[s] != s.used {
+				return corrupt("%s of item %s: %d in use, and the leases are %d", s.source, it.ID(), s.used, used[s])
+			}
 		}
 	}
 	return nil
@@ -53,12 +63,34 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("items beside the items")
 	case !l.provisioned() && len(l.items)+len(l.rows)+len(l.returns)+len(l.closed) > 0:
 		return corrupt("%d items, %d devices and %d returns before the first response", len(l.items), len(l.rows), len(l.returns))
+	case (l.model == nil) != (len(l.text) == 0) || l.model != nil && len(l.groups) > 0 || len(l.groups) > 0 && l.policy().Duplicates:
+		return corrupt("a model of %d bytes beside %d reservation groups", len(l.text), len(l.groups))
+	case l.divided < 0 || l.divided > l.now.Wall:
+		return corrupt("the items were divided %s, and it is %s", l.divided, l.now.Wall)
 	case len(l.written) > capability.MaxOutstanding || len(l.returns) > capability.MaxReturns || len(l.closed) > capability.MaxReturns:
 		return corrupt("%d requests and %d returns wait, %d returns are closed", len(l.written), len(l.returns), len(l.closed))
 	}
 	if l.provisioned() {
 		if err := l.applied.Validate(); err != nil {
 			return corrupt("response in force: %w", err)
+		}
+	}
+	if err := checkGroups(l.groups); err != nil {
+		return corrupt("reservations: %w", err)
+	}
+	if err := checkIDs(l.groups, l.lastID); err != nil {
+		return err
+	}
+	for i, s := range l.sources {
+		if !l.divides(s) || i > 0 && !l.follows(l.sources[i-1], s) {
+			return corrupt("source %s is not in its place", s)
+		}
+	}
+	for i, s := range l.settings {
+		k, is := known(s.Name)
+		value, err := k.check(s.Value)
+		if !is || k.Owner == Producer || s.Value == "" || value != s.Value || err != nil || i > 0 && l.settings[i-1].Name >= s.Name {
+			return corrupt("setting %q is %q", s.Name, s.Value)
 		}
 	}
 	for i, w := range l.written {
@@ -89,27 +121,26 @@ func (l *Ledger) checkItems() error {
 			return corrupt("item %s is out of order", id)
 		case !slices.Contains(l.features[it.Feature], it):
 			return corrupt("item %s is not under its feature", id)
-		case it.cut && it.used == 0:
+		case it.cut && it.idle():
 			return corrupt("item %s is cut, and nobody holds it", id)
-		case it.over != (!it.cut && !it.Uncounted && it.used > uint64(it.Count)):
-			return corrupt("item %s: %d of %d in use", id, it.used, it.Count)
-		case (it.used > 0) != (len(it.leases) > 0):
-			return corrupt("item %s: %d in use by %d leases", id, it.used, len(it.leases))
+		case it.place != i:
+			return corrupt("item %s is at %d, not %d", id, it.place, i)
 		}
-		for at, s := range it.leases {
-			if s.at != at || s.item != it || at > 0 && s.before(it.leases[(at-1)/2]) {
-				return corrupt("item %s: lease %d is in the wrong place", id, at)
+		if err := l.checkSlices(it); err != nil {
+			return err
+		}
+		for _, s := range it.slices {
+			indexed += len(s.leases)
+			if len(s.leases) == 0 {
+				continue
 			}
-		}
-		indexed += len(it.leases)
-		if len(it.leases) > 0 {
-			if serving++; it.at >= len(l.ends) || l.ends[it.at] != it || it.at > 0 && it.before(l.ends[(it.at-1)/2]) {
-				return corrupt("item %s is in the wrong place of the ends", id)
+			if serving++; s.at >= len(l.ends) || l.ends[s.at] != s || s.at > 0 && s.before(l.ends[(s.at-1)/2]) {
+				return corrupt("%s of item %s is in the wrong place of the ends", s.source, id)
 			}
 		}
 	}
 	if indexed != l.leases || serving != len(l.ends) {
-		return corrupt("%d leases of %d items have an end where %d of %d do", indexed, serving, l.leases, len(l.ends))
+		return corrupt("%d leases of %d slices have an end where %d of %d do", indexed, serving, l.leases, len(l.ends))
 	}
 	listed := 0
 	for _, name := range l.names() {
@@ -120,6 +151,49 @@ func (l *Ledger) checkItems() error {
 	}
 	if listed != len(l.items) {
 		return corrupt("%d items under features where there are %d", listed, len(l.items))
+	}
+	return nil
+}
+
+// checkSlices: together the slices are the count, no share has more in use than it holds, and the default pool only where all that is free of the shares is too little.
+func (l *Ledger) checkSlices(it *item) error {
+	id := it.ID()
+	if len(it.slices) < firstShare || it.slices[inDefault].source != (Source{}) || it.slices[inOverdraft].source != (Source{Overdraft: true}) {
+		return corrupt("item %s has %d slices", id, len(it.slices))
+	}
+	var sum, used uint64
+	last := -1
+	for i, s := range it.slices {
+		if (s.used > 0) != (len(s.leases) > 0) || s.item != it {
+			return corrupt("%s of item %s: %d in use by %d leases", s.source, id, s.used, len(s.leases))
+		}
+		for at, e := range s.leases {
+			if e.at != at || e.slice != s || at > 0 && e.before(s.leases[(at-1)/2]) {
+				return corrupt("%s of item %s: lease %d is in the wrong place", s.source, id, at)
+			}
+		}
+		if i == inOverdraft {
+			continue
+		}
+		sum += s.count
+		used += s.used
+		if i == inDefault {
+			continue
+		}
+		at := slices.Index(l.sources, s.source)
+		if at <= last || s.used > s.count || s.count > s.computed || it.cut || !it.divisible() {
+			return corrupt("%s of item %s: %d in use, %d of %d", s.source, id, s.used, s.count, s.computed)
+		}
+		last = at
+	}
+	rest := it.slices[inDefault]
+	switch {
+	case sum != uint64(it.Count) || used != it.used:
+		return corrupt("item %s: slices of %d with %d in use, and it has %d with %d", id, sum, used, it.Count, it.used)
+	case rest.used > rest.count && !it.cut && !it.Uncounted && !it.over() && it.used > uint64(it.Count):
+		return corrupt("item %s: %d of %d in use in the default pool", id, rest.used, rest.count)
+	case it.slices[inOverdraft].count != uint64(it.Overdraft):
+		return corrupt("item %s: an overdraft of %d, and the producer allows %d", id, it.slices[inOverdraft].count, it.Overdraft)
 	}
 	return nil
 }
@@ -135,7 +209,7 @@ func (l *Ledger) names() (names []string) {
 }
 
 func (l *Ledger) checkRow(i int, r *row, answers bool) error {
-	if r.sequence != uint64(i) || l.devices[r.id] != r || r.serial == 0 {
+	if r.sequence != uint64(i) || !slices.Contains(l.devices[r.id], r) || r.serial == 0 || len(r.reports) > MaxReports || r.active > l.now.Lease {
 		return corrupt("device %s: row %d is at %d, serial %d", r.id, r.sequence, i, r.serial)
 	}
 	if err := r.id.Validate(); err != nil {
@@ -144,11 +218,13 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	for j, s := range r.leases {
 		switch {
 		case s.row != r || s.count == 0 || s.end <= l.now.Lease || s.told <= 0:
-			return corrupt("device %s: lease of %d of %s until %d, and it is %d", r.id, s.count, s.item.ID(), s.end, l.now.Lease)
+			return corrupt("device %s: lease of %d of %s until %d, and it is %d", r.id, s.count, s.slice.item.ID(), s.end, l.now.Lease)
+		case (s.end == forever) != s.slice.item.Metered || s.end > forever:
+			return corrupt("device %s: lease of %s until %d", r.id, s.slice.item.ID(), s.end)
 		case j > 0 && compareLeases(r.leases[j-1].lease(), s.lease()) >= 0:
 			return corrupt("device %s: leases are out of order", r.id)
-		case s.at >= len(s.item.leases) || s.item.leases[s.at] != s:
-			return corrupt("device %s: lease of %s has no end", r.id, s.item.ID())
+		case s.at >= len(s.slice.leases) || s.slice.leases[s.at] != s:
+			return corrupt("device %s: lease of %s has no end", r.id, s.slice.item.ID())
 		}
 	}
 	if !answers {
@@ -163,5 +239,3 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	}
 	return nil
 }
-
-func (s *lease) lease() Lease { return s.grant().lease() }

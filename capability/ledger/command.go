@@ -90,8 +90,10 @@ func (Drop) command()         {}
 
 // Decision is what a command would do.
 type Decision struct {
-	Entries  []Entry             // to be made durable, then applied; none where nothing changes
-	Response capability.Response // of Serve, without salt
-	Return   capability.Return   // of Return: what the TPM's proof is about
-	Move     bool                // the entries must be durable under a new epoch before anyone hears of them
+	Entries     []Entry             // to be made durable, then applied; none where nothing changes
+	Response    capability.Response // of Serve, without salt
+	Return      capability.Return   // of Return: what the TPM's proof is about
+	Explained   []Explained         // of Serve: for each refused line what was looked at
+	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
+	Move        bool                // the entries must be durable under a new epoch before anyone hears of them
 }

@@ -18,11 +18,7 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 	case Start:
 		return l.start(now, c)
 	case Advance:
-		due, ok := l.NextDue()
-		if !ok || due > now.Lease {
-			return Decision{}, nil
-		}
-		return l.decided(now, Entry{Advanced: &Advanced{}}), nil
+		return l.advanceTo(now), nil
 	case Provision:
 		return l.provision(now, c)
 	case Return:
@@ -33,6 +29,20 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.writeRequest(now, c)
 	case Drop:
 		return l.drop(now, c)
+	case SetModel:
+		return l.setModel(now, c)
+	case DeleteModel:
+		return l.deleteModel(now, c)
+	case SetReservations:
+		return l.setReservations(now, c)
+	case PutGroup:
+		return l.putGroup(now, c)
+	case DeleteReserved:
+		return l.deleteReserved(now, c)
+	case SetPolicy:
+		return l.setPolicy(now, c)
+	case DisconnectIdle:
+		return l.disconnectIdle(now, c)
 	}
 	return Decision{}, malformed("command", "%T is not known", c)
 }
@@ -41,10 +51,43 @@ func malformed(field, format string, args ...any) error {
 	return &capability.Malformed{Field: field, Cause: fmt.Sprintf(format, args...)}
 }
 
-// decided gives the entry its place in the chain.
-func (l *Ledger) decided(now Now, e Entry) Decision {
-	e.Position, e.Previous, e.Now = l.position+1, l.head, now
-	return Decision{Entries: []Entry{e}}
+// decided gives entries their places in the chain.
+func (l *Ledger) decided(now Now, entries ...Entry) Decision {
+	position, head := l.position, l.head
+	for i := range entries {
+		position++
+		entries[i].Position, entries[i].Previous, entries[i].Now = position, head, now
+		if i+1 < len(entries) {
+			head = digest(l.codec.Encode(entries[i]))
+		}
+	}
+	return Decision{Entries: entries}
+}
+
+func checkBy(by string) error {
+	if len(by) > capability.MaxText {
+		return malformed("by", "%d bytes where at most %d are allowed", len(by), capability.MaxText)
+	}
+	return nil
+}
+
+// advanceTo ends what is due, fills deficits with what came back by it, and divides the items anew where one of them started or expired.
+func (l *Ledger) advanceTo(now Now) Decision {
+	e := Entry{Advanced: &Advanced{}}
+	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
+	if date := l.nextDate(); date != 0 && date <= now.Wall {
+		e.Division, due = l.rules().divide(now.Wall, l.inventory()), true
+	} else {
+		d := l.draft(now, nil, "")
+		for _, it := range l.items {
+			d.settle(it, func(*slice) bool { return false })
+		}
+		e.Transfers = d.transfers()
+	}
+	if !due && len(e.Transfers) == 0 {
+		return Decision{}
+	}
+	return l.decided(now, e)
 }
 
 func (l *Ledger) start(now Now, c Start) (Decision, error) {
@@ -102,8 +145,14 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if len(r.Items) == 0 {
 		r.Items = nil
 	}
-	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}})
-	d.Move = true
+	if r.Policy.Duplicates && len(l.groups) > 0 {
+		r.Policy.Duplicates = false // reservations came first: they would lose their owners
+	}
+	div := l.rules().divide(now.Wall, l.arriving(r.Items))
+	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div})
+	if d.Move = true; div != nil {
+		d.Unsatisfied = l.unsatisfied(div)
+	}
 	return d, nil
 }
 
@@ -159,22 +208,31 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 	case c.Copies != 0:
 		copies = c.Copies
 	}
-	d := l.draft(now, nil)
+	d := l.draft(now, nil, "")
 	for _, it := range items {
-		rest, used := less(it.LineItem, copies), uint64(d.used(it))
-		if it.Uncounted && (rest.Copies > 0 || used == 0) || !it.Uncounted && used <= uint64(rest.Count) {
+		rest, used := less(it.LineItem, copies), uint64(d.inUse(it)+d.used(it.slices[inOverdraft]))
+		if it.Uncounted && (rest.Copies > 0 || used == 0) || !it.Uncounted && d.inUse(it) <= int64(rest.Count) && (rest.Copies > 0 || used == 0) {
 			continue
 		}
 		no := capability.Denial{
 			Code: capability.ErrInUse, Subject: string(c.ActivationID), Detail: it.Feature,
-			Asked: it.Count - rest.Count, Available: clip(d.free(it)), Total: it.Count, Used: clip(used),
+			Asked: it.Count - rest.Count, Available: clip(int64(it.Count) - d.inUse(it)), Total: it.Count, Used: clip(used),
 		}
-		no.Until, no.Holders = d.holders([]*item{it}, capability.HoldersNames, capability.MaxFile)
+		no.Until, no.Holders = d.holders(it.slices, capability.HoldersNames, capability.MaxFile)
 		return Decision{}, &capability.Refusal{Denial: no}
 	}
+	left := l.inventory()
+	for i := range left {
+		if left[i].ActivationID == c.ActivationID {
+			left[i] = less(left[i], copies)
+		}
+	}
 	t := capability.Return{ID: c.ID, ActivationID: c.ActivationID, Copies: copies, Epoch: c.Epoch, Time: now.Wall, Serial: l.applied.Serial}
-	dec := l.decided(now, Entry{Returned: &Returned{Return: t, By: c.By}})
-	dec.Return, dec.Move = t, true
+	div := l.rules().divide(now.Wall, left)
+	dec := l.decided(now, Entry{Returned: &Returned{Return: t, By: c.By}, Division: div})
+	if dec.Return, dec.Move = t, true; div != nil {
+		dec.Unsatisfied = l.unsatisfied(div)
+	}
 	return dec, nil
 }
 
@@ -223,13 +281,13 @@ func (l *Ledger) writeRequest(now Now, c WriteRequest) (Decision, error) {
 }
 
 func (l *Ledger) drop(now Now, c Drop) (Decision, error) {
-	if len(c.By) > capability.MaxText {
-		return Decision{}, malformed("by", "%d bytes where at most %d are allowed", len(c.By), capability.MaxText)
+	if err := checkBy(c.By); err != nil {
+		return Decision{}, err
 	}
 	held, fresh := false, false
-	if r := l.devices[c.Device]; r != nil {
-		for _, s := range r.leases {
-			if s.item.Feature == c.Feature && s.end > now.Lease {
+	for _, r := range l.devices[c.Device] {
+		for _, s := range r.live(now) {
+			if s.slice.item.Feature == c.Feature {
 				held, fresh = true, fresh || !s.dropped
 			}
 		}

@@ -13,34 +13,45 @@ import (
 type draft struct {
 	l      *Ledger
 	now    Now
-	row    *row            // nil for a device nobody knows
-	held   []*lease        // of the row, not ended
-	due    map[*item]int64 // units whose end has come
-	change map[*item]int64 // units given back and taken by this request
+	row    *row             // nil for a device nobody knows
+	held   []*lease         // of the row, not ended
+	ended  map[*item]int64  // units whose end has come
+	change map[*slice]int64 // units ended, given back and taken by this request
+	shift  map[*slice]int64 // counts that move between slices of an item
+	moved  []*slice         // shares in shift
+	mine   map[*item]int64  // units of the user whose end has come
+	user   string
 	grants []grant
 }
 
 // grant is a lease that the draft would give, or keep.
 type grant struct {
-	item    *item
+	slice   *slice
 	count   uint32
 	end     capability.Seconds
 	told    capability.Time // when it ends, as the device heard or hears
 	dropped bool
+	kept    bool // as it was
 }
 
-func (s *lease) grant() grant { return grant{s.item, s.count, s.end, s.told, s.dropped} }
+func (s *lease) grant() grant { return grant{s.slice, s.count, s.end, s.told, s.dropped, true} }
 
-func (l *Ledger) draft(now Now, r *row) *draft {
-	d := &draft{l: l, now: now, row: r, due: map[*item]int64{}, change: map[*item]int64{}}
-	l.ends.each(func(it *item) bool {
-		due := it.leases[0].end <= now.Lease
+func (l *Ledger) draft(now Now, r *row, user string) *draft {
+	d := &draft{l: l, now: now, row: r, user: user, ended: map[*item]int64{}, change: map[*slice]int64{}, shift: map[*slice]int64{}, mine: map[*item]int64{}}
+	l.ends.each(func(sl *slice) bool {
+		due := sl.leases[0].end <= now.Lease
 		if due {
-			it.leases.each(func(s *lease) bool {
+			sl.leases.each(func(s *lease) bool {
 				if s.end > now.Lease {
 					return false
 				}
-				d.due[it] += int64(s.count)
+				d.change[sl] -= int64(s.count)
+				if !sl.source.Overdraft {
+					d.ended[sl.item] += int64(s.count)
+				}
+				if user != "" && s.row.who.User == user {
+					d.mine[sl.item] += int64(s.count)
+				}
 				l.step()
 				return true
 			})
@@ -48,106 +59,207 @@ func (l *Ledger) draft(now Now, r *row) *draft {
 		return due
 	})
 	if r != nil {
-		for _, s := range r.leases {
-			if s.end > now.Lease {
-				d.held = append(d.held, s)
-			}
-		}
+		d.held = r.live(now)
 	}
 	return d
+}
+
+// live is what the device holds at that moment.
+func (r *row) live(now Now) (out []*lease) {
+	for _, s := range r.leases {
+		if s.end > now.Lease {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // release makes what the device held free.
 func (d *draft) release() {
 	for _, s := range d.held {
-		d.change[s.item] -= int64(s.count)
+		d.change[s.slice] -= int64(s.count)
 	}
 }
 
-// used is what is in use of the item in this draft.
-func (d *draft) used(it *item) int64 { return int64(it.used) - d.due[it] + d.change[it] }
+// used is what is in use of the slice in this draft, count what it has.
+func (d *draft) used(s *slice) int64  { return int64(s.used) + d.change[s] }
+func (d *draft) count(s *slice) int64 { return int64(s.count) + d.shift[s] }
+
+// inUse is what is in use of all slices of the item but the overdraft.
+func (d *draft) inUse(it *item) (n int64) {
+	n = int64(it.used)
+	for _, s := range it.slices {
+		if !s.source.Overdraft {
+			n += d.change[s]
+		}
+	}
+	return n
+}
 
 // over says that more than the item's count was in use before this request.
 func (d *draft) over(it *item) bool {
-	return it.over && int64(it.used)-d.due[it] > int64(it.Count)
+	return it.over() && int64(it.used)-d.ended[it] > int64(it.Count)
 }
 
-// free is what the item could still give. An item over its count, or cut, gives nothing, not even renewals.
-func (d *draft) free(it *item) uint64 {
-	used := uint64(d.used(it))
+// free is what the slice could still give. An item over its count, or cut, gives nothing, not even renewals.
+func (d *draft) free(s *slice) uint64 {
+	it := s.item
 	switch {
-	case it.cut || !it.Uncounted && used >= uint64(it.Count):
+	case it.cut:
 		return 0
 	case it.Uncounted:
-		return capability.MaxCount
+		if s.source == (Source{}) {
+			return capability.MaxCount
+		}
+		return 0
+	case it.over() && d.inUse(it) > int64(it.Count):
+		return 0
 	}
-	return uint64(it.Count) - used
+	return uint64(max(0, d.count(s)-d.used(s)))
 }
 
-// take gives count units of the item until end.
-func (d *draft) take(it *item, count uint32, end capability.Seconds) {
-	d.change[it] += int64(count)
-	d.grants = append(d.grants, grant{item: it, count: count, end: end, told: d.now.Told(end)})
+// settle moves what is free where it belongs: first what the default pool lacks comes from the shares, the last first; then what came back to the default pool
+// fills deficits, those that the request can reach first, then in the order of the division.
+func (d *draft) settle(it *item, reach func(*slice) bool) {
+	rest := it.slices[inDefault]
+	free := func(s *slice) int64 { return max(0, d.count(s)-d.used(s)) }
+	for _, s := range slices.Backward(it.shares()) {
+		if lack := d.used(rest) - d.count(rest); lack > 0 {
+			d.move(s, -min(lack, free(s)))
+		}
+	}
+	for _, first := range []bool{true, false} {
+		for _, s := range it.shares() {
+			if reach(s) == first {
+				d.move(s, min(free(rest), int64(s.computed)-d.count(s)))
+			}
+		}
+	}
 }
 
-// granted is how much of the feature this draft gives anew.
+// move gives a share n counts of the default pool, or takes them back.
+func (d *draft) move(share *slice, n int64) {
+	if n != 0 {
+		if _, known := d.shift[share]; !known {
+			d.moved = append(d.moved, share)
+		}
+		d.shift[share] += n
+		d.shift[share.item.slices[inDefault]] -= n
+	}
+}
+
+// transfers is what settle moved, as facts.
+func (d *draft) transfers() (out []Transfer) {
+	for _, s := range d.moved {
+		if n := d.shift[s]; n != 0 {
+			out = append(out, Transfer{Item: uint64(s.item.place), Share: uint64(slices.Index(s.item.shares(), s)), Count: n})
+		}
+	}
+	slices.SortFunc(out, func(a, b Transfer) int { return cmp.Or(cmp.Compare(a.Item, b.Item), cmp.Compare(a.Share, b.Share)) })
+	return out
+}
+
+// take gives count units of the slice until end.
+func (d *draft) take(s *slice, count uint32, end capability.Seconds) {
+	d.change[s] += int64(count)
+	d.grants = append(d.grants, grant{slice: s, count: count, end: end, told: d.now.ends(s.item, end)})
+}
+
+// granted is how much of the feature this draft gives.
 func (d *draft) granted(feature string) (n uint64) {
 	for _, g := range d.grants {
-		if g.item.Feature == feature {
+		if g.slice.item.Feature == feature {
 			n += uint64(g.count)
 		}
 	}
 	return n
 }
 
-// keep is rule K for one feature: of each source the device has the larger of what it was granted now and what it had before; the part above what was
-// granted keeps its old end, latest ends first. At most limit units of the feature stay in all.
-func (d *draft) keep(feature string, limit uint64) {
-	have := map[*item]uint64{}
-	total := d.granted(feature)
+// keep is rule K for some leases: of each source the device has the larger of what it was granted now and what it had before; the part above what was
+// granted keeps its old end, latest ends first. At most limit units are kept. What settle moved away from a source comes back for it.
+func (d *draft) keep(which func(*lease) bool, limit uint64) {
+	have, before := map[*slice]uint64{}, map[*slice]uint64{}
 	for _, g := range d.grants {
-		have[g.item] += uint64(g.count)
+		have[g.slice] += uint64(g.count)
 	}
-	old := slices.DeleteFunc(slices.Clone(d.held), func(s *lease) bool { return s.item.Feature != feature })
-	before := map[*item]uint64{}
+	old := slices.DeleteFunc(slices.Clone(d.held), func(s *lease) bool { return !which(s) })
 	for _, s := range old {
-		before[s.item] += uint64(s.count)
+		before[s.slice] += uint64(s.count)
 	}
 	slices.SortStableFunc(old, func(a, b *lease) int { return cmp.Compare(b.end, a.end) })
 	for _, s := range old {
-		if have[s.item] >= before[s.item] || total >= limit {
+		if have[s.slice] >= before[s.slice] || limit == 0 {
 			continue
 		}
-		n := min(uint64(s.count), before[s.item]-have[s.item], limit-total)
-		have[s.item] += n
-		total += n
-		d.change[s.item] += int64(n)
+		n := d.room(s.slice, min(uint64(s.count), before[s.slice]-have[s.slice], limit))
+		if n == 0 {
+			continue
+		}
+		have[s.slice] += n
+		limit -= n
+		d.change[s.slice] += int64(n)
 		kept := s.grant()
 		kept.count = uint32(n)
 		d.grants = append(d.grants, kept)
 	}
 }
 
+// room is how much of n the slice can hold, after what settle moved away came back as far as it is free. What was in use before has room in any case where
+// nothing was granted since.
+func (d *draft) room(s *slice, n uint64) uint64 {
+	lack := func() int64 { return d.used(s) + int64(n) - d.count(s) }
+	if at := slices.Index(s.item.shares(), s); at >= 0 && lack() > 0 {
+		d.move(s, min(lack(), max(0, -d.shift[s])))
+	}
+	if s.source == (Source{}) {
+		for _, share := range slices.Backward(s.item.shares()) {
+			if lack() > 0 {
+				d.move(share, -min(lack(), max(0, d.shift[share]), max(0, d.count(share)-d.used(share))))
+			}
+		}
+	}
+	if s.item.Uncounted || lack() <= 0 || d.used(s)+int64(n) <= d.usedBefore(s) {
+		return n
+	}
+	return n - min(n, uint64(lack()))
+}
+
+// usedBefore is what was in use of the slice when the request came.
+func (d *draft) usedBefore(s *slice) int64 {
+	n := int64(s.used)
+	s.leases.each(func(o *lease) bool {
+		if o.end > d.now.Lease {
+			return false
+		}
+		n -= int64(o.count)
+		return true
+	})
+	return n
+}
+
 // restore makes the draft what it was before the request.
 func (d *draft) restore() {
 	for _, g := range d.grants {
-		d.change[g.item] -= int64(g.count)
+		d.change[g.slice] -= int64(g.count)
 	}
 	d.grants = d.grants[:0]
+	clear(d.shift)
+	d.moved = nil
 	for _, s := range d.held {
-		d.change[s.item] += int64(s.count)
+		d.change[s.slice] += int64(s.count)
 		d.grants = append(d.grants, s.grant())
 	}
 }
 
-// merged is the grants in order, with those of one item, end and mark as one.
+// merged is the grants in order, with those of one slice, end and mark as one.
 func (d *draft) merged() []grant {
-	slices.SortFunc(d.grants, func(a, b grant) int { return compareLeases(a.lease(), b.lease()) })
+	slices.SortStableFunc(d.grants, func(a, b grant) int { return compareLeases(a.lease(), b.lease()) })
 	out := d.grants[:0]
 	for _, g := range d.grants {
-		if n := len(out); n > 0 && out[n-1].item == g.item && out[n-1].end == g.end && out[n-1].dropped == g.dropped {
+		if n := len(out); n > 0 && out[n-1].slice == g.slice && out[n-1].end == g.end && out[n-1].dropped == g.dropped {
 			out[n-1].count += g.count
 			out[n-1].told = min(out[n-1].told, g.told)
+			out[n-1].kept = out[n-1].kept && g.kept
 		} else {
 			out = append(out, g)
 		}
@@ -155,10 +267,14 @@ func (d *draft) merged() []grant {
 	return out
 }
 
-func (g grant) lease() Lease { return Lease{g.item.ID(), g.count, g.end, g.dropped, g.told} }
+func (g grant) lease() Lease {
+	return Lease{Item: g.slice.item.ID(), Count: g.count, End: g.end, Dropped: g.dropped, Told: g.told, Source: g.slice.source}
+}
+
+func (s *lease) lease() Lease { return s.grant().lease() }
 
 func compareLeases(a, b Lease) int {
-	return cmp.Or(compareItems(a.Item, b.Item), cmp.Compare(a.End, b.End), compareBool(a.Dropped, b.Dropped))
+	return cmp.Or(compareItems(a.Item, b.Item), compareSources(a.Source, b.Source), cmp.Compare(a.End, b.End), compareBool(a.Dropped, b.Dropped))
 }
 
 func compareItems(a, b capability.ItemID) int {
@@ -176,17 +292,17 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// holders is who else holds leases of the items, those that end first, and the first end that is known. How they appear is policy's to say.
+// holders is who else holds leases of the slices, those that end first, and the first end that is known. How they appear is policy's to say.
 // The list ends at capability.MaxHolders, or before it takes more than room bytes.
-func (d *draft) holders(items []*item, policy capability.HolderPolicy, room int) (until capability.Time, out []capability.Holder) {
-	for _, it := range items {
-		it.leases.first(func(s *lease) bool {
+func (d *draft) holders(sources []*slice, policy capability.HolderPolicy, room int) (until capability.Time, out []capability.Holder) {
+	for _, sl := range sources {
+		sl.leases.first(func(s *lease) bool {
 			d.l.step()
 			if s.end <= d.now.Lease || s.row == d.row && d.row != nil {
 				return true
 			}
-			told := d.now.Told(s.end)
-			if until == 0 || told < until {
+			told := d.now.ends(sl.item, s.end)
+			if s.end != forever && (until == 0 || told < until) {
 				until = told
 			}
 			name := s.row.name()
@@ -227,4 +343,4 @@ func initials(name string) string {
 	return b.String()
 }
 
-func clip[N int64 | uint64](n N) uint32 { return uint32(min(n, 1<<32-1)) }
+func clip[N int64 | uint64](n N) uint32 { return uint32(max(0, min(n, 1<<32-1))) }

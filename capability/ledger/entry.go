@@ -8,8 +8,8 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// MaxEntry bounds an encoded entry in bytes: the largest holds a whole response file.
-const MaxEntry = capability.MaxFile + 4096
+// MaxEntry bounds an encoded entry in bytes: the largest holds a whole response file, or a model, and a division.
+const MaxEntry = capability.MaxFile + 512<<10
 
 // Entry is a fact of the ledger. The entries are the audit log. Exactly one of the pointers is set.
 //
@@ -19,6 +19,10 @@ type Entry struct {
 	Previous capability.Digest `cbor:"2,keyasint,omitzero"` // SHA-256 of the entry before
 	Now      Now               `cbor:"3,keyasint"`
 
+	// What a fact means for the slices of items: a new division, or counts that move between them.
+	Division  *Division  `cbor:"4,keyasint,omitzero"`
+	Transfers []Transfer `cbor:"5,keyasint,omitempty"`
+
 	Started     *Started     `cbor:"10,keyasint,omitzero"`
 	Advanced    *Advanced    `cbor:"11,keyasint,omitzero"`
 	Provisioned *Provisioned `cbor:"12,keyasint,omitzero"`
@@ -27,6 +31,9 @@ type Entry struct {
 	Proved      *Proved      `cbor:"15,keyasint,omitzero"`
 	Requested   *Requested   `cbor:"16,keyasint,omitzero"`
 	Dropped     *Dropped     `cbor:"17,keyasint,omitzero"`
+	Modeled     *Modeled     `cbor:"18,keyasint,omitzero"`
+	Reserved    *Reserved    `cbor:"19,keyasint,omitzero"`
+	Configured  *Configured  `cbor:"20,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -52,6 +59,11 @@ type Served struct {
 	Leases  []Lease             `cbor:"3,keyasint,omitempty"`
 	Receipt uint64              `cbor:"4,keyasint,omitzero"` // serial of the receipt that renewed in a hold
 	Who     Who                 `cbor:"5,keyasint,omitzero"`
+	Idle    capability.Seconds  `cbor:"6,keyasint,omitzero"` // how long nobody used it, as the device says
+	Waits   []Wait              `cbor:"7,keyasint,omitempty"`
+
+	Reported *Reported                `cbor:"8,keyasint,omitzero"` // what a report added, for an undo
+	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
 }
 
 // Who is what a device says about itself, for people.
@@ -61,13 +73,14 @@ type Who struct {
 	DeviceType string `cbor:"3,keyasint,omitzero"`
 }
 
-// Lease is one lease of a device: sorted by item and end, no two alike.
+// Lease is one lease of a device: sorted by item, source and end, no two alike.
 type Lease struct {
 	Item    capability.ItemID  `cbor:"1,keyasint"`
 	Count   uint32             `cbor:"2,keyasint,omitzero"`
 	End     capability.Seconds `cbor:"3,keyasint,omitzero"` // on the lease clock
 	Dropped bool               `cbor:"4,keyasint,omitzero"`
 	Told    capability.Time    `cbor:"5,keyasint,omitzero"` // the end as the device heard it
+	Source  Source             `cbor:"6,keyasint,omitzero"`
 }
 
 // Returned: copies left service for good.
@@ -101,6 +114,12 @@ type Dropped struct {
 	By      string    `cbor:"3,keyasint,omitzero"`
 }
 
+// Modeled: this model is in force. Without a text there is none any more.
+type Modeled struct {
+	Text []byte `cbor:"1,keyasint,omitempty"`
+	By   string `cbor:"2,keyasint,omitzero"`
+}
+
 // Encode is the one encoding of the entry.
 func (e Entry) Encode() []byte { return wire.New().Encode(e) }
 
@@ -111,7 +130,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil} {
 		if set {
 			n++
 		}

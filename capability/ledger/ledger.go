@@ -8,8 +8,13 @@
 // There are two clocks (Now). Leases and holds end on the lease clock, which stands still while the machine is off; wall time matters for the dates of
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
-// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start and Advance. A ledger is owned by one
-// goroutine. It knows no disk, no key and no signature: whatever a command carries was verified before.
+// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, and those of an
+// administrator: SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy and DisconnectIdle. A ledger is owned by one goroutine.
+//
+// The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
+// overdraft beside them. Every lease is of one slice.
+//
+// It knows no disk, no key and no signature: whatever a command carries was verified before.
 package ledger
 
 import (
@@ -18,6 +23,7 @@ import (
 	"fmt"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/model"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -42,6 +48,23 @@ func At(lease capability.Seconds, wall capability.Time) Now { return Now{Lease: 
 // Told is the wall time of a moment on the lease clock, as people and clients hear of it.
 func (n Now) Told(end capability.Seconds) capability.Time { return n.Wall.Add(end - n.Lease) }
 
+// ends is Told for a lease of the item: what is metered lasts as long as its item.
+func (n Now) ends(it *item, end capability.Seconds) capability.Time {
+	switch {
+	case end != forever:
+		return n.Told(end)
+	case it.Expiry != 0:
+		return it.Expiry
+	}
+	return lastTime
+}
+
+// A metered count has no end on the lease clock: forever stands for one. lastTime, the end of the year 9999, is what is told of a permanent item.
+const (
+	forever  capability.Seconds = 1 << 60
+	lastTime capability.Time    = 253402300799
+)
+
 // before says that n lies before m on either clock.
 func (n Now) before(m Now) bool { return n.Lease < m.Lease || n.Wall < m.Wall }
 
@@ -62,23 +85,39 @@ type Ledger struct {
 	closed   []capability.ReturnID
 	items    []*item // by ID
 	features map[string][]*item
-	ends     queue[*item] // items with leases, by the first end
+	ends     queue[*slice] // slices with leases, by the first end
+
+	text     []byte       // of the model in force; nil where there is none
+	model    *model.Model // the same, read
+	groups   []Group      // of reservations; never beside a model
+	lastID   uint64       // of a group, reservation or reservation entry
+	sources  []Source     // of the shares that items are divided into, in their order
+	divided  capability.Time
+	settings []Setting // changed by an administrator, by name
+	gone     bool      // an item may be cut and idle
 
 	rows    []*row // by sequence
-	devices map[hostid.ID]*row
+	devices map[hostid.ID][]*row
+	users   map[held]uint64 // units, by user and item
+	waiting []*wait         // the longest first
 	leases  int
 	steps   func() // counts work in tests of cost; nil otherwise
 }
 
 // item is a line item with its use. A cut item is in no response any more and stays until its last lease has ended.
-// An item over its count (over) serves nothing until enough of its leases have ended.
+// An item over its count serves nothing until enough of its leases have ended.
 type item struct {
 	capability.LineItem
-	used   uint64
+	used   uint64 // of all slices but the overdraft
 	cut    bool
-	over   bool
-	leases queue[*lease]
-	at     int
+	slices []*slice // the default pool, the overdraft, then the shares in the order of the division
+	place  int      // among the items
+}
+
+// held is what the leases of one user are counted by.
+type held struct {
+	user string
+	item *item
 }
 
 // row is what is known of one device. A row stays when its last lease ends: its serial must go on growing.
@@ -91,13 +130,16 @@ type row struct {
 	body        capability.Digest
 	answer      []byte // encoded, for a resend
 	who         Who
+	active      capability.Seconds // when it was last used, on the lease clock, as the device says
 	leases      []*lease
+	reports     []Reported // that can still be undone
+	waits       []*wait
 }
 
 // lease is a served count with its end.
 type lease struct {
 	row     *row
-	item    *item
+	slice   *slice
 	count   uint32
 	end     capability.Seconds
 	told    capability.Time // when it ends, as the device last heard
@@ -110,24 +152,30 @@ func (a *lease) before(b *lease) bool {
 }
 func (a *lease) place(at int) { a.at = at }
 
-func (a *item) before(b *item) bool { return a.leases[0].before(b.leases[0]) }
-func (a *item) place(at int)        { a.at = at }
-
 // New is the ledger of an appliance that has had no response yet. Every command works on it, but Serve denies and Return refuses.
 func New() *Ledger {
-	return &Ledger{codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID]*row{}}
+	return &Ledger{
+		codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID][]*row{}, users: map[held]uint64{},
+	}
 }
 
 // Digest is the SHA-256 of the snapshot: two ledgers with one digest are the same. It costs as much as Snapshot.
 func (l *Ledger) Digest() capability.Digest { return sha256.Sum256(l.Snapshot()) }
 
-// NextDue is the moment on the lease clock at which Advance has something to do, if there is one: the first end of a lease, or the end of the hold.
+// NextDue is the moment on the lease clock at which Advance has something to do, if there is one: the first end of a lease, the end of the hold, or the
+// first date at which the items are divided anew, as if both clocks went on alike.
 func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	due := l.hold
-	if len(l.ends) > 0 {
-		if end := l.ends[0].leases[0].end; due == 0 || end < due {
-			due = end
+	sooner := func(at capability.Seconds) {
+		if due == 0 || at < due {
+			due = at
 		}
+	}
+	if len(l.ends) > 0 && l.ends[0].leases[0].end != forever {
+		sooner(l.ends[0].leases[0].end)
+	}
+	if date := l.nextDate(); date != 0 {
+		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
 	}
 	return due, due != 0
 }
@@ -147,6 +195,25 @@ func (l *Ledger) policy() capability.Policy {
 	return p
 }
 
+// owner is the row that a request of this host and key is about, or nil where it would be a new one. Leases of a host ID belong to the key that asked first:
+// other is the row of another key that is in the way. Where duplicate clients are allowed each key has a row of its own.
+func (l *Ledger) owner(id hostid.ID, key capability.Digest, now Now) (r, other *row) {
+	for _, o := range l.devices[id] {
+		if o.key == key {
+			r = o
+		} else if len(o.live(now)) > 0 && other == nil {
+			other = o
+		}
+	}
+	switch {
+	case l.policy().Duplicates || r != nil && len(r.live(now)) > 0:
+		return r, nil
+	case r == nil && other == nil && len(l.devices[id]) > 0:
+		return l.devices[id][0], nil
+	}
+	return r, other
+}
+
 // find is the item of that ID, or nil.
 func (l *Ledger) find(id capability.ItemID) *item {
 	for _, it := range l.features[id.Feature] {
@@ -155,41 +222,6 @@ func (l *Ledger) find(id capability.ItemID) *item {
 		}
 	}
 	return nil
-}
-
-// book adds a lease to its item and its row.
-func (l *Ledger) book(s *lease) {
-	l.leases++
-	s.row.leases = append(s.row.leases, s)
-	s.item.used += uint64(s.count)
-	s.item.leases.push(s)
-	if len(s.item.leases) == 1 {
-		l.ends.push(s.item)
-	} else {
-		l.ends.fix(s.item.at)
-	}
-	l.step()
-}
-
-// unbook takes a lease from its item; the caller takes it from its row. A cut item goes with its last lease.
-func (l *Ledger) unbook(s *lease) {
-	it := s.item
-	l.leases--
-	it.used -= uint64(s.count)
-	if len(it.leases) == 1 {
-		l.ends.remove(it.at)
-		it.leases.remove(s.at)
-	} else {
-		it.leases.remove(s.at)
-		l.ends.fix(it.at)
-	}
-	if it.used <= uint64(it.Count) {
-		it.over = false
-	}
-	if it.cut && it.used == 0 {
-		l.forget(it)
-	}
-	l.step()
 }
 
 func (l *Ledger) step() {

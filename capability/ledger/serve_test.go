@@ -18,6 +18,12 @@ func from(start capability.Time) func(*capability.LineItem) {
 func borrow(s capability.Seconds) func(*capability.LineItem) {
 	return func(i *capability.LineItem) { i.Borrow = s }
 }
+func overdraft(n uint32) func(*capability.LineItem) {
+	return func(i *capability.LineItem) { i.Overdraft = n }
+}
+func metered(reusable bool, undo capability.Seconds) func(*capability.LineItem) {
+	return func(i *capability.LineItem) { i.Metered, i.Reusable, i.UndoInterval = true, reusable, undo }
+}
 func grace(i *capability.LineItem)     { i.Grace = true }
 func uncounted(i *capability.LineItem) { i.Uncounted = true }
 
@@ -134,9 +140,9 @@ func TestServe(t *testing.T) {
 			{"d1 f:1.0 5", "OK | OK 5 | has 5"},
 			{"holds d1", "a*2@900 b*3@900"},
 		}},
-		{"smallest interval wins", items(lineItem('a', "f:1.0", 1, borrow(60)), lineItem('b', "g:1.0", 1, borrow(100000)), lineItem('c', "h:1.0", 1, borrow(60), until(day+30))), [][2]string{
+		{"an item has an interval of its own", items(lineItem('a', "f:1.0", 1, borrow(60)), lineItem('b', "g:1.0", 1, borrow(100000)), lineItem('c', "h:1.0", 1, borrow(60), until(day+30))), [][2]string{
 			{"d1 f:1.0 1, g:1.0 1, h:1.0 1", "OK | OK 1 | OK 1 | OK 1 | has 3"},
-			{"holds d1", "a*1@60 b*1@900 c*1@30"},
+			{"holds d1", "a*1@60 b*1@100000 c*1@30"},
 		}},
 		{"ends free counts without a timer", items(lineItem('a', "f:1.0", 2)), [][2]string{
 			{"d1 f:1.0 2", "OK | OK 2 | has 2"},
@@ -155,7 +161,7 @@ func TestServe(t *testing.T) {
 			{"preview d2 f:1.0 3", "PREVIEW | INSUFFICIENT 0 E_NO_SEAT | has 0"},
 			{"report d1 f:1.0 4", "OK | has 2"},
 			{"report d2 f:1.0 1", "OK | has 0"},
-			{"undo d1", "DENIED E_OPERATION | has 0"},
+			{"undo d1", "DENIED E_UNDO | has 0"},
 			{"holds d1", "a*2@890"},
 		}},
 		{"why not", items(lineItem('a', "f:1.0", 4, until(day+5)), lineItem('b', "f:2.0", 4, from(day+5)), lineItem('c', "g:1.0", 0)), [][2]string{
@@ -209,13 +215,16 @@ func TestBorrow(t *testing.T) {
 		{0, 0, 0, 0, capability.DefaultLease},
 		{600, 0, 0, 0, 600},
 		{600, 300, 0, 0, 300},
-		{600, 900, 0, 0, 600},
+		{600, 900, 0, 0, 900},
+		{600, 900, 0, 700, 700},
+		{600, 900, 0, 1000, 900},
+		{600, 900, 800, 850, 800},
 		{600, 0, 200, 0, 200},
 		{600, 0, 0, 100, 100},
 		{600, 300, 200, 100, 100},
 		{600, 100, 200, 300, 100},
 		{600, 300, 100, 200, 100},
-		{60, 300, 200, 300, 60},
+		{60, 300, 200, 300, 200},
 		{600, 0, 0, 1, 1},
 	} {
 		v := begin(t)
@@ -223,7 +232,7 @@ func TestBorrow(t *testing.T) {
 		r := v.request("d", "f:1.0 1")
 		r.Borrow = c.request
 		d := v.must(Serve{Key: key("d"), Request: r})
-		if got := capability.Seconds(d.Response.Rights[0].Expiry - v.now.Wall); got != c.want || d.Move {
+		if got := capability.Seconds(d.Response.Rights[0].Expiry - v.now.Wall); got != c.want || d.Move != (c.want > max(c.policy, 60) && c.policy != 0) {
 			t.Errorf("%+v: %s, move %v", c, got, d.Move)
 		}
 	}
@@ -233,7 +242,7 @@ func TestBorrow(t *testing.T) {
 func TestMoves(t *testing.T) {
 	s := &serving{draft: &draft{now: At(1000, day)}, policy: capability.Policy{Lease: 60}}
 	for end, want := range map[capability.Seconds]bool{1001: false, 1060: false, 1061: true} {
-		if got := s.moves([]grant{{end: 1010}, {end: end}}); got != want {
+		if got := s.moves([]grant{{end: 1010}, {end: 9999, kept: true}, {end: end}}); got != want {
 			t.Errorf("end %d: %v", end, got)
 		}
 	}

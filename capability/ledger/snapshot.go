@@ -2,8 +2,10 @@ package ledger
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/model"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -11,7 +13,7 @@ import (
 // then the rows by sequence. A reader of an older format is never edited; a new format gets a new number and a new reader.
 const (
 	snapshotFormat = 1
-	maxPart        = capability.MaxFile + 1<<20 // the header: the response in force without its items, returns with proofs, digests
+	maxPart        = 4 << 20 // the header: the response in force without its items, returns with proofs, digests, a model, reservations
 )
 
 type header struct {
@@ -29,11 +31,26 @@ type header struct {
 	Closed   []capability.ReturnID `cbor:"12,keyasint,omitempty"`
 	Items    uint64                `cbor:"13,keyasint,omitzero"`
 	Rows     uint64                `cbor:"14,keyasint,omitzero"`
+	Model    []byte                `cbor:"15,keyasint,omitempty"`
+	Groups   []Group               `cbor:"16,keyasint,omitempty"`
+	LastID   uint64                `cbor:"17,keyasint,omitzero"`
+	Sources  []Source              `cbor:"18,keyasint,omitempty"`
+	Divided  capability.Time       `cbor:"19,keyasint,omitzero"`
+	Settings []Setting             `cbor:"20,keyasint,omitempty"`
 }
 
 type itemPart struct {
-	Item capability.LineItem `cbor:"1,keyasint,omitzero"`
-	Cut  bool                `cbor:"2,keyasint,omitzero"`
+	Item   capability.LineItem `cbor:"1,keyasint,omitzero"`
+	Cut    bool                `cbor:"2,keyasint,omitzero"`
+	Shares []sharePart         `cbor:"3,keyasint,omitempty"`
+}
+
+// sharePart names its source by its place among the sources of the header.
+type sharePart struct {
+	_        struct{} `cbor:",toarray"`
+	Source   uint64
+	Count    uint64
+	Computed uint64
 }
 
 type rowPart struct {
@@ -45,12 +62,16 @@ type rowPart struct {
 	Answer      []byte                   `cbor:"6,keyasint,omitempty"`
 	Who         Who                      `cbor:"7,keyasint,omitzero"`
 	Leases      []leasePart              `cbor:"8,keyasint,omitempty"`
+	Active      capability.Seconds       `cbor:"9,keyasint,omitzero"`
+	Reports     []Reported               `cbor:"10,keyasint,omitempty"`
+	Waits       []Wait                   `cbor:"11,keyasint,omitempty"`
 }
 
-// leasePart names its item by its place among the items of the snapshot.
+// leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
 type leasePart struct {
 	_       struct{} `cbor:",toarray"`
 	Item    uint64
+	Slice   uint64
 	Count   uint32
 	End     capability.Seconds
 	Told    capability.Time
@@ -62,16 +83,28 @@ func (l *Ledger) Snapshot() []byte {
 	b := l.part(make([]byte, 0, 1<<12+len(l.items)*256+len(l.rows)*512), &header{
 		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest,
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
+		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings,
 	})
-	places := make(map[*item]uint64, len(l.items))
-	for i, it := range l.items {
-		places[it] = uint64(i)
-		b = l.part(b, &itemPart{it.LineItem, it.cut})
+	places := make(map[*slice]uint64, len(l.items))
+	for _, it := range l.items {
+		p := itemPart{Item: it.LineItem, Cut: it.cut}
+		for i, s := range it.slices {
+			places[s] = uint64(i)
+			if i >= firstShare {
+				p.Shares = append(p.Shares, sharePart{Source: uint64(slices.Index(l.sources, s.source)), Count: s.count, Computed: s.computed})
+			}
+		}
+		b = l.part(b, &p)
 	}
 	for _, r := range l.rows {
-		p := rowPart{ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.correlation, Body: r.body, Answer: r.answer, Who: r.who}
+		p := rowPart{
+			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.correlation, Body: r.body, Answer: r.answer, Who: r.who, Active: r.active, Reports: r.reports,
+		}
+		for _, w := range r.waits {
+			p.Waits = append(p.Waits, w.Wait)
+		}
 		for _, s := range r.leases {
-			p.Leases = append(p.Leases, leasePart{Item: places[s.item], Count: s.count, End: s.end, Told: s.told, Dropped: s.dropped})
+			p.Leases = append(p.Leases, leasePart{Item: uint64(s.slice.item.place), Slice: places[s.slice], Count: s.count, End: s.end, Told: s.told, Dropped: s.dropped})
 		}
 		b = l.part(b, &p)
 	}
@@ -111,6 +144,13 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	}
 	l.position, l.head, l.now, l.run, l.hold = h.Position, h.Head, h.Now, h.Run, h.Hold
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
+	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings
+	if len(l.text) > 0 {
+		var err error
+		if l.model, err = model.Parse(l.text); err != nil {
+			return nil, corrupt("model: %w", err)
+		}
+	}
 	for range h.Items {
 		var p itemPart
 		if err := next(&p); err != nil {
@@ -119,7 +159,11 @@ func Restore(snapshot []byte) (*Ledger, error) {
 		if n := len(l.items); n > 0 && compareItems(l.items[n-1].ID(), p.Item.ID()) >= 0 {
 			return nil, corrupt("item %s is out of order", p.Item.ID())
 		}
-		l.items = append(l.items, &item{LineItem: p.Item, cut: p.Cut})
+		it, err := l.restoreItem(&p)
+		if err != nil {
+			return nil, err
+		}
+		l.items = append(l.items, it)
 	}
 	for range h.Rows {
 		var p rowPart
@@ -133,27 +177,50 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	if len(rest) > 0 {
 		return nil, corrupt("snapshot with %d bytes after its end", len(rest))
 	}
-	if l.index(); uint64(len(l.items)) != h.Items {
-		return nil, corrupt("snapshot with a cut item that nobody holds")
-	}
+	l.index()
 	if err := l.verify(false); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *Ledger) restoreRow(p *rowPart) error {
-	if l.devices[p.ID] != nil {
-		return corrupt("device %s is there twice", p.ID)
-	}
-	r := &row{sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, correlation: p.Correlation, body: p.Body, answer: p.Answer, who: p.Who}
-	l.rows = append(l.rows, r)
-	l.devices[p.ID] = r
-	for _, n := range p.Leases {
-		if n.Item >= uint64(len(l.items)) {
-			return corrupt("device %s holds of item %d, and there are %d", p.ID, n.Item, len(l.items))
+// restoreItem reads an item with its shares. What they leave is the default pool's; whether the sums are right is for verify.
+func (l *Ledger) restoreItem(p *itemPart) (*item, error) {
+	it := newItem(p.Item)
+	it.cut, it.place = p.Cut, len(l.items)
+	var sum uint64
+	for i, s := range p.Shares {
+		if s.Source >= uint64(len(l.sources)) || i > 0 && s.Source <= p.Shares[i-1].Source {
+			return nil, corrupt("item %s has a share of source %d, and there are %d", p.Item.ID(), s.Source, len(l.sources))
 		}
-		l.book(&lease{row: r, item: l.items[n.Item], count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
+		if s.Count > s.Computed || s.Computed == 0 || s.Computed > capability.MaxCount || sum+s.Computed > uint64(p.Item.Count) {
+			return nil, corrupt("item %s: a share of %d of %d, and there are %d", p.Item.ID(), s.Count, s.Computed, p.Item.Count)
+		}
+		sum += s.Computed
+		it.slices = append(it.slices, &slice{item: it, source: l.sources[s.Source], count: s.Count, computed: s.Computed})
 	}
-	return nil
+	it.recount()
+	return it, nil
+}
+
+func (l *Ledger) restoreRow(p *rowPart) error {
+	for _, o := range l.devices[p.ID] {
+		if o.key == p.Key {
+			return corrupt("device %s is there twice", p.ID)
+		}
+	}
+	r := &row{
+		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, correlation: p.Correlation, body: p.Body, answer: p.Answer, who: p.Who, active: p.Active, reports: p.Reports,
+	}
+	l.rows = append(l.rows, r)
+	l.devices[p.ID] = append(l.devices[p.ID], r)
+	for _, n := range p.Leases {
+		if n.Item >= uint64(len(l.items)) || n.Slice >= uint64(len(l.items[n.Item].slices)) {
+			return corrupt("device %s holds of slice %d of item %d, and there are %d items", p.ID, n.Slice, n.Item, len(l.items))
+		}
+		s := &lease{row: r, slice: l.items[n.Item].slices[n.Slice], count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped}
+		l.book(s)
+		r.leases = append(r.leases, s)
+	}
+	return l.applyWaits(r, p.Waits)
 }

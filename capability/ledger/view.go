@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -29,6 +30,7 @@ type Status struct {
 	Devices     int                // that hold something
 	Leases      int
 	Total, Used uint64 // units of all counted items
+	Overdraft   uint64 // units in use above their counts, as the producer allows
 }
 
 // Status sums up. It costs as much as there are devices.
@@ -41,9 +43,10 @@ func (l *Ledger) Status(now Now) Status {
 		s.HoldUntil = now.Told(s.Hold)
 	}
 	for _, it := range l.items {
-		if it.cut || it.over {
+		if it.cut || it.over() {
 			s.Overage++
 		}
+		s.Overdraft += it.slices[inOverdraft].used
 		if !it.cut {
 			s.Items++
 		}
@@ -66,6 +69,7 @@ func (l *Ledger) Status(now Now) Status {
 type Item struct {
 	capability.LineItem
 	Used      uint64
+	Overdrawn uint64          // in use of the overdraft
 	Available uint64          // what could be served now; for an uncounted item MaxCount, outside its dates zero
 	Cut       bool            // in no response any more; goes with its last lease
 	Over      bool            // more in use than licensed: nothing is served until leases have ended
@@ -74,15 +78,19 @@ type Item struct {
 
 // Items is every item, by feature and activation ID.
 func (l *Ledger) Items(now Now) []Item {
-	d := l.draft(now, nil)
+	d := l.draft(now, nil, "")
 	out := make([]Item, 0, len(l.items))
 	for _, it := range l.items {
-		v := Item{LineItem: it.LineItem, Used: uint64(d.used(it)), Cut: it.cut, Over: d.over(it)}
+		v := Item{LineItem: it.LineItem, Used: uint64(d.inUse(it)), Overdrawn: uint64(d.used(it.slices[inOverdraft])), Cut: it.cut, Over: d.over(it)}
 		v.Selectors = slices.Clone(it.Selectors)
 		if it.dated(now.Wall) == 0 {
-			v.Available = d.free(it)
+			for _, s := range it.slices {
+				if !s.source.Overdraft {
+					v.Available += d.free(s)
+				}
+			}
 		}
-		v.FirstEnd, _ = d.holders([]*item{it}, capability.HoldersCount, 0)
+		v.FirstEnd, _ = d.holders(it.slices, capability.HoldersCount, 0)
 		out = append(out, v)
 	}
 	return out
@@ -94,7 +102,9 @@ type Device struct {
 	Key      capability.Digest
 	Serial   uint64
 	Who      Who
+	Idle     capability.Seconds // since its last use, as it says, or since it last asked
 	Holdings []Holding
+	Waiting  []Wait
 }
 
 // Holding is one lease as people see it.
@@ -104,7 +114,9 @@ type Holding struct {
 	Count   uint32
 	Expiry  capability.Time    // told
 	End     capability.Seconds // on the lease clock
-	Dropped bool               // by an administrator: not renewed
+	Dropped bool               // by an administrator: not renewed (DRAINING)
+	Source  Source
+	Final   capability.Time // expiry of the item itself
 }
 
 // Devices is every device that holds something, in the order in which they first asked.
@@ -118,23 +130,36 @@ func (l *Ledger) Devices(now Now) []Device {
 	return out
 }
 
-// Device is one device, also when it holds nothing.
+// Device is one device, also when it holds nothing. Where each key of a host ID has leases of its own, it is the first of them that holds something.
 func (l *Ledger) Device(id hostid.ID, now Now) (Device, bool) {
-	r := l.devices[id]
-	if r == nil {
-		return Device{}, false
+	var first Device
+	for i, r := range l.devices[id] {
+		if d := r.view(now); i == 0 || len(first.Holdings) == 0 && len(d.Holdings) > 0 {
+			first = d
+		}
 	}
-	return r.view(now), true
+	return first, len(l.devices[id]) > 0
 }
 
 func (r *row) view(now Now) Device {
-	d := Device{ID: r.id, Key: r.key, Serial: r.serial, Who: r.who}
-	for _, s := range r.leases {
-		if s.end > now.Lease {
-			d.Holdings = append(d.Holdings, Holding{s.item.ID(), s.item.Version, s.count, now.Told(s.end), s.end, s.dropped})
+	d := Device{ID: r.id, Key: r.key, Serial: r.serial, Who: r.who, Idle: now.Lease - r.active}
+	for _, s := range r.live(now) {
+		it := s.slice.item
+		d.Holdings = append(d.Holdings, Holding{it.ID(), it.Version, s.count, now.ends(it, s.end), s.end, s.dropped, s.slice.source, it.Expiry})
+	}
+	for _, w := range r.waits {
+		if w.Until > now.Lease {
+			d.Waiting = append(d.Waiting, w.Wait)
 		}
 	}
 	return d
+}
+
+// Idle is every device that holds something and was not used for so long, the longest idle first.
+func (l *Ledger) Idle(after capability.Seconds, now Now) []Device {
+	out := slices.DeleteFunc(l.Devices(now), func(d Device) bool { return d.Idle < after })
+	slices.SortStableFunc(out, func(a, b Device) int { return cmp.Compare(b.Idle, a.Idle) })
+	return out
 }
 
 // Returns is every return that the back office has not acknowledged, oldest first, with its proof where there is one.

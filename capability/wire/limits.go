@@ -2,7 +2,7 @@ package wire
 
 // Bounds of the decoder itself; those of the messages are in package capability.
 const (
-	maxNesting  = 8    // a denial's holders inside a line inside a response inside an answer are six
+	maxNesting  = 10   // a holder inside a response inside an answer is six deep; an entry of the ledger with a reservation nine
 	maxElements = 4096 // the most a response may list: capability.MaxItems
 	maxPairs    = 64   // fields of the largest struct with room to grow
 	maxHeader   = 256  // a protected header with claims is 90 bytes

@@ -1,0 +1,250 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// said changes what a request says of its sender: "bu=a" is an entry of the dictionary, "@name" the alias, "user:name" the user, "is:VALUE/TYPE" the first host ID.
+func said(r *capability.Request, words ...string) {
+	for _, w := range words {
+		switch key, value, pair := strings.Cut(w, "="); {
+		case pair:
+			r.Dictionary = append(r.Dictionary, capability.Pair{Key: key, Value: value})
+		case w[0] == '@':
+			r.Alias = w[1:]
+		case strings.HasPrefix(w, "user:"):
+			r.User = w[len("user:"):]
+		case strings.HasPrefix(w, "is:"):
+			id, err := hostid.Parse(w[len("is:"):])
+			if err != nil {
+				panic(err)
+			}
+			r.Hosts[0] = id
+		default:
+			panic(w)
+		}
+	}
+}
+
+// say is a step in words: "d1 bu=a user:u f:1.0 3, g:1.0 1" after an optional atomic, preview, report or undo. What has no digit after a space is said of the sender.
+func (v *life) say(words string) capability.Response {
+	v.t.Helper()
+	fields := strings.Fields(words)
+	operations := map[string]capability.Operation{"preview": capability.Preview, "report": capability.Report, "undo": capability.Undo}
+	op, is := operations[fields[0]]
+	atomic := fields[0] == "atomic"
+	if is || atomic {
+		fields = fields[1:]
+	}
+	device, said1 := fields[0], []string(nil)
+	fields = fields[1:]
+	for len(fields) > 0 && (strings.ContainsAny(fields[0], "=@") || strings.HasPrefix(fields[0], "user:") || strings.HasPrefix(fields[0], "is:")) {
+		said1, fields = append(said1, fields[0]), fields[1:]
+	}
+	var lines []string
+	if len(fields) > 0 {
+		lines = strings.Split(strings.Join(fields, " "), ", ")
+	}
+	r := v.request(device, lines...)
+	r.Operation, r.Atomic, r.Alias = op, atomic, ""
+	said(&r, said1...)
+	return v.serve(Serve{Key: key(device), Request: r})
+}
+
+// has is what the device holds, as "item*count@source", by item and source.
+func (v *life) has(device string) string {
+	var out []string
+	for _, d := range v.l.Devices(v.now) {
+		if d.Key != key(device) {
+			continue
+		}
+		for _, h := range d.Holdings {
+			out = append(out, fmt.Sprintf("%s*%d@%s", name(h.Item), h.Count, h.Source))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// slices is every slice that has or is something, as "pool item used/count", with the computed count where it differs.
+func (v *life) slices() string {
+	var out []string
+	for _, s := range v.l.Slices() {
+		t := fmt.Sprintf("%s %s %d/%d", s.Source, name(s.Item), s.Used, s.Count)
+		if s.Computed != s.Count {
+			t += fmt.Sprintf(" of %d", s.Computed)
+		}
+		out = append(out, t)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (v *life) model(pools, rules string) {
+	v.t.Helper()
+	v.must(SetModel{Text: []byte(`model "m" { partitions { ` + pools + ` } ` + rules + ` }`), By: "admin"})
+}
+
+// play is a list of steps with what comes of them: a request as say reads it, "has DEVICE", "slices", "items", "+SECONDS", "advance".
+func (v *life) play(steps [][2]string) {
+	v.t.Helper()
+	for i, s := range steps {
+		got, arg := "", ""
+		verb, rest, _ := strings.Cut(s[0], " ")
+		arg = rest
+		switch {
+		case verb == "has":
+			got = v.has(arg)
+		case verb == "slices":
+			got = v.slices()
+		case verb == "items":
+			got = v.step("items")
+		case verb == "advance":
+			v.must(Advance{})
+		case verb[0] == '+':
+			var n capability.Seconds
+			fmt.Sscan(verb[1:], &n)
+			v.pass(n)
+		default:
+			got = show(v.say(s[0]))
+		}
+		if got != s[1] {
+			v.t.Errorf("step %d, %s:\n got %s\nwant %s", i+1, s[0], got, s[1])
+		}
+	}
+}
+
+// The worked examples of FEATURES.md 2.3, but for those that refuse an upload.
+func TestWorkedExamples(t *testing.T) {
+	f10 := items(lineItem('a', "f1:1.0", 10))
+	granted, denied, none := "OK | OK 1 | has 1", "DENIED E_RULE | has 0", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0"
+	for _, c := range []struct {
+		name, pools, rules string
+		items              []capability.LineItem
+		steps              [][2]string
+	}{
+		{"W1 W2", "", `on hostid("F01898AD8DD3/ETHERNET","5E00A4F17201/ETHERNET"){use "default" accept} on any(){deny}`, f10, [][2]string{
+			{"d1 is:F01898AD8DD3/ETHERNET f1:1.0 1", granted},
+			{"d2 is:F01898AD8DD3/STRING f1:1.0 1", denied},
+		}},
+		{"W3", "", `on hostid("bad"){deny} on any(){use "default" accept}`, f10, [][2]string{
+			{"d1 is:bad/STRING f1:1.0 1", denied},
+			{"d1 is:bad/STRING f1:1.0 0", "RETURNED | OK 0 | has 0"},
+			{"d2 f1:1.0 1", granted},
+		}},
+		{"W4", `partition "engineering" {"f1" 1.0 5} partition "sales" {"f1" 1.0 5}`,
+			`on dictionary("bu":"engineering"){use "engineering" accept} on dictionary("bu":"sales"){use "sales" accept}`, f10, [][2]string{
+				{"d1 bu=engineering f1:1.0 6", none},
+				{"d1 bu=engineering f1:1.0 5", "OK | OK 5 | has 5"},
+				{"has d1", "a*5@engineering"},
+				{"d3 f1:1.0 1", none},
+			}},
+		{"W5", `partition "engineering" {"f1" 1.0 3}`, `on dictionary("bu":"engineering"){use "engineering","default" accept} on any(){use "default" accept}`, f10, [][2]string{
+			{"d1 f1:1.0 8", none},
+			{"d1 f1:1.0 5", "OK | OK 5 | has 5"},
+			{"has d1", "a*5@default"},
+			{"d2 bu=engineering f1:1.0 5", "OK | OK 5 | has 5"},
+			{"has d2", "a*2@default a*3@engineering"},
+		}},
+		{"W6", `partition "engineering" {"cad" 1.0 100 %}`, `on dictionary("bu":"engineering"){use "engineering" accept} on any(){use "default" accept}`,
+			items(lineItem('a', "cad:1.0", 10), lineItem('b', "text:1.0", 1)), [][2]string{
+				{"d1 cad:1.0 1, text:1.0 1", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | OK 1 | has 1"},
+				{"d2 bu=marketing bu=engineering cad:1.0 10", "OK | OK 10 | has 10"},
+			}},
+		{"W7", `partition "p" {"f1" 1.0 33%} partition "q" {"f1" 1.0 33%} partition "r" {"f1" 1.0 remainder}`, "", f10, [][2]string{
+			{"slices", "default a 0/0, p a 0/3, q a 0/3, r a 0/4"},
+		}},
+		{"W8", `partition "a" {"f1" 1.0 2} partition "b" {"f1" 1.0 3}`,
+			`on dictionary("bu":"a"){use "a" continue} on dictionary("bu":"b"){use "b" continue} on any(){use "default" accept}`, f10, [][2]string{
+				{"d1 bu=a bu=b f1:1.0 10", "OK | OK 10 | has 10"},
+				{"has d1", "a*5@default a*2@a a*3@b"},
+			}},
+		{"W9", `partition "p1" {"f1" 1.0 10}`, `on hostname("myhost"){use "p1","default" without requested features {"f1" 1.0 1} accept}`, f10, [][2]string{
+			{"d1 @myhost", "OK | has 1"},
+			{"has d1", "a*1@p1"},
+			{"d2 @other", "RETURNED | has 0"},
+			{"d1 @myhost f1:1.0 4", "OK | OK 4 | has 4"},
+			{"has d1", "a*4@p1"},
+		}},
+		{"W10", "", `on hostid("a") or hostid("b") and hostname("z"){deny} on any(){use "default" accept}`, f10, [][2]string{
+			{"d1 is:a/STRING f1:1.0 1", denied},
+			{"d2 is:b/STRING @q f1:1.0 1", granted},
+			{"d2 is:b/STRING @z f1:1.0 1", denied},
+			{"has d2", "a*1@default"}, // a refused device keeps what it holds
+			{"d2 is:b/STRING @z", "RETURNED | has 0"},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := begin(t, c.items...)
+			v.model(c.pools, c.rules)
+			v.play(c.steps)
+		})
+	}
+}
+
+// W11: leases live through a new model.
+func TestModelUnderLeases(t *testing.T) {
+	v := begin(t, lineItem('a', "f1:1.0", 10))
+	v.model(`partition "p" {"f1" 1.0 4}`, `on any(){use "p","default" accept}`)
+	v.play([][2]string{
+		{"d1 f1:1.0 9", "OK | OK 9 | has 9"},
+		{"has d1", "a*5@default a*4@p"},
+	})
+	v.model(`partition "q" {"f1" 1.0 6}`, `on hostname("two"){use "q" accept} on any(){use "default" accept}`)
+	v.play([][2]string{
+		{"has d1", "a*9@default"},
+		{"slices", "default a 9/9, q a 0/1 of 6"},
+		{"d2 @two f1:1.0 3", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0"},
+		{"d1 f1:1.0 4", "OK | OK 4 | has 4"},
+		{"slices", "default a 4/4, q a 0/6"},
+		{"d2 @two f1:1.0 6", "OK | OK 6 | has 6"},
+		{"has d2", "a*6@q"},
+	})
+}
+
+// W15.
+func TestReservedAndShared(t *testing.T) {
+	v := begin(t, lineItem('a', "f1:1.0", 10))
+	v.must(SetReservations{Groups: groups("g", "d1/ETHERNET f1:1.0 3", "u1/USER f1:1.0 2"), By: "admin"})
+	v.play([][2]string{
+		{"slices", "default a 0/5, reservation 3 a 0/3, reservation 5 a 0/2"},
+		{"d1 f1:1.0 4", "OK | OK 4 | has 4"},
+		{"has d1", "a*1@default a*3@reservation 3"},
+		{"d2 f1:1.0 3", "OK | OK 3 | has 3"},
+		{"d2 user:u7", "RETURNED | has 0"},
+		{"d2 user:u7 f1:1.0 4", "OK | OK 4 | has 4"},
+		{"d2 user:u7 f1:1.0 3", "OK | OK 3 | has 3"},
+		{"+10", ""},
+		{"d2 user:u7 f1:1.0 5", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 3"},
+		{"d1", "OK | has 3"},
+		{"d3 user:u1", "OK | has 2"},
+		{"has d3", "a*2@reservation 5"},
+	})
+}
+
+// groups is a group of that name with a reservation for each "HOST feature:version count".
+func groups(group string, reserved ...string) []Group {
+	g := Group{Name: group}
+	for _, words := range reserved {
+		fields := strings.Fields(words)
+		id, err := hostid.Parse(fields[0])
+		if err != nil {
+			panic(err)
+		}
+		f, err := capability.ParseFeature(fields[1])
+		if err != nil {
+			panic(err)
+		}
+		e := ReservationEntry{Feature: f.Name, Version: f.Version}
+		fmt.Sscan(fields[2], &e.Count)
+		if n := len(g.Reservations); n > 0 && g.Reservations[n-1].Host == id {
+			g.Reservations[n-1].Entries = append(g.Reservations[n-1].Entries, e)
+			continue
+		}
+		g.Reservations = append(g.Reservations, Reservation{Host: id, Entries: []ReservationEntry{e}})
+	}
+	return []Group{g}
+}
