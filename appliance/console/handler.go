@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +32,8 @@ type Console struct {
 	Since     capability.Time
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
 	Doctor    func(context.Context) []Examination
+
+	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 }
 
 // Peer is who is at the other end of the Unix socket, by the kernel's word.
@@ -65,7 +69,8 @@ func (c *Console) Handler() http.Handler {
 		mux.HandleFunc("GET "+Base+path, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })
 	}
 	steer := func(path string, f func(*http.Request, string) (any, error)) {
-		mux.HandleFunc("POST "+Base+path, func(w http.ResponseWriter, r *http.Request) {
+		method, path, _ := strings.Cut(path, " ")
+		mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
 			reply(w, r, func(r *http.Request) (any, error) {
 				p, ok := r.Context().Value(peerKey{}).(Peer)
 				if !ok || !c.Allowed(p) {
@@ -86,10 +91,11 @@ func (c *Console) Handler() http.Handler {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Write(c.Trust)
 	})
-	steer("requests", c.request)
-	steer("responses", c.response)
-	steer("returns", c.giveBack)
-	steer("drops", c.drop)
+	steer("POST requests", c.request)
+	steer("POST responses", c.response)
+	steer("POST returns", c.giveBack)
+	steer("POST drops", c.drop)
+	c.rules(look, steer)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, r, func(*http.Request) (any, error) {
 			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
@@ -147,8 +153,10 @@ func status(c capability.Code) int {
 	return http.StatusConflict
 }
 
-func decode(r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+func decode(r *http.Request, v any) error { return decodeUpTo(maxBody, r, v) }
+
+func decodeUpTo(most int64, r *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return &capability.Malformed{Field: "body", Cause: err.Error()}

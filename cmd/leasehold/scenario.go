@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/hostid"
@@ -29,7 +27,7 @@ const (
 type scenario struct {
 	now          capability.Time
 	items        []capability.LineItem
-	reservations []reserved
+	reservations []console.Reserved
 	model        string
 	steps        []step
 	names        map[capability.ItemID]string // of items, as the scenario calls them
@@ -42,30 +40,13 @@ type step struct {
 	advance      *capability.Seconds
 	model        *string
 	items        *[]capability.LineItem
-	reservations *[]reserved
-}
-
-// reserved is one reservation entry.
-type reserved struct {
-	group   string
-	host    hostid.ID
-	feature string
-	version capability.Version
-	count   uint32
+	reservations *[]console.Reserved
 }
 
 func readScenario(path string) (*scenario, error) {
-	file, err := os.Open(path)
+	b, err := readUpTo(path, maxScenario)
 	if err != nil {
 		return nil, err
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxScenario+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxScenario {
-		return nil, fmt.Errorf("more than %d bytes", maxScenario)
 	}
 	return parseScenario(b)
 }
@@ -205,21 +186,25 @@ func (f *reading) moment(v value) capability.Time {
 	return t + shift
 }
 
-func (f *reading) reservations(v value) []reserved {
-	out := []reserved{}
+// reservations is the same list in a scenario and in a file that is imported.
+func (f *form) reservations(v value) []console.Reserved {
+	out := []console.Reserved{}
 	for _, v := range f.list(v) {
 		o := f.object(v, "group", "hostId", "feature", "version", "count")
-		r := reserved{group: f.text(o["group"]), host: f.host(o["hostId"]), feature: f.text(o["feature"]), version: f.version(o["version"]), count: f.count(o["count"])}
-		if o["group"].is == nil {
-			r.group = "reservations"
+		host := f.host(o["hostId"])
+		r := console.Reserved{
+			Group: f.text(o["group"]), Host: console.Host{Type: host.Type.String(), Value: host.Value}, Feature: f.text(o["feature"]), Version: f.version(o["version"]), Count: f.count(o["count"]),
 		}
-		if err := capability.CheckName("group", r.group); err != nil {
+		if o["group"].is == nil {
+			r.Group = "reservations"
+		}
+		if err := capability.CheckName("group", r.Group); err != nil {
 			f.fail(o["group"].path, "%w", err)
 		}
-		if err := capability.CheckName("feature", r.feature); err != nil {
+		if err := capability.CheckName("feature", r.Feature); err != nil {
 			f.fail(o["feature"].path, "%w", err)
 		}
-		if r.count == 0 {
+		if r.Count == 0 {
 			f.fail(o["count"].path, "0 where 1 to %d is allowed", capability.MaxCount)
 		}
 		out = append(out, r)
@@ -346,67 +331,23 @@ func (f *reading) dictionary(v value) (out []capability.Pair) {
 	return out
 }
 
-// groups puts entries into the form of the ledger. What is as it was keeps its ID, and with it its age and its leases.
-func groups(all []reserved, before []ledger.Group) []ledger.Group {
-	var out []ledger.Group
-	for _, e := range all {
-		g := slices.IndexFunc(out, func(g ledger.Group) bool { return g.Name == e.group })
-		if g < 0 {
-			g = len(out)
-			out = append(out, ledger.Group{Name: e.group})
-		}
-		r := slices.IndexFunc(out[g].Reservations, func(r ledger.Reservation) bool { return r.Host == e.host })
-		if r < 0 {
-			r = len(out[g].Reservations)
-			out[g].Reservations = append(out[g].Reservations, ledger.Reservation{Host: e.host})
-		}
-		entries := &out[g].Reservations[r].Entries
-		*entries = append(*entries, ledger.ReservationEntry{Feature: e.feature, Version: e.version, Count: e.count})
-	}
-	for i := range out {
-		for _, old := range before {
-			if old.Name == out[i].Name {
-				out[i].ID = old.ID
-				keepIDs(out[i].Reservations, old.Reservations)
-			}
-		}
-	}
-	return out
-}
-
-func keepIDs(all, before []ledger.Reservation) {
-	for i := range all {
-		for _, old := range before {
-			if old.Host != all[i].Host {
-				continue
-			}
-			all[i].ID = old.ID
-			left := slices.Clone(old.Entries)
-			for k := range all[i].Entries {
-				e := &all[i].Entries[k]
-				if j := slices.IndexFunc(left, func(o ledger.ReservationEntry) bool { return o.Feature == e.Feature && o.Version == e.Version }); j >= 0 {
-					e.ID = left[j].ID
-					left = slices.Delete(left, j, j+1)
-				}
-			}
-		}
-	}
-}
-
 // places says for each entry ID which entry of the input it is. The groups are those made of that input.
-func places(all []reserved, made []ledger.Group) map[uint64]int {
-	next := map[string]int{} // entries of a group and host that were met
+func places(all []console.Reserved, made []ledger.Group) map[uint64]int {
+	type place struct {
+		group string
+		host  console.Host
+	}
+	entries := map[place][]ledger.ReservationEntry{}
+	for _, g := range made {
+		for _, r := range g.Reservations {
+			entries[place{g.Name, console.Host{Type: r.Host.Type.String(), Value: r.Host.Value}}] = r.Entries
+		}
+	}
 	out := map[uint64]int{}
 	for i, e := range all {
-		for _, g := range made {
-			for _, r := range g.Reservations {
-				if g.Name == e.group && r.Host == e.host {
-					key := strings.Join([]string{e.group, e.host.String()}, "\x00")
-					out[r.Entries[next[key]].ID] = i
-					next[key]++
-				}
-			}
-		}
+		at := place{e.Group, e.Host}
+		out[entries[at][0].ID] = i
+		entries[at] = entries[at][1:]
 	}
 	return out
 }

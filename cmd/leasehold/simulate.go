@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/model"
@@ -84,7 +85,7 @@ type simulation struct {
 	now          ledger.Now
 	serial       uint64
 	names        map[capability.ItemID]string
-	reservations []reserved
+	reservations []console.Reserved
 	entries      map[uint64]int // places of reservation entries in the scenario, by their IDs
 }
 
@@ -125,9 +126,13 @@ func (s *simulation) provision(items []capability.LineItem) error {
 	return err
 }
 
-func (s *simulation) reserve(all []reserved) error {
+func (s *simulation) reserve(all []console.Reserved) error {
 	before, _ := s.ledger.Reservations()
-	if _, err := s.do(ledger.SetReservations{Groups: groups(all, before), By: "simulation"}); err != nil {
+	groups, err := console.Groups(all, before)
+	if err != nil {
+		return err
+	}
+	if _, err := s.do(ledger.SetReservations{Groups: groups, By: "simulation"}); err != nil {
 		return err
 	}
 	made, _ := s.ledger.Reservations()
@@ -357,7 +362,7 @@ func (s *simulation) slices() map[string]map[string]count {
 	}
 	if m, _ := s.ledger.Model(); m == nil {
 		for i, e := range s.reservations {
-			empty(fmt.Sprintf("reservation:%d", i), e.feature, e.version)
+			empty(fmt.Sprintf("reservation:%d", i), e.Feature, e.Version)
 		}
 	}
 	for _, sl := range all {
