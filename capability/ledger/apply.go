@@ -130,6 +130,9 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
 	}
+	if r.Policy.Duplicates && len(l.groups) > 0 {
+		return corrupt("duplicate clients beside %d reservation groups", len(l.groups))
+	}
 	for _, it := range l.items {
 		it.cut = true
 	}
@@ -142,11 +145,13 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 		}
 		it.LineItem, it.cut = i, false
 	}
-	// What is metered has no end of its own: it is counted as long as its item is here.
+	// What is metered is counted as long as its item is here and metered, and nothing that was leased turns into a count.
 	for _, it := range l.items {
-		for _, s := range it.slices {
-			for len(s.leases) > 0 && (it.cut || !it.Metered) && s.leases[len(s.leases)-1].end == forever {
-				l.end(s.leases[len(s.leases)-1])
+		for _, sl := range it.slices {
+			for _, s := range slices.Clone(sl.leases) {
+				if endless := s.end == forever; endless != it.Metered || endless && it.cut {
+					l.end(s)
+				}
 			}
 		}
 	}

@@ -179,6 +179,88 @@ func TestApplyAsserts(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// Slices, reservations and meters.
+	w := begin(t, lineItem('a', "f:1.0", 10), lineItem('m', "m:1.0", 3, metered(true, 9)))
+	w.must(SetReservations{Groups: groups("g", "d1/ETHERNET f:1.0 3", "d2/ETHERNET f:1.0 2"), By: "admin"})
+	w.say("d3 f:1.0 6")
+	snapshot2 := w.l.Snapshot()
+	e, err := w.l.Decide(w.now, Serve{Key: key("d1"), Request: w.request("d1", "f:1.0 1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served2 := func(change func(*Entry, *Served)) Entry {
+		e, s := e.Entries[0], *e.Entries[0].Served
+		s.Leases = append([]Lease(nil), s.Leases...)
+		e.Served = &s
+		change(&e, &s)
+		return e
+	}
+	lease := func(of Source, n uint32) Lease {
+		return Lease{Item: id('a', "f"), Count: n, End: w.now.Lease + 9, Told: w.now.Wall + 9, Source: of}
+	}
+	other := func(fact Entry) Entry {
+		fact.Position, fact.Previous, fact.Now = e.Entries[0].Position, e.Entries[0].Previous, e.Entries[0].Now
+		return fact
+	}
+	text := []byte(`model "m" { partitions { partition "p" { "f" 1.0 2 } } on any() { use "p" accept } }`)
+	part := func(of Source, at uint64, n uint32) Share { return Share{of, []Part{{Item: at, Count: n}}} }
+	p := Source{Pool: "p"}
+	reserve := func(d *Division) Entry {
+		return other(Entry{Reserved: &Reserved{Groups: w.l.groups, LastID: w.l.lastID}, Division: d})
+	}
+	for name, e := range map[string]Entry{
+		"another's reservation":      served2(func(_ *Entry, s *Served) { s.Leases[0].Source.Entry = 5 }),
+		"a stranger's":               served2(func(_ *Entry, s *Served) { s.Answer.For.Value = "d7" }),
+		"more than reserved":         served2(func(_ *Entry, s *Served) { s.Leases[0].Count = 4 }),
+		"no such pool":               served2(func(_ *Entry, s *Served) { s.Leases[0].Source = p }),
+		"no overdraft":               served2(func(_ *Entry, s *Served) { s.Leases[0].Source = Source{Overdraft: true} }),
+		"out of order":               served2(func(_ *Entry, s *Served) { s.Leases = []Lease{lease(Source{Entry: 3}, 1), lease(Source{}, 1)} }),
+		"an end of a meter":          served2(func(_ *Entry, s *Served) { s.Leases[0].Item, s.Leases[0].Source = id('m', "m"), Source{} }),
+		"no end of a lease":          served2(func(_ *Entry, s *Served) { s.Leases[0].End = forever }),
+		"a division":                 served2(func(e *Entry, _ *Served) { e.Division = &Division{} }),
+		"a transfer of nothing":      served2(func(e *Entry, _ *Served) { e.Transfers = []Transfer{{Item: 0, Share: 0}} }),
+		"a transfer to nobody":       served2(func(e *Entry, _ *Served) { e.Transfers = []Transfer{{Item: 0, Share: 9, Count: 1}} }),
+		"a transfer of no item":      served2(func(e *Entry, _ *Served) { e.Transfers = []Transfer{{Item: 9, Share: 0, Count: 1}} }),
+		"a transfer above":           served2(func(e *Entry, _ *Served) { e.Transfers = []Transfer{{Item: 0, Share: 0, Count: 1}} }),
+		"a transfer below":           served2(func(e *Entry, _ *Served) { e.Transfers = []Transfer{{Item: 0, Share: 0, Count: -4}} }),
+		"a transfer of what is used": served2(func(e *Entry, _ *Served) { e.Transfers = []Transfer{{Item: 0, Share: 0, Count: -3}} }),
+		"transfers out of order": served2(func(e *Entry, _ *Served) {
+			e.Transfers = []Transfer{{Item: 0, Share: 1, Count: -1}, {Item: 0, Share: 0, Count: -1}}
+		}),
+		"an undo of nothing": served2(func(_ *Entry, s *Served) { s.Undone = capability.CorrelationID{4} }),
+		"a report of a lease": served2(func(_ *Entry, s *Served) {
+			s.Reported = &Reported{Parts: []ReportedPart{{Item: id('a', "f"), Count: 1, Until: 1 << 40}}}
+		}),
+		"a wait without a feature": served2(func(_ *Entry, s *Served) {
+			s.Waits = []Wait{{Count: 1, Since: 1, Until: 1 << 40, Pools: []string{"default"}}}
+		}),
+		"a model beside them":       other(Entry{Modeled: &Modeled{Text: text}, Division: &Division{Shares: []Share{part(p, 0, 2)}}}),
+		"transfers without a cause": other(Entry{Advanced: &Advanced{}, Transfers: []Transfer{{Item: 0, Share: 0, Count: 1}}}),
+		"transfers of a setting":    other(Entry{Configured: &Configured{Setting: Setting{Name: IdleLimit, Value: "60"}}, Transfers: []Transfer{{Item: 0, Share: 0, Count: -1}}}),
+		"a setting of the producer": other(Entry{Configured: &Configured{Setting: Setting{Name: leaseInterval, Value: "60"}}}),
+		"a setting in another form": other(Entry{Configured: &Configured{Setting: Setting{Name: IdleLimit, Value: "1m"}}}),
+		"groups without a division": reserve(nil),
+		"groups with a bad name":    other(Entry{Reserved: &Reserved{Groups: []Group{{ID: 1}}, LastID: 9}, Division: &Division{}}),
+		"an ID that was not given":  other(Entry{Reserved: &Reserved{Groups: w.l.groups, LastID: 2}, Division: &Division{}}),
+		"a share of nobody":         reserve(&Division{Shares: []Share{part(Source{Entry: 9}, 0, 1)}}),
+		"a share of a pool":         reserve(&Division{Shares: []Share{part(p, 0, 1)}}),
+		"a share of the default":    reserve(&Division{Shares: []Share{part(Source{}, 0, 1)}}),
+		"shares out of order":       reserve(&Division{Shares: []Share{part(Source{Entry: 5}, 0, 1), part(Source{Entry: 3}, 0, 1)}}),
+		"a share of no item":        reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 9, 1)}}),
+		"a share of a meter":        reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 1, 1)}}),
+		"a share above the count":   reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 0, 9), part(Source{Entry: 5}, 0, 2)}}),
+		"a share of nothing":        reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 0, 0)}}),
+		"duplicates beside them":    other(Entry{Provisioned: &Provisioned{Response: w.response(9, capability.Response{Policy: capability.Policy{Duplicates: true}})}, Division: &Division{}}),
+	} {
+		l, err := Restore(snapshot2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Apply(e); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
 	// In a hold.
 	v.must(Start{HoldFor: 900})
 	for name, e := range map[string]Entry{
@@ -232,6 +314,23 @@ func TestCheckFinds(t *testing.T) {
 		"closed":      func(l *Ledger) { l.closed = append(l.closed, l.returns[0].ID) },
 		"items":       func(l *Ledger) { l.applied.Items = []capability.LineItem{{}} },
 		"response":    func(l *Ledger) { l.applied.Version = 0 },
+		"model":       func(l *Ledger) { l.text = []byte("x") },
+		"divided":     func(l *Ledger) { l.divided = l.now.Wall + 1 },
+		"group":       func(l *Ledger) { l.groups[0].Name = "" },
+		"ID":          func(l *Ledger) { l.lastID = 1 },
+		"source":      func(l *Ledger) { l.sources[0].Entry = 99 },
+		"setting":     func(l *Ledger) { l.settings = []Setting{{Name: leaseInterval, Value: "60"}} },
+		"place":       func(l *Ledger) { l.items[0].place = 7 },
+		"slice":       func(l *Ledger) { l.items[0].slices[inDefault].count-- },
+		"slices":      func(l *Ledger) { l.items[0].slices = l.items[0].slices[:1] },
+		"share":       func(l *Ledger) { s := l.items[0].shares()[0]; s.computed = s.count - 1 },
+		"overdraft":   func(l *Ledger) { l.items[0].slices[inOverdraft].count = 5 },
+		"slice used":  func(l *Ledger) { l.items[0].slices[inDefault].used++ },
+		"user":        func(l *Ledger) { l.users = map[held]uint64{{"u", l.items[0]}: 1} },
+		"waiting":     func(l *Ledger) { l.waiting = append(l.waiting, &wait{row: l.rows[0]}) },
+		"active":      func(l *Ledger) { l.rows[0].active = l.now.Lease + 1 },
+		"endless":     func(l *Ledger) { l.rows[0].leases[0].end = forever },
+		"device":      func(l *Ledger) { l.rows[0].id.Value = "" },
 		"provisioned": func(l *Ledger) { l.applied = capability.Response{} },
 	} {
 		v := begin(t, lineItem('a', "f:1.0", 9), lineItem('b', "f:2.0", 2))
@@ -239,6 +338,7 @@ func TestCheckFinds(t *testing.T) {
 		v.ask("d2", "f:1.0 2")
 		v.must(WriteRequest{Number: 1})
 		v.must(v.giveUp(1, 'a', 1))
+		v.must(SetReservations{Groups: groups("g", "d9/ETHERNET f:1.0 2")})
 		damage(v.l)
 		if err := v.l.Check(); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)

@@ -13,9 +13,10 @@ import (
 func (w *world) request(c *client) error {
 	s, again := w.compose(c)
 	hold := w.l.holdAt(w.now)
-	before, _ := w.l.Device(c.id, w.now)
+	before := w.device(c)
 	free := w.available(c, &s)
 	told, over := w.toldAll(), w.over()
+	want, known := slowServe(w.l, w.now, &s)
 	var preview capability.Response
 	if s.Request.Operation == capability.Grant && !again && w.rng.IntN(4) == 0 {
 		p := s
@@ -31,7 +32,7 @@ func (w *world) request(c *client) error {
 		return err
 	}
 	a := d.Response
-	after, _ := w.l.Device(c.id, w.now)
+	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
 	if w.seen(&a, again, len(d.Entries)) {
 		w.happened[resent]++
@@ -54,6 +55,30 @@ func (w *world) request(c *client) error {
 		if err := w.fair(&s, &a, hold, free, before, after); err != nil {
 			return err
 		}
+		if known {
+			w.happened[compared]++
+			if err := want.agrees(&a, after); err != nil {
+				return err
+			}
+		}
+		for _, h := range after.Holdings {
+			switch {
+			case h.Source.Overdraft:
+				w.happened[overdrawn]++
+			case h.Source.Entry != 0:
+				w.happened[fromEntry]++
+			case h.Source.Pool != "":
+				w.happened[fromPool]++
+			case h.End == forever:
+				w.happened[counted]++
+			}
+		}
+		if s.Request.Operation == capability.Report {
+			c.report = s.Request.Correlation
+		}
+		if s.Request.Operation == capability.Undo {
+			w.happened[undone]++
+		}
 	}
 	if c.waits = w.rng.IntN(8) == 0; c.waits {
 		w.miss(c, &a)
@@ -61,11 +86,25 @@ func (w *world) request(c *client) error {
 		w.hear(c, &a)
 	}
 	for k, n := range w.toldAll() {
-		if k.feature != "u" && n > told[k] && n > w.entitled(k)+over[k] {
+		if !k.endless() && n > told[k] && n > w.entitled(k)+over[k] {
 			return fmt.Errorf("%d of %v told where %d are entitled; %d before", n, k, w.entitled(k), told[k])
 		}
 	}
 	return nil
+}
+
+// device is what the ledger has for a client: for its key, or as long as that has nothing, for its host ID.
+func (w *world) device(c *client) (d Device) {
+	for _, r := range w.l.devices[c.id] {
+		if r.key == c.key {
+			return r.view(w.now)
+		}
+	}
+	if rows := w.l.devices[c.id]; len(rows) > 0 && !w.l.Policy().Duplicates {
+		d = rows[0].view(w.now)
+		d.Holdings = nil
+	}
+	return d
 }
 
 func (w *world) seen(a *capability.Response, again bool, entries int) bool {
@@ -75,8 +114,11 @@ func (w *world) seen(a *capability.Response, again bool, entries int) bool {
 // count notes what kind of answer it was.
 func (w *world) count(a *capability.Response, fresh bool) {
 	for _, no := range a.Denials {
-		if no.Code == capability.ErrHold {
+		switch no.Code {
+		case capability.ErrHold:
 			w.happened[deniedStale]++
+		case capability.ErrRule:
+			w.happened[denied]++
 		}
 	}
 	for _, l := range a.Lines {
@@ -91,6 +133,11 @@ func (w *world) count(a *capability.Response, fresh bool) {
 			w.happened[refusedOverage]++
 		case l.Denial.Code == capability.ErrHold:
 			w.happened[refusedHold]++
+		case l.Denial.Code == capability.ErrLimit:
+			w.happened[limited]++
+		}
+		if l.Denial.Position > 0 {
+			w.happened[queued]++
 		}
 	}
 }
@@ -104,8 +151,22 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	w.calls++
 	r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.id}, Applied: c.last.Serial, Atomic: w.rng.IntN(5) == 0, Alias: c.id.Value}
 	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
-	if w.rng.IntN(12) == 0 {
+	if w.rng.IntN(8) == 0 {
 		r.Operation = capability.Operation(1 + w.rng.IntN(3))
+	}
+	if r.Operation == capability.Undo {
+		r.Correlation = c.report
+	}
+	if r.Operation == capability.Undo && c.report == (capability.CorrelationID{}) {
+		r.Operation, r.Correlation = capability.Preview, capability.CorrelationID{9}
+	}
+	r.User = []string{"", "u1", "u2"}[w.rng.IntN(3)]
+	r.Granularity = uint8(max(0, w.rng.IntN(12)-8))
+	if bu := []string{"", "a", "b"}[w.rng.IntN(3)]; bu != "" {
+		r.Dictionary = []capability.Pair{{Key: "bu", Value: bu}}
+	}
+	if w.rng.IntN(6) == 0 {
+		r.Idle = capability.Seconds(w.rng.IntN(200))
 	}
 	if w.rng.IntN(6) == 0 {
 		r.Borrow = capability.Seconds(1 + w.rng.IntN(400))
@@ -115,8 +176,8 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 			r.Desired = append(r.Desired, capability.Desired{Feature: g.Feature, Version: g.Version, Count: g.Count})
 		}
 	} else {
-		for range w.rng.IntN(4) {
-			d := capability.Desired{Feature: []string{"f", "f", "g", "u", "x"}[w.rng.IntN(5)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0}
+		for range w.rng.IntN(4 + int(r.Operation)%3) {
+			d := capability.Desired{Feature: []string{"f", "f", "g", "u", "m", "n", "x"}[w.rng.IntN(7)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
 			d.Version.Major = w.rng.Uint32N(3)
 			r.Desired = append(r.Desired, d)
 		}
@@ -176,7 +237,7 @@ func (w *world) over() map[class]uint64 {
 	for _, it := range w.l.Items(w.now) {
 		switch k := (class{it.Feature, it.Version}); {
 		case it.Cut:
-			all[k] += it.Used
+			all[k] += it.Used + it.Overdrawn
 		case it.Over:
 			all[k] += it.Used - uint64(it.Count)
 		}
@@ -196,7 +257,7 @@ func (w *world) toldAll() map[class]uint64 {
 
 // available is what the first line of a request could have, counted from the views the slow way; -1 where the slow way knows too little.
 func (w *world) available(c *client, s *Serve) int64 {
-	if len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant {
+	if len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
 		return -1
 	}
 	line := s.Request.Desired[0]
@@ -206,12 +267,15 @@ func (w *world) available(c *client, s *Serve) int64 {
 			continue
 		}
 		left := int64(it.Count)
+		if !it.Over {
+			left += int64(it.Overdraft)
+		}
 		if it.Uncounted {
 			left = 1 << 40
 		}
 		for _, d := range w.l.Devices(w.now) {
 			for _, h := range d.Holdings {
-				if h.Item == it.ID() && d.ID != c.id {
+				if h.Item == it.ID() && d.Key != c.key {
 					left -= int64(h.Count)
 				}
 			}
@@ -231,6 +295,9 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 	for _, h := range after.Holdings {
 		has[h.Item.Feature] += uint64(h.Count)
 	}
+	if s.Request.Operation != capability.Grant || len(s.Request.Desired) == 0 {
+		return nil
+	}
 	gave, refused := map[string]uint64{}, map[string]bool{}
 	for i, l := range a.Lines {
 		d := s.Request.Desired[i]
@@ -246,6 +313,9 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 	if a.Status != capability.StatusUnchanged {
 		for f := range had {
 			switch {
+			case f == "n" && has[f] < max(had[f], gave[f]):
+				return fmt.Errorf("%q is not reusable, and fell from %d to %d", f, had[f], has[f])
+			case f == "n":
 			case refused[f] && hold == 0 && has[f] < had[f]:
 				return fmt.Errorf("refused, and %q fell from %d to %d", f, had[f], has[f])
 			case refused[f] && has[f] > had[f]+gave[f], !refused[f] && has[f] != gave[f]:

@@ -204,9 +204,12 @@ func (d *draft) keep(which func(*lease) bool, limit uint64) {
 	}
 }
 
-// room is how much of n the slice can hold, after what settle moved away came back as far as it is free. What was in use before has room in any case where
-// nothing was granted since.
+// room is how much of n the slice can hold, after what settle moved away came back as far as it is free. What was in use before has room in any case, but
+// of the item as a whole not more than before, or than there is.
 func (d *draft) room(s *slice, n uint64) uint64 {
+	if it := s.item; !it.Uncounted && !s.source.Overdraft {
+		n = min(n, uint64(max(0, max(int64(it.Count), int64(it.used)-d.ended[it])-d.inUse(it))))
+	}
 	lack := func() int64 { return d.used(s) + int64(n) - d.count(s) }
 	if at := slices.Index(s.item.shares(), s); at >= 0 && lack() > 0 {
 		d.move(s, min(lack(), max(0, -d.shift[s])))

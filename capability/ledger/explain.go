@@ -32,7 +32,6 @@ type Looked struct {
 	Free    uint64 // that the line could have; an uncounted item has MaxCount
 	Skipped Reason // Usable where it was not
 	At      capability.Time
-	Held    uint64 // of Ahead: units that others wait for
 	Owner   string // of Foreign
 }
 
@@ -82,7 +81,7 @@ func (x Looked) String() string {
 	return where + fmt.Sprintf("%d free", x.Free)
 }
 
-// Sentences is the explanation as people read it: what was refused, every source, and the next step.
+// Sentences is the explanation as people read it: what was refused, every source, who holds them as far as the policy lets the asker see, and the next step.
 func (e Explained) Sentences() (out []string) {
 	out = append(out, e.Denial.Sentence())
 	if e.Number > 0 {
@@ -93,6 +92,9 @@ func (e Explained) Sentences() (out []string) {
 	}
 	if e.More > 0 {
 		out = append(out, fmt.Sprintf("%d more sources were looked at", e.More))
+	}
+	for _, h := range e.Denial.Holders {
+		out = append(out, fmt.Sprintf("%d held by %s until %s", h.Count, h.Name, h.Expiry))
 	}
 	if e.Denial.Position > 0 {
 		out = append(out, fmt.Sprintf("place %d in the queue", e.Denial.Position))

@@ -248,3 +248,30 @@ func groups(group string, reserved ...string) []Group {
 	}
 	return []Group{g}
 }
+
+// What returns to the default pool fills the deficits that the request can reach first; what the default pool lacks the last shares give first.
+func TestDeficits(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.play([][2]string{{"d1 f:1.0 4", "OK | OK 4 | has 4"}, {"d2 f:1.0 2", "OK | OK 2 | has 2"}})
+	v.model(`partition "p" {"f" 1.0 4} partition "q" {"f" 1.0 3} partition "r" {"f" 1.0 2}`, `on hostname("r") {use "r","default" accept} on any(){use "default" accept}`)
+	v.play([][2]string{
+		{"slices", "default a 6/6, p a 0/4, q a 0/0 of 3, r a 0/0 of 2"},
+		{"d2 @r f:1.0 1", "OK | OK 1 | has 1"},
+		{"slices", "default a 4/4, p a 0/4, q a 0/0 of 3, r a 1/2"},
+		{"d1 f:1.0 1", "OK | OK 1 | has 1"},
+		{"slices", "default a 1/1, p a 0/4, q a 0/3, r a 1/2"},
+	})
+}
+
+// A device in an overage draws on a pool that its own release refilled; rule K must not give it back the rest as well.
+func TestKeepInOverage(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 3), lineItem('b', "f:1.0", 1, until(day+9000)))
+	v.play([][2]string{{"d1 f:1.0 4", "OK | OK 4 | has 4"}})
+	v.provision(lineItem('a', "f:1.0", 2), lineItem('b', "f:1.0", 1, until(day+9000)))
+	v.model(`partition "q" {"f" 1.0 remainder}`, `on any(){use "q","default" max "f" 1.0 3 per device accept}`)
+	v.play([][2]string{
+		{"slices", "default a 3/2, q a 0/0 of 2, default b 1/1, q b 0/0 of 1"},
+		{"d1 f:1.0 2, f:1.0 8", "PARTLY | OK 2 | INSUFFICIENT 0 E_OVERAGE | has 4"},
+		{"items", "a 3/2 over, b 1/1"},
+	})
+}

@@ -189,13 +189,17 @@ func sameGroup(a, b Group) bool {
 	})
 }
 
-// numbered checks groups as somebody wrote them, and gives IDs to what has none or one that was never its own.
+// numbered checks groups as somebody wrote them, and gives IDs to what has none or one that was never its own. What is here already under the same group,
+// owner and feature is the same thing: the same import again changes nothing.
 func (l *Ledger) numbered(groups []Group) ([]Group, uint64, error) {
 	if err := checkGroups(groups); err != nil {
 		return nil, 0, err
 	}
-	kinds := map[uint64]string{}
-	eachID(l.groups, func(kind string, id *uint64) { kinds[*id] = kind })
+	kinds, paths := map[uint64]string{}, map[string][]uint64{}
+	eachID(l.groups, func(path, kind string, id *uint64) {
+		kinds[*id] = kind
+		paths[path+kind] = append(paths[path+kind], *id)
+	})
 	out := make([]Group, len(groups))
 	for i, g := range groups {
 		g.Reservations = slices.Clone(g.Reservations)
@@ -205,10 +209,22 @@ func (l *Ledger) numbered(groups []Group) ([]Group, uint64, error) {
 		out[i] = g
 	}
 	last, taken := l.lastID, map[uint64]bool{}
-	eachID(out, func(kind string, id *uint64) {
+	eachID(out, func(_, kind string, id *uint64) {
 		if kinds[*id] != kind || taken[*id] {
+			*id = 0
+		}
+		taken[*id] = true
+	})
+	eachID(out, func(path, kind string, id *uint64) {
+		if *id != 0 {
+			return
+		}
+		at := slices.IndexFunc(paths[path+kind], func(id uint64) bool { return !taken[id] })
+		if at < 0 {
 			last++
 			*id = last
+		} else {
+			*id = paths[path+kind][at]
 		}
 		taken[*id] = true
 	})
@@ -216,15 +232,17 @@ func (l *Ledger) numbered(groups []Group) ([]Group, uint64, error) {
 }
 
 // eachID visits the IDs of all three levels, from the top down. The kind is what an ID stands for: an entry of another owner or feature is another entry.
-func eachID(groups []Group, visit func(kind string, id *uint64)) {
+// The path says in which group it is.
+func eachID(groups []Group, visit func(path, kind string, id *uint64)) {
 	for i := range groups {
-		visit("group", &groups[i].ID)
+		path := fmt.Sprintf("%q ", groups[i].Name)
+		visit(path, "group", &groups[i].ID)
 		for j := range groups[i].Reservations {
 			r := &groups[i].Reservations[j]
-			visit("reservation for "+r.Host.String(), &r.ID)
+			visit(path, "reservation for "+r.Host.String(), &r.ID)
 			for k := range r.Entries {
 				e := &r.Entries[k]
-				visit(fmt.Sprintf("entry for %s of %q %s", r.Host, e.Feature, e.Version), &e.ID)
+				visit(path, fmt.Sprintf("entry for %s of %q %s", r.Host, e.Feature, e.Version), &e.ID)
 			}
 		}
 	}
@@ -290,7 +308,7 @@ func (l *Ledger) applyReserved(f *Reserved) error {
 // checkIDs says that every ID is there once and was given.
 func checkIDs(groups []Group, last uint64) (err error) {
 	seen := map[uint64]bool{}
-	eachID(groups, func(_ string, id *uint64) {
+	eachID(groups, func(_, _ string, id *uint64) {
 		if *id == 0 || *id > last || seen[*id] {
 			err = corrupt("reservation ID %d, and the last is %d", *id, last)
 		}

@@ -23,22 +23,25 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	if s.hold != 0 {
 		s.answer.Hold = now.Told(s.hold)
 	}
-	switch {
-	case !l.provisioned():
-		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
-	case other != nil:
-		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
-	}
 	body := digest(l.codec.Encode(req))
-	if r != nil && r.key == c.Key && r.correlation == req.Correlation && req.Operation != capability.Undo {
-		if r.body != body {
-			return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
-		}
+	repeats := r != nil && r.key == c.Key && r.correlation == req.Correlation && req.Operation != capability.Undo
+	switch {
+	case repeats && r.body == body:
 		var again capability.Response
 		if err := l.codec.Decode(r.answer, &again, MaxEntry); err != nil {
 			return Decision{}, corrupt("remembered answer to %s: %w", r.id, err)
 		}
 		return Decision{Response: again}, nil
+	case !l.provisioned():
+		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
+	case other != nil:
+		no := capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name()}
+		if end := lastEnd(other.live(now)); end != 0 {
+			no.Until = now.Told(end)
+		}
+		return s.deny(no)
+	case repeats:
+		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
 
 	var serial uint64
@@ -337,187 +340,6 @@ func (s *serving) line(i int, w want) capability.Line {
 	return out
 }
 
-// draw goes through the sources and takes, or only counts, up to need units. Shared counts are left to those who wait ahead, but for what the device had before.
-// limited says that a limit of the model, and nothing else, was in the way.
-func (s *serving) draw(sources []*slice, need, ahead uint64, take bool) (got uint64, limited bool) {
-	left := make([]uint64, len(s.limits))
-	for i := range s.limits {
-		left[i] = s.limits[i].left
-	}
-	shared := s.shared(sources, ahead)
-	for _, sl := range sources {
-		n := min(need-got, s.free(sl))
-		if sl.source.Entry == 0 {
-			n = min(n, shared)
-		}
-		want := n
-		for i := range s.limits {
-			if s.limits[i].covers(sl.item) {
-				n = min(n, left[i])
-			}
-		}
-		limited = limited || n < want
-		if n == 0 {
-			continue
-		}
-		for i := range s.limits {
-			if s.limits[i].covers(sl.item) {
-				left[i] -= n
-			}
-		}
-		if sl.source.Entry == 0 {
-			shared -= n
-		}
-		got += n
-		if take {
-			s.take(sl, clip(n), s.end(sl.item))
-		}
-	}
-	if take {
-		for i := range s.limits {
-			s.limits[i].left = left[i]
-		}
-	}
-	return got, limited
-}
-
-// limit is a limit of the model with what it leaves to this request.
-type limit struct {
-	model.Limit
-	left uint64
-}
-
-func (m limit) covers(it *item) bool {
-	return it.Feature == m.Feature && it.Version.Compare(m.Version) >= 0
-}
-
-// limitsOf is the limits on the way of the request. What other devices of the user hold counts against a limit per user.
-func (s *serving) limitsOf() (out []limit) {
-	for _, m := range s.route.Limits {
-		n := limit{Limit: m, left: uint64(m.Count)}
-		if m.Per == model.PerUser && s.req.User != "" {
-			for _, it := range s.l.features[m.Feature] {
-				if n.covers(it) {
-					n.left -= min(n.left, s.l.users[held{s.req.User, it}]-uint64(s.mine[it])-s.own(it))
-				}
-			}
-		}
-		out = append(out, n)
-	}
-	return out
-}
-
-// own is what the device itself held of the item under the same user.
-func (s *serving) own(it *item) (n uint64) {
-	if s.row == nil || s.row.who.User != s.req.User {
-		return 0
-	}
-	for _, h := range s.held {
-		if h.slice.item == it {
-			n += uint64(h.count)
-		}
-	}
-	return n
-}
-
-// sources is every slice that may serve the line now: what is reserved for the device and the user, the pools in their order, the overdraft. In each, items in
-// serving order: the requested version first, then higher ones, then non-grace, then shorter expiry, then ID.
-func (s *serving) sources(w want) (out []*slice) {
-	fitting := s.fitting(w)
-	add := func(src Source) {
-		for _, it := range fitting {
-			if sl := it.slice(src); sl != nil {
-				out = append(out, sl)
-			}
-		}
-	}
-	for _, e := range s.entries {
-		if e.Feature == w.Feature && (w.entry == 0 || w.entry == e.ID) {
-			add(Source{Entry: e.ID})
-		}
-	}
-	if w.entry != 0 {
-		return out
-	}
-	for _, pool := range s.route.Pools {
-		if pool == model.DefaultPool {
-			pool = ""
-		}
-		add(Source{Pool: pool})
-	}
-	if s.route.Default {
-		add(Source{Overdraft: true})
-	}
-	return out
-}
-
-// fitting is every item that may serve the line now, in serving order.
-func (s *serving) fitting(w want) (out []*item) {
-	for _, it := range s.l.features[w.Feature] {
-		if it.Version.Compare(w.Version) >= 0 && it.dated(s.now.Wall) == 0 && selects(it.Selectors, w.Selectors) && (it.Metered || s.req.Operation != capability.Report) {
-			out = append(out, it)
-		}
-	}
-	return out
-}
-
-// dated is negative before the start of an item, positive from its expiry on, and zero between.
-func (i *item) dated(now capability.Time) int {
-	switch {
-	case now < i.Start:
-		return -1
-	case i.Expiry != 0 && now >= i.Expiry:
-		return 1
-	}
-	return 0
-}
-
-// selects says that the item has every pair that the line names.
-func selects(have, want []capability.Pair) bool {
-	for _, p := range want {
-		if !slices.Contains(have, p) {
-			return false
-		}
-	}
-	return true
-}
-
-// end is when a lease of the item that begins now ends (LS-18, LS-19): after the client's interval if that is smaller than the item's, or the policy's where the
-// item has none; never above what the producer or an administrator allows; rounded up; and never past the item's expiry. What is metered has no end.
-func (s *serving) end(it *item) capability.Seconds {
-	if it.Metered {
-		return forever
-	}
-	length := s.policy.Lease
-	if it.Borrow > 0 {
-		length = it.Borrow
-	}
-	for _, other := range []capability.Seconds{s.req.Borrow, s.policy.BorrowMaximum, s.l.interval(BorrowMaximum)} {
-		if other > 0 {
-			length = min(length, other)
-		}
-	}
-	g := Granularity(s.policy.Granularity)
-	if s.req.Granularity != 0 {
-		g = Granularity(s.req.Granularity)
-	}
-	end := g.end(s.now.Wall.Add(length), s.l.interval(ZoneOffset))
-	if it.Expiry != 0 {
-		end = min(end, it.Expiry)
-	}
-	return s.now.Lease + capability.Seconds(end-s.now.Wall)
-}
-
-// moves says that something new was given that a hold would not cover: a lease longer than a hold lasts, or more of what is metered and counted.
-func (s *serving) moves(grants []grant) bool {
-	return slices.ContainsFunc(grants, func(g grant) bool {
-		if g.end == forever {
-			return !g.slice.item.Uncounted && s.change[g.slice] > 0
-		}
-		return !g.kept && g.end-s.now.Lease > s.policy.Lease
-	})
-}
-
 // cover is how much of the line the receipt's rights still cover.
 func (s *serving) cover(w capability.Desired, asked uint32) uint32 {
 	var n uint64
@@ -581,7 +403,7 @@ func (s *serving) settleLines(pure bool) {
 	switch {
 	case len(s.refused) > 0:
 		s.answer.Status = capability.StatusPartly
-	case pure || len(s.req.Desired) == 0 && len(s.grants) == 0:
+	case len(s.grants) == 0 && (pure || len(s.req.Desired) == 0):
 		s.answer.Status = capability.StatusReturned
 	}
 }

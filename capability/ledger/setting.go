@@ -70,9 +70,9 @@ const (
 func KnownSettings() []Known {
 	const day, year = 24 * 60 * 60, 366 * 24 * 60 * 60
 	return []Known{
+		{"binding-grace", "", Producer, Interval, 0, year, "604800"},
 		{granularity, "licensing.defaultBorrowGranularity", Producer, Text, 0, 0, "second"},
 		{BorrowMaximum, "licensing.borrowIntervalMax", Administrator, Interval, 1, 10 * year, ""},
-		{"binding-grace", "", Producer, Interval, 0, year, "604800"},
 		{"clone-suspect", "", Producer, Text, 0, 0, "refuse"},
 		{DuplicateClients, "licensing.allowDuplicateClients", Producer, Flag, 0, 0, "false"},
 		{"failover-maintenance", "", Producer, Interval, 0, year, "259200"},
@@ -248,9 +248,9 @@ func (l *Ledger) setting(name string) string {
 	return k.Default
 }
 
-// interval is the value in force of a setting that is one; without a value it is zero.
+// interval is what an administrator set of an interval that has no default.
 func (l *Ledger) interval(name string) capability.Seconds {
-	n, err := strconv.ParseInt(l.setting(name), 10, 64)
+	n, err := strconv.ParseInt(l.changed(name), 10, 64)
 	if err != nil {
 		return 0
 	}
@@ -258,7 +258,7 @@ func (l *Ledger) interval(name string) capability.Seconds {
 }
 
 // followsDates says that the items are divided anew when one of them starts or expires.
-func (l *Ledger) followsDates() bool { return l.setting(ModelAtDates) == "true" }
+func (l *Ledger) followsDates() bool { return l.changed(ModelAtDates) != "false" }
 
 // SettingView is a setting with its value in force.
 type SettingView struct {

@@ -61,6 +61,20 @@ const (
 	appliedStale
 	returned
 	refusedInUse
+	modeled
+	refusedModel
+	reserved
+	configured
+	overdrawn
+	counted
+	undone
+	queued
+	disconnected
+	fromEntry
+	fromPool
+	denied
+	limited
+	compared
 	crashed
 	lostTold
 	resent
@@ -69,7 +83,8 @@ const (
 
 func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
-		"return", "refused return", "kill", "power loss that lost what was told", "resend"}[o]
+		"return", "refused return", "model", "refused model", "reservation", "setting", "overdraft", "metered count", "undo", "place in a queue", "idle disconnect",
+		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend"}[o]
 }
 
 func describe(sum [outcomes]int) (s string) {
@@ -115,14 +130,18 @@ type class struct {
 	version capability.Version
 }
 
+// endless says that what is told of the class may be above what is entitled: it is not counted, or it is metered, where what was told is what was used.
+func (c class) endless() bool { return c.feature == "u" || c.feature == "m" || c.feature == "n" }
+
 type client struct {
 	id     hostid.ID
 	key    capability.Digest
 	last   capability.Response // the newest answer it heard
 	held   []holding
-	sent   *Serve             // the last request, for a resend
-	waits  bool               // for the answer to it
-	sentAt capability.Seconds // in true time, the first time
+	report capability.CorrelationID // of the last report
+	sent   *Serve                   // the last request, for a resend
+	waits  bool                     // for the answer to it
+	sentAt capability.Seconds       // in true time, the first time
 }
 
 // holding is what a client believes it may use, until a moment of true time.
@@ -138,6 +157,7 @@ func newWorld(seed uint64) *world {
 		name := fmt.Sprintf("c%d", i)
 		w.clients = append(w.clients, &client{id: hostid.ID{Type: hostid.Ethernet, Value: name}, key: key(name)})
 	}
+	w.clients = append(w.clients, &client{id: w.clients[0].id, key: key("another")})
 	for _, it := range simItems() {
 		w.copies[it.ActivationID] = 1 + w.rng.Uint32N(4)
 	}
@@ -148,7 +168,8 @@ func newWorld(seed uint64) *world {
 func simItems() []capability.LineItem {
 	return items(
 		lineItem('a', "f:1.0", 1), lineItem('b', "f:1.0", 2, copies(1), grace), lineItem('c', "f:2.0", 1, until(day+4000)),
-		lineItem('c', "g:1.0", 2, copies(1), from(day+300), borrow(70)), lineItem('d', "g:1.0", 1), lineItem('e', "u:1.0", 1, uncounted),
+		lineItem('c', "g:1.0", 2, copies(1), from(day+300), borrow(70)), lineItem('d', "g:1.0", 1, overdraft(2), borrow(700)), lineItem('e', "u:1.0", 1, uncounted),
+		lineItem('m', "m:1.0", 2, copies(1), metered(true, 200)), lineItem('n', "n:1.0", 3, copies(1), metered(false, 100)),
 	)
 }
 
@@ -169,6 +190,8 @@ func (w *world) live() error {
 
 func (w *world) act() error {
 	switch n := w.rng.IntN(100); {
+	case n < 4:
+		return w.administer()
 	case n < 50:
 		return w.request(w.clients[w.rng.IntN(len(w.clients))])
 	case n < 62:
@@ -184,6 +207,8 @@ func (w *world) act() error {
 		return w.giveUp()
 	case n < 83:
 		return w.writeRequest()
+	case n < 84:
+		return w.administer()
 	case n < 85:
 		c := w.clients[w.rng.IntN(len(w.clients))]
 		return w.run(Drop{Device: c.id, Feature: []string{"f", "g", "u"}[w.rng.IntN(3)], By: "admin"})
@@ -249,7 +274,7 @@ func (w *world) decide(c Command) (Decision, error) {
 		w.moved = len(w.journal)
 	}
 	again, err := w.l.Decide(w.now, c)
-	if _, ok := c.(Start); !ok && len(again.Entries) > 0 {
+	if _, ok := c.(Start); !ok && !errors.Is(err, ErrCorrupt) && len(again.Entries) > 0 {
 		return d, fmt.Errorf("%T again makes entries: %+v", c, again.Entries[0])
 	}
 	if _, ok := c.(Provision); ok && (!errors.As(err, &no) || no.Code != capability.AlreadyHere) {
@@ -319,7 +344,7 @@ func (w *world) respond() {
 	r := capability.Response{
 		Version: capability.Protocol, For: hostid.ID{Type: hostid.TPMEK, Value: "aa"}, Serial: uint64(len(w.responses)) + 1, Time: w.now.Wall,
 		Acknowledged: slices.Clone(w.credited), Number: w.requests - min(w.requests, w.rng.Uint64N(3)),
-		Policy: capability.Policy{Lease: []capability.Seconds{0, 60, 300}[w.rng.IntN(3)], Holders: capability.HolderPolicy(w.rng.IntN(3))},
+		Policy: capability.Policy{Lease: []capability.Seconds{0, 60, 300}[w.rng.IntN(3)], Holders: capability.HolderPolicy(w.rng.IntN(3)), Granularity: uint8(max(0, w.rng.IntN(9)-6)), Duplicates: w.rng.IntN(4) == 0},
 	}
 	for _, it := range simItems() {
 		if n := w.copies[it.ActivationID]; n > 0 {
@@ -342,13 +367,13 @@ func (w *world) entitled(c class) (n uint64) {
 				left -= min(left, t.Copies)
 			}
 		}
-		n += uint64(it.Count / it.Copies * left)
+		n += uint64(it.Count/it.Copies*left) + uint64(min(left, 1)*it.Overdraft)
 	}
 	return n
 }
 
 func (w *world) giveUp() error {
-	it := simItems()[w.rng.IntN(6)]
+	it := simItems()[w.rng.IntN(8)]
 	id := capability.ReturnID{1, byte(len(w.all)), byte(w.step), byte(w.rng.IntN(256))}
 	told, over := w.toldAll(), w.over()
 	d, err := w.decide(Return{ID: id, ActivationID: it.ActivationID, Copies: w.rng.Uint32N(3), Epoch: uint64(w.moved), By: "admin"})
@@ -365,7 +390,7 @@ func (w *world) giveUp() error {
 	w.happened[returned]++
 	w.all = append(w.all, d.Return)
 	for c, n := range told {
-		if c.feature != "u" && n > w.entitled(c)+over[c] {
+		if !c.endless() && n > w.entitled(c)+over[c] {
 			return fmt.Errorf("a return left %d entitled of %v while %d are told", w.entitled(c), c, n)
 		}
 	}

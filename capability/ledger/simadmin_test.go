@@ -1,0 +1,95 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// administer does what a license administrator may.
+func (w *world) administer() error {
+	pick := func(all ...string) string { return all[w.rng.IntN(len(all))] }
+	var c Command
+	switch w.rng.IntN(8) {
+	case 0, 1:
+		c = SetModel{Text: []byte(pick(simModels()...))}
+	case 2:
+		c = DeleteModel{}
+	case 3, 4:
+		groups := w.groups()
+		c = SetReservations{Groups: groups}
+		if w.rng.IntN(2) == 0 && len(groups) > 0 {
+			c = PutGroup{Group: groups[0]}
+		}
+	case 5:
+		c = DeleteReserved{ID: 1 + w.rng.Uint64N(30)}
+	case 6:
+		name := pick(BorrowMaximum, IdleLimit, ModelAtDates, ZoneOffset)
+		value := map[string]string{BorrowMaximum: pick("", "100", "8h"), IdleLimit: pick("", "100"), ModelAtDates: pick("true", "false"), ZoneOffset: pick("3600", "-5h", "")}[name]
+		c = SetPolicy{Name: name, Value: value}
+	case 7:
+		c = DisconnectIdle{After: 1 + capability.Seconds(w.rng.IntN(500)), Feature: pick("", "f")}
+	}
+	held := w.holdings()
+	d, err := w.decide(c)
+	var no *capability.Refusal
+	switch {
+	case errors.As(err, &no) && (no.Code == capability.ErrReserved || no.Code == capability.ErrModelInForce):
+		w.happened[refusedModel]++
+	case err != nil || len(d.Entries) == 0:
+	case d.Entries[0].Modeled != nil:
+		w.happened[modeled]++
+	case d.Entries[0].Reserved != nil:
+		w.happened[reserved]++
+	case d.Entries[0].Configured != nil:
+		w.happened[configured]++
+	case d.Entries[0].Dropped != nil:
+		w.happened[disconnected]++
+	}
+	// Whatever an administrator does, nobody loses a lease by it.
+	if now := w.holdings(); !maps.Equal(held, now) {
+		return fmt.Errorf("%T changed what is held from %v to %v", c, held, now)
+	}
+	return broken(err)
+}
+
+// holdings is the units of each item that each device holds, whatever their source.
+func (w *world) holdings() map[string]uint32 {
+	out := map[string]uint32{}
+	for _, d := range w.l.Devices(w.now) {
+		for _, h := range d.Holdings {
+			out[fmt.Sprint(d.ID, d.Key[:8], h.Item, h.End)] += h.Count
+		}
+	}
+	return out
+}
+
+func simModels() []string {
+	return []string{
+		`model "one" { partitions { partition "p" { "f" 1.0 3 "g" 1.0 50 % } partition "q" { "f" 2.0 2 } }
+			on dictionary("bu":"a") { use "p" continue } on dictionary("bu":"b") { use "q", "default" accept } on any() { use "default" max "f" 1.0 4 per user accept } }`,
+		`model "two" { partitions { partition "q" { "f" 1.0 remainder } partition "p" { "f" 1.0 9 "g" 1.0 1 } }
+			on user("u1") { use "q" without requested features { all from "q" } accept } on dictionary("bu":"b") { deny }
+			on any() { use "p", "q", "default" max "f" 1.0 3 per device, "g" 1.0 1 per device accept } }`,
+		`model "three" { on any() { use "default" without requested features { "f" 1.0 2 "m" 1.0 1 } accept } }`,
+		`model "bad" { partitions { partition "default" { } } }`,
+	}
+}
+
+func (w *world) groups() []Group {
+	var out []Group
+	for _, name := range []string{"red", "green"}[:w.rng.IntN(3)] {
+		var lines []string
+		for _, owner := range []string{"c0/ETHERNET", "c1/ETHERNET", "u1/USER"} {
+			for range w.rng.IntN(3) {
+				lines = append(lines, fmt.Sprintf("%s %s %d", owner, []string{"f:1.0", "f:2.0", "g:1.0", "u:1.0"}[w.rng.IntN(4)], 1+w.rng.IntN(4)))
+			}
+		}
+		if len(lines) > 0 {
+			out = append(out, groups(name, lines...)...)
+		}
+	}
+	return out
+}
