@@ -101,7 +101,7 @@ func begin(sc *scenario) (s *simulation, where string, err error) {
 	return s, "model", s.setModel(sc.model)
 }
 
-// do makes a command a fact, and checks that the ledger is as it must be.
+// do makes a command a fact.
 func (s *simulation) do(c ledger.Command) (ledger.Decision, error) {
 	d, err := s.ledger.Decide(s.now, c)
 	if err != nil {
