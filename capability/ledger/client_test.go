@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
@@ -101,8 +102,7 @@ func (w *world) device(c *client) (d Device) {
 		}
 	}
 	if rows := w.l.devices[c.id]; len(rows) > 0 && !w.l.Policy().Duplicates {
-		d = rows[0].view(w.now)
-		d.Holdings = nil
+		d = rows[0].view(w.now) // with what is metered: it stays with the host ID
 	}
 	return d
 }
@@ -261,6 +261,9 @@ func (w *world) available(c *client, s *Serve) int64 {
 		return -1
 	}
 	line := s.Request.Desired[0]
+	if slices.ContainsFunc(w.l.Devices(w.now), func(d Device) bool { return d.ID == c.id && d.Key != c.key }) {
+		return -1
+	}
 	var n int64
 	for _, it := range w.l.Items(w.now) {
 		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || w.now.Wall < it.Start || it.Expiry != 0 && w.now.Wall >= it.Expiry {

@@ -21,6 +21,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/model"
@@ -195,18 +196,23 @@ func (l *Ledger) policy() capability.Policy {
 	return p
 }
 
+// leasing says that the device holds something that ends: what is metered stays counted for its host ID, whatever key asks.
+func (r *row) leasing(now Now) bool {
+	return slices.ContainsFunc(r.leases, func(s *lease) bool { return s.end > now.Lease && s.end != forever })
+}
+
 // owner is the row that a request of this host and key is about, or nil where it would be a new one. Leases of a host ID belong to the key that asked first:
 // other is the row of another key that is in the way. Where duplicate clients are allowed each key has a row of its own.
 func (l *Ledger) owner(id hostid.ID, key capability.Digest, now Now) (r, other *row) {
 	for _, o := range l.devices[id] {
 		if o.key == key {
 			r = o
-		} else if len(o.live(now)) > 0 && other == nil {
+		} else if o.leasing(now) && other == nil {
 			other = o
 		}
 	}
 	switch {
-	case l.policy().Duplicates || r != nil && len(r.live(now)) > 0:
+	case l.policy().Duplicates || r != nil && r.leasing(now):
 		return r, nil
 	case r == nil && other == nil && len(l.devices[id]) > 0:
 		return l.devices[id][0], nil

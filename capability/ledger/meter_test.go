@@ -112,3 +112,20 @@ func TestMeteredMoves(t *testing.T) {
 	v.provision(lineItem('n', "n:1.0", 5))
 	v.play([][2]string{{"items", "n 0/5"}})
 }
+
+// A count stays with its host ID when another key comes: there is no end to wait for.
+func TestMeteredOutlivesKey(t *testing.T) {
+	v := begin(t, lineItem('m', "m:1.0", 9, metered(false, 0)), lineItem('a', "f:1.0", 4))
+	v.ask("d", "m:1.0 2", "f:1.0 1")
+	heir := func(lines ...string) string {
+		return show(v.serve(Serve{Key: key("heir"), Request: v.request("d", lines...)}))
+	}
+	if got := heir("m:1.0 3"); got != "DENIED E_DEVICE_KEY | has 0" {
+		t.Error(got)
+	}
+	v.pass(900)
+	if got := heir("m:1.0 3"); got != "OK | OK 3 | has 3" {
+		t.Error(got)
+	}
+	v.play([][2]string{{"items", "a 0/4, m 3/9"}})
+}

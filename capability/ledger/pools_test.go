@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -274,4 +275,43 @@ func TestKeepInOverage(t *testing.T) {
 		{"d1 f:1.0 2, f:1.0 8", "PARTLY | OK 2 | INSUFFICIENT 0 E_OVERAGE | has 4"},
 		{"items", "a 3/2 over, b 1/1"},
 	})
+}
+
+// Leases that become one are told to end when the first of them was.
+func TestMergedLeases(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(`partition "p" {"f" 1.0 4}`, `on any(){use "p","default" accept}`)
+	v.say("d1 f:1.0 6")
+	first := v.l.rows[0].leases[0]
+	first.told -= 5
+	v.must(DeleteModel{})
+	if got := v.l.rows[0].leases; len(got) != 1 || got[0].count != 6 || got[0].told != first.told {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A reservation takes the lowest version that will do, and of that what lasts longest.
+func TestReservedItems(t *testing.T) {
+	v := begin(t, lineItem('a', "f:2.0", 2, until(day+9000)), lineItem('b', "f:2.0", 2), lineItem('c', "f:1.0", 5), lineItem('d', "f:3.0", 2), lineItem('e', "f:2.0", 2, until(day+5000)))
+	v.must(SetReservations{Groups: groups("g", "d1/ETHERNET f:2.0 3", "d2/ETHERNET f:2.0 4")})
+	v.play([][2]string{{"slices", "default a 0/0, reservation 3 a 0/1, reservation 5 a 0/1, default b 0/0, reservation 3 b 0/2, default c 0/5, default d 0/1, reservation 5 d 0/1, default e 0/0, reservation 5 e 0/2"}})
+}
+
+func TestApplyAssertsPools(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(`partition "p" {"f" 1.0 4}`, `on any(){use "p","default" accept}`)
+	for n, want := range map[uint32]bool{4: true, 5: false} {
+		d, err := v.l.Decide(v.now, Serve{Key: key("d1"), Request: v.request("d1", "f:1.0 4")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Entries[0].Served.Leases[0].Count = n
+		l, err := Restore(v.l.Snapshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Apply(d.Entries[0]); errors.Is(err, ErrCorrupt) == want {
+			t.Errorf("%d of 4: %v", n, err)
+		}
+	}
 }

@@ -35,11 +35,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	case !l.provisioned():
 		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
 	case other != nil:
-		no := capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name()}
-		if end := lastEnd(other.live(now)); end != 0 {
-			no.Until = now.Told(end)
-		}
-		return s.deny(no)
+		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
 	case repeats:
 		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
@@ -59,6 +55,8 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	f := &Served{Body: body, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
 	pure := false
 	switch reports := s.reports(); {
+	case req.Operation == capability.Undo && stale:
+		return s.deny(late)
 	case req.Operation == capability.Undo:
 		if !s.undo(f) {
 			return s.deny(capability.Denial{Code: capability.ErrUndo})

@@ -26,6 +26,9 @@ func TestSimulation(t *testing.T) {
 	if only, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
 		first, last = only, only
 	}
+	if n, err := strconv.ParseUint(os.Getenv("SIM_LIVES"), 10, 64); err == nil {
+		last = n
+	}
 	if testing.Short() {
 		last = min(last, first+200)
 	}

@@ -61,7 +61,10 @@ func slowServe(l *Ledger, now Now, s *Serve) (slowAnswer, bool) {
 		for _, h := range d.Holdings {
 			p := x.part(h.Item, h.Source)
 			p.used += uint64(h.Count)
-			if d.Key == s.Key && d.ID == r.Hosts[0] {
+			if d.ID == r.Hosts[0] && d.Key != s.Key {
+				return slowAnswer{}, false
+			}
+			if d.ID == r.Hosts[0] {
 				x.mine[p] += uint64(h.Count)
 				if h.Dropped {
 					return slowAnswer{}, false
