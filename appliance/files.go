@@ -268,3 +268,15 @@ func (a *Appliance) Drop(ctx context.Context, d ledger.Drop) error {
 	a.Log.Info("lease dropped", "device", d.Device.String(), "feature", d.Feature, "by", d.By)
 	return nil
 }
+
+// Change makes a command of an administrator a fact: a model, reservations or a setting. The log says what and who.
+func (a *Appliance) Change(ctx context.Context, c ledger.Command, what, by string) (ledger.Decision, error) {
+	asked := &call{command: c}
+	if err := a.do(ctx, asked); err != nil {
+		return ledger.Decision{}, err
+	}
+	if len(asked.decision.Entries) > 0 {
+		a.Log.Info(what, "by", by)
+	}
+	return asked.decision, nil
+}

@@ -62,18 +62,27 @@ func serve(t *testing.T, c *Console) func(method, path, body string) (int, Probl
 	}
 }
 
+// steering is every path that changes something, or keeps the ledger busy.
+func steering() []string {
+	return []string{
+		"POST requests", "POST responses", "POST returns", "POST drops", "POST model/check", "PUT model", "DELETE model", "POST reservations", "PUT reservations",
+		"POST reservations/edit", "DELETE reservations/1", "POST policies", "POST seats/disconnect",
+	}
+}
+
 // The kernel says who asks: whoever may not steer is refused before anything is read, on every path that steers, and may look.
 func TestWhoMaySteer(t *testing.T) {
 	var asked []Peer
 	c := &Console{Condition: capability.Refuse(capability.ErrRollback, "", "test"), Allowed: func(p Peer) bool { asked = append(asked, p); return false },
 		Doctor: func(context.Context) []Examination { return []Examination{{What: "x", Result: "failure"}} }}
 	call := serve(t, c)
-	for _, path := range []string{"requests", "responses", "returns", "drops"} {
-		if status, p, _ := call("POST", Base+path, "{}"); status != http.StatusForbidden || p.Code != capability.ErrForbidden {
+	for _, path := range steering() {
+		method, path, _ := strings.Cut(path, " ")
+		if status, p, _ := call(method, Base+path, "{}"); status != http.StatusForbidden || p.Code != capability.ErrForbidden {
 			t.Errorf("%s: %d %s", path, status, p.Code)
 		}
 	}
-	if len(asked) != 4 || asked[0].UID != os.Getuid() || asked[0].PID != os.Getpid() {
+	if len(asked) != len(steering()) || asked[0].UID != os.Getuid() || asked[0].PID != os.Getpid() {
 		t.Errorf("the kernel named %+v", asked)
 	}
 	if status, _, body := call("GET", Base+"health", ""); status != 200 || !strings.Contains(body, `"refusing"`) || !strings.Contains(body, "LH-4003") {
@@ -82,7 +91,7 @@ func TestWhoMaySteer(t *testing.T) {
 	if status, _, body := call("GET", Base+"doctor", ""); status != 200 || !strings.Contains(body, "failure") {
 		t.Errorf("doctor: %d %s", status, body)
 	}
-	for _, path := range []string{"features", "devices"} {
+	for _, path := range []string{"features", "devices", "model", "pools", "reservations", "reservations/model", "policies", "seats"} {
 		if status, p, _ := call("GET", Base+path, ""); status != http.StatusConflict || p.Code != capability.ErrRollback {
 			t.Errorf("%s: %d %s", path, status, p.Code)
 		}
@@ -92,8 +101,9 @@ func TestWhoMaySteer(t *testing.T) {
 // While trusted storage is closed, every change is refused with the reason.
 func TestRefusingChangesNothing(t *testing.T) {
 	call := serve(t, &Console{Condition: capability.Refuse(capability.ErrCorrupt, "", "test"), Allowed: func(Peer) bool { return true }})
-	for _, path := range []string{"requests", "responses", "returns", "drops"} {
-		if _, p, _ := call("POST", Base+path, "{}"); p.Code != capability.ErrCorrupt || p.Symbol != "E_CORRUPT" {
+	for _, path := range steering() {
+		method, path, _ := strings.Cut(path, " ")
+		if _, p, _ := call(method, Base+path, "{}"); p.Code != capability.ErrCorrupt || p.Symbol != "E_CORRUPT" {
 			t.Errorf("%s: %+v", path, p)
 		}
 	}
@@ -159,7 +169,7 @@ func TestProblemOf(t *testing.T) {
 		{context.DeadlineExceeded, capability.ErrBusy, 503},
 		{errors.New("no idea"), capability.ErrInternal, 500},
 	} {
-		p := new(Console).problem(c.err)
+		p := ProblemOf(c.err)
 		if p.Code != c.code || status(p.Code) != c.http || p.Text == "" || p.Symbol == "" {
 			t.Errorf("%v: %+v, HTTP %d", c.err, p, status(p.Code))
 		}

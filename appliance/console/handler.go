@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +33,8 @@ type Console struct {
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
 	Doctor    func(context.Context) []Examination
 	CodeOf    func(error) capability.Code // of an error from below, or zero
+
+	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 }
 
 // Peer is who is at the other end of the Unix socket, by the kernel's word.
@@ -66,7 +70,8 @@ func (c *Console) Handler() http.Handler {
 		mux.HandleFunc("GET "+Base+path, func(w http.ResponseWriter, r *http.Request) { c.reply(w, r, f) })
 	}
 	steer := func(path string, f func(*http.Request, string) (any, error)) {
-		mux.HandleFunc("POST "+Base+path, func(w http.ResponseWriter, r *http.Request) {
+		method, path, _ := strings.Cut(path, " ")
+		mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
 			c.reply(w, r, func(r *http.Request) (any, error) {
 				p, ok := r.Context().Value(peerKey{}).(Peer)
 				if !ok || !c.Allowed(p) {
@@ -87,10 +92,11 @@ func (c *Console) Handler() http.Handler {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Write(c.Trust)
 	})
-	steer("requests", c.request)
-	steer("responses", c.response)
-	steer("returns", c.giveBack)
-	steer("drops", c.drop)
+	steer("POST requests", c.request)
+	steer("POST responses", c.response)
+	steer("POST returns", c.giveBack)
+	steer("POST drops", c.drop)
+	c.rules(look, steer)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
 			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
@@ -110,16 +116,22 @@ func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Req
 	json.NewEncoder(w).Encode(v)
 }
 
-// problem is err as an error reply. What has no code of its own is broken, not refused.
+// problem is ProblemOf with the codes of what is below: when the TPM or the disk ended the daemon, the administrator hears which.
 func (c *Console) problem(err error) *Problem {
+	if r := (*capability.Refusal)(nil); c.CodeOf != nil && !errors.As(err, &r) && c.CodeOf(err) != 0 {
+		err = capability.Refuse(c.CodeOf(err), "", "%v; the daemon has ended", err)
+	}
+	return ProblemOf(err)
+}
+
+// ProblemOf is err as an error reply. What has no code of its own is broken, not refused.
+func ProblemOf(err error) *Problem {
 	var refusal *capability.Refusal
 	var m *capability.Malformed
 	switch {
 	case errors.As(err, &refusal):
 	case errors.As(err, &m):
 		refusal = capability.Refuse(capability.ErrProto, m.Field, "%s", m.Cause)
-	case c.CodeOf != nil && c.CodeOf(err) != 0:
-		refusal = capability.Refuse(c.CodeOf(err), "", "%v; the daemon has ended", err)
 	case errors.Is(err, appliance.ErrEnded), errors.Is(err, appliance.ErrStorage):
 		refusal = capability.Refuse(capability.ErrBusy, "", "the appliance is stopping")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -150,8 +162,10 @@ func status(c capability.Code) int {
 	return http.StatusConflict
 }
 
-func decode(r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+func decode(r *http.Request, v any) error { return decodeUpTo(maxBody, r, v) }
+
+func decodeUpTo(most int64, r *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return &capability.Malformed{Field: "body", Cause: err.Error()}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -219,33 +218,7 @@ func TestGolden(t *testing.T) {
 		{"request", "request -o .", 0}, {"import", "import RSP-0012.LHR", 0}, {"return", "return " + string(id), 0}, {"drop", "release render --device " + device.String(), 0},
 		{"explain", "explain LH-3104", 0}, {"inspect", "inspect --trust producer.lht RSP-0012.LHR", 0}, {"inspect-request", "inspect REQ-0003.LHQ", 20},
 	} {
-		for _, form := range []struct{ suffix, flag string }{{".json", "--json"}, {".txt", ""}} {
-			args := strings.Fields(row.args + " " + form.flag)
-			status, out, stderr := m.run(args...)
-			if status != row.status {
-				t.Errorf("%s: exit status %d\n%s", row.args, status, stderr)
-			}
-			if form.flag != "" {
-				var head struct {
-					Schema   string
-					Warnings []string
-				}
-				if err := json.Unmarshal([]byte(out), &head); err != nil || head.Warnings == nil || head.Schema != "leasehold."+strings.TrimSuffix(row.schema, "-request")+"/1" {
-					t.Errorf("%s: %v, %+v", row.args, err, head)
-				}
-			}
-			out = strings.ReplaceAll(out, m.dir, "DIR")
-			file := filepath.Join("testdata", row.schema+form.suffix)
-			if os.Getenv("LEASEHOLD_UPDATE") != "" {
-				if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil || string(want) != out {
-				t.Errorf("%s is not as in %s: %v\n%s", row.args, file, err, out)
-			}
-		}
+		m.prints(row.schema, row.args, row.status)
 	}
 }
 

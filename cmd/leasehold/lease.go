@@ -267,7 +267,7 @@ func (p *program) release(ctx context.Context, f capability.Feature) error {
 func (p *program) drop(ctx context.Context, device, feature, reason string) error {
 	id, err := hostid.Parse(device)
 	if err != nil {
-		return terminal.Usage("--device: %w", err)
+		return terminal.Usage("%q: %w", device, err)
 	}
 	var h console.Holding
 	if err := p.call(ctx, http.MethodPost, "drops", console.Drop{Device: id, Feature: feature, Reason: reason}, &h); err != nil {

@@ -387,3 +387,34 @@ func activationID(n byte) capability.ActivationID {
 	}
 	return id
 }
+
+// prints compares what a command prints with a file, as JSON and for people.
+func (m *machine) prints(schema, args string, status int) {
+	m.t.Helper()
+	for _, form := range []struct{ suffix, flag string }{{".json", "--json"}, {".txt", ""}} {
+		got, out, stderr := m.run(strings.Fields(args + " " + form.flag)...)
+		if got != status {
+			m.t.Errorf("%s: exit status %d\n%s", args, got, stderr)
+		}
+		if form.flag != "" {
+			var head struct {
+				Schema   string
+				Warnings []string
+			}
+			if err := json.Unmarshal([]byte(out), &head); err != nil || head.Warnings == nil || head.Schema != "leasehold."+strings.TrimSuffix(schema, "-request")+"/1" {
+				m.t.Errorf("%s: %v, %+v", args, err, head)
+			}
+		}
+		out = strings.ReplaceAll(out, m.dir, "DIR")
+		file := filepath.Join("testdata", schema+form.suffix)
+		if os.Getenv("LEASEHOLD_UPDATE") != "" {
+			if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil || string(want) != out {
+			m.t.Errorf("%s is not as in %s: %v\n%s", args, file, err, out)
+		}
+	}
+}

@@ -149,7 +149,7 @@ func (p *program) featuresCommand() *cobra.Command {
 }
 
 func (p *program) devicesCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "devices", Short: "List who holds what", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			rows := []console.Device{}
@@ -179,6 +179,8 @@ func (p *program) devicesCommand() *cobra.Command {
 			return p.table("DEVICE\tUSER\tFEATURE\tVERSION\tCOUNT\tENDS\tHOST ID", len(held), func(i int) string { return held[i] })
 		},
 	}
+	c.AddCommand(p.devicesDrop())
+	return c
 }
 
 func dash(s string) string {

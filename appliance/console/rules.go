@@ -1,0 +1,267 @@
+package console
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/model"
+)
+
+// rules are the resources of a license administrator: how counts are divided, and what else may be set.
+func (c *Console) rules(look func(string, func(*http.Request) (any, error)), steer func(string, func(*http.Request, string) (any, error))) {
+	look("model", c.model)
+	look("pools", c.pools)
+	look("reservations", c.reservations)
+	look("reservations/model", c.reservationsAsModel)
+	look("policies", c.policies)
+	look("seats", c.seats)
+	steer("POST model/check", c.checkModel) // it changes nothing, but keeps the ledger busy
+	steer("PUT model", c.uploadModel)
+	steer("DELETE model", c.deleteModel)
+	steer("POST reservations", c.reserve)
+	steer("PUT reservations", c.importReservations)
+	steer("POST reservations/edit", c.editReservation)
+	steer("DELETE reservations/{id}", c.deleteReservation)
+	steer("POST policies", c.setPolicy)
+	steer("POST seats/disconnect", c.disconnect)
+}
+
+// look shows the ledger to f, unless trusted storage is closed.
+func (c *Console) look(r *http.Request, f func(*ledger.Ledger, ledger.Now)) error {
+	if c.Condition != nil {
+		return c.Condition
+	}
+	return c.Appliance.Look(r.Context(), f)
+}
+
+func (c *Console) model(r *http.Request) (any, error) {
+	var out *Model
+	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {
+		if m, text := l.Model(); m != nil {
+			out = &Model{Name: m.Name, Text: string(text)}
+		}
+	})
+	if err == nil && out == nil {
+		return nil, capability.Refuse(capability.ErrNotFound, "", "no model is in force")
+	}
+	return out, err
+}
+
+func readModel(r *http.Request) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r.Body, model.MaxFile+1)) // one byte above is refused by the model, with its position
+	if err != nil {
+		return nil, &capability.Malformed{Field: "body", Cause: err.Error()}
+	}
+	return text, nil
+}
+
+func (c *Console) checkModel(r *http.Request, _ string) (any, error) {
+	_, out, err := c.dryRun(r)
+	return out, err
+}
+
+func (c *Console) dryRun(r *http.Request) (text []byte, out *ModelCheck, err error) {
+	if text, err = readModel(r); err == nil {
+		err = c.look(r, func(l *ledger.Ledger, now ledger.Now) { out = CheckModel(l, now, text) })
+	}
+	return text, out, err
+}
+
+// CheckModel is the dry run of an upload: what the upload would say, give to each pool, and move.
+func CheckModel(l *ledger.Ledger, now ledger.Now, text []byte) *ModelCheck {
+	report := model.Check(text, now.Wall, l.Inventory())
+	out := Checked(report)
+	if report.Model == nil {
+		return out
+	}
+	moves, err := l.Moves(now, ledger.SetModel{Text: text})
+	if err != nil {
+		out.Problem = ProblemOf(err)
+		return out
+	}
+	for _, m := range moves {
+		out.Moves = append(out.Moves, Move{Device: m.Device, Feature: m.Item.Feature, ActivationID: m.Item.ActivationID, Count: m.Count, From: m.From.String(), To: m.To.String()})
+	}
+	after, err := ledger.Restore(l.Snapshot())
+	if err == nil {
+		out.After, err = afterUpload(after, now, text)
+	}
+	if err != nil {
+		out.Problem = ProblemOf(err)
+	}
+	return out
+}
+
+// afterUpload is what the pools hold when the text is in force. It changes l, which is a copy.
+func afterUpload(l *ledger.Ledger, now ledger.Now, text []byte) ([]Pool, error) {
+	d, err := l.Decide(now, ledger.SetModel{Text: text})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range d.Entries {
+		if err := l.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	return pools(l, now), nil
+}
+
+// Checked is a report about a text in the form of the API, without moves.
+func Checked(report model.Report) *ModelCheck {
+	out := &ModelCheck{Refused: report.Model == nil, Findings: report.Findings, Pools: []PoolShare{}, Moves: []Move{}, After: []Pool{}}
+	if out.Findings == nil {
+		out.Findings = []model.Finding{}
+	}
+	for _, p := range report.Distribution.Pools {
+		for _, s := range p.Shares {
+			a := s.Allocation
+			out.Pools = append(out.Pools, PoolShare{Pool: p.Name, Feature: a.Feature, Version: a.Version, Amount: a.Amount.String(), Want: s.Want, Got: s.Got, Short: s.Short()})
+		}
+	}
+	return out
+}
+
+func (c *Console) uploadModel(r *http.Request, by string) (any, error) {
+	if !c.changing.TryLock() {
+		return nil, capability.Refuse(capability.ErrBusy, "", "another upload or change of reservations is under way")
+	}
+	defer c.changing.Unlock()
+	text, out, err := c.dryRun(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.Appliance.Change(r.Context(), ledger.SetModel{Text: text, By: by}, "model uploaded", by)
+	return out, err
+}
+
+func (c *Console) deleteModel(r *http.Request, by string) (any, error) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	out := &Model{}
+	if err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {
+		if m, text := l.Model(); m != nil {
+			out.Name, out.Text = m.Name, string(text)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	_, err := c.Appliance.Change(r.Context(), ledger.DeleteModel{By: by}, "model deleted", by)
+	return out, err
+}
+
+func (c *Console) pools(r *http.Request) (any, error) {
+	out := []Pool{}
+	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) { out = pools(l, now) })
+	return out, err
+}
+
+func pools(l *ledger.Ledger, now ledger.Now) []Pool {
+	out := []Pool{}
+	for _, s := range l.Slices() {
+		p := Pool{
+			Pool: s.Source.String(), ActivationID: s.Item.ActivationID, Feature: s.Item.Feature, Version: s.Version, Count: s.Count, Computed: s.Computed, Used: s.Used,
+			Uncounted: s.Uncounted, Expiry: s.Expiry, Status: "valid",
+		}
+		switch {
+		case s.Cut:
+			p.Status = "withdrawn"
+		case s.Expiry != 0 && now.Wall >= s.Expiry:
+			p.Status = "expired"
+		case s.Count < s.Computed:
+			p.Status = "short"
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func (c *Console) policies(r *http.Request) (any, error) {
+	out := []Setting{}
+	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) { out = settings(l) })
+	return out, err
+}
+
+func settings(l *ledger.Ledger) []Setting {
+	out := []Setting{}
+	for _, s := range l.Settings() {
+		out = append(out, Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor})
+	}
+	return out
+}
+
+func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
+	var form SettingForm
+	if err := decode(r, &form); err != nil {
+		return nil, err
+	}
+	if _, err := c.Appliance.Change(r.Context(), ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {
+		return nil, err
+	}
+	var out Setting
+	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {
+		all := settings(l)
+		out = all[slices.IndexFunc(all, func(s Setting) bool { return s.Name == form.Name })]
+	})
+	return out, err
+}
+
+// seats shows who holds a count, the longest idle first, and who waits for one.
+func (c *Console) seats(r *http.Request) (any, error) {
+	out := Seats{Held: []Seat{}, Waiting: []Waiting{}}
+	feature, after := r.URL.Query().Get("feature"), int64(0)
+	if s := r.URL.Query().Get("idle"); s != "" {
+		var err error
+		if after, err = strconv.ParseInt(s, 10, 64); err != nil || after < 0 {
+			return nil, &capability.Malformed{Field: "idle", Cause: fmt.Sprintf("%q where a number of seconds is wanted", s)}
+		}
+	}
+	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
+		for _, d := range l.Idle(capability.Seconds(after), now) {
+			for _, h := range d.Holdings {
+				if feature != "" && h.Item.Feature != feature {
+					continue
+				}
+				out.Held = append(out.Held, Seat{
+					Host: d.ID.String(), Alias: d.Who.Alias, User: d.Who.User, Feature: h.Item.Feature, Version: h.Version, Count: h.Count, Pool: h.Source.String(),
+					Idle: d.Idle, Expiry: h.Expiry, Dropped: h.Dropped,
+				})
+			}
+		}
+		var names []string
+		for _, it := range l.Items(now) {
+			if (feature == "" || it.Feature == feature) && !slices.Contains(names, it.Feature) {
+				names = append(names, it.Feature)
+			}
+		}
+		for _, name := range names {
+			for _, w := range l.Queue(name, now) {
+				out.Waiting = append(out.Waiting, Waiting{Feature: w.Feature, Position: w.Position, Host: w.Device.String(), Name: w.Name, Count: w.Count})
+			}
+		}
+	})
+	return out, err
+}
+
+func (c *Console) disconnect(r *http.Request, by string) (any, error) {
+	var form Disconnect
+	if err := decode(r, &form); err != nil {
+		return nil, err
+	}
+	d, err := c.Appliance.Change(r.Context(), ledger.DisconnectIdle{After: form.After, Feature: form.Feature, By: by}, "idle devices dropped", by)
+	if err != nil {
+		return nil, err
+	}
+	out := Disconnected{Dropped: []Dropped{}}
+	for _, e := range d.Entries {
+		if e.Dropped != nil {
+			out.Dropped = append(out.Dropped, Dropped{Host: e.Dropped.Device.String(), Feature: e.Dropped.Feature})
+		}
+	}
+	out.More = len(out.Dropped) == ledger.MaxDisconnected
+	return out, nil
+}

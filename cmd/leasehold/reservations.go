@@ -1,0 +1,243 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+func (p *program) reservationsCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "reservations", Short: "Counts that belong to one device or one user", Args: cobra.NoArgs,
+		Long: "A reservation entry keeps a count of a feature for one host ID, or for one user. Entries are in groups, and each level has an ID by which it can be deleted: " +
+			"an entry, all that a host has in a group, or the group.\n\nThere are reservations or a model, never both.",
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(p.reservationsList(), p.reservationsAdd(), p.reservationsEdit(), p.reservationsDelete(), p.reservationsImport(), p.reservationsExport())
+	return c
+}
+
+func (p *program) reservationsList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all entries with what they have", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.askReservations(c, http.MethodGet, "reservations", nil)
+		},
+	}
+}
+
+// askReservations prints the entries that the daemon answers with: all of them, after whatever was asked.
+func (p *program) askReservations(c *cobra.Command, method, path string, in any) error {
+	rows := []console.Reserved{}
+	if err := p.call(c.Context(), method, path, in, &rows); err != nil {
+		return err
+	}
+	var notes []string
+	for _, r := range rows {
+		if r.Status == "unsatisfied" {
+			notes = append(notes, fmt.Sprintf("entry %d asks for more than there is, and has nothing", r.ID))
+		}
+	}
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+			terminal.Data
+			Reservations []console.Reserved `json:"reservations"`
+		}{terminal.NewData("leasehold.reservations/1", notes...), rows}))
+	}
+	if len(rows) == 0 {
+		p.say("Nothing is reserved.\n")
+		return nil
+	}
+	if err := p.table("ID\tGROUP\tRESERVATION\tFOR\tFEATURE\tVERSION\tCOUNT\tHAS\tUSED\tSTATUS", len(rows), func(i int) string {
+		r := rows[i]
+		return fmt.Sprintf("%d\t%s (%d)\t%d\t%s/%s\t%s\t%s\t%d\t%d\t%d\t%s", r.ID, r.Group, r.GroupID, r.Reservation, r.Host.Value, r.Host.Type, r.Feature, r.Version, r.Count, r.Has, r.Used, r.Status)
+	}); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		p.say("warning: %s\n", n)
+	}
+	return nil
+}
+
+func (p *program) reservationsAdd() *cobra.Command {
+	var group, host, user string
+	c := &cobra.Command{
+		Use: "add FEATURE[:VERSION] COUNT (--host ID | --user NAME)", Short: "Reserve a count for a device or a user", Args: cobra.ExactArgs(2),
+		Example: "  leasehold reservations add render:2026.1 2 --host 001122334455/ETHERNET --group workstations",
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := capability.ParseFeature(args[0])
+			if err != nil {
+				return terminal.Usage("%w", err)
+			}
+			count, err := parseCount(args[1])
+			if err != nil {
+				return err
+			}
+			id := hostid.ID{Type: hostid.User, Value: user}
+			if host != "" {
+				id, err = hostid.Parse(host)
+			} else {
+				err = id.Validate()
+			}
+			if err != nil {
+				return terminal.Usage("%w", err)
+			}
+			return p.askReservations(c, http.MethodPost, "reservations", console.Reserved{
+				Group: group, Host: console.Host{Type: id.Type.String(), Value: id.Value}, Feature: f.Name, Version: f.Version, Count: count,
+			})
+		},
+		ValidArgsFunction: p.completeFeature,
+	}
+	c.Flags().StringVar(&group, "group", "reservations", "`name` of the group; a new one is made")
+	c.Flags().StringVar(&host, "host", "", "the host `ID` it is for, as VALUE/TYPE")
+	c.Flags().StringVar(&user, "user", "", "the `name` of the user it is for")
+	c.MarkFlagsMutuallyExclusive("host", "user")
+	c.MarkFlagsOneRequired("host", "user")
+	return c
+}
+
+func parseCount(s string) (uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || err == nil && n == 0 {
+		return 0, terminal.Usage("%q is not a count: want a whole number from 1", s)
+	}
+	if err != nil || n > capability.MaxCount {
+		return 0, terminal.Usage("count %s where 1 to %d is allowed", s, capability.MaxCount)
+	}
+	return uint32(n), nil
+}
+
+func parseID(s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n == 0 {
+		return 0, terminal.Usage("%q is not an ID: want a number, as leasehold reservations list shows it", s)
+	}
+	return n, nil
+}
+
+func (p *program) reservationsEdit() *cobra.Command {
+	return &cobra.Command{
+		Use: "edit ID COUNT", Short: "Change the count of an entry", Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+			count, err := parseCount(args[1])
+			if err != nil {
+				return err
+			}
+			return p.askReservations(c, http.MethodPost, "reservations/edit", console.ReservedEdit{ID: id, Count: count})
+		},
+	}
+}
+
+func (p *program) reservationsDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID", Short: "Delete an entry, all that a host has in a group, or a group", Args: cobra.ExactArgs(1),
+		Long: "What is free goes back to the default pool at once, and what is leased when the leases end.",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+			return p.askReservations(c, http.MethodDelete, fmt.Sprintf("reservations/%d", id), nil)
+		},
+	}
+}
+
+func (p *program) reservationsImport() *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE", Short: "Replace all reservations by those of a file", Args: cobra.ExactArgs(1),
+		Long:    "The file is what leasehold reservations export writes: an object with a list \"reservations\" of group, hostId, feature, version and count, as in a scenario. All of it is taken, or nothing.",
+		Example: "  leasehold reservations export >reservations.json\n  leasehold reservations import reservations.json",
+		RunE: func(c *cobra.Command, args []string) error {
+			rows, err := readReservations(args[0])
+			if err != nil {
+				return err
+			}
+			return p.askReservations(c, http.MethodPut, "reservations", rows)
+		},
+	}
+}
+
+func readReservations(path string) ([]console.Reserved, error) {
+	b, err := readUpTo(path, capability.MaxFile)
+	var v value
+	if err == nil {
+		v, err = readJSON(b)
+	}
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return nil, terminal.Coded(capability.ErrFileRead, err)
+	case err != nil:
+		return nil, terminal.Usage("%s: %w", path, err)
+	}
+	var f form
+	rows := f.reservations(f.object(v, "schema", "warnings", "reservations")["reservations"])
+	if f.err != nil {
+		return nil, terminal.Usage("%s: %w", path, f.err)
+	}
+	return rows, nil
+}
+
+// readUpTo reads a whole file of at most so many bytes.
+func readUpTo(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("more than %d bytes", most)
+	}
+	return b, err
+}
+
+func (p *program) reservationsExport() *cobra.Command {
+	var asModel bool
+	c := &cobra.Command{
+		Use: "export", Short: "Write all reservations as JSON, or as a model that equals them", Args: cobra.NoArgs,
+		Long: "Writes what leasehold reservations import reads. With --model it writes a model with a pool for each host and user; an entry that is not satisfied is left out.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if asModel {
+				var m console.Model
+				if err := p.call(c.Context(), http.MethodGet, "reservations/model", nil, &m); err != nil {
+					return err
+				}
+				if p.json {
+					return p.printModel("leasehold.model/1", m)
+				}
+				p.printf("%s", m.Text)
+				return nil
+			}
+			rows := []console.Reserved{}
+			if err := p.call(c.Context(), http.MethodGet, "reservations", nil, &rows); err != nil {
+				return err
+			}
+			for i, r := range rows {
+				rows[i] = console.Reserved{Group: r.Group, Host: r.Host, Feature: r.Feature, Version: r.Version, Count: r.Count}
+			}
+			return terminal.JSON(p.stdout, struct {
+				terminal.Data
+				Reservations []console.Reserved `json:"reservations"`
+			}{terminal.NewData("leasehold.reservations-export/1"), rows})
+		},
+	}
+	c.Flags().BoolVar(&asModel, "model", false, "write a model")
+	return c
+}
