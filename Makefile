@@ -7,7 +7,7 @@ PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build man demo test race bench fuzz lint clean
+.PHONY: all deps build man demo test race simulation mutants bench fuzz lint clean
 
 all: build
 
@@ -38,6 +38,14 @@ test: deps
 # The same tests with the race detector, which needs a C compiler.
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+# A million steps of random lives of the ledger, every invariant checked after each.
+simulation:
+	SIM_LIVES=12500 $(GO) test -count=1 -run Simul -timeout 60m ./capability/ledger
+
+# Bugs planted one at a time: the tests must find every one.
+mutants:
+	sh capability/ledger/testdata/mutants/run.sh
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
