@@ -92,10 +92,6 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.answer.Status = capability.StatusPreview
 		return Decision{Response: s.answer, Explained: s.explained}, nil
 	}
-	// Who is not known and gets nothing leaves no trace: a stranger who asks under ever new names must not fill memory and journal.
-	if r == nil && len(grants) == 0 && len(s.waits) == 0 && req.Operation == capability.Grant {
-		return Decision{Response: s.answer, Explained: s.explained}, nil
-	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
 	f.Answer, f.Receipt, f.Waits = s.answer, s.used, s.waits
 	for _, g := range grants {
