@@ -61,6 +61,10 @@ type Options struct {
 	Rand    io.Reader
 	Log     *slog.Logger
 
+	// Counter reads the TPM's epoch counter. Until the first response it dates the requests: a response to one that was written before the counter moved
+	// is refused, or a wiped disk would take its old response again.
+	Counter func() (uint64, error)
+
 	// Found makes the vault that rights live in, when the first response has come; state is what it begins with. Until then Vault holds requests only,
 	// and no epoch counts. Nil when Vault is that vault already.
 	Found func(boot capability.Boot, state []byte) (Vault, error)
@@ -69,6 +73,7 @@ type Options struct {
 }
 
 const (
+	maxGroupBytes = 3 << 20  // of entries in one write: storage takes 4 MiB, and the largest entry is a response of 1 MiB
 	maxGroup      = 1024     // calls that share one write: 64 clients make groups of 40, a storm fills them
 	maxWaiting    = 64       // groups that wait; beyond it callers are told to come again
 	snapshotAfter = 16 << 20 // bytes of journal that a start would have to read: 0.1 s
@@ -77,15 +82,16 @@ const (
 // Appliance is a running license server.
 type Appliance struct {
 	Options
-	codec    *wire.Codec
-	serving  ed25519.PrivateKey
-	chain    wire.Chain // Serving and Statement; the certificates are the ledger's
-	ak       []byte
-	began    capability.Time
-	last     ledger.Now         // of the last entry: no later entry lies before it
-	leaseAt  capability.Seconds // of the lease clock when Elapsed was at
-	at       time.Duration
-	requests sync.Mutex // one request file is written at a time, so that numbers follow each other
+	codec     *wire.Codec
+	serving   ed25519.PrivateKey
+	chain     wire.Chain // Serving and Statement; the certificates are the ledger's
+	ak        []byte
+	began     capability.Time
+	last      ledger.Now         // of the last entry: no later entry lies before it
+	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
+	at        time.Duration
+	compactAt int64      // bytes of journal at which a snapshot is due
+	requests  sync.Mutex // one request file is written at a time, so that numbers follow each other
 
 	mu     sync.Mutex
 	queue  []*group
@@ -140,6 +146,7 @@ func New(o Options) (*Appliance, error) {
 	a.last = o.Ledger.Status(ledger.Now{}).Now
 	a.leaseAt, a.at = a.last.Lease, o.Elapsed()
 	a.began = a.now().Wall
+	a.compactAt = snapshotAfter
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
 	}
@@ -324,11 +331,27 @@ func (a *Appliance) process(g *group) error {
 	if g.alone && a.Found != nil {
 		return a.found(g.calls[0])
 	}
+	for calls := g.calls; len(calls) > 0; {
+		n, err := a.share(calls)
+		if err != nil {
+			return err
+		}
+		calls = calls[n:]
+	}
+	return nil
+}
+
+// share answers as many calls with one write as fit it, and says how many those are.
+func (a *Appliance) share(calls []*call) (n int, err error) {
 	var entries [][]byte
 	var responses [][]byte
-	move := false
+	move, size := false, 0
 	epoch := a.Vault.Epoch()
-	for _, c := range g.calls {
+	for _, c := range calls {
+		if size > maxGroupBytes {
+			break
+		}
+		n++
 		now := a.now()
 		if c.look != nil {
 			c.look(a.Ledger, now)
@@ -351,13 +374,15 @@ func (a *Appliance) process(g *group) error {
 			c.decision, c.err = ledger.Decision{Response: denied(c.command.(ledger.Serve), now, c.err)}, nil
 		}
 		if err := a.apply(c.decision.Entries); err != nil {
-			return err
+			return n, err
 		}
-		entries = append(entries, encode(c.decision.Entries)...)
+		for _, b := range encode(c.decision.Entries) {
+			entries, size = append(entries, b), size+len(b)
+		}
 		move = move || c.decision.Move
 		if c.sign {
 			if _, err := io.ReadFull(a.Rand, c.decision.Response.Salt[:]); err != nil {
-				return fmt.Errorf("draw a salt: %w", err)
+				return n, fmt.Errorf("draw a salt: %w", err)
 			}
 			c.bytes = a.codec.Encode(&c.decision.Response)
 			responses = append(responses, c.bytes)
@@ -372,23 +397,31 @@ func (a *Appliance) process(g *group) error {
 		go func() { signed <- a.codec.SignTree(a.serving, wire.Grow(responses), at, epoch) }()
 	}
 	if err := a.write(entries, move, len(responses) > 0); err != nil {
-		return err
+		return n, err
 	}
 	if len(responses) > 0 {
 		tree, i := <-signed, 0
-		for _, c := range g.calls {
+		for _, c := range calls[:n] {
 			if c.sign {
 				c.answer = a.codec.Answer(tree, i, c.bytes)
 				i++
 			}
 		}
 	}
-	if a.Vault.JournalBytes() > snapshotAfter {
-		if err := a.Vault.Snapshot(a.Ledger.Snapshot()); err != nil {
-			return fmt.Errorf("snapshot: %w: %w", ErrStorage, err)
-		}
+	a.compact()
+	return n, nil
+}
+
+// compact replaces a long journal by a snapshot. One that cannot be written, for want of space say, changes nothing: the journal goes on, and after as much again
+// it is tried again. If more is wrong than that, the next write says so.
+func (a *Appliance) compact() {
+	if a.Vault.JournalBytes() < a.compactAt {
+		return
 	}
-	return nil
+	if err := a.Vault.Snapshot(a.Ledger.Snapshot()); err != nil {
+		a.Log.Warn("the journal was not shortened", "cause", err.Error())
+	}
+	a.compactAt = a.Vault.JournalBytes() + snapshotAfter
 }
 
 // write makes a group durable. A group that only repeats answers reads the anchor back, because an answer by a daemon that was overtaken must not leave it.
@@ -413,6 +446,14 @@ func (a *Appliance) write(entries [][]byte, move, tells bool) error {
 func (a *Appliance) found(c *call) error {
 	p := c.command.(ledger.Provision)
 	if _, c.err = a.Ledger.Decide(a.now(), p); c.err != nil {
+		return nil
+	}
+	epoch, err := a.Counter()
+	if err == nil && epoch != p.Response.Epoch {
+		err = capability.Refuse(capability.ErrResponseEpoch, "", "its request was written at epoch %d, and the counter is at %d", p.Response.Epoch, epoch)
+	}
+	if err != nil {
+		c.err = err
 		return nil
 	}
 	v, err := a.Found(p.Response.Boot, a.Ledger.Snapshot())

@@ -54,6 +54,13 @@ func (m *memory) write(entries [][]byte, move bool) error {
 		m.confirms++
 		return nil
 	}
+	size := 0
+	for _, e := range entries {
+		size += len(e)
+	}
+	if size > 4<<20 {
+		return fmt.Errorf("a group of %d bytes: too large for trusted storage", size)
+	}
 	m.groups = append(m.groups, entries)
 	if move {
 		m.moves++
@@ -131,7 +138,7 @@ func (p *producer) respond(file []byte, serial uint64, change func(*capability.R
 	must(p.t, err)
 	r := &capability.Response{
 		Version: capability.Protocol, For: host, Serial: serial, Time: now, Lifetime: 3600, Request: req.Digest, Number: req.Request.Number,
-		Correlation: req.Request.Correlation, Items: items, Certificate: ac, Policy: capability.Policy{Lease: 60, RenewPercent: 15},
+		Correlation: req.Request.Correlation, Items: items, Epoch: req.Request.Epoch, Certificate: ac, Policy: capability.Policy{Lease: 60, RenewPercent: 15},
 		Boot: capability.Boot{Key: bootKey, Ref: []byte("ref"), States: [][]byte{state.Encode()}},
 	}
 	if change != nil {
@@ -171,9 +178,12 @@ func newSite(t testing.TB, p *producer) *site {
 	id, err := s.device.HostID()
 	must(t, err)
 	binding := s.device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
+	_, err = binding.Provision(bytes.Repeat([]byte{2}, 32))
+	must(t, err)
 	begin := time.Now()
 	s.a, err = New(Options{
-		Ledger: ledger.New(), Vault: &memory{}, Machine: s.device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: p.trust,
+		Counter: binding.Epoch,
+		Ledger:  ledger.New(), Vault: &memory{}, Machine: s.device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: p.trust,
 		Start: ledger.Start{Cause: "test"}, Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Found: func(capability.Boot, []byte) (Vault, error) {
 			if s.foundErr != nil {
@@ -280,6 +290,45 @@ func (s *site) waiting() (n int) {
 
 // writing is true while the owner stands before the gate: nothing waits, and nothing was taken.
 func (s *site) writing() bool { return s.vault.atGate.Load() > 0 }
+
+// Requests whose entries are large share as many writes as they need: nobody can end the daemon by asking for much at once.
+func TestLargeGroupsAreDivided(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	s.activate(item(t, 1, "render", 1000))
+	s.vault.gate = make(chan struct{})
+	done := make(chan error, 500)
+	lead := ask(0, 1, "render")
+	go func() { done <- s.a.do(context.Background(), lead) }()
+	for s.waiting() > 0 || !s.writing() {
+		runtime.Gosched()
+	}
+	calls := make([]*call, 499)
+	for i := range calls {
+		calls[i] = ask(i+1, 1, "render")
+		serve := calls[i].command.(ledger.Serve)
+		for n := range 90 { // each is refused in words
+			serve.Request.Desired = append(serve.Request.Desired, capability.Desired{Feature: fmt.Sprintf("%0*d", capability.MaxName-4, n), Count: 1})
+		}
+		calls[i].command = serve
+		go func() { done <- s.a.do(context.Background(), calls[i]) }()
+	}
+	for s.waiting() < len(calls) {
+		runtime.Gosched()
+	}
+	before, _ := s.vault.count()
+	close(s.vault.gate)
+	for range 500 {
+		must(t, <-done)
+	}
+	if after, _ := s.vault.count(); after-before < 2 {
+		t.Errorf("%d writes: the group was not large enough to show anything", after-before)
+	}
+	for _, c := range calls {
+		if r := s.response(c); len(r.Rights) != 1 || len(r.Lines) != 91 {
+			t.Fatalf("%d rights, %d lines", len(r.Rights), len(r.Lines))
+		}
+	}
+}
 
 // A write that fails tells nobody, ends the appliance, and leaves every later call with the reason.
 func TestFailedWriteEndsEverything(t *testing.T) {

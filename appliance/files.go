@@ -160,6 +160,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	if _, err := io.ReadFull(a.Rand, r.Correlation[:]); err != nil {
 		return nil, fmt.Errorf("draw a correlation ID: %w", err)
 	}
+	var counted error
 	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		applied, _ := l.Applied()
 		r.Hosts = append(r.Hosts, a.Host)
@@ -175,9 +176,14 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		if a.Found == nil {
 			r.Epoch = a.Vault.Epoch()
 			r.Head.Position, r.Head.Hash = head(a.Vault)
+		} else {
+			r.Epoch, counted = a.Counter()
 		}
 	}); err != nil {
 		return nil, err
+	}
+	if counted != nil {
+		return nil, fmt.Errorf("read the epoch counter: %w", counted)
 	}
 	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, wire.AttestationKeyID(a.ak), func(d capability.Digest) ([]byte, error) {
 		e, err := a.Machine.Evidence(attest.Request, d[:])

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -26,12 +28,14 @@ import (
 
 // Bounds on what one client may keep of the server.
 const (
-	maxConnections   = 16384
-	maxInFlight      = 64              // requests of one connection that wait for the owner
-	handshakeTimeout = 5 * time.Second // a TLS handshake takes 1 ms of work and two round trips
-	frameTimeout     = 2 * time.Second // from the first byte of a frame to its last
-	writeTimeout     = 5 * time.Second // for a client that does not read
-	idleTimeout      = 2 * time.Hour   // twice the longest lease: whoever is silent longer holds nothing
+	maxConnections   = 8192
+	maxPerAddress    = maxConnections / 8 // a gateway may hide a plant, but nobody takes all places
+	maxInFlight      = 64                 // requests of one connection that wait for the owner
+	handshakeTimeout = 5 * time.Second    // a TLS handshake takes 1 ms of work and two round trips
+	frameTimeout     = 2 * time.Second    // from the first byte of a frame to its last
+	writeTimeout     = 5 * time.Second    // for a client that does not read
+	helloTimeout     = 10 * time.Second   // from the handshake to the first byte: whoever connects wants something
+	idleTimeout      = 2 * time.Hour      // twice the longest lease: whoever is silent longer holds nothing
 )
 
 // Serve answers clients that come in over l until ctx ends. TLS 1.3 proves both ends: the server's key is the serving key that the chain names, the client's
@@ -46,26 +50,30 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	slots := make(chan struct{}, maxConnections)
+	places := &places{taken: map[string]int{}}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
-				continue
+			if !passing(err) {
+				return fmt.Errorf("accept a client: %w", err)
 			}
-			return fmt.Errorf("accept a client: %w", err)
+			a.Log.Warn("no client can be taken for the moment", "cause", err.Error())
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
+		address := hostOf(conn.RemoteAddr())
+		if !places.take(address) {
 			conn.Close()
 			continue
 		}
 		conns.Go(func() {
-			defer func() { <-slots }()
+			defer places.leave(address)
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			if err := a.converse(ctx, tls.Server(conn, config)); err != nil {
@@ -73,6 +81,55 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			}
 		})
 	}
+}
+
+// acceptPause is the wait for descriptors or memory to come back.
+const acceptPause = 50 * time.Millisecond
+
+// passing says whether an error of accept(2) is of the moment: the client went away, or descriptors or memory have run out.
+func passing(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR, unix.EPROTO, unix.EPERM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	n, ok := errors.AsType[net.Error](err)
+	return ok && n.Timeout()
+}
+
+// places are the connections there may be, in all and from one address.
+type places struct {
+	mu    sync.Mutex
+	all   int
+	taken map[string]int
+}
+
+func (p *places) take(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == maxConnections || p.taken[address] == maxPerAddress {
+		return false
+	}
+	p.all++
+	p.taken[address]++
+	return true
+}
+
+func (p *places) leave(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all--
+	if p.taken[address]--; p.taken[address] == 0 {
+		delete(p.taken, address)
+	}
+}
+
+func hostOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return host
 }
 
 // tlsConfig shows a certificate that holds the serving key and nothing to believe: whoever checks it compares the key with the chain's.
@@ -135,10 +192,12 @@ func (a *Appliance) converse(ctx context.Context, conn *tls.Conn) error {
 	c := &connection{a: a, conn: conn, key: key, slots: make(chan struct{}, maxInFlight)}
 	defer c.flying.Wait()
 	in := bufio.NewReaderSize(conn, 4<<10)
+	patience := helloTimeout
 	for {
-		if err := conn.SetReadDeadline(a.Now().Add(idleTimeout)); err != nil {
+		if err := conn.SetReadDeadline(a.Now().Add(patience)); err != nil {
 			return err
 		}
+		patience = idleTimeout
 		if _, err := in.Peek(1); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ const (
 	ErrNotOpened      Code = 2307
 	ErrResponseForm   Code = 2308
 	ErrReplayedSerial Code = 2309
+	ErrResponseEpoch  Code = 2310
 
 	ErrProto             Code = 3001
 	ErrCorrelationReused Code = 3002
@@ -43,6 +44,7 @@ const (
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
+	ErrReturnWaits       Code = 3204
 	ErrModel             Code = 3401
 	ErrModelInForce      Code = 3402
 	ErrReserved          Code = 3403
@@ -122,6 +124,7 @@ func Catalog() []Entry {
 		{ErrNotOpened, "E_NOT_OPENED", "the response does not open on this TPM", "it names this machine, but its content was encrypted to other keys or was altered", "write a new request: leasehold request -o DIR", ExitOtherHost},
 		{ErrResponseForm, "E_RESPONSE_FORM", "the response contradicts itself", "its clear part and its content do not say the same", "ask the producer for a new response and report this file", ExitFile},
 		{ErrReplayedSerial, "E_SERIAL_REUSED", "two responses with one serial", "a different response with this serial is in force", "ask the producer for a new response and report this file", ExitFile},
+		{ErrResponseEpoch, "E_RESPONSE_EPOCH", "the response is from an earlier life of this machine", "the TPM's counter has moved since its request was written: the trusted storage was lost, wiped or replaced, and old responses do not bring rights back", "write a new request: leasehold request -o DIR", ExitFile},
 
 		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
@@ -141,6 +144,7 @@ func Catalog() []Entry {
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold devices, then return less or wait for the leases to end", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
+		{ErrReturnWaits, "E_RETURN_WAITS", "a return of this ID is waiting already", "copies of this activation ID left service here before, and the back office has not credited them yet; a command that was interrupted may have returned them", "leasehold status; to return more copies beside those: leasehold return ID --count N --again", ExitPolicy},
 		{ErrModel, "E_MODEL", "the model cannot be used", "the text breaks a rule of the model language at the place named; the model in force stays", "leasehold model check FILE", ExitUsage},
 		{ErrModelInForce, "E_MODEL_IN_FORCE", "a model is in force", "counts are either in pools or reserved, never both", "leasehold model delete", ExitPolicy},
 		{ErrReserved, "E_RESERVED", "reservations are in force", "counts are either in pools or reserved, never both", "leasehold reservations delete, or keep them as a model: leasehold reservations export --model", ExitPolicy},

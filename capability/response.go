@@ -70,6 +70,7 @@ type Response struct {
 	Certificate  []byte     `cbor:"26,keyasint,omitempty" json:"certificate,omitempty"` // names the appliance's AK to its clients (wire.ApplianceCertificate, signed)
 	ReturnAsked  bool       `cbor:"27,keyasint,omitzero" json:"returnAsked,omitempty"`
 	BookHead     Digest     `cbor:"28,keyasint,omitzero" json:"bookHead,omitzero"`
+	Epoch        uint64     `cbor:"29,keyasint,omitzero" json:"epoch,omitempty"` // of the request: a first response is taken only while the counter is still there
 }
 
 // Right is a served count with its expiry.

@@ -136,6 +136,24 @@ func TestBadForms(t *testing.T) {
 	}
 }
 
+// When trusted storage or the TPM fails under a command, the administrator hears which, and that the daemon is gone.
+func TestProblemNamesWhatEndedTheDaemon(t *testing.T) {
+	full := errors.New("no space")
+	c := &Console{CodeOf: func(err error) capability.Code {
+		if errors.Is(err, full) {
+			return capability.ErrStorageFull
+		}
+		return 0
+	}}
+	p := c.problem(fmt.Errorf("write: %w: %w", appliance.ErrStorage, full))
+	if p.Code != capability.ErrStorageFull || !strings.Contains(p.Text, "the daemon has ended") {
+		t.Errorf("%+v", p)
+	}
+	if p := c.problem(capability.Refuse(capability.ErrHold, "", "")); p.Code != capability.ErrHold {
+		t.Errorf("%+v", p)
+	}
+}
+
 // An error without a code is broken and says so; what a stopping appliance answers is temporary.
 func TestProblemOf(t *testing.T) {
 	for _, c := range []struct {
@@ -151,7 +169,7 @@ func TestProblemOf(t *testing.T) {
 		{context.DeadlineExceeded, capability.ErrBusy, 503},
 		{errors.New("no idea"), capability.ErrInternal, 500},
 	} {
-		p := ProblemOf(c.err)
+		p := new(Console).problem(c.err)
 		if p.Code != c.code || status(p.Code) != c.http || p.Text == "" || p.Symbol == "" {
 			t.Errorf("%v: %+v, HTTP %d", c.err, p, status(p.Code))
 		}

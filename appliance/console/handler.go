@@ -32,6 +32,7 @@ type Console struct {
 	Since     capability.Time
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
 	Doctor    func(context.Context) []Examination
+	CodeOf    func(error) capability.Code // of an error from below, or zero
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 }
@@ -66,12 +67,12 @@ const maxBody = 64 << 10 // of a JSON form
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
 	look := func(path string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc("GET "+Base+path, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })
+		mux.HandleFunc("GET "+Base+path, func(w http.ResponseWriter, r *http.Request) { c.reply(w, r, f) })
 	}
 	steer := func(path string, f func(*http.Request, string) (any, error)) {
 		method, path, _ := strings.Cut(path, " ")
 		mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
-			reply(w, r, func(r *http.Request) (any, error) {
+			c.reply(w, r, func(r *http.Request) (any, error) {
 				p, ok := r.Context().Value(peerKey{}).(Peer)
 				if !ok || !c.Allowed(p) {
 					return nil, capability.Refuse(capability.ErrForbidden, "", "%s", p)
@@ -97,32 +98,34 @@ func (c *Console) Handler() http.Handler {
 	steer("POST drops", c.drop)
 	c.rules(look, steer)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, r, func(*http.Request) (any, error) {
+		c.reply(w, r, func(*http.Request) (any, error) {
 			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
 		})
 	})
 	return mux
 }
 
-func reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
+func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
 	v, err := f(r)
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		p := ProblemOf(err)
+		p := c.problem(err)
 		w.WriteHeader(status(p.Code))
 		v = p
 	}
 	json.NewEncoder(w).Encode(v)
 }
 
-// ProblemOf is err as an error reply. What has no code of its own is broken, not refused.
-func ProblemOf(err error) *Problem {
+// problem is err as an error reply. What has no code of its own is broken, not refused.
+func (c *Console) problem(err error) *Problem {
 	var refusal *capability.Refusal
 	var m *capability.Malformed
 	switch {
 	case errors.As(err, &refusal):
 	case errors.As(err, &m):
 		refusal = capability.Refuse(capability.ErrProto, m.Field, "%s", m.Cause)
+	case c.CodeOf != nil && c.CodeOf(err) != 0:
+		refusal = capability.Refuse(c.CodeOf(err), "", "%v; the daemon has ended", err)
 	case errors.Is(err, appliance.ErrEnded), errors.Is(err, appliance.ErrStorage):
 		refusal = capability.Refuse(capability.ErrBusy, "", "the appliance is stopping")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -167,7 +170,7 @@ func decodeUpTo(most int64, r *http.Request, v any) error {
 func (c *Console) health(r *http.Request) (any, error) {
 	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Media: "auto"}
 	if c.Condition != nil {
-		h.State, h.Condition = "refusing", ProblemOf(c.Condition)
+		h.State, h.Condition = "refusing", c.problem(c.Condition)
 		return h, nil
 	}
 	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {

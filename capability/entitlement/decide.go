@@ -220,7 +220,7 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 	r, h := c.Request, before.clone()
 	resp := &capability.Response{
 		Version: capability.Protocol, For: r.Hosts[0], Serial: before.Serial + 1, Correlation: r.Correlation, Time: now, Lifetime: b.policy.ResponseLife,
-		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head,
+		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head, Epoch: r.Epoch,
 	}
 	resp.Policy.Lease, resp.Policy.Holders = b.policy.Lease, b.policy.Holders
 	d := &Decision{Response: resp}

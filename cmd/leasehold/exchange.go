@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"time"
@@ -134,6 +136,7 @@ func (p *program) request(ctx context.Context, w wish, to place) error {
 
 func (p *program) returnCommand() *cobra.Command {
 	var count uint32
+	var again bool
 	var to place
 	c := &cobra.Command{
 		Use: "return ID [--count N] [-o DIR | --stick DIR]", Short: "Take rights out of service for good, with proof", Args: cobra.ExactArgs(1),
@@ -147,27 +150,37 @@ func (p *program) returnCommand() *cobra.Command {
 			if c.Flags().Changed("count") && (count == 0 || count > capability.MaxCount) {
 				return terminal.Usage("--count %d: want a number from 1 to %d, or leave it out to return all", count, capability.MaxCount)
 			}
-			return p.giveBack(c.Context(), console.Giving{ActivationID: id, Copies: count}, to)
+			return p.giveBack(c.Context(), console.Giving{ActivationID: id, Copies: count}, again, to)
 		},
 	}
+	c.Flags().BoolVar(&again, "again", false, "return more although an earlier return of this ID still waits for the back office")
 	c.Flags().Uint32Var(&count, "count", 0, "copies to return, `N`; all")
 	to.flags(c)
 	return c
 }
 
-func (p *program) giveBack(ctx context.Context, g console.Giving, to place) error {
+func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to place) error {
+	h, err := p.health(ctx)
+	if err != nil {
+		return err
+	}
+	// Whoever repeats a command because the first one said nothing must not give up twice as much.
+	for _, t := range h.Returns {
+		if t.ActivationID == g.ActivationID && !again {
+			return capability.Refuse(capability.ErrReturnWaits, string(t.ActivationID), "%s were returned %s, at epoch %d", copies(t.Copies), t.Time, t.Epoch)
+		}
+	}
 	if to.given() {
 		// What cannot be written to is found before anything is given up.
-		h, err := p.health(ctx)
-		if err != nil {
-			return err
-		}
 		m, err := to.open(h.Host)
 		if err != nil {
 			return terminal.Coded(courier.Code(err), err)
 		}
 		m.Close()
 	}
+	// From here on the command cannot be interrupted: it takes a moment, and whoever waits must hear what became of it.
+	signal.Ignore(os.Interrupt)
+	defer signal.Reset(os.Interrupt)
 	var t capability.Return
 	if err := p.call(ctx, http.MethodPost, "returns", g, &t); err != nil {
 		return err

@@ -76,6 +76,7 @@ func (m *machine) appliance(p *producer) {
 	a, err := appliance.New(appliance.Options{
 		Ledger: ledger.New(), Vault: &forgetful{}, Machine: device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: trust,
 		Start: ledger.Start{BootID: "boot", Cause: "test"}, Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Counter: func() (uint64, error) { return 0, nil },
 		Found: func(capability.Boot, []byte) (appliance.Vault, error) {
 			counter := device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
 			epoch, err := counter.Provision(secret())

@@ -25,6 +25,7 @@ type opened struct {
 	vault   *storage.Vault
 	held    bool
 	cause   string // the start decision in words
+	counter func() (uint64, error)
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
 	settled func()
 }
@@ -46,7 +47,11 @@ func open(state string, device *tpm.Device) (*opened, error) {
 	o := storage.Options{Sealer: device.Setup(), Rand: rand.Reader}
 	v, r, err := storage.Open(requests, o)
 	if errors.Is(err, storage.ErrAbsent) {
-		s := &opened{ledger: ledger.New(), cause: "first start"}
+		// A vault that is being made for the first time stands beside requests; files of one without its header and without requests are what is left of a life.
+		if names, err := vault.List(); err != nil || len(names) > 0 {
+			return nil, condition(errors.Join(err, fmt.Errorf("%w: the vault has %d files and no header", storage.ErrCorrupt, len(names))))
+		}
+		s := &opened{ledger: ledger.New(), cause: "first start", counter: counter(device)}
 		if s.vault, err = storage.Create(requests, o, nil, s.ledger.Snapshot()); err != nil {
 			return nil, condition(err)
 		}
@@ -62,7 +67,7 @@ func open(state string, device *tpm.Device) (*opened, error) {
 		v.Close()
 		return nil, err
 	}
-	s.cause, s.found = "not activated", founder(vault, device)
+	s.cause, s.found, s.counter = "not activated", founder(vault, device), counter(device)
 	s.settled = func() { os.RemoveAll(filepath.Join(state, "requests")) }
 	return s, nil
 }
@@ -112,6 +117,21 @@ func restore(v *storage.Vault, r *storage.Restored) (*opened, error) {
 		return nil, condition(err)
 	}
 	return &opened{ledger: l, vault: v}, nil
+}
+
+// counter reads the TPM's epoch counter, and makes one where none is: its value is above every one that this TPM ever had, and stays until the vault
+// makes its own. The secret that could move it is thrown away.
+func counter(device *tpm.Device) func() (uint64, error) {
+	b := device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
+	return func() (uint64, error) {
+		epoch, err := b.Epoch()
+		if !errors.Is(err, tpm.ErrCounter) {
+			return epoch, err
+		}
+		secret := make([]byte, 32)
+		rand.Read(secret)
+		return b.Provision(secret)
+	}
 }
 
 // founder makes the vault when the first response has come. Its public part is the producer's word on boot states, which is needed to unseal it.

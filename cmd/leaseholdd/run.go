@@ -69,7 +69,7 @@ func run(ctx context.Context, f flags) error {
 
 	c := &console.Console{
 		Host: host, Trust: console.TrustFile(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
-		Allowed: allowed(),
+		Allowed: allowed(), CodeOf: codeOf,
 	}
 	s, err := open(f.state, device)
 	var refusal *capability.Refusal
@@ -90,7 +90,7 @@ func run(ctx context.Context, f flags) error {
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
 		Start: ledger.Start{BootID: strings.TrimSpace(string(boot)), Cause: s.cause},
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
-		Found: s.found, Settled: s.settled,
+		Counter: s.counter, Found: s.found, Settled: s.settled,
 	})
 	if err != nil {
 		s.vault.Close()

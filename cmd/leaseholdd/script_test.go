@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"tpm":      script((*machines).tpm),
 			"daemon":   script((*machines).daemon),
-			"kill":     script((*machines).kill),
+			"crash":    script((*machines).crash),
 			"stop":     script((*machines).stop),
 			"ends":     script((*machines).ends),
 			"flip":     script((*machines).flip),
@@ -193,8 +193,8 @@ func (m *machines) daemon(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// kill NAME is kill -9.
-func (m *machines) kill(ts *testscript.TestScript, args []string) {
+// crash NAME is kill -9.
+func (m *machines) crash(ts *testscript.TestScript, args []string) {
 	d := m.daemons[args[0]]
 	d.cmd.Process.Kill()
 	<-d.ended
