@@ -282,10 +282,10 @@ func TestMergedLeases(t *testing.T) {
 	v := begin(t, lineItem('a', "f:1.0", 10))
 	v.model(`partition "p" {"f" 1.0 4}`, `on any(){use "p","default" accept}`)
 	v.say("d1 f:1.0 6")
-	first := v.l.rows[0].leases[0]
-	first.told -= 5
+	v.l.rows[0].leases[0].told -= 5
+	want := v.l.rows[0].leases[0].told
 	v.must(DeleteModel{})
-	if got := v.l.rows[0].leases; len(got) != 1 || got[0].count != 6 || got[0].told != first.told {
+	if got := v.l.rows[0].leases; len(got) != 1 || got[0].count != 6 || got[0].told != want {
 		t.Errorf("%+v", got)
 	}
 }
