@@ -81,7 +81,7 @@ func CheckModel(l *ledger.Ledger, now ledger.Now, text []byte) *ModelCheck {
 	}
 	moves, err := l.Moves(now, ledger.SetModel{Text: text})
 	if err != nil {
-		out.Problem = ProblemOf(err)
+		out.Problem = new(Console).problem(err)
 		return out
 	}
 	for _, m := range moves {
@@ -92,7 +92,7 @@ func CheckModel(l *ledger.Ledger, now ledger.Now, text []byte) *ModelCheck {
 		out.After, err = afterUpload(after, now, text)
 	}
 	if err != nil {
-		out.Problem = ProblemOf(err)
+		out.Problem = new(Console).problem(err)
 	}
 	return out
 }
