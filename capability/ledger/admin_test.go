@@ -80,7 +80,7 @@ func TestPendingReservation(t *testing.T) {
 	v.play([][2]string{{"slices", "default a 0/1, reservation 3 a 0/3"}, {"d2 f:1.0 4", "OK | OK 4 | has 4"}})
 }
 
-// LS-27: when counts shrink, the newest entries lose first, and a decision says which before it happens.
+// When counts shrink, the newest entries lose first, and a decision says which before it happens.
 func TestShrinkUnderReservations(t *testing.T) {
 	v := begin(t, lineItem('a', "f:1.0", 10))
 	v.must(SetReservations{Groups: groups("g", "d1/ETHERNET f:1.0 3", "d2/ETHERNET f:1.0 4", "d3/ETHERNET f:1.0 2")})
@@ -135,7 +135,7 @@ func TestReservationsMalformed(t *testing.T) {
 	}
 }
 
-// LS-28 in both directions, and the way from one to the other.
+// Pools and reservations exclude each other in both directions, and the way from one to the other.
 func TestReservationsOrModel(t *testing.T) {
 	v := begin(t, lineItem('a', "f:1.0", 10), lineItem('b', "f:2.0", 4, until(day+5000)), lineItem('c', "g:1.0", 3))
 	text := []byte(`model "m" { partitions { partition "p" { "f" 1.0 3 } } on any() { use "default" accept } }`)
@@ -205,7 +205,7 @@ func TestMovesBefore(t *testing.T) {
 	}
 }
 
-// LS-33: the items are divided anew at the start and the expiry of one of them, unless that is switched off.
+// The items are divided anew at the start and the expiry of one of them, unless that is switched off.
 func TestDates(t *testing.T) {
 	for _, follow := range []bool{true, false} {
 		v := begin(t, lineItem('a', "f:1.0", 2, until(day+200)), lineItem('b', "f:1.0", 3, from(day+100)))
@@ -261,7 +261,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// LS-18: sixteen combinations of who names an interval; LS-19: what its end is rounded up to, in the server's zone.
+// Sixteen combinations of who names an interval, and what its end is rounded up to, in the server's zone.
 func TestEffectiveBorrow(t *testing.T) {
 	for i := range 16 {
 		client, item, policy, admin := i&1 != 0, i&2 != 0, i&4 != 0, i&8 != 0
@@ -331,7 +331,7 @@ func TestGranularity(t *testing.T) {
 	}
 }
 
-// LS-63: what belongs to the producer is refused by name.
+// What belongs to the producer is refused by name.
 func TestSettings(t *testing.T) {
 	v := begin(t)
 	v.respond(capability.Response{Policy: capability.Policy{Lease: 120, BorrowMaximum: 77, Granularity: 2, Holders: 1}})
@@ -386,7 +386,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// LS-68: two keys of one host ID, both settings.
+// Two keys of one host ID, both settings.
 func TestDuplicateClients(t *testing.T) {
 	v := begin(t)
 	all := items(lineItem('a', "f:1.0", 5))

@@ -6,7 +6,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// What is metered is counted, not leased: a count has no end of its own. A reusable count may go down again, another only up (LS-16). A counted item refuses
+// What is metered is counted, not leased: a count has no end of its own. A reusable count may go down again, another only up. A counted item refuses
 // what is above its count, an uncounted one only records. A report sets the counts of metered features and touches nothing else; an undo takes back what one
 // report added, while the undo interval of the item runs.
 

@@ -118,7 +118,7 @@ func (v *life) play(steps [][2]string) {
 	}
 }
 
-// The worked examples of FEATURES.md 2.3, but for those that refuse an upload.
+// The worked examples of the model language, but for those that refuse an upload.
 func TestWorkedExamples(t *testing.T) {
 	f10 := items(lineItem('a', "f1:1.0", 10))
 	granted, denied, none := "OK | OK 1 | has 1", "DENIED E_RULE | has 0", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0"

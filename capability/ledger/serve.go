@@ -8,7 +8,7 @@ import (
 	"github.com/leasehold/leasehold/capability/model"
 )
 
-// serve is the grant algorithm (FEATURES.md 3): what the device held counts as given back, then every line is granted anew, in order.
+// serve is the grant algorithm: what the device held counts as given back, then every line is granted anew, in order.
 func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	req := &c.Request
 	if err := validate(req); err != nil {

@@ -34,7 +34,7 @@ const (
 	Text
 )
 
-// Known is a setting that there is: FEATURES.md 7.2 is the list.
+// Known is a setting that there is.
 type Known struct {
 	Name    string
 	Vendor  string // the name that administrators know from other servers

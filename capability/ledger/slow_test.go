@@ -11,7 +11,7 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// slow is the grant algorithm of FEATURES.md 3 once more, as plainly as it can be written: over lists that are searched from end to end, made from what the
+// slow is the grant algorithm once more, as plainly as it can be written: over lists that are searched from end to end, made from what the
 // views show, with nothing of the draft, the indexes and the queues of the ledger. It knows neither holds nor the queue of a feature.
 type slow struct {
 	now    Now

@@ -152,7 +152,7 @@ func selects(have, want []capability.Pair) bool {
 	return true
 }
 
-// end is when a lease of the item that begins now ends (LS-18, LS-19): after the client's interval if that is smaller than the item's, or the policy's where the
+// end is when a lease of the item that begins now ends: after the client's interval if that is smaller than the item's, or the policy's where the
 // item has none; never above what the producer or an administrator allows; rounded up; and never past the item's expiry. What is metered has no end.
 func (s *serving) end(it *item) capability.Seconds {
 	if it.Metered {

@@ -75,8 +75,8 @@ func write(path string, b []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// outbox is where responses go. A stick that has a folder LEASEHOLD gets each response into the folder of its machine, beside the request
-// (UX.md 5.2); any other directory is filled flat, because the next step is to copy what is there, except that a response never
+// outbox is where responses go. A stick that has a folder LEASEHOLD gets each response into the folder of its machine, beside the
+// request; any other directory is filled flat, because the next step is to copy what is there, except that a response never
 // replaces another machine's: then it goes into a folder of its machine too.
 type outbox struct {
 	dir   string

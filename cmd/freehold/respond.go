@@ -133,7 +133,7 @@ func about(name string, err error) error {
 	return err
 }
 
-// print says it in the words of UX.md 5.3: who, what was judged, what was given, what was refused, where the file is.
+// print says it in words: who, what was judged, what was given, what was refused, where the file is.
 func (a *answered) print(w io.Writer) {
 	line := func(format string, args ...any) { fmt.Fprintln(w, terminal.Plain(fmt.Sprintf(format, args...))) }
 	keys := "keys claimed"
