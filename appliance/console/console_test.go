@@ -98,6 +98,36 @@ func TestWhoMaySteer(t *testing.T) {
 	}
 }
 
+// A refusal is heard by whoever sends much and wants the connection closed, also when it is decided before anything of it was read.
+func TestRefusalIsHeardBySenders(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Console{Condition: capability.Refuse(capability.ErrCorrupt, "", "test"), Allowed: func(Peer) bool { return true }}
+	server := &http.Server{Handler: c.Handler(), ConnContext: WithPeer}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	for range 50 {
+		conn, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := strings.Repeat("x", 900<<10)
+		go fmt.Fprintf(conn, "POST %sresponses HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", Base, len(body), body)
+		b, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil || !bytes.Contains(b, []byte("LH-4004")) {
+			t.Fatalf("%v, heard %.100q", err, b)
+		}
+	}
+}
+
 // While trusted storage is closed, every change is refused with the reason.
 func TestRefusingChangesNothing(t *testing.T) {
 	call := serve(t, &Console{Condition: capability.Refuse(capability.ErrCorrupt, "", "test"), Allowed: func(Peer) bool { return true }})

@@ -109,6 +109,8 @@ func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Req
 	v, err := f(r)
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
+		// What was sent is read to its end, or whoever is still sending hears a broken pipe instead of the reason.
+		io.Copy(io.Discard, io.LimitReader(r.Body, capability.MaxFile))
 		p := c.problem(err)
 		w.WriteHeader(status(p.Code))
 		v = p
