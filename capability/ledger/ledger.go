@@ -151,6 +151,8 @@ type lease struct {
 func (a *lease) before(b *lease) bool {
 	return a.end < b.end || a.end == b.end && a.row.sequence < b.row.sequence
 }
+
+//lint:ignore U1000 queue calls it, through its constraint
 func (a *lease) place(at int) { a.at = at }
 
 // New is the ledger of an appliance that has had no response yet. Every command works on it, but Serve denies and Return refuses.
