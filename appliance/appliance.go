@@ -86,7 +86,6 @@ type Appliance struct {
 	serving   ed25519.PrivateKey
 	chain     wire.Chain // Serving and Statement; the certificates are the ledger's
 	ak        []byte
-	began     capability.Time
 	last      ledger.Now         // of the last entry: no later entry lies before it
 	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
 	at        time.Duration
@@ -145,7 +144,6 @@ func New(o Options) (*Appliance, error) {
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
 	a.last = o.Ledger.Status(ledger.Now{}).Now
 	a.leaseAt, a.at = a.last.Lease, o.Elapsed()
-	a.began = a.now().Wall
 	a.compactAt = snapshotAfter
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err

@@ -295,7 +295,7 @@ func (c *connection) validate(r *capability.Request) error {
 func (c *connection) answer(ctx context.Context, r *capability.Request, denial error) error {
 	s := ledger.Serve{Key: c.key, Request: *r}
 	if len(r.Receipt) > 0 && denial == nil {
-		if kept, err := c.a.codec.VerifyReceipt(c.a.ak, r.Receipt, JudgeSession); err == nil {
+		if kept, err := c.a.codec.VerifyReceipt(c.a.ak, r.Receipt, attest.JudgeSession); err == nil {
 			s.Receipt = ledger.ReceiptOf(kept)
 		} else {
 			c.a.Log.Debug("receipt not taken", "cause", err.Error())
@@ -326,13 +326,4 @@ func (a *Appliance) Chain(ctx context.Context) (*wire.Chain, error) {
 		chain.Key, chain.Appliance = c.Key, c.Appliance
 	}
 	return &chain, nil
-}
-
-// JudgeSession says whether statement is the word of the TPM key ak over the serving key.
-func JudgeSession(ak, statement, serving []byte) error {
-	e, err := attest.DecodeEvidence(statement)
-	if err != nil {
-		return err
-	}
-	return attest.VerifySession(ak, e, serving)
 }

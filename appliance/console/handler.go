@@ -17,7 +17,6 @@ import (
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
-	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -343,6 +342,3 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 	}
 	return held, err
 }
-
-// TrustFile is the bundle as the console hands it out.
-func TrustFile(t *wire.Trust) []byte { return wire.New().EncodeTrust(t) }

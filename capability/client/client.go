@@ -17,6 +17,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
 )
 
 // Options say whom a client asks, whom it believes and who it is. Only a trust bundle is needed; everything else has a default.
@@ -171,7 +172,7 @@ func (o *Options) complete() (err error) {
 		}
 	}
 	if o.judge == nil {
-		o.judge = judgeSession
+		o.judge = attest.JudgeSession
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
-	"github.com/leasehold/leasehold/tpm/attest"
 )
 
 // maxStrangers is how many answers to other requests are passed over before a server counts as broken.
@@ -33,15 +32,6 @@ type link struct {
 	conn      net.Conn
 	chain     wire.Chain // of the server at the other end, and what it proves
 	appliance *wire.ApplianceCertificate
-}
-
-// judgeSession says whether statement is the word of the TPM key ak over a serving key.
-func judgeSession(ak, statement, serving []byte) error {
-	e, err := attest.DecodeEvidence(statement)
-	if err != nil {
-		return err
-	}
-	return attest.VerifySession(ak, e, serving)
 }
 
 // prove checks a chain from the producer's root, or remembers that it was.

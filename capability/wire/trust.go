@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 
@@ -136,9 +135,4 @@ func (c *Codec) VerifyChain(t *Trust, ch *Chain, judge func(ak, statement, servi
 		return nil, fmt.Errorf("serving key: %w: %w", ErrSignature, err)
 	}
 	return &a, nil
-}
-
-// Equal says whether two chains are the same bytes.
-func (ch *Chain) Equal(o *Chain) bool {
-	return bytes.Equal(ch.Key, o.Key) && bytes.Equal(ch.Appliance, o.Appliance) && bytes.Equal(ch.Serving, o.Serving) && bytes.Equal(ch.Statement, o.Statement)
 }

@@ -68,7 +68,7 @@ func run(ctx context.Context, f flags) error {
 	}
 
 	c := &console.Console{
-		Host: host, Trust: console.TrustFile(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
+		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
 		Allowed: allowed(), CodeOf: codeOf,
 	}
 	s, err := open(f.state, device)

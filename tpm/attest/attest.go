@@ -387,3 +387,14 @@ func NewClock(milliseconds uint64, resets, restarts uint32, safe bool) Clock {
 		Safe:     safe,
 	}
 }
+
+// JudgeSession is VerifySession of an encoded statement: whether it is the word
+// of the TPM key ak over a serving key. It is the judge that a verifier of chains
+// and receipts is handed.
+func JudgeSession(ak, statement, serving []byte) error {
+	e, err := DecodeEvidence(statement)
+	if err != nil {
+		return err
+	}
+	return VerifySession(ak, e, serving)
+}
