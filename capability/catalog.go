@@ -95,6 +95,8 @@ const (
 	ErrInternal  Code = 6005
 	ErrTrust     Code = 6006
 	ErrBusy      Code = 6007
+	ErrScenario  Code = 6008
+	ErrImport    Code = 6009
 )
 
 // Catalog is every code with its words, in order.
@@ -195,5 +197,7 @@ func Catalog() []Entry {
 		{ErrInternal, "E_INTERNAL", "something is broken", "the program met a state it cannot explain, and stopped before guessing", "keep the journal, and report it", ExitError},
 		{ErrTrust, "E_TRUST", "the trust bundle cannot be used", "the file with the producer's root keys is absent or damaged", "name the bundle the producer gave you: --trust FILE", ExitUsage},
 		{ErrBusy, "E_BUSY", "busy", "the appliance is stopping, or has as many connections as it takes", "try again", ExitTemporary},
+		{ErrScenario, "E_SCENARIO", "the scenario is malformed", "what is at the place named is not what a scenario has there, so nothing of it was played", "correct the place named; what a scenario has: leasehold simulate --help", ExitUsage},
+		{ErrImport, "E_IMPORT", "the list of reservations is malformed", "what is at the place named is not what a list of reservations has there, so nothing was imported", "correct the place named; a good file to begin with: leasehold reservations export", ExitUsage},
 	}
 }

@@ -184,12 +184,12 @@ func readReservations(path string) ([]console.Reserved, error) {
 	case errors.As(err, &file):
 		return nil, terminal.Coded(capability.ErrFileRead, err)
 	case err != nil:
-		return nil, terminal.Usage("%s: %w", path, err)
+		return nil, terminal.Coded(capability.ErrImport, fmt.Errorf("%s: %w", path, err))
 	}
 	var f form
 	rows := f.reservations(f.object(v, "schema", "warnings", "reservations")["reservations"])
 	if f.err != nil {
-		return nil, terminal.Usage("%s: %w", path, f.err)
+		return nil, terminal.Coded(capability.ErrImport, fmt.Errorf("%s: %w", path, f.err))
 	}
 	return rows, nil
 }
