@@ -34,6 +34,7 @@ type Console struct {
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
+	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 
 // Peer is who is at the other end of the Unix socket, by the kernel's word.
