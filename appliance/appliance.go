@@ -86,7 +86,6 @@ type Appliance struct {
 	serving   ed25519.PrivateKey
 	chain     wire.Chain // Serving and Statement; the certificates are the ledger's
 	ak        []byte
-	last      ledger.Now         // of the last entry: no later entry lies before it
 	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
 	at        time.Duration
 	compactAt int64      // bytes of journal at which a snapshot is due
@@ -142,8 +141,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.serving, a.ak = serving, evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
-	a.last = o.Ledger.Status(ledger.Now{}).Now
-	a.leaseAt, a.at = a.last.Lease, o.Elapsed()
+	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
@@ -157,6 +155,7 @@ func (a *Appliance) begin(v Vault) error {
 	if a.Held {
 		start.HoldFor = a.Ledger.Policy().Lease
 	}
+	start.Raw = capability.At(a.Now())
 	d, err := a.Ledger.Decide(a.now(), start)
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
@@ -172,7 +171,9 @@ func (a *Appliance) apply(entries []ledger.Entry) error {
 		if err := a.Ledger.Apply(e); err != nil {
 			return err
 		}
-		a.last = e.Now
+		if e.Clock != nil {
+			a.tellClock(e)
+		}
 	}
 	return nil
 }
@@ -185,11 +186,29 @@ func encode(entries []ledger.Entry) [][]byte {
 	return b
 }
 
-// now is the moment on both clocks of the ledger. The lease clock goes on from the last entry, so time off frees nothing;
-// wall time is never below the latest that an entry carries.
-func (a *Appliance) now() ledger.Now {
-	lease := a.leaseAt + capability.Seconds((a.Elapsed()-a.at)/time.Second)
-	return ledger.At(max(lease, a.last.Lease), max(capability.At(a.Now()), a.last.Wall))
+// read is what both clocks say, as the ledger judges it. The lease clock goes on from the last entry of the run before, so time off frees nothing.
+func (a *Appliance) read() ledger.Reading {
+	return a.Ledger.Read(a.leaseAt+capability.Seconds((a.Elapsed()-a.at)/time.Second), capability.At(a.Now()))
+}
+
+// now is the moment on both clocks of the ledger.
+func (a *Appliance) now() ledger.Now { return a.read().Now }
+
+// tellClock writes a change of the clock into the log: an error code where rights are not served because of it.
+func (a *Appliance) tellClock(e ledger.Entry) {
+	c, log := *e.Clock, a.Log.Info
+	code := capability.ClockJudged
+	switch {
+	case c.Doubted():
+		code, log = capability.ErrClock, a.Log.Error
+	case c.State == ledger.ClockBehind:
+		log = a.Log.Warn
+	}
+	args := []any{"code", code.String(), "state", c.State.String(), "trusted", e.Now.Wall.String(), "system", capability.At(a.Now()).String()}
+	if e.Stated != nil {
+		args = append(args, "stated", e.Stated.Time.String(), "by", e.Stated.By)
+	}
+	log(c.Sentence(e.Now.Wall), args...)
 }
 
 // Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
@@ -232,13 +251,13 @@ func (a *Appliance) own(ctx context.Context) error {
 	}
 }
 
-// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most an hour so that dates are looked at.
+// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most a minute so that the system clock is looked at.
 func (a *Appliance) untilDue() time.Duration {
 	due, ok := a.Ledger.NextDue()
 	if !ok {
-		return time.Hour
+		return time.Minute
 	}
-	return min(max(due-a.now().Lease, 1), 3600).Duration()
+	return min(max(due-a.now().Lease, 1), 60).Duration()
 }
 
 func (a *Appliance) take() *group {
@@ -339,9 +358,26 @@ func (a *Appliance) process(g *group) error {
 	return nil
 }
 
+// watch judges the system clock before a group. What it finds is an entry like any other, durable with the group.
+func (a *Appliance) watch() ([]ledger.Entry, error) {
+	r := a.read()
+	if !r.Due {
+		return nil, nil
+	}
+	d, err := a.Ledger.Decide(r.Now, ledger.Watch{Raw: r.Raw})
+	if err != nil {
+		return nil, err
+	}
+	return d.Entries, a.apply(d.Entries)
+}
+
 // share answers as many calls with one write as fit it, and says how many those are.
 func (a *Appliance) share(calls []*call) (n int, err error) {
-	var entries [][]byte
+	watched, err := a.watch()
+	if err != nil {
+		return 0, err
+	}
+	entries := encode(watched)
 	var responses [][]byte
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
@@ -359,8 +395,15 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			r.Epoch = epoch + 1
 			c.command = r
 		}
-		if p, ok := c.command.(ledger.Provision); ok {
-			now.Wall = max(now.Wall, p.Response.Time) // the signer's time is a floor
+		switch command := c.command.(type) {
+		case ledger.Provision:
+			command.Raw = capability.At(a.Now())
+			c.command = command
+		case ledger.SetTime:
+			if command.Raw = capability.At(a.Now()); command.Time == 0 {
+				command.Time = command.Raw
+			}
+			c.command = command
 		}
 		if c.err = c.denial; c.err == nil {
 			c.decision, c.err = a.Ledger.Decide(now, c.command)
@@ -468,9 +511,8 @@ func (a *Appliance) found(c *call) error {
 	if err := a.begin(v); err != nil {
 		return err
 	}
-	now := a.now()
-	now.Wall = max(now.Wall, p.Response.Time)
-	if c.decision, c.err = a.Ledger.Decide(now, p); c.err != nil {
+	p.Raw = capability.At(a.Now())
+	if c.decision, c.err = a.Ledger.Decide(a.now(), p); c.err != nil {
 		return fmt.Errorf("the response was refused after it was accepted: %w", c.err)
 	}
 	if err := a.apply(c.decision.Entries); err != nil {

@@ -17,11 +17,12 @@ func (l *Ledger) Apply(e Entry) error {
 		return corrupt("entry %d is of %d and %s where the one before is of %d and %s", e.Position, e.Now.Lease, e.Now.Wall, l.now.Lease, l.now.Wall)
 	}
 	l.advance(e.Now)
-	var err error
+	err := l.applyClock(&e)
 	switch {
+	case err != nil:
 	case e.Started != nil:
 		err = l.applyStarted(e.Started)
-	case e.Advanced != nil:
+	case e.Advanced != nil, e.Watched != nil, e.Stated != nil:
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:
@@ -117,6 +118,9 @@ func (l *Ledger) sweep() {
 func (l *Ledger) applyStarted(f *Started) error {
 	if f.Hold != 0 && f.Hold <= l.now.Lease || f.Hold < l.hold {
 		return corrupt("the hold ends at %d, it is %d and the running one ends at %d", f.Hold, l.now.Lease, l.hold)
+	}
+	if f.Slept < 0 || f.Slept > maxSlept || f.At != l.now.Lease && f.At != 0 {
+		return corrupt("a start at %d that says it is %d, %d seconds after the entry before", l.now.Lease, f.At, f.Slept)
 	}
 	l.run, l.hold = *f, f.Hold
 	return nil
@@ -313,9 +317,9 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		})
 		switch {
 		case kept:
-		case it.cut || it.dated(l.now.Wall) != 0 || n.Dropped:
+		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
-		case it.Expiry != 0 && l.now.ends(it, n.End) > it.Expiry:
+		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
 			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
 		case l.hold != 0 && f.Receipt == 0:
 			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)
