@@ -176,7 +176,7 @@ func TestReservationsAtThreeLevels(t *testing.T) {
 	if status, p, _ := call("PUT", Base+"model", poolsText); status != http.StatusForbidden || p.Code != capability.ErrReserved || !strings.Contains(p.Text, "g, h") {
 		t.Errorf("a model beside reservations: %d %+v", status, p)
 	}
-	if _, _, body := call("GET", Base+"reservations/model", ""); !strings.Contains(read[Model](t, body).Text, "reserved for d/STRING") {
+	if _, _, body := call("GET", Base+"reservations/model", ""); !strings.Contains(read[Model](t, body).Text, "hostid(\"d/STRING\")") {
 		t.Error(body)
 	}
 	if rows := list("DELETE", fmt.Sprintf("reservations/%d", rows[1].ID), ""); len(rows) != 2 {
@@ -297,7 +297,7 @@ func TestSeats(t *testing.T) {
 	if _, _, body := call("POST", Base+"seats/disconnect", `{"after":3600}`); len(read[Disconnected](t, body).Dropped) != 0 {
 		t.Error(body)
 	}
-	if status, _, body := call("POST", Base+"drops", `{"device":{"type":4,"value":"d"},"feature":"f"}`); status != http.StatusOK || !read[Holding](t, body).Dropped {
+	if status, _, body := call("POST", Base+"drops", `{"device":{"type":"STRING","value":"d"},"feature":"f"}`); status != http.StatusOK || !read[Holding](t, body).Dropped {
 		t.Errorf("%d %s", status, body)
 	}
 	if e := vault.last(); e.Dropped == nil || e.Dropped.By != by() {
