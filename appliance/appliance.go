@@ -186,31 +186,6 @@ func encode(entries []ledger.Entry) [][]byte {
 	return b
 }
 
-// read is what both clocks say, as the ledger judges it. The lease clock goes on from the last entry of the run before, so time off frees nothing.
-func (a *Appliance) read() ledger.Reading {
-	return a.Ledger.Read(a.leaseAt+capability.Seconds((a.Elapsed()-a.at)/time.Second), capability.At(a.Now()))
-}
-
-// now is the moment on both clocks of the ledger.
-func (a *Appliance) now() ledger.Now { return a.read().Now }
-
-// tellClock writes a change of the clock into the log: an error code where rights are not served because of it.
-func (a *Appliance) tellClock(e ledger.Entry) {
-	c, log := *e.Clock, a.Log.Info
-	code := capability.ClockJudged
-	switch {
-	case c.Doubted():
-		code, log = capability.ErrClock, a.Log.Error
-	case c.State == ledger.ClockBehind:
-		log = a.Log.Warn
-	}
-	args := []any{"code", code.String(), "state", c.State.String(), "trusted", e.Now.Wall.String(), "system", capability.At(a.Now()).String()}
-	if e.Stated != nil {
-		args = append(args, "stated", e.Stated.Time.String(), "by", e.Stated.By)
-	}
-	log(c.Sentence(e.Now.Wall), args...)
-}
-
 // Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
 func (a *Appliance) Run(ctx context.Context) error {
 	err := a.own(ctx)
@@ -356,19 +331,6 @@ func (a *Appliance) process(g *group) error {
 		calls = calls[n:]
 	}
 	return nil
-}
-
-// watch judges the system clock before a group. What it finds is an entry like any other, durable with the group.
-func (a *Appliance) watch() ([]ledger.Entry, error) {
-	r := a.read()
-	if !r.Due {
-		return nil, nil
-	}
-	d, err := a.Ledger.Decide(r.Now, ledger.Watch{Raw: r.Raw})
-	if err != nil {
-		return nil, err
-	}
-	return d.Entries, a.apply(d.Entries)
 }
 
 // share answers as many calls with one write as fit it, and says how many those are.

@@ -96,6 +96,8 @@ func (c *Console) Handler() http.Handler {
 	steer("POST responses", c.response)
 	steer("POST returns", c.giveBack)
 	steer("POST drops", c.drop)
+	look("time", c.time)
+	steer("POST time", c.setTime)
 	c.rules(look, steer)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
@@ -203,6 +205,10 @@ func (c *Console) health(r *http.Request) (any, error) {
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
 	})
+	if err != nil {
+		return nil, err
+	}
+	h.Clock, err = c.clock(r)
 	return h, err
 }
 
@@ -236,10 +242,12 @@ func (c *Console) features(r *http.Request) (any, error) {
 				if !it.Cut {
 					f.Overage -= f.Total
 				}
-			case it.Start != 0 && now.Wall < it.Start:
+			case it.Dates == ledger.NotStarted:
 				f.Status = "not started"
-			case it.Expiry != 0 && now.Wall >= it.Expiry:
+			case it.Dates == ledger.Expired:
 				f.Status = "expired"
+			case it.Dates == ledger.Doubted:
+				f.Status = "clock held"
 			}
 			out = append(out, f)
 		}

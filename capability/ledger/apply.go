@@ -119,8 +119,8 @@ func (l *Ledger) applyStarted(f *Started) error {
 	if f.Hold != 0 && f.Hold <= l.now.Lease || f.Hold < l.hold {
 		return corrupt("the hold ends at %d, it is %d and the running one ends at %d", f.Hold, l.now.Lease, l.hold)
 	}
-	if f.Slept < 0 || f.Slept > maxSlept || f.At != l.now.Lease && f.At != 0 {
-		return corrupt("a start at %d that says it is %d, %d seconds after the entry before", l.now.Lease, f.At, f.Slept)
+	if f.Slept < 0 || f.Slept > maxSlept || f.At < 0 || f.At > l.now.Lease {
+		return corrupt("a start at %d, and %d seconds after the entry before, while it is %d", f.At, f.Slept, l.now.Lease)
 	}
 	l.run, l.hold = *f, f.Hold
 	return nil

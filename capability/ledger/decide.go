@@ -105,7 +105,10 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if c.HoldFor > 0 {
 		end = max(end, now.Lease+c.HoldFor)
 	}
-	e := Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, TPM: c.TPM, At: now.Lease, Slept: l.slept(now.Lease, c.TPM)}}
+	e := Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease}}
+	if l.run.TPM != (TPMClock{}) && c.TPM == l.run.TPM {
+		e.Started.At = l.run.At // the reading is of that start
+	}
 	if c.Raw != 0 {
 		expected := l.now.Wall.Add(now.Lease - l.now.Lease + e.Started.Slept)
 		r := judge(now.Lease, expected, c.Raw, Clock{})

@@ -47,7 +47,7 @@ type Started struct {
 	Cause  string             `cbor:"3,keyasint,omitzero"`
 	Slept  capability.Seconds `cbor:"4,keyasint,omitzero"` // at least so long after the entry before, by the TPM's clock
 	TPM    TPMClock           `cbor:"5,keyasint,omitzero"`
-	At     capability.Seconds `cbor:"6,keyasint,omitzero"` // on the lease clock
+	At     capability.Seconds `cbor:"6,keyasint,omitzero"` // on the lease clock, when the TPM showed that
 }
 
 // Advanced: time went on, and what was due ended.

@@ -33,6 +33,7 @@ func (p *program) statusCommand() *cobra.Command {
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
 			}
+			notes = append(notes, clockNotes(h.Clock)...)
 			if p.json {
 				err = terminal.JSON(p.stdout, terminal.Hexed(struct {
 					terminal.Data
