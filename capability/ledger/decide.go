@@ -71,7 +71,7 @@ func checkBy(by string) error {
 	return nil
 }
 
-// advanceTo ends what is due, fills deficits with what came back by it, and divides the items anew where one of them started or expired.
+// advanceTo ends what is due, fills deficits with what came back by it, books overdraft leases over, and divides the items anew where one of them started or expired.
 func (l *Ledger) advanceTo(now Now) Decision {
 	e := Entry{Advanced: &Advanced{}}
 	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
@@ -82,9 +82,9 @@ func (l *Ledger) advanceTo(now Now) Decision {
 		for _, it := range l.items {
 			d.settle(it, func(*slice) bool { return false })
 		}
-		e.Transfers = d.transfers()
+		e.Transfers, e.Booked = d.transfers(), d.bookings(l.items)
 	}
-	if !due && len(e.Transfers) == 0 {
+	if !due && len(e.Transfers)+len(e.Booked) == 0 {
 		return Decision{}
 	}
 	return l.decided(now, e)

@@ -61,6 +61,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		if !s.undo(f) {
 			return s.deny(capability.Denial{Code: capability.ErrUndo})
 		}
+		s.touch(s.wants())
 	case req.Operation == capability.Report && stale:
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
@@ -83,6 +84,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		}
 		s.settleLines(pure)
 	}
+	s.settleItems()
 	grants := s.merged()
 	s.tell(grants)
 	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
@@ -100,7 +102,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	if req.Operation == capability.Report {
 		f.Reported = s.reported(grants)
 	}
-	d := l.decided(now, Entry{Served: f, Transfers: s.transfers()})
+	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
 	d.Response, d.Move, d.Explained = s.answer, s.moves(grants), s.explained
 	return d, nil
 }
@@ -190,6 +192,7 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
+	touched   []*item
 	room      int // bytes left for holders
 	answer    capability.Response
 }
@@ -240,7 +243,8 @@ func (s *serving) lines(wants []want) {
 		s.rights = slices.Clone(s.receipt.Rights)
 	}
 	s.limits = s.limitsOf()
-	s.settleItems(wants)
+	s.touch(wants)
+	s.settleItems()
 	for i, w := range wants {
 		line := s.line(i, w)
 		if len(s.req.Desired) > 0 {
@@ -249,8 +253,8 @@ func (s *serving) lines(wants []want) {
 	}
 }
 
-// settleItems puts the counts of the features in question where they belong, after what the device held came back.
-func (s *serving) settleItems(wants []want) {
+// touch notes the items of the features in question: those asked for, and those of what the device held.
+func (s *serving) touch(wants []want) {
 	names := make([]string, 0, len(wants)+len(s.held))
 	for _, w := range wants {
 		names = append(names, w.Feature)
@@ -260,9 +264,14 @@ func (s *serving) settleItems(wants []want) {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		for _, it := range s.l.features[name] {
-			s.settle(it, s.reaches)
-		}
+		s.touched = append(s.touched, s.l.features[name]...)
+	}
+}
+
+// settleItems puts the counts of these items where they belong.
+func (s *serving) settleItems() {
+	for _, it := range s.touched {
+		s.settle(it, s.reaches)
 	}
 }
 
