@@ -50,6 +50,7 @@ const (
 	ErrReserved          Code = 3403
 	ErrDuplicates        Code = 3404
 	ErrLocked            Code = 3405
+	DuplicatesOff        Code = 3406
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 
@@ -150,6 +151,7 @@ func Catalog() []Entry {
 		{ErrReserved, "E_RESERVED", "reservations are in force", "counts are either in pools or reserved, never both", "leasehold reservations delete, or keep them as a model: leasehold reservations export --model", ExitPolicy},
 		{ErrDuplicates, "E_DUPLICATES", "duplicate clients are allowed", "where each key of a host ID has its own leases, nothing can be reserved for the host ID", "ask the producer to turn duplicate clients off", ExitPolicy},
 		{ErrLocked, "E_LOCKED", "the setting belongs to the producer", "it comes with the producer's responses, and nobody here may change it", "leasehold policies", ExitPolicy},
+		{DuplicatesOff, "DUPLICATES_OFF", "duplicate clients stay off", "the producer allows them, but a reserved count belongs to one device; they are on as soon as no reservation exists", "leasehold policies; leasehold reservations delete", ExitOK},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 

@@ -189,7 +189,7 @@ func (c *Console) policies(r *http.Request) (any, error) {
 func settings(l *ledger.Ledger) []Setting {
 	out := []Setting{}
 	for _, s := range l.Settings() {
-		out = append(out, Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor})
+		out = append(out, Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor, Note: s.Note})
 	}
 	return out
 }

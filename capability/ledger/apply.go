@@ -131,9 +131,6 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
 	}
-	if r.Policy.Duplicates && len(l.groups) > 0 {
-		return corrupt("duplicate clients beside %d reservation groups", len(l.groups))
-	}
 	for _, it := range l.items {
 		it.cut = true
 	}

@@ -63,7 +63,7 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("items beside the items")
 	case !l.provisioned() && len(l.items)+len(l.rows)+len(l.returns)+len(l.closed) > 0:
 		return corrupt("%d items, %d devices and %d returns before the first response", len(l.items), len(l.rows), len(l.returns))
-	case (l.model == nil) != (len(l.text) == 0) || l.model != nil && len(l.groups) > 0 || len(l.groups) > 0 && l.policy().Duplicates:
+	case (l.model == nil) != (len(l.text) == 0) || l.model != nil && len(l.groups) > 0:
 		return corrupt("a model of %d bytes beside %d reservation groups", len(l.text), len(l.groups))
 	case l.divided < 0 || l.divided > l.now.Wall:
 		return corrupt("the items were divided %s, and it is %s", l.divided, l.now.Wall)

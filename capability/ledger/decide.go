@@ -145,13 +145,13 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if len(r.Items) == 0 {
 		r.Items = nil
 	}
-	if r.Policy.Duplicates && len(l.groups) > 0 {
-		r.Policy.Duplicates = false // reservations came first: they would lose their owners
-	}
 	div := l.rules().divide(now.Wall, l.arriving(r.Items))
 	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
+	}
+	if r.Policy.Duplicates && len(l.groups) > 0 {
+		d.Notices = append(d.Notices, capability.Denial{Code: capability.DuplicatesOff, Detail: groupNames(l.groups)})
 	}
 	return d, nil
 }

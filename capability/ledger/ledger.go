@@ -188,7 +188,7 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	return due, due != 0
 }
 
-// policy is the policy in force, with defaults where the producer said nothing.
+// policy is the policy in force, with defaults where the producer said nothing. Duplicate clients are off while reservations exist, which would lose their owners.
 func (l *Ledger) policy() capability.Policy {
 	p, d := l.applied.Policy, capability.DefaultPolicy()
 	if p.Lease == 0 {
@@ -200,6 +200,7 @@ func (l *Ledger) policy() capability.Policy {
 	if p.ResponseLife == 0 {
 		p.ResponseLife = d.ResponseLife
 	}
+	p.Duplicates = p.Duplicates && len(l.groups) == 0
 	return p
 }
 
