@@ -6,6 +6,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/model"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // serve is the grant algorithm: what the device held counts as given back, then every line is granted anew, in order.
@@ -53,6 +54,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	stale := s.hold != 0 && max(req.Applied, s.receipt.serial()) > serial
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
 	f := &Served{Body: body, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
+	s.entries = l.own(req.Hosts[0], req.User)
 	pure := false
 	switch reports := s.reports(); {
 	case req.Operation == capability.Undo && stale:
@@ -66,12 +68,11 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
 		s.release()
-		s.restore()
+		s.restore(func(*lease) bool { return true })
 		s.tell(s.merged())
 		return Decision{Response: s.answer}, nil
 	default:
 		s.route = l.model.Route(model.Facts{Hosts: req.Hosts, User: req.User, Alias: req.Alias, DeviceType: req.DeviceType, Dictionary: req.Dictionary})
-		s.entries = l.own(req.Hosts[0], req.User)
 		wants := s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		if !s.route.Accept && !pure {
@@ -193,7 +194,8 @@ type serving struct {
 	waits     []Wait
 	explained []Explained
 	touched   []*item
-	room      int // bytes left for holders
+	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
+	room      int                  // bytes left for holders
 	answer    capability.Response
 }
 
@@ -381,7 +383,7 @@ func (s *serving) settleLines(pure bool) {
 	slices.Sort(s.refused)
 	s.refused = slices.Compact(s.refused)
 	if len(s.refused) > 0 && s.req.Atomic {
-		s.restore()
+		s.restore(s.mayKeep)
 		s.answer.Status = capability.StatusUnchanged
 		for i := range s.answer.Lines {
 			if s.answer.Lines[i].Status != capability.LineInsufficient {
@@ -413,6 +415,14 @@ func (s *serving) settleLines(pure bool) {
 	case len(s.grants) == 0 && (pure || len(s.req.Desired) == 0):
 		s.answer.Status = capability.StatusReturned
 	}
+}
+
+// mayKeep says that a lease can stay with its device whatever became of the request: what is reserved for another user than the one who asks now goes back.
+func (s *serving) mayKeep(h *lease) bool { return h.slice.source.Entry == 0 || s.reaches(h.slice) }
+
+// keep is rule K for what the device may keep.
+func (s *serving) keep(which func(*lease) bool, limit uint64) {
+	s.draft.keep(func(h *lease) bool { return which(h) && s.mayKeep(h) }, limit)
 }
 
 // names says that the request has a line of the feature.
