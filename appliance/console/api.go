@@ -59,7 +59,7 @@ type Feature struct {
 
 // Device is one row of GET devices.
 type Device struct {
-	Host     hostid.ID       `json:"host"`
+	Host     Host            `json:"host"`
 	Alias    string          `json:"alias,omitempty"`
 	User     string          `json:"user,omitempty"`
 	Type     string          `json:"deviceType,omitempty"`
@@ -115,9 +115,9 @@ type Giving struct {
 
 // Drop is the body of POST drops: an administrator ends a device's lease; the seat is free when the lease would have ended.
 type Drop struct {
-	Device  hostid.ID `json:"device"`
-	Feature string    `json:"feature"`
-	Reason  string    `json:"reason,omitempty"`
+	Device  Host   `json:"device"`
+	Feature string `json:"feature"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // Examination is one line of GET doctor.

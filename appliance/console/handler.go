@@ -34,6 +34,7 @@ type Console struct {
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
+	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 
 // Peer is who is at the other end of the Unix socket, by the kernel's word.
@@ -253,7 +254,7 @@ func (c *Console) devices(r *http.Request) (any, error) {
 	}
 	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
 		for _, d := range l.Devices(now) {
-			row := Device{Host: d.ID, Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
+			row := Device{Host: HostOf(d.ID), Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
 			for _, h := range d.Holdings {
 				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped})
 				row.Expiry = max(row.Expiry, h.Expiry)
@@ -324,14 +325,18 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 	if d.Reason != "" {
 		by = fmt.Sprintf("%s: %q", by, d.Reason)
 	}
-	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: d.Device, Feature: d.Feature, By: by}); err != nil {
+	device, err := d.Device.ID()
+	if err != nil {
+		return nil, &capability.Malformed{Field: "device.type", Cause: err.Error()}
+	}
+	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: device, Feature: d.Feature, By: by}); err != nil {
 		return nil, err
 	}
 	var held *Holding
-	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+	err = c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
 		for _, dev := range l.Devices(now) {
 			for _, h := range dev.Holdings {
-				if dev.ID == d.Device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {
+				if dev.ID == device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {
 					held = &Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped}
 				}
 			}

@@ -401,7 +401,7 @@ func (m *machine) prints(schema, args string, status int) {
 				Schema   string
 				Warnings []string
 			}
-			if err := json.Unmarshal([]byte(out), &head); err != nil || head.Warnings == nil || head.Schema != "leasehold."+strings.TrimSuffix(schema, "-request")+"/1" {
+			if err := json.Unmarshal([]byte(out), &head); err != nil || head.Warnings == nil || !strings.HasPrefix(head.Schema, "leasehold."+strings.TrimSuffix(schema, "-request")+"/") {
 				m.t.Errorf("%s: %v, %+v", args, err, head)
 			}
 		}

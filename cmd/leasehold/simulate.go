@@ -70,13 +70,13 @@ func (p *program) simulate(path string) (*scenario, *simulation, error) {
 		case errors.As(err, &refusal):
 			return nil, nil, terminal.Coded(refusal.Code, fmt.Errorf("%s: %s: %s", path, where, refusal.Detail))
 		}
-		return nil, nil, terminal.Usage("%s: %s: %w", path, where, err)
+		return nil, nil, terminal.Coded(capability.ErrScenario, fmt.Errorf("%s: %s: %w", path, where, err))
 	}
 	var file *fs.PathError
 	if errors.As(err, &file) {
 		return nil, nil, terminal.Coded(capability.ErrFileRead, err)
 	}
-	return nil, nil, terminal.Usage("%s: %w", path, err)
+	return nil, nil, terminal.Coded(capability.ErrScenario, fmt.Errorf("%s: %w", path, err))
 }
 
 // simulation is a ledger with the names of a scenario.

@@ -160,7 +160,7 @@ func (p *program) devicesCommand() *cobra.Command {
 				return terminal.JSON(p.stdout, terminal.Hexed(struct {
 					terminal.Data
 					Devices []console.Device `json:"devices"`
-				}{terminal.NewData("leasehold.devices/1"), rows}))
+				}{terminal.NewData("leasehold.devices/2"), rows}))
 			}
 			var held []string
 			for _, d := range rows {
