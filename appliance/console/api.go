@@ -111,7 +111,8 @@ type Imported struct {
 	Clear   wire.Clear            `json:"clear"`
 	Changes []Change              `json:"changes"` // in the order of features
 	Denials []capability.Denial   `json:"denials,omitempty"`
-	Closed  []capability.ReturnID `json:"closed,omitempty"` // returns that the back office has credited
+	Closed  []capability.ReturnID `json:"closed,omitempty"`  // returns that the back office has credited
+	Notices []capability.Denial   `json:"notices,omitempty"` // what of the response is in force only later
 }
 
 // Change is what a response did to the count of one feature.

@@ -299,7 +299,7 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged}
+	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged, Notices: in.Notices}
 	for _, l := range in.Response.Lines {
 		if l.Denial.Code != 0 {
 			out.Denials = append(out.Denials, l.Denial)

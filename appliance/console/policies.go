@@ -36,7 +36,7 @@ func outside() []Setting {
 func settings(l *ledger.Ledger) []Setting {
 	out := outside()
 	for _, s := range l.Settings() {
-		row := Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor}
+		row := Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor, Note: s.Note}
 		if row.Name == "host-id-order" && row.Value == "" {
 			row.Default, row.Value = "TPM_EK, then native order", "TPM_EK, then native order"
 		}

@@ -109,6 +109,7 @@ type Setting struct {
 	Owner   string `json:"owner"` // producer, administrator, producer and administrator
 	Changed bool   `json:"changed"`
 	KnownAs string `json:"knownAs,omitempty"` // on other servers
+	Note    string `json:"note,omitempty"`    // why the value is not what its owner set
 }
 
 // SettingForm is the body of POST policies. An empty value lets go of what was set.

@@ -26,7 +26,7 @@ func (l *Ledger) Apply(e Entry) error {
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:
-		err = l.applyServed(e.Served, e.Transfers)
+		err = l.applyServed(e.Served, e.Transfers, e.Booked)
 	case e.Returned != nil:
 		err = l.applyReturned(e.Returned)
 	case e.Proved != nil:
@@ -62,7 +62,7 @@ func (l *Ledger) applySlices(e *Entry) error {
 	switch {
 	case divides && (e.Division != nil) != ruled, e.Division != nil && !divides && (e.Advanced == nil || !ruled):
 		return corrupt("a division where none belongs, or none where one does")
-	case len(e.Transfers) > 0 && (e.Division != nil || e.Served == nil && e.Advanced == nil):
+	case len(e.Transfers)+len(e.Booked) > 0 && (e.Division != nil || e.Served == nil && e.Advanced == nil):
 		return corrupt("transfers where none belong")
 	case divides || e.Division != nil:
 		return l.divide(e.Division)
@@ -75,6 +75,7 @@ func (l *Ledger) applySlices(e *Entry) error {
 				return corrupt("transfers of %s take what is in use", it.ID())
 			}
 		}
+		return l.bookOver(e.Booked)
 	}
 	return nil
 }
@@ -133,9 +134,6 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	}
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
-	}
-	if r.Policy.Duplicates && len(l.groups) > 0 {
-		return corrupt("duplicate clients beside %d reservation groups", len(l.groups))
 	}
 	for _, it := range l.items {
 		it.cut = true
@@ -206,7 +204,7 @@ func servingOrder(a, b *item) int {
 	return compareItems(a.ID(), b.ID())
 }
 
-func (l *Ledger) applyServed(f *Served, moves []Transfer) error {
+func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) error {
 	a := &f.Answer
 	if err := a.Validate(); err != nil {
 		return err
@@ -257,6 +255,9 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer) error {
 		if it := l.items[t.Item]; !it.fits() {
 			return corrupt("transfers of %s take what is in use", it.ID())
 		}
+	}
+	if err := l.bookOver(booked); err != nil {
+		return err
 	}
 	return l.applyWaits(r, f.Waits)
 }

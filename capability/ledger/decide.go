@@ -75,7 +75,7 @@ func checkBy(by string) error {
 	return nil
 }
 
-// advanceTo ends what is due, fills deficits with what came back by it, and divides the items anew where one of them started or expired.
+// advanceTo ends what is due, fills deficits with what came back by it, books overdraft leases over, and divides the items anew where one of them started or expired.
 func (l *Ledger) advanceTo(now Now) Decision {
 	e := Entry{Advanced: &Advanced{}}
 	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
@@ -86,9 +86,9 @@ func (l *Ledger) advanceTo(now Now) Decision {
 		for _, it := range l.items {
 			d.settle(it, func(*slice) bool { return false })
 		}
-		e.Transfers = d.transfers()
+		e.Transfers, e.Booked = d.transfers(), d.bookings(l.items)
 	}
-	if !due && len(e.Transfers) == 0 {
+	if !due && len(e.Transfers)+len(e.Booked) == 0 {
 		return Decision{}
 	}
 	return l.decided(now, e)
@@ -160,9 +160,6 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if len(r.Items) == 0 {
 		r.Items = nil
 	}
-	if r.Policy.Duplicates && len(l.groups) > 0 {
-		r.Policy.Duplicates = false // reservations came first: they would lose their owners
-	}
 	clock := l.clock
 	now, changed := l.signed(now, c.Raw, r.Time)
 	if changed != nil {
@@ -172,6 +169,9 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div, Clock: changed})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
+	}
+	if r.Policy.Duplicates && len(l.groups) > 0 {
+		d.Notices = append(d.Notices, capability.Denial{Code: capability.DuplicatesOff, Detail: groupNames(l.groups)})
 	}
 	return d, nil
 }

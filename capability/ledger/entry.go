@@ -19,9 +19,10 @@ type Entry struct {
 	Previous capability.Digest `cbor:"2,keyasint,omitzero"` // SHA-256 of the entry before
 	Now      Now               `cbor:"3,keyasint"`
 
-	// What a fact means for the slices of items: a new division, or counts that move between them.
+	// What a fact means for the slices of items: a new division, counts that move between them, leases that leave the overdraft.
 	Division  *Division  `cbor:"4,keyasint,omitzero"`
 	Transfers []Transfer `cbor:"5,keyasint,omitempty"`
+	Booked    []Booking  `cbor:"6,keyasint,omitempty"`
 
 	Clock *Clock `cbor:"9,keyasint,omitzero"` // what is held of the system clock from now on, where that changes
 

@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/model"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // Bounds of what a decision explains. Explanations are for people and never on the wire: an answer to a client carries its Denial.
@@ -164,7 +164,10 @@ func (s *serving) look(sl *slice, reason Reason, at capability.Time) Looked {
 	x.Free = s.free(sl)
 	switch {
 	case sl.source.Entry != 0 && !s.reaches(sl):
-		x.Skipped, x.Owner = Foreign, s.l.ownerOf(sl.source.Entry)
+		if s.owners == nil {
+			s.owners = s.l.owners()
+		}
+		x.Skipped, x.Owner = Foreign, s.owners[sl.source.Entry].String()
 	case !s.reaches(sl):
 		x.Skipped = Unrouted
 	case x.Free == 0:
@@ -173,16 +176,17 @@ func (s *serving) look(sl *slice, reason Reason, at capability.Time) Looked {
 	return x
 }
 
-// ownerOf is who a reservation entry is for.
-func (l *Ledger) ownerOf(entry uint64) string {
+// owners is who each reservation entry is for.
+func (l *Ledger) owners() map[uint64]hostid.ID {
+	out := map[uint64]hostid.ID{}
 	for _, g := range l.groups {
 		for _, r := range g.Reservations {
-			if slices.ContainsFunc(r.Entries, func(e ReservationEntry) bool { return e.ID == entry }) {
-				return r.Host.String()
+			for _, e := range r.Entries {
+				out[e.ID] = r.Host
 			}
 		}
 	}
-	return ""
+	return out
 }
 
 // why says why a line gets less than it asked for, with the most useful code.

@@ -106,7 +106,8 @@ type Ledger struct {
 	clock        Clock
 	dividedAhead capability.Seconds // of the clock at the last division
 
-	steps func() // counts work in tests of cost; nil otherwise
+	overdrawn int    // overdrafts in use
+	steps     func() // counts work in tests of cost; nil otherwise
 }
 
 // item is a line item with its use. A cut item is in no response any more and stays until its last lease has ended.
@@ -170,7 +171,7 @@ func New() *Ledger {
 func (l *Ledger) Digest() capability.Digest { return sha256.Sum256(l.Snapshot()) }
 
 // NextDue is the moment on the lease clock at which Advance has something to do, if there is one: the first end of a lease, the end of the hold, or the
-// first date at which the items are divided anew, as if both clocks went on alike.
+// first date at which the items are divided anew, as if both clocks went on alike; at once where leases can leave the overdraft.
 func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	due := l.hold
 	sooner := func(at capability.Seconds) {
@@ -184,10 +185,13 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	if date := l.nextDate(); date != 0 {
 		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
 	}
+	if l.overdrawn > 0 && slices.ContainsFunc(l.items, (*item).overpaid) {
+		sooner(l.now.Lease)
+	}
 	return due, due != 0
 }
 
-// policy is the policy in force, with defaults where the producer said nothing.
+// policy is the policy in force, with defaults where the producer said nothing. Duplicate clients are off while reservations exist, which would lose their owners.
 func (l *Ledger) policy() capability.Policy {
 	p, d := l.applied.Policy, capability.DefaultPolicy()
 	if p.Lease == 0 {
@@ -199,6 +203,7 @@ func (l *Ledger) policy() capability.Policy {
 	if p.ResponseLife == 0 {
 		p.ResponseLife = d.ResponseLife
 	}
+	p.Duplicates = p.Duplicates && len(l.groups) == 0
 	return p
 }
 
