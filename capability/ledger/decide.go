@@ -110,8 +110,7 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 		e.Started.At = l.run.At // the reading is of that start
 	}
 	if c.Raw != 0 {
-		expected := l.now.Wall.Add(now.Lease - l.now.Lease + e.Started.Slept)
-		r := judge(now.Lease, expected, c.Raw, Clock{})
+		r := judge(now.Lease, l.expected(now.Lease).Add(e.Started.Slept), c.Raw, Clock{})
 		if now = r.Now; r.Clock != (Clock{}) {
 			e.Clock = &r.Clock
 		}
