@@ -7,7 +7,7 @@ PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build man demo test race simulation mutants bench fuzz lint clean
+.PHONY: all deps build man demo test race simulation mutants soak bench fuzz lint clean
 
 all: build
 
@@ -46,6 +46,10 @@ simulation:
 # Bugs planted in the whole tree, one at a time: the tests must find every one.
 mutants: deps
 	$(GO) run ./cmd/internal/mutants
+
+# The long tests at their nightly sizes, RELEASE=1: a release's; BUDGET=30m: as much of each as fits. The report is bin/soak.json.
+soak: deps
+	$(GO) run ./cmd/internal/soak $(if $(BUDGET),-budget $(BUDGET))
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
