@@ -27,7 +27,7 @@ func TestEveryCallFails(t *testing.T) {
 					if fault.Err == nil && !writes(t, n) {
 						continue // only a write can be short
 					}
-					for _, e := range []end{ends(0)[0], {"cut", func(m *storagetest.Machine) { m.PowerCut(uint64(n)) }, true}} {
+					for _, e := range []end{ends(0)[0], {"cut", func(m *storagetest.Machine) { m.PowerCut(uint64(n)) }, true, true}} {
 						w := newWorld(t, uint64(n))
 						w.m.Plan(plan(n, fault))
 						err := workload(w)
