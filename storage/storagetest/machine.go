@@ -132,7 +132,7 @@ func New(seed uint64) *Machine {
 	}
 	m := &Machine{rand: rand.NewChaCha8(key)}
 	m.Disk = m.AddDisk(nil)
-	m.TPM = &TPM{m: m, epoch: 100 + seed%7}
+	m.TPM = &TPM{m: m, id: seed, epoch: 100 + seed%7}
 	return m
 }
 
