@@ -51,11 +51,13 @@ func (l Loss) String() string {
 	return fmt.Sprintf("power cut, %s by %d bytes, seed %d", [...]string{"lost", "kept", "torn", "reordered"}[l.Mode], l.Unit, l.Seed)
 }
 
-// Fault is what happens at one step. A fault without Err and Stop is a lie: the call reports success with no more than Effect.
+// Fault is what happens at one step. A fault without Err and Stop is a lie: the call reports success with no more
+// than Effect.
 type Fault struct {
 	Err    error
 	Effect Effect
 	Stop   bool // the process ends here
+	Reset  bool // the TPM restarts before the call, and the process does not notice
 }
 
 // Call names one step.
@@ -273,6 +275,9 @@ func (m *Machine) step(process int, op, name string, effect func(Effect) error) 
 		return effect(Whole)
 	}
 	m.stopped = f.Stop
+	if f.Reset {
+		m.TPM.restart()
+	}
 	if f.Effect == Whole || f.Effect != None && op == "write" {
 		if err := effect(f.Effect); err != nil {
 			return err
