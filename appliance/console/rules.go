@@ -204,17 +204,12 @@ func (c *Console) policies(r *http.Request) (any, error) {
 	return out, err
 }
 
-func settings(l *ledger.Ledger) []Setting {
-	out := []Setting{}
-	for _, s := range l.Settings() {
-		out = append(out, Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor})
-	}
-	return out
-}
-
 func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
 	var form SettingForm
 	if err := decode(r, &form); err != nil {
+		return nil, err
+	}
+	if err := refuseOutside(form.Name); err != nil {
 		return nil, err
 	}
 	if _, err := c.Appliance.Change(r.Context(), ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {

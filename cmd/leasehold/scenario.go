@@ -195,7 +195,7 @@ func (f *form) reservations(v value) []console.Reserved {
 		o := f.object(v, "group", "hostId", "feature", "version", "count")
 		host := f.host(o["hostId"])
 		r := console.Reserved{
-			Group: f.text(o["group"]), Host: console.Host{Type: host.Type.String(), Value: host.Value}, Feature: f.text(o["feature"]), Version: f.version(o["version"]), Count: f.count(o["count"]),
+			Group: f.text(o["group"]), Host: console.HostOf(host), Feature: f.text(o["feature"]), Version: f.version(o["version"]), Count: f.count(o["count"]),
 		}
 		if o["group"].is == nil {
 			r.Group = "reservations"
@@ -346,7 +346,7 @@ func places(all []console.Reserved, made []ledger.Group) map[uint64]int {
 	entries := map[place][]ledger.ReservationEntry{}
 	for _, g := range made {
 		for _, r := range g.Reservations {
-			entries[place{g.Name, console.Host{Type: r.Host.Type.String(), Value: r.Host.Value}}] = r.Entries
+			entries[place{g.Name, console.HostOf(r.Host)}] = r.Entries
 		}
 	}
 	out := map[uint64]int{}

@@ -101,7 +101,7 @@ func begin(sc *scenario) (s *simulation, where string, err error) {
 	return s, "model", s.setModel(sc.model)
 }
 
-// do makes a command a fact.
+// do makes a command a fact, and what is due by it at once.
 func (s *simulation) do(c ledger.Command) (ledger.Decision, error) {
 	d, err := s.ledger.Decide(s.now, c)
 	if err != nil {
@@ -112,7 +112,10 @@ func (s *simulation) do(c ledger.Command) (ledger.Decision, error) {
 			return d, err
 		}
 	}
-	return d, nil
+	if due, any := s.ledger.NextDue(); any && due <= s.now.Lease && len(d.Entries) > 0 {
+		_, err = s.do(ledger.Advance{})
+	}
+	return d, err
 }
 
 func (s *simulation) provision(items []capability.LineItem) error {
