@@ -54,6 +54,18 @@ func inventory(d Disk) (files, error) {
 	return f, nil
 }
 
+// present says whether a vault is there, else ErrAbsent. Create writes the snapshot of position 0 before the header and nothing else: other
+// files without a header are a vault that lost it.
+func (f *files) present() error {
+	switch {
+	case len(f.headers) > 0:
+		return nil
+	case len(f.segments) > 0 || slices.ContainsFunc(f.snapshots, func(n uint64) bool { return n > 0 }):
+		return corrupt("the header is missing")
+	}
+	return ErrAbsent
+}
+
 // remove removes the files for which dead says so, and every unfinished one, and makes that durable.
 func (f *files) remove(d Disk, dead func(kind fileKind, n uint64) bool) error {
 	names := slices.Clone(f.temps)
