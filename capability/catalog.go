@@ -107,6 +107,7 @@ const (
 	ErrBusy      Code = 6007
 	ErrScenario  Code = 6008
 	ErrImport    Code = 6009
+	ErrForm      Code = 6010
 )
 
 // Catalog is every code with its words, in order.
@@ -218,5 +219,6 @@ func Catalog() []Entry {
 		{ErrBusy, "E_BUSY", "busy", "the appliance is stopping, or has as many connections as it takes", "try again", ExitTemporary},
 		{ErrScenario, "E_SCENARIO", "the scenario is malformed", "what is at the place named is not what a scenario has there, so nothing of it was played", "correct the place named; what a scenario has: leasehold simulate --help", ExitUsage},
 		{ErrImport, "E_IMPORT", "the list of reservations is malformed", "what is at the place named is not what a list of reservations has there, so nothing was imported", "correct the place named; a good file to begin with: leasehold reservations export", ExitUsage},
+		{ErrForm, "E_FORM", "a value cannot be used", "what was given is not what is wanted at the place named, and nothing was changed", "correct it; what is wanted: the command with --help", ExitUsage},
 	}
 }
