@@ -76,6 +76,12 @@ const start = 1795161600
 // running is a console of an appliance with ten counts of f 1.0, of which device d holds four.
 func running(t *testing.T) (func(method, path, body string) (int, Problem, string), *kept) {
 	t.Helper()
+	return runningBy(t, func() time.Time { return time.Unix(start+60, 0) })
+}
+
+// runningBy is the same by another system clock.
+func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body string) (int, Problem, string), *kept) {
+	t.Helper()
 	l, now := ledger.New(), ledger.At(0, start)
 	do := func(c ledger.Command) {
 		t.Helper()
@@ -103,7 +109,7 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 	}})
 	vault := &kept{}
 	a, err := appliance.New(appliance.Options{
-		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: func() time.Time { return time.Unix(start+60, 0) },
+		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: clock,
 		Elapsed: func() time.Duration { return 0 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
