@@ -103,14 +103,9 @@ func TestClockIsQuiet(t *testing.T) {
 		{"right again", func(int) capability.Seconds { return 0 }, 1},
 	} {
 		before := entries()
-		expected := v.now.Wall
 		for i := range 700 {
 			v.runs(1)
-			expected++
-			v.see(expected.Add(c.off(i)))
-			if c.name == "right" {
-				expected = v.now.Wall
-			}
+			v.see(v.l.expected(v.now.Lease).Add(c.off(i)))
 		}
 		if n := entries() - before; n > c.most {
 			t.Errorf("%s: %d entries in 700 readings", c.name, n)
@@ -404,6 +399,14 @@ func TestClockOf1970(t *testing.T) {
 				t.Fatalf("%+v", r)
 			}
 			v.expect("d f:1.0 1, g:1.0 1", "OK | OK 1 | OK 1 | has 2")
+			// The next start does not remember it.
+			again, err := Restore(v.l.Snapshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d, err := again.Decide(v.now, Start{BootID: "3", Raw: raw.Add(10 + 2*days)}); err != nil || d.Entries[0].Clock == nil || *d.Entries[0].Clock != (Clock{State: ClockHeld}) {
+				t.Fatalf("%+v, %v", d.Entries, err)
+			}
 			// Corrected or not, a jump is a jump.
 			if r := v.see(raw.Add(10 + 5*days)); r.Clock.State != ClockAhead || r.Clock.Ahead != 3*days || r.Now.Wall != day.Add(7*days) {
 				t.Fatalf("%+v", r)
@@ -418,6 +421,24 @@ func TestClockOf1970(t *testing.T) {
 			}
 		})
 	}
+}
+
+// In a hold a receipt renews until it ends by the later of the clocks: a quarantined one may be right.
+func TestClockReceipts(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 1))
+	kept := v.ask("d", "f:1.0 1")
+	v.must(Start{BootID: "2", HoldFor: 900, Raw: day.Add(60 * hour)})
+	ask := func(want string) {
+		t.Helper()
+		if got := show(v.serve(Serve{Key: key("d"), Request: v.request("d", "f:1.0 1"), Receipt: ReceiptOf(&kept)})); got != want {
+			t.Errorf("%s where %s is wanted", got, want)
+		}
+	}
+	ask("PARTLY | INSUFFICIENT 0 E_HOLD | has 1")
+	kept.Serial++ // of the answer before
+	v.runs(1)
+	v.see(day.Add(1))
+	ask("OK | OK 1 | has 1")
 }
 
 // What a response of the back office does to the clock.
