@@ -99,6 +99,11 @@ func (l *Ledger) checkHeader() error {
 			return corrupt("setting %q is %q", s.Name, s.Value)
 		}
 	}
+	for i, d := range l.drains {
+		if _, copies := l.activation(d.ActivationID); copies == 0 || d.Copies == 0 || d.Deadline <= 0 || i > 0 && compareDrains(l.drains[i-1], d) >= 0 {
+			return corrupt("a drain of %d copies of %s, of which %d are here, until %s", d.Copies, d.ActivationID, copies, d.Deadline)
+		}
+	}
 	for i, w := range l.written {
 		if want := l.number - uint64(len(l.written)-1-i); w.Number != want || w.Number == 0 {
 			return corrupt("request %d waits where %d does", w.Number, want)

@@ -35,6 +35,7 @@ type Entry struct {
 	Modeled     *Modeled     `cbor:"18,keyasint,omitzero"`
 	Reserved    *Reserved    `cbor:"19,keyasint,omitzero"`
 	Configured  *Configured  `cbor:"20,keyasint,omitzero"`
+	Drained     *Drained     `cbor:"21,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -131,7 +132,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Drained != nil} {
 		if set {
 			n++
 		}

@@ -37,7 +37,8 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
 	case other != nil:
 		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
-	case repeats:
+	case repeats, req.Operation == capability.Report && r != nil && slices.ContainsFunc(r.reports, func(p Reported) bool { return p.Correlation == req.Correlation }):
+		// A report that another request came after would be counted beside itself, and an undo would take back one of the two.
 		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
 

@@ -70,6 +70,8 @@ const (
 	configured
 	overdrawn
 	covered
+	drained
+	refusedDrain
 	counted
 	undone
 	queued
@@ -87,7 +89,7 @@ const (
 
 func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
-		"return", "refused return", "model", "refused model", "reservation", "setting", "overdraft", "overdraft that was covered", "metered count", "undo", "place in a queue", "idle disconnect",
+		"return", "refused return", "model", "refused model", "reservation", "setting", "overdraft", "overdraft that was covered", "request in a drain", "refusal for a drain", "metered count", "undo", "place in a queue", "idle disconnect",
 		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend"}[o]
 }
 
@@ -172,8 +174,8 @@ func newWorld(seed uint64) *world {
 func simItems() []capability.LineItem {
 	return items(
 		lineItem('a', "f:1.0", 1), lineItem('b', "f:1.0", 2, copies(1), grace), lineItem('c', "f:2.0", 1, until(day+4000)),
-		lineItem('c', "g:1.0", 2, copies(1), from(day+300), borrow(70)), lineItem('d', "g:1.0", 1, overdraft(2), borrow(700)), lineItem('e', "u:1.0", 1, uncounted),
-		lineItem('m', "m:1.0", 2, copies(1), metered(true, 200)), lineItem('n', "n:1.0", 3, copies(1), metered(false, 100)),
+		lineItem('c', "g:1.0", 2, copies(1), from(day+300), borrow(70)), lineItem('d', "g:1.0", 1, overdraft(2), borrow(300)), lineItem('e', "u:1.0", 1, uncounted),
+		lineItem('m', "m:1.0", 4, copies(1), metered(true, 600)), lineItem('n', "n:1.0", 5, copies(1), metered(false, 500)),
 	)
 }
 
@@ -277,13 +279,16 @@ func (w *world) decide(c Command) (Decision, error) {
 			w.happened[covered]++
 		}
 	}
-	if _, ok := c.(Advance); ok && (len(d.Entries) == 0 || d.Entries[0].Division == nil) && slices.ContainsFunc(w.l.items, (*item).overpaid) {
+	if _, ok := c.(Advance); ok && (len(d.Entries) == 0 || d.Entries[0].Division == nil) && slices.ContainsFunc(w.l.items, w.l.overpaid) {
 		return d, errors.New("an overdraft is in use beside free counts")
 	}
 	if _, ok := c.(Start); d.Move || ok {
 		w.moved = len(w.journal)
 	}
 	again, err := w.l.Decide(w.now, c)
+	if _, ok := c.(Advance); ok && len(again.Entries) > 0 && len(d.Entries) > 0 && d.Entries[0].Division != nil && again.Entries[0].Division == nil {
+		return d, nil // what a new division leaves to be settled
+	}
 	if _, ok := c.(Start); !ok && !errors.Is(err, ErrCorrupt) && len(again.Entries) > 0 {
 		return d, fmt.Errorf("%T again makes entries: %+v", c, again.Entries[0])
 	}
