@@ -145,7 +145,7 @@ func Catalog() []Entry {
 		{ErrRule, "E_RULE", "refused by a rule of the model", "the model of the license administrator denies this device or user", "ask the license administrator; leasehold model show", ExitPolicy},
 		{ErrLimit, "E_LIMIT", "limit reached", "the model of the license administrator limits how much one device or user may hold", "give back what is not needed, or ask the license administrator", ExitPolicy},
 		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
-		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold devices, then return less or wait for the leases to end", ExitPolicy},
+		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold return ID --drain 8h, then return when nothing is in the way; or return less", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
 		{ErrReturnWaits, "E_RETURN_WAITS", "a return of this ID is waiting already", "copies of this activation ID left service here before, and the back office has not credited them yet; a command that was interrupted may have returned them", "leasehold status; to return more copies beside those: leasehold return ID --count N --again", ExitPolicy},

@@ -95,6 +95,9 @@ func (c *Console) Handler() http.Handler {
 	steer("POST requests", c.request)
 	steer("POST responses", c.response)
 	steer("POST returns", c.giveBack)
+	look("drains", c.drains)
+	steer("POST drains", c.drain)
+	steer("POST drains/cancel", c.cancelDrain)
 	steer("POST drops", c.drop)
 	c.rules(look, steer)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -199,6 +202,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 			t.Proof = nil
 			h.Returns = append(h.Returns, t)
 		}
+		h.Drains = drains(l, now)
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
@@ -240,6 +244,8 @@ func (c *Console) features(r *http.Request) (any, error) {
 				f.Status = "not started"
 			case it.Expiry != 0 && now.Wall >= it.Expiry:
 				f.Status = "expired"
+			case it.Returning > 0:
+				f.Status, f.Returning, f.ReturnBy = "being returned", it.Returning, it.ReturnBy
 			}
 			out = append(out, f)
 		}
