@@ -52,6 +52,7 @@ const (
 	ErrLocked            Code = 3405
 	ErrSetElsewhere      Code = 3406
 	DuplicatesOff        Code = 3407
+	BorrowShortened      Code = 3408
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 
@@ -156,6 +157,7 @@ func Catalog() []Entry {
 		{ErrLocked, "E_LOCKED", "the setting belongs to the producer", "it comes with the producer's responses, and nobody here may change it", "leasehold policies", ExitPolicy},
 		{ErrSetElsewhere, "E_SET_ELSEWHERE", "the setting is not changed here", "its value is part of this release, or of how the operating system runs the daemon", "leasehold policies; for what systemd decides: systemctl edit leaseholdd", ExitPolicy},
 		{DuplicatesOff, "DUPLICATES_OFF", "duplicate clients stay off", "the producer allows them, but a reserved count belongs to one device; they are on as soon as no reservation exists", "leasehold policies; leasehold reservations delete", ExitOK},
+		{BorrowShortened, "BORROW_SHORTENED", "a shorter lease than asked for", "a lease that outlasts a hold costs the TPM a write, and clients have used up what it is given of them for now; the lease is renewed as any other, in full as soon as there is one", "nothing to do; for many clients a plain lease or a longer borrow costs less", ExitOK},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 

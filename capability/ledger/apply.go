@@ -228,6 +228,12 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	if err != nil {
 		return err
 	}
+	if f.Spent != 0 {
+		if f.Spent <= max(l.ration.spent, l.now.Lease) {
+			return corrupt("a move that leaves the ration at %d, and it was at %d", f.Spent, l.ration.spent)
+		}
+		l.ration = ration{f.Spent, l.now.Lease}
+	}
 	uses := l.usesOf(r.leases, leases)
 	for _, s := range r.leases {
 		l.unbook(s)

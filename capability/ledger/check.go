@@ -61,6 +61,8 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("position %d with head %x", l.position, l.head[:8])
 	case l.now.Lease < 0 || l.now.Wall < 0 || (l.position == 0) != (l.now == Now{}):
 		return corrupt("entry %d at %d and %s", l.position, l.now.Lease, l.now.Wall)
+	case l.ration.moved > l.now.Lease || l.ration.moved < 0 || l.ration != (ration{}) && l.ration.spent <= l.ration.moved:
+		return corrupt("the ration of moves is at %d since %d, and it is %d", l.ration.spent, l.ration.moved, l.now.Lease)
 	case l.hold != 0 && l.hold <= l.now.Lease:
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:

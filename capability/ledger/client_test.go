@@ -40,6 +40,7 @@ func (w *world) request(c *client) error {
 	a := d.Response
 	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
+	w.happened[shortened] += len(d.Notices)
 	if w.seen(&a, again, len(d.Entries)) {
 		w.happened[resent]++
 	}
@@ -207,7 +208,7 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.id}, Applied: c.last.Serial, Atomic: w.rng.IntN(5) == 0, Alias: c.id.Value}
 	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
 	switch n := w.rng.IntN(24); {
-	case n < 12 && c.report != (capability.CorrelationID{}):
+	case n < 14 && c.report != (capability.CorrelationID{}):
 		r.Operation = capability.Undo
 	case n < 3:
 		r.Operation = capability.Operation(1 + w.rng.IntN(3))

@@ -188,6 +188,17 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// What remains is there once, however many slices it is in.
+func TestDrainCountsSlicesTogether(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 6))
+	v.model(`partition "p" { "f" 1.0 3 }`, `on any() { use "p", "default" accept }`)
+	v.must(Drain{ActivationID: activation('a'), Copies: 3, Deadline: v.now.Wall + 600})
+	v.play([][2]string{
+		{"d1 f:1.0 4", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0"},
+		{"d1 f:1.0 6?", "OK | PARTIAL 3 E_NO_SEAT | has 3"},
+	})
+}
+
 // A refused line says which source is being returned.
 func TestDrainIsExplained(t *testing.T) {
 	v := begin(t, lineItem('a', "f:1.0", 2))

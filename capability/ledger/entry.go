@@ -66,6 +66,8 @@ type Served struct {
 
 	Reported *Reported                `cbor:"8,keyasint,omitzero"` // what a report added, for an undo
 	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
+
+	Spent capability.Seconds `cbor:"10,keyasint,omitzero"` // of the ration of moves, on the lease clock, after the one that this needed; zero: it needed none
 }
 
 // Who is what a device says about itself, for people.

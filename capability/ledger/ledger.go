@@ -104,7 +104,8 @@ type Ledger struct {
 	waiting []*wait         // the longest first
 	leases  int
 
-	overdrawn int    // overdrafts in use
+	overdrawn int // overdrafts in use
+	ration    ration
 	steps     func() // counts work in tests of cost; nil otherwise
 }
 

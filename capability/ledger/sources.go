@@ -182,13 +182,3 @@ func (s *serving) end(it *item) capability.Seconds {
 	}
 	return s.now.Lease + capability.Seconds(end-s.now.Wall)
 }
-
-// moves says that something new was given that a hold would not cover: a lease longer than a hold lasts, or more of what is metered and counted.
-func (s *serving) moves(grants []grant) bool {
-	return slices.ContainsFunc(grants, func(g grant) bool {
-		if g.end == forever {
-			return !g.slice.item.Uncounted && s.change[g.slice] > 0
-		}
-		return !g.kept && g.end-s.now.Lease > s.policy.Lease
-	})
-}
