@@ -86,7 +86,6 @@ type Appliance struct {
 	serving   ed25519.PrivateKey
 	chain     wire.Chain // Serving and Statement; the certificates are the ledger's
 	ak        []byte
-	last      ledger.Now         // of the last entry: no later entry lies before it
 	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
 	at        time.Duration
 	compactAt int64      // bytes of journal at which a snapshot is due
@@ -142,8 +141,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.serving, a.ak = serving, evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
-	a.last = o.Ledger.Status(ledger.Now{}).Now
-	a.leaseAt, a.at = a.last.Lease, o.Elapsed()
+	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
@@ -157,6 +155,7 @@ func (a *Appliance) begin(v Vault) error {
 	if a.Held {
 		start.HoldFor = a.Ledger.Policy().Lease
 	}
+	start.Raw = capability.At(a.Now())
 	d, err := a.Ledger.Decide(a.now(), start)
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
@@ -172,7 +171,9 @@ func (a *Appliance) apply(entries []ledger.Entry) error {
 		if err := a.Ledger.Apply(e); err != nil {
 			return err
 		}
-		a.last = e.Now
+		if e.Clock != nil {
+			a.tellClock(e)
+		}
 	}
 	return nil
 }
@@ -185,16 +186,13 @@ func encode(entries []ledger.Entry) [][]byte {
 	return b
 }
 
-// now is the moment on both clocks of the ledger. The lease clock goes on from the last entry, so time off frees nothing;
-// wall time is never below the latest that an entry carries.
-func (a *Appliance) now() ledger.Now {
-	lease := a.leaseAt + capability.Seconds((a.Elapsed()-a.at)/time.Second)
-	return ledger.At(max(lease, a.last.Lease), max(capability.At(a.Now()), a.last.Wall))
-}
-
 // Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
 func (a *Appliance) Run(ctx context.Context) error {
-	err := a.own(ctx)
+	return a.leave(a.own(ctx))
+}
+
+// leave stops cleanly, or after a failure as a crash would, and fails every call that waits.
+func (a *Appliance) leave(err error) error {
 	if err == nil {
 		if err = a.Vault.Stop(); err != nil {
 			err = fmt.Errorf("stop: %w: %w", ErrStorage, err)
@@ -218,27 +216,37 @@ func (a *Appliance) own(ctx context.Context) error {
 			return nil
 		}
 		runtime.Gosched() // lets the callers that are ready join this group instead of waiting for the next write
-		for g := a.take(); g != nil; g = a.take() {
-			if err := a.process(g); err != nil {
-				for _, c := range g.calls {
-					c.err = err
-				}
-				close(g.done)
-				return err
-			}
-			close(g.done)
+		if err := a.drain(); err != nil {
+			return err
 		}
 		timer.Reset(a.untilDue())
 	}
 }
 
-// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most an hour so that dates are looked at.
+// drain answers all groups that wait.
+func (a *Appliance) drain() error {
+	for g := a.take(); g != nil; g = a.take() {
+		err := a.process(g)
+		if err != nil {
+			for _, c := range g.calls {
+				c.err = err
+			}
+		}
+		close(g.done)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most a minute so that the system clock is looked at.
 func (a *Appliance) untilDue() time.Duration {
 	due, ok := a.Ledger.NextDue()
 	if !ok {
-		return time.Hour
+		return time.Minute
 	}
-	return min(max(due-a.now().Lease, 1), 3600).Duration()
+	return min(max(due-a.now().Lease, 1), 60).Duration()
 }
 
 func (a *Appliance) take() *group {
@@ -341,7 +349,11 @@ func (a *Appliance) process(g *group) error {
 
 // share answers as many calls with one write as fit it, and says how many those are.
 func (a *Appliance) share(calls []*call) (n int, err error) {
-	var entries [][]byte
+	watched, err := a.watch()
+	if err != nil {
+		return 0, err
+	}
+	entries := encode(watched)
 	var responses [][]byte
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
@@ -359,8 +371,15 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			r.Epoch = epoch + 1
 			c.command = r
 		}
-		if p, ok := c.command.(ledger.Provision); ok {
-			now.Wall = max(now.Wall, p.Response.Time) // the signer's time is a floor
+		switch command := c.command.(type) {
+		case ledger.Provision:
+			command.Raw = capability.At(a.Now())
+			c.command = command
+		case ledger.SetTime:
+			if command.Raw = capability.At(a.Now()); command.Time == 0 {
+				command.Time = command.Raw
+			}
+			c.command = command
 		}
 		if c.err = c.denial; c.err == nil {
 			c.decision, c.err = a.Ledger.Decide(now, c.command)
@@ -468,9 +487,8 @@ func (a *Appliance) found(c *call) error {
 	if err := a.begin(v); err != nil {
 		return err
 	}
-	now := a.now()
-	now.Wall = max(now.Wall, p.Response.Time)
-	if c.decision, c.err = a.Ledger.Decide(now, p); c.err != nil {
+	p.Raw = capability.At(a.Now())
+	if c.decision, c.err = a.Ledger.Decide(a.now(), p); c.err != nil {
 		return fmt.Errorf("the response was refused after it was accepted: %w", c.err)
 	}
 	if err := a.apply(c.decision.Entries); err != nil {

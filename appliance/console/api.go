@@ -38,6 +38,21 @@ type Health struct {
 	Policy    capability.Policy   `json:"policy"`
 	Journal   capability.Head     `json:"journal"`
 	Media     string              `json:"media"`
+	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
+}
+
+// Clock answers GET time and POST time.
+type Clock struct {
+	State      string             `json:"state"`                // trusted, behind, held, ahead
+	Trusted    capability.Time    `json:"trusted"`              // what dates are judged at; where the clock is ahead, expiries are judged at its own time
+	System     capability.Time    `json:"system"`               // what the system clock says
+	Correction capability.Seconds `json:"correction,omitempty"` // added to it in this run, since the time was stated
+	Behind     capability.Seconds `json:"behind"`               // of the system clock, as corrected; negative where it is ahead
+}
+
+// ClockForm is the body of POST time: what time it is, in seconds since 1970. Zero says that the system clock is right.
+type ClockForm struct {
+	Time capability.Time `json:"time"`
 }
 
 // Problem is a refusal in JSON: what every error reply holds, with its HTTP status beside it.
@@ -55,7 +70,7 @@ type Feature struct {
 	Used      uint64          `json:"used"`
 	Available uint64          `json:"available"`
 	Overage   uint64          `json:"overage,omitempty"`
-	Status    string          `json:"status"`              // valid, not started, expired, overage, being returned
+	Status    string          `json:"status"`              // valid, not started, expired, clock held, overage, being returned
 	Returning uint32          `json:"returning,omitempty"` // copies whose return has begun
 	ReturnBy  capability.Time `json:"returnBy,omitempty"`  // when they are not renewed any more
 }

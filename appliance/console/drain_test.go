@@ -23,9 +23,9 @@ func TestDrain(t *testing.T) {
 		code               capability.Code
 		want               string
 	}{
-		{"POST", "drains", `{"activationId":"` + id + `"}`, 400, capability.ErrProto, ""},
-		{"POST", "drains", `{"activationId":"` + id + `","for":99999999999}`, 400, capability.ErrProto, ""},
-		{"POST", "drains", `{"activationId":"x","for":60}`, 400, capability.ErrProto, ""},
+		{"POST", "drains", `{"activationId":"` + id + `"}`, 400, capability.ErrForm, ""},
+		{"POST", "drains", `{"activationId":"` + id + `","for":99999999999}`, 400, capability.ErrForm, ""},
+		{"POST", "drains", `{"activationId":"x","for":60}`, 400, capability.ErrForm, ""},
 		{"POST", "drains", `{"activationId":"` + id + `","copies":2,"for":60}`, 404, capability.ErrNothingToReturn, ""},
 		{"POST", "drains", `{"activationId":"` + id + `","for":3600}`, 200, 0, `"copies":1,"deadline":1795165260`},
 		{"GET", "drains", "", 200, 0, `"inTheWay":4,"holders":[{"name":"WS-1","count":4`},

@@ -61,8 +61,6 @@ func WithPeer(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, Peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)})
 }
 
-const maxBody = 64 << 10 // of a JSON form
-
 // Handler is the API.
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -99,6 +97,8 @@ func (c *Console) Handler() http.Handler {
 	steer("POST drains", c.drain)
 	steer("POST drains/cancel", c.cancelDrain)
 	steer("POST drops", c.drop)
+	look("time", c.time)
+	steer("POST time", c.setTime)
 	c.rules(look, steer)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
@@ -136,7 +136,7 @@ func ProblemOf(err error) *Problem {
 	switch {
 	case errors.As(err, &refusal):
 	case errors.As(err, &m):
-		refusal = capability.Refuse(capability.ErrProto, m.Field, "%s", m.Cause)
+		refusal = capability.Refuse(capability.ErrForm, m.Field, "%s", m.Cause)
 	case errors.Is(err, appliance.ErrEnded), errors.Is(err, appliance.ErrStorage):
 		refusal = capability.Refuse(capability.ErrBusy, "", "the appliance is stopping")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -148,6 +148,12 @@ func ProblemOf(err error) *Problem {
 }
 
 func status(c capability.Code) int {
+	switch c {
+	case capability.ErrInternal:
+		return http.StatusInternalServerError
+	case capability.ErrProto, capability.ErrForm:
+		return http.StatusBadRequest
+	}
 	switch c.Entry().Exit {
 	case capability.ExitNotFound:
 		return http.StatusNotFound
@@ -158,24 +164,7 @@ func status(c capability.Code) int {
 	case capability.ExitTemporary:
 		return http.StatusServiceUnavailable
 	}
-	switch c {
-	case capability.ErrInternal:
-		return http.StatusInternalServerError
-	case capability.ErrProto:
-		return http.StatusBadRequest
-	}
 	return http.StatusConflict
-}
-
-func decode(r *http.Request, v any) error { return decodeUpTo(maxBody, r, v) }
-
-func decodeUpTo(most int64, r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return &capability.Malformed{Field: "body", Cause: err.Error()}
-	}
-	return nil
 }
 
 func (c *Console) health(r *http.Request) (any, error) {
@@ -207,6 +196,10 @@ func (c *Console) health(r *http.Request) (any, error) {
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
 	})
+	if err != nil {
+		return nil, err
+	}
+	h.Clock, err = c.clock(r)
 	return h, err
 }
 
@@ -240,10 +233,12 @@ func (c *Console) features(r *http.Request) (any, error) {
 				if !it.Cut {
 					f.Overage -= f.Total
 				}
-			case it.Start != 0 && now.Wall < it.Start:
+			case it.Dates == ledger.NotStarted:
 				f.Status = "not started"
-			case it.Expiry != 0 && now.Wall >= it.Expiry:
+			case it.Dates == ledger.Expired:
 				f.Status = "expired"
+			case it.Dates == ledger.Doubted:
+				f.Status = "clock held"
 			case it.Returning > 0:
 				f.Status, f.Returning, f.ReturnBy = "being returned", it.Returning, it.ReturnBy
 			}

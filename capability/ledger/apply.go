@@ -17,11 +17,12 @@ func (l *Ledger) Apply(e Entry) error {
 		return corrupt("entry %d is of %d and %s where the one before is of %d and %s", e.Position, e.Now.Lease, e.Now.Wall, l.now.Lease, l.now.Wall)
 	}
 	l.advance(e.Now)
-	var err error
+	err := l.applyClock(&e)
 	switch {
+	case err != nil:
 	case e.Started != nil:
 		err = l.applyStarted(e.Started)
-	case e.Advanced != nil:
+	case e.Advanced != nil, e.Watched != nil, e.Stated != nil:
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:
@@ -120,6 +121,9 @@ func (l *Ledger) sweep() {
 func (l *Ledger) applyStarted(f *Started) error {
 	if f.Hold != 0 && f.Hold <= l.now.Lease || f.Hold < l.hold {
 		return corrupt("the hold ends at %d, it is %d and the running one ends at %d", f.Hold, l.now.Lease, l.hold)
+	}
+	if f.Slept < 0 || f.Slept > maxSlept || f.At < 0 || f.At > l.now.Lease {
+		return corrupt("a start at %d, and %d seconds after the entry before, while it is %d", f.At, f.Slept, l.now.Lease)
 	}
 	l.run, l.hold = *f, f.Hold
 	return nil
@@ -329,9 +333,9 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		})
 		switch {
 		case kept:
-		case it.cut || it.dated(l.now.Wall) != 0 || n.Dropped:
+		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
-		case it.Expiry != 0 && l.now.ends(it, n.End) > it.Expiry:
+		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
 			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
 		case l.drained(it, r, n):
 			return nil, corrupt("a new lease of %s, which is being returned", n.Item)

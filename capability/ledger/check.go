@@ -73,10 +73,13 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("%d items, %d devices and %d returns before the first response", len(l.items), len(l.rows), len(l.returns))
 	case (l.model == nil) != (len(l.text) == 0) || l.model != nil && len(l.groups) > 0:
 		return corrupt("a model of %d bytes beside %d reservation groups", len(l.text), len(l.groups))
-	case l.divided < 0 || l.divided > l.now.Wall:
+	case l.divided < 0 || l.divided > l.now.Wall || l.dividedAhead < 0:
 		return corrupt("the items were divided %s, and it is %s", l.divided, l.now.Wall)
 	case len(l.written) > capability.MaxOutstanding || len(l.returns) > capability.MaxReturns || len(l.closed) > capability.MaxReturns:
 		return corrupt("%d requests and %d returns wait, %d returns are closed", len(l.written), len(l.returns), len(l.closed))
+	}
+	if err := l.clock.check(); err != nil {
+		return err
 	}
 	if l.provisioned() {
 		if err := l.applied.Validate(); err != nil {

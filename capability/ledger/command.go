@@ -36,7 +36,9 @@ func ReceiptOf(r *capability.Response) *Receipt {
 type Start struct {
 	BootID  string // of the operating system
 	HoldFor capability.Seconds
-	Cause   string // why there is a hold, or why there is none
+	Cause   string          // why there is a hold, or why there is none
+	Raw     capability.Time // what the system clock says; zero: it is not judged, and the moment of the command is believed
+	TPM     TPMClock        // zero where it was not read, or the TPM says it may have gone back
 }
 
 // Advance ends what is due. Nothing due, no entry.
@@ -47,6 +49,7 @@ type Advance struct{}
 type Provision struct {
 	Response capability.Response
 	Digest   capability.Digest // of the response as it came
+	Raw      capability.Time   // what the system clock says; zero: it is not judged
 }
 
 // Return takes copies of an activation ID out of service for good. The ID is drawn by the caller; the same ID again is the same return.

@@ -43,6 +43,10 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.drain(now, c)
 	case CancelDrain:
 		return l.cancelDrain(now, c)
+	case Watch:
+		return l.watch(now, c), nil
+	case SetTime:
+		return l.setTime(now, c)
 	case SetPolicy:
 		return l.setPolicy(now, c)
 	case DisconnectIdle:
@@ -80,7 +84,7 @@ func (l *Ledger) advanceTo(now Now) Decision {
 	e := Entry{Advanced: &Advanced{}}
 	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
 	if date := l.nextDate(); date != 0 && date <= now.Wall {
-		e.Division, due = l.rules().divide(now.Wall, l.inventory()), true
+		e.Division, due = l.rules().divide(l.dates(now), l.inventory()), true
 	} else {
 		d := l.draft(now, nil, "")
 		for _, it := range l.items {
@@ -105,7 +109,18 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if c.HoldFor > 0 {
 		end = max(end, now.Lease+c.HoldFor)
 	}
-	return l.decided(now, Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause}}), nil
+	e := Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease}}
+	if l.run.TPM != (TPMClock{}) && c.TPM == l.run.TPM {
+		e.Started.At = l.run.At // the reading is of that start
+	}
+	if c.Raw != 0 {
+		expected := l.now.Wall.Add(now.Lease - l.now.Lease + e.Started.Slept)
+		r := judge(now.Lease, expected, c.Raw, Clock{})
+		if now = r.Now; r.Clock != (Clock{}) {
+			e.Clock = &r.Clock
+		}
+	}
+	return l.decided(now, e), nil
 }
 
 // holdAt is the end of the hold that still runs at now, or zero.
@@ -149,8 +164,13 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if len(r.Items) == 0 {
 		r.Items = nil
 	}
-	div := l.rules().divide(now.Wall, l.arriving(r.Items))
-	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div})
+	clock := l.clock
+	now, changed := l.signed(now, c.Raw, r.Time)
+	if changed != nil {
+		clock = *changed
+	}
+	div := l.rules().divide(clock.dates(now), l.arriving(r.Items))
+	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div, Clock: changed})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
 	}
@@ -226,7 +246,7 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 		}
 	}
 	t := capability.Return{ID: c.ID, ActivationID: c.ActivationID, Copies: copies, Epoch: c.Epoch, Time: now.Wall, Serial: l.applied.Serial}
-	div := l.rules().divide(now.Wall, left)
+	div := l.rules().divide(l.dates(now), left)
 	dec := l.decided(now, Entry{Returned: &Returned{Return: t, By: c.By}, Division: div})
 	if dec.Return, dec.Move = t, true; div != nil {
 		dec.Unsatisfied = l.unsatisfied(div)

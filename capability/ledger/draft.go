@@ -162,7 +162,7 @@ func (d *draft) transfers() (out []Transfer) {
 // take gives count units of the slice until end.
 func (d *draft) take(s *slice, count uint32, end capability.Seconds) {
 	d.change[s] += int64(count)
-	d.grants = append(d.grants, grant{slice: s, count: count, end: end, told: d.now.ends(s.item, end)})
+	d.grants = append(d.grants, grant{slice: s, count: count, end: end, told: d.ends(s.item, end)})
 }
 
 // granted is how much of the feature this draft gives.

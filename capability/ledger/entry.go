@@ -24,6 +24,8 @@ type Entry struct {
 	Transfers []Transfer `cbor:"5,keyasint,omitempty"`
 	Booked    []Booking  `cbor:"6,keyasint,omitempty"`
 
+	Clock *Clock `cbor:"9,keyasint,omitzero"` // what is held of the system clock from now on, where that changes
+
 	Started     *Started     `cbor:"10,keyasint,omitzero"`
 	Advanced    *Advanced    `cbor:"11,keyasint,omitzero"`
 	Provisioned *Provisioned `cbor:"12,keyasint,omitzero"`
@@ -36,6 +38,8 @@ type Entry struct {
 	Reserved    *Reserved    `cbor:"19,keyasint,omitzero"`
 	Configured  *Configured  `cbor:"20,keyasint,omitzero"`
 	Drained     *Drained     `cbor:"21,keyasint,omitzero"`
+	Watched     *Watched     `cbor:"30,keyasint,omitzero"`
+	Stated      *Stated      `cbor:"31,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -43,6 +47,9 @@ type Started struct {
 	BootID string             `cbor:"1,keyasint,omitzero"`
 	Hold   capability.Seconds `cbor:"2,keyasint,omitzero"` // end of the hold on the lease clock; zero: none runs
 	Cause  string             `cbor:"3,keyasint,omitzero"`
+	Slept  capability.Seconds `cbor:"4,keyasint,omitzero"` // at least so long after the entry before, by the TPM's clock
+	TPM    TPMClock           `cbor:"5,keyasint,omitzero"`
+	At     capability.Seconds `cbor:"6,keyasint,omitzero"` // on the lease clock, when the TPM showed that
 }
 
 // Advanced: time went on, and what was due ended.
@@ -134,7 +141,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Drained != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil} {
 		if set {
 			n++
 		}

@@ -52,6 +52,7 @@ const (
 	NotMetered           // a report counts only what is metered
 	InUse                // nothing is free
 	BeingReturned        // what is free leaves with a return that has begun; renewed until At
+	Doubted              // has dates, and the system clock is not believed
 )
 
 // String is the sentence about one source.
@@ -80,6 +81,8 @@ func (x Looked) String() string {
 		return where + "none free"
 	case BeingReturned:
 		return where + "being returned; what is held of it is renewed until " + x.At.String()
+	case Doubted:
+		return where + "has dates, and the system clock is not believed"
 	}
 	return where + fmt.Sprintf("%d free", x.Free)
 }
@@ -136,17 +139,18 @@ func (s *serving) explain(i int, w want, no *capability.Denial) {
 
 // unfit is why no slice of the item can serve the line.
 func (s *serving) unfit(it *item, w want) (Reason, capability.Time) {
-	switch date := it.dated(s.now.Wall); {
+	date := it.dated(s.l.dates(s.now))
+	switch {
 	case it.cut:
 		return Withdrawn, 0
 	case it.Version.Compare(w.Version) < 0:
 		return OtherVersion, 0
 	case !selects(it.Selectors, w.Selectors):
 		return OtherKind, 0
-	case date < 0:
-		return NotStarted, it.Start
-	case date > 0:
-		return Expired, it.Expiry
+	case date == NotStarted:
+		return date, it.Start
+	case date != Usable:
+		return date, it.Expiry
 	case s.over(it) && s.inUse(it) > int64(it.Count):
 		return Overused, 0
 	case s.req.Operation == capability.Report && !it.Metered:
@@ -180,7 +184,7 @@ func (s *serving) look(sl *slice, reason Reason, at capability.Time) Looked {
 // beingReturned says that a drain keeps the request from what is free of the slice.
 func (s *serving) beingReturned(sl *slice) bool {
 	n, drained := s.spare(sl)
-	return drained && uint64(max(0, s.draft.count(sl)-s.draft.used(sl))) > n && sl.item.dated(s.now.Wall) == 0
+	return drained && uint64(max(0, s.draft.count(sl)-s.draft.used(sl))) > n && sl.item.dated(s.l.dates(s.now)) == Usable
 }
 
 // owners is who each reservation entry is for.
@@ -199,7 +203,9 @@ func (l *Ledger) owners() map[uint64]hostid.ID {
 // why says why a line gets less than it asked for, with the most useful code.
 func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial {
 	no := capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
+	at := s.l.dates(s.now)
 	var fitting, dated []*item
+	var doubted uint64 // that the line could have if the system clock were believed
 	for _, it := range s.l.features[w.Feature] {
 		switch {
 		case it.cut || !selects(it.Selectors, w.Selectors):
@@ -212,18 +218,29 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 			continue
 		}
 		fitting = append(fitting, it)
-		if it.dated(s.now.Wall) == 0 {
+		switch it.dated(at) {
+		case Usable:
 			dated = append(dated, it)
+		case Doubted:
+			for _, sl := range it.slices {
+				if s.reaches(sl) {
+					doubted += s.free(sl)
+				}
+			}
 		}
 	}
 	if len(fitting) == 0 {
 		return no
 	}
 	no.Highest = capability.Version{}
+	if len(dated) == 0 && doubted > 0 {
+		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
+		return no
+	}
 	if len(dated) == 0 {
 		no.Code = capability.ErrExpired
 		for _, it := range fitting {
-			if it.dated(s.now.Wall) < 0 && (no.Code == capability.ErrExpired || it.Start < no.Until) {
+			if it.dated(at) == NotStarted && (no.Code == capability.ErrExpired || it.Start < no.Until) {
 				no.Code, no.Until = capability.ErrNotStarted, it.Start
 			}
 		}
@@ -247,6 +264,9 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		}
 	}
 	no.Available, no.Total, no.Used = clip(free), clip(total), clip(used)
+	if doubted > 0 && free+doubted >= uint64(w.Count) && !limited {
+		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
+	}
 	if limited {
 		no.Code = capability.ErrLimit
 		for _, m := range s.limits {

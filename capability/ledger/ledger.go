@@ -8,8 +8,8 @@
 // There are two clocks (Now). Leases and holds end on the lease clock, which stands still while the machine is off; wall time matters for the dates of
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
-// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, and those of an
-// administrator: SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
+// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, and those of an
+// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.
@@ -103,6 +103,9 @@ type Ledger struct {
 	users   map[held]uint64 // units, by user and item
 	waiting []*wait         // the longest first
 	leases  int
+
+	clock        Clock
+	dividedAhead capability.Seconds // of the clock at the last division
 
 	overdrawn int // overdrafts in use
 	ration    ration

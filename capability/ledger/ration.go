@@ -94,11 +94,9 @@ func (s *serving) ration() (move bool) {
 			if n == 0 {
 				n, end = g.count, short
 			}
-			if it.Expiry != 0 {
-				end = min(end, s.now.Lease+capability.Seconds(it.Expiry-s.now.Wall))
-			}
 			part := g
-			part.count, part.end, part.told = n, min(end, g.end), s.now.ends(it, min(end, g.end))
+			part.count, part.end = n, min(end, g.end) // which is not past the expiry of the item
+			part.told = s.ends(it, part.end)
 			s.grants = append(s.grants, part)
 			g.count -= n
 		}

@@ -18,7 +18,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	r, other := l.owner(req.Hosts[0], c.Key, now)
 	s := &serving{draft: l.draft(now, r, req.User), req: req, policy: l.policy(), hold: l.holdAt(now), room: holdersRoom}
 	s.answer = capability.Response{
-		Version: capability.Protocol, For: req.Hosts[0], Key: c.Key, Correlation: req.Correlation, Time: now.Wall, Lifetime: s.policy.ResponseLife,
+		Version: capability.Protocol, For: req.Hosts[0], Key: c.Key, Correlation: req.Correlation, Time: now.Wall, Lifetime: l.lifetime(s.policy),
 		Policy: capability.Policy{Lease: s.policy.Lease, RenewPercent: s.policy.RenewPercent, Tolerance: s.policy.Tolerance},
 	}
 	if s.hold != 0 {
@@ -126,7 +126,7 @@ func (s *serving) tell(grants []grant) {
 	for i := range grants {
 		g := &grants[i]
 		it := g.slice.item
-		if told := s.now.ends(it, g.end); s.hold == 0 || told < g.told {
+		if told := s.ends(it, g.end); s.hold == 0 || told < g.told {
 			g.told = told
 		}
 		if g.told > s.now.Wall {
@@ -367,7 +367,7 @@ func (s *serving) cover(w capability.Desired, asked uint32) uint32 {
 }
 
 func (s *serving) covers(r capability.Right, w capability.Desired) bool {
-	return r.Feature == w.Feature && r.Version.Compare(w.Version) >= 0 && r.Expiry > s.now.Wall
+	return r.Feature == w.Feature && r.Version.Compare(w.Version) >= 0 && r.Expiry > s.l.dates(s.now).until
 }
 
 // spend takes what a line renewed from the receipt's rights, lowest version first, so that no right covers two lines.

@@ -40,6 +40,9 @@ type header struct {
 	Drains   []Drained             `cbor:"21,keyasint,omitempty"`
 	Spent    capability.Seconds    `cbor:"22,keyasint,omitzero"`
 	Moved    capability.Seconds    `cbor:"23,keyasint,omitzero"`
+
+	Clock        Clock              `cbor:"30,keyasint,omitzero"`
+	DividedAhead capability.Seconds `cbor:"31,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -87,6 +90,7 @@ func (l *Ledger) Snapshot() []byte {
 		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest,
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
+		Clock: l.clock, DividedAhead: l.dividedAhead,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -149,6 +153,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
 	l.ration = ration{h.Spent, h.Moved}
+	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
 	if len(l.text) > 0 {
 		var err error
 		if l.model, err = model.Parse(l.text); err != nil {

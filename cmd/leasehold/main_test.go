@@ -119,7 +119,8 @@ func (m *machine) daemon() *daemon {
 	go func() { s.Serve(l); close(ended) }()
 	m.t.Cleanup(func() { s.Shutdown(context.Background()); <-ended })
 	d.says("GET health", console.Health{Version: "development", Host: here(), State: "serving", Start: "stopped cleanly", Since: 1795161600, Now: 1795248000, Epoch: 7, Applied: 12, AppliedAt: 1795160000,
-		Requests: 12, Total: 50, Used: 43, Features: 6, Devices: 3, Expiry: 1806451199, Policy: capability.DefaultPolicy(), Media: "auto"})
+		Requests: 12, Total: 50, Used: 43, Features: 6, Devices: 3, Expiry: 1806451199, Policy: capability.DefaultPolicy(), Media: "auto",
+		Clock: &console.Clock{State: "trusted", Trusted: 1795248000, System: 1795248000}})
 	return d
 }
 

@@ -40,12 +40,23 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 	default:
 		add("ledger", success, "every invariant holds")
 	}
+	switch r, err := a.Clock(ctx); {
+	case err != nil:
+		add("clock", failure, err.Error())
+	case r.Clock.State == ledger.ClockTrusted:
+		add("clock", success, r.Clock.Sentence(r.Now.Wall))
+	default:
+		add("clock", warning, fmt.Sprintf("%s; it says %s", r.Clock.Sentence(r.Now.Wall), r.Raw))
+	}
 	if info, err := device.Info(); err != nil {
 		add("TPM", failure, err.Error())
 	} else {
 		result, detail := success, fmt.Sprintf("%s %s, firmware %x", info.Maker, info.Model, info.Firmware)
 		if info.Lockout > 0 {
 			result, detail = warning, fmt.Sprintf("%s, %d of %d wrong authorizations by other programs", detail, info.Lockout, info.MaxTries)
+			if info.LockoutEnds > 0 {
+				detail += fmt.Sprintf("; it is locked out to them for up to %v", info.LockoutEnds)
+			}
 		}
 		add("TPM", result, detail)
 	}

@@ -47,6 +47,13 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
+	warnings, err := storage.Inspect(f.state, "requests", "vault")
+	for _, w := range warnings {
+		log.Warn(w.Error(), "code", codeOf(w).String())
+	}
+	if err != nil {
+		return coded(err)
+	}
 	// The lock comes before the TPM: some TPMs serve one program at a time, and the second daemon should say what is in its way.
 	lock, err := storage.Dir(f.state).Lock()
 	if err != nil {
@@ -64,7 +71,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	host := hostid.OfDigest(hostid.TPMEK, id)
 	if info, err := device.Info(); err == nil && info.MaxTries > 0 && info.Lockout >= info.MaxTries {
-		log.Warn(capability.ErrTPMLockout.Entry().Title, "code", capability.ErrTPMLockout.String(), "tries", info.Lockout)
+		log.Warn(capability.ErrTPMLockout.Entry().Title, "code", capability.ErrTPMLockout.String(), "tries", info.Lockout, "ends_within", info.LockoutEnds.String())
 	}
 
 	c := &console.Console{
@@ -88,7 +95,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: ledger.Start{BootID: strings.TrimSpace(string(boot)), Cause: s.cause},
+		Start: ledger.Start{BootID: strings.TrimSpace(string(boot)), Cause: s.cause, TPM: ticks(device)},
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
 		Counter: s.counter, Found: s.found, Settled: s.settled,
 	})
@@ -174,6 +181,15 @@ func allowed() func(console.Peer) bool {
 		}
 		return false
 	}
+}
+
+// ticks is the TPM's clock where it says that it has not gone back; without it nothing is known of the time since the last run.
+func ticks(device *tpm.Device) ledger.TPMClock {
+	c, err := device.Clock()
+	if err != nil || !c.Safe {
+		return ledger.TPMClock{}
+	}
+	return ledger.TPMClock{Milliseconds: uint64(c.Elapsed / time.Millisecond), Resets: c.Resets, Restarts: c.Restarts}
 }
 
 // listeners are the passed sockets, or our own where none were passed.
@@ -324,6 +340,8 @@ func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err e
 			line = "not activated - next: leasehold request -o DIR"
 		case s.Hold != 0:
 			line = fmt.Sprintf("holding until %s after a power loss: renewals only", s.HoldUntil)
+		case s.Clock.Doubted():
+			line = fmt.Sprintf("serving %d/%d seats, clock %s - next: leasehold time", s.Used, s.Total, s.Clock.State)
 		default:
 			line = fmt.Sprintf("serving %d/%d seats", s.Used, s.Total)
 			if next := console.NextExpiry(l, now); next != 0 {
