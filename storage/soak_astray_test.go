@@ -118,6 +118,8 @@ func (w *world) named(err error) string {
 		return "hold"
 	case errors.Is(err, storage.ErrCorrupt):
 		return "corrupt"
+	case errors.Is(err, storage.ErrAbsent) && len(w.m.Disk.Copy()) == 0:
+		return "all was taken away"
 	case errors.Is(err, storage.ErrRolledBack):
 		return "rolled back"
 	case errors.Is(err, storagetest.ErrUnsealed):
