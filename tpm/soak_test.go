@@ -318,7 +318,7 @@ type struckAt struct {
 // TestSoakTPMFaults strikes each command of each transaction of a vault, on a software TPM, in each way. What it was acknowledged is there at
 // the next start, a start after a TPM that lost its digest holds, the copy from before is refused, and no handle stays.
 func TestSoakTPMFaults(t *testing.T) {
-	size := storagetest.Size(t, 60, 10_000, 10_000)
+	size := storagetest.Size(t, 40, 10_000, 10_000)
 	s := newStore(t)
 	s.must(s.create())
 	s.must(s.begin())
@@ -415,7 +415,7 @@ func (c struckAt) strike(s *store) {
 
 // TestSoakDeviceFaults strikes each command of everything else that is asked of a TPM: quotes, certificates, activation, sealing, clock.
 func TestSoakDeviceFaults(t *testing.T) {
-	size := storagetest.Size(t, 150, 10_000, 10_000)
+	size := storagetest.Size(t, 100, 10_000, 10_000)
 	b := newBench(t)
 	v := provision(t, b.d)
 	var cases []struckAt
