@@ -27,6 +27,7 @@ type box struct {
 	wind     int64      // seconds by which its wall clock is wrong
 	booted   int64
 	images   [4]*image
+	served   bool   // what is on the first disk served
 	good     *image // of what ran before the adversary put something else in its place
 	tampered bool   // the administrator did what no honest one does
 

@@ -194,6 +194,14 @@ func (w *world) answered(d *daemon, a *asking) {
 	}
 	a.resp = r
 	w.count(r.Status.String())
+	for _, no := range r.Denials {
+		w.count(r.Status.String() + " " + no.Code.String())
+	}
+	for _, l := range r.Lines {
+		if l.Denial.Code != 0 {
+			w.count("line " + l.Denial.Code.String())
+		}
+	}
 	if r.Serial == 0 {
 		return
 	}

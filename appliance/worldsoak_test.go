@@ -11,7 +11,7 @@ const lifetime = 1000 // operations of a life
 
 // A site lives for weeks under everything that happens and everything that its administrator tries, and keeps every promise after each step.
 func TestSoakWholeSystem(t *testing.T) {
-	lives := storagetest.Size(t, 40, 20_000, 200_000)
+	lives := storagetest.Size(t, 16, 20_000, 200_000)
 	tried, failed := 0, 0
 	var days int64
 	counts := map[string]int{}
