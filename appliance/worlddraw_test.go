@@ -6,15 +6,17 @@ import "math/rand/v2"
 type drawing struct {
 	schedule
 	*rand.Rand
+	quiet bool // the adversary sends no requests, so that nobody hears of him
 }
 
 // draw makes a life of n operations from a seed: weeks of ordinary use, with an administrator who tries things. What it draws does not depend on what happens.
 func draw(seed uint64, n int) schedule {
-	d := drawing{schedule{seed: seed}, rand.New(rand.NewPCG(seed, 4))}
+	d := drawing{schedule: schedule{seed: seed}, Rand: rand.New(rand.NewPCG(seed, 4))}
 	d.boxes, d.clients = 1+d.IntN(2), 3+d.IntN(5)
 	if d.IntN(10) == 0 {
 		d.clients = 50
 	}
+	d.quiet = d.IntN(2) == 0
 	evil, virtual := d.IntN(4) > 0, d.IntN(4) == 0
 	for len(d.ops) < n {
 		switch p := d.IntN(100); {
@@ -26,9 +28,9 @@ func draw(seed uint64, n int) schedule {
 			d.exchange()
 		case p < 88 && evil:
 			d.attack()
-		case p < 96 && evil && len(d.ops) > n/4:
+		case p < 89 && evil && len(d.ops) > n/4:
 			d.wipe()
-		case p < 97 && virtual && len(d.ops) > n/2:
+		case p < 90 && virtual && len(d.ops) > n/2:
 			d.clone()
 		default:
 			d.add("wait", []int{1 + d.IntN(20), 60 + d.IntN(600), 840 + d.IntN(120), 3600 + d.IntN(3600), 8 * 3600, 86400}[d.IntN(6)], 0, 0)
@@ -44,8 +46,7 @@ func (d *drawing) of(names ...string) string    { return names[d.IntN(len(names)
 
 // ask is a client that wants something; most answers arrive, and most leases are ordinary.
 func (d *drawing) ask() {
-	borrow, fate := max(0, d.IntN(7)-3), max(0, d.IntN(6)-2)
-	d.add("ask", d.client(), d.IntN(6), 4*(borrow*3)+fate)
+	d.add("ask", d.client(), d.IntN(6), max(0, d.IntN(6)-2)+4*max(0, d.IntN(7)-3)+16*d.IntN(2)+32*d.IntN(2))
 }
 
 func (d *drawing) use() {
@@ -53,7 +54,7 @@ func (d *drawing) use() {
 	case p < 30:
 		d.ask()
 	case p < 34:
-		d.add("storm", d.client(), d.IntN(8), d.IntN(256))
+		d.add("storm", d.client(), d.IntN(8), d.IntN(64))
 	case p < 42:
 		d.add("renew", d.client(), max(0, d.IntN(8)-5), d.IntN(5)/3)
 	case p < 49:
@@ -62,6 +63,8 @@ func (d *drawing) use() {
 		d.add(d.of("late", "again", "again", "route"), d.client(), d.box(), 0)
 	case p < 53:
 		d.add(d.of("keep", "older"), d.client(), d.IntN(3), 0)
+	case p < 55:
+		d.add("mend", d.box(), 0, 0)
 	default:
 		d.add("wait", []int{1 + d.IntN(20), 60 + d.IntN(600), 840 + d.IntN(120)}[d.IntN(3)], 0, 0)
 	}
@@ -87,15 +90,16 @@ func (d *drawing) trouble() {
 
 // any is something that writes.
 func (d *drawing) any(b int) {
-	switch d.IntN(6) {
-	case 0:
+	switch p := d.IntN(6); {
+	case p == 0 && !d.quiet:
 		d.add("request", b, d.IntN(2), d.IntN(8))
-	case 1:
+	case p == 1:
 		d.add("return", b, d.IntN(2), d.IntN(3))
-	case 2:
+	case p == 2:
 		d.add("carry", 0, 0, 0)
-	case 3:
+	case p == 3:
 		d.add("stop", b, 0, 0)
+		d.add("start", b, 0, 0)
 	default:
 		d.ask()
 	}
@@ -123,7 +127,11 @@ func (d *drawing) attack() {
 	b, image := d.box(), d.IntN(3)
 	switch d.IntN(12) {
 	case 0:
+		d.add("copy", b, image, 0)
 		d.add("second", b, image, 0)
+		for range d.IntN(8) {
+			d.ask()
+		}
 		return
 	case 1:
 		d.add("junk", b, d.IntN(4), 0)
@@ -141,7 +149,7 @@ func (d *drawing) attack() {
 	if d.IntN(4) > 0 {
 		d.add("copy", b, image, 0)
 	}
-	for range d.IntN(4) {
+	for range d.IntN(6) {
 		d.any(b)
 	}
 	d.add(d.of("kill", "cut", "cut", "reboot", "stop"), b, d.IntN(9), 0)
@@ -151,16 +159,14 @@ func (d *drawing) attack() {
 		d.add("start", b, 0, 0)
 	}
 	d.add("start", b, 0, 0)
-	if d.IntN(4) == 0 {
-		d.add("wait", 840+d.IntN(120), 0, 0)
+	d.add("wait", []int{0, 0, 10, 250, 500, 840 + d.IntN(120), 900, 3600}[d.IntN(8)], 0, 0)
+	for range 2 + d.IntN(6) {
+		d.ask()
 	}
-	for range d.IntN(5) {
-		d.use()
-	}
-	if d.IntN(3) == 0 {
+	if d.IntN(3) == 0 && !d.quiet {
 		d.exchange()
 	}
-	if d.IntN(4) > 0 {
+	if d.IntN(12) > 0 {
 		d.add("mend", b, 0, 0)
 	}
 	if d.IntN(4) > 0 {
@@ -175,10 +181,10 @@ func (d *drawing) wipe() {
 		d.add("request", b, 0, 0)
 		d.add("carry", 0, 0, 0)
 	}
-	switch d.IntN(8) {
+	switch d.IntN(20) {
 	case 0:
 		d.add("clear", b, 0, 0)
-	case 1, 2:
+	case 1, 2, 3, 4:
 		d.add("restore", b, 3, 0)
 	default:
 		d.add("wipe", b, d.IntN(3), 0)

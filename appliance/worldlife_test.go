@@ -67,8 +67,11 @@ func parse(text string) (s schedule, err error) {
 	return s, nil
 }
 
-// borrows are the intervals that a client may ask for: as the server says, the longest without a move, two hours, two days.
-var borrows = [4]capability.Seconds{0, interval, 2 * 60 * 60, 48 * 60 * 60}
+// longest is how long what may be borrowed may be.
+const longest capability.Seconds = 48 * 60 * 60
+
+// borrows are the intervals that a client may ask for: as long as a hold, shorter, and two that move the epoch.
+var borrows = [4]capability.Seconds{interval, 600, 2 * 60 * 60, longest}
 
 var featureOf = [2]string{"render", "solve"}
 
@@ -197,8 +200,12 @@ var operations = map[string]func(w *world, a, b, c int){
 	},
 }
 
+// newWish reads what c says: the fate of the answer, the interval, whether the receipt comes along, and which of two daemons is asked.
 func newWish(w *world, a, b, c int) wish {
-	return wish{c: w.client(a), place: c / 64 % 2, feature: featureOf[b%2], count: uint32(1 + b/2%3), borrow: borrows[c/3%8%4], receipt: c/32%2 == 1, fate: []int{0, 0, 1, 2}[c%4]}
+	return wish{
+		c: w.client(a), feature: featureOf[b%2], count: uint32(1 + b/2%3),
+		fate: []int{0, 0, 1, 2}[c%4], borrow: borrows[c/4%4], receipt: c/16%2 == 1, place: c / 32 % 2,
+	}
 }
 
 // again is a request that is sent once more, byte for byte: the answer is the same, and nothing changes by it.
