@@ -92,10 +92,12 @@ func (l *Ledger) checkHeader() error {
 	if err := checkIDs(l.groups, l.lastID); err != nil {
 		return err
 	}
-	for i, s := range l.sources {
-		if !l.divides(s) || i > 0 && !l.follows(l.sources[i-1], s) {
+	places, last := l.places(), 0
+	for _, s := range l.sources {
+		if places[s] <= last {
 			return corrupt("source %s is not in its place", s)
 		}
+		last = places[s]
 	}
 	for i, s := range l.settings {
 		k, is := known(s.Name)
