@@ -101,7 +101,14 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if c.HoldFor > 0 {
 		end = max(end, now.Lease+c.HoldFor)
 	}
-	return l.decided(now, Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause}}), nil
+	f := &Started{BootID: c.BootID, Hold: end, Cause: c.Cause}
+	if l.life == (capability.LifeID{}) {
+		f.Life = c.Life
+	}
+	if f.Lost = l.lost; !l.provisioned() && c.Lost != 0 {
+		f.Lost = c.Lost
+	}
+	return l.decided(now, Entry{Started: f}), nil
 }
 
 // holdAt is the end of the hold that still runs at now, or zero.
@@ -122,6 +129,8 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 		return Decision{}, malformed("serial", "absent")
 	case r.Status == capability.StatusPreview:
 		return Decision{}, malformed("status", "%s is never applied", r.Status)
+	case r.Life != (capability.LifeID{}) && r.Life != l.life:
+		return Decision{}, capability.Refuse(capability.ErrResponseEpoch, "", "its request was written by another trusted storage")
 	case r.Serial < l.applied.Serial:
 		return Decision{}, capability.Refuse(capability.OlderResponse, "", "serial %d, in force is %d", r.Serial, l.applied.Serial)
 	case r.Serial == l.applied.Serial && c.Digest == l.digest:
@@ -149,7 +158,11 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 		r.Policy.Duplicates = false // reservations came first: they would lose their owners
 	}
 	div := l.rules().divide(now.Wall, l.arriving(r.Items))
-	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div})
+	f := &Provisioned{Response: r, Digest: c.Digest}
+	if l.lost != 0 {
+		f.Hold = max(l.holdAt(now), now.Lease+leaseOf(r.Policy))
+	}
+	d := l.decided(now, Entry{Provisioned: f, Division: div})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
 	}
@@ -193,7 +206,7 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 	case slices.Contains(l.closed, c.ID):
 		return refuse(capability.ErrNothingToReturn, "the back office has acknowledged this very return")
 	case !l.provisioned():
-		return refuse(capability.ErrNotProvisioned, "")
+		return refuse(l.absent(), "")
 	case end != 0:
 		return Decision{}, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrHold, Subject: string(c.ActivationID), Until: now.Told(end)}}
 	case len(l.returns) >= capability.MaxReturns:
@@ -238,6 +251,14 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 
 func (l *Ledger) provisioned() bool { return l.applied.Serial != 0 }
 
+// absent is why there are no rights before the first response.
+func (l *Ledger) absent() capability.Code {
+	if l.lost != 0 {
+		return l.lost
+	}
+	return capability.ErrNotProvisioned
+}
+
 // pending is the place of a return that waits for its acknowledgment, or -1.
 func (l *Ledger) pending(id capability.ReturnID) int {
 	return slices.IndexFunc(l.returns, func(t capability.Return) bool { return t.ID == id })
@@ -273,10 +294,12 @@ func (l *Ledger) writeRequest(now Now, c WriteRequest) (Decision, error) {
 		return Decision{}, malformed("by", "%d bytes where at most %d are allowed", len(c.By), capability.MaxText)
 	case slices.Contains(l.written, w):
 		return Decision{}, nil
+	case c.Epoch < l.epoch:
+		return Decision{}, malformed("epoch", "%d where request %d was of epoch %d", c.Epoch, l.number, l.epoch)
 	case c.Number != l.number+1:
 		return Decision{}, malformed("number", "%d where the next is %d", c.Number, l.number+1)
 	default:
-		return l.decided(now, Entry{Requested: &Requested{Written: w, By: c.By}}), nil
+		return l.decided(now, Entry{Requested: &Requested{Written: w, By: c.By, Epoch: c.Epoch}}), nil
 	}
 }
 

@@ -41,6 +41,8 @@ type Started struct {
 	BootID string             `cbor:"1,keyasint,omitzero"`
 	Hold   capability.Seconds `cbor:"2,keyasint,omitzero"` // end of the hold on the lease clock; zero: none runs
 	Cause  string             `cbor:"3,keyasint,omitzero"`
+	Life   capability.LifeID  `cbor:"10,keyasint,omitzero"` // of the first run only
+	Lost   capability.Code    `cbor:"11,keyasint,omitzero"` // what became of the storage before this one
 }
 
 // Advanced: time went on, and what was due ended.
@@ -50,6 +52,7 @@ type Advanced struct{}
 type Provisioned struct {
 	Response capability.Response `cbor:"1,keyasint,omitzero"`
 	Digest   capability.Digest   `cbor:"2,keyasint,omitzero"`
+	Hold     capability.Seconds  `cbor:"3,keyasint,omitzero"` // end of the hold that begins with it: leases that the lost storage gave may still run
 }
 
 // Served: a device holds exactly these leases from now on.
@@ -99,6 +102,7 @@ type Proved struct {
 type Requested struct {
 	Written Written `cbor:"1,keyasint,omitzero"`
 	By      string  `cbor:"2,keyasint,omitzero"`
+	Epoch   uint64  `cbor:"10,keyasint,omitzero"`
 }
 
 // Written is a request file.
