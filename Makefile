@@ -3,11 +3,11 @@
 export CGO_ENABLED = 0
 GO       ?= go
 FUZZTIME ?= 30s
-PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev patch
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build man demo test race simulation mutants bench fuzz lint clean
+.PHONY: all deps build man demo test race simulation mutants soak bench fuzz lint clean
 
 all: build
 
@@ -43,9 +43,13 @@ race: deps
 simulation:
 	SIM_LIVES=12500 $(GO) test -count=1 -run Simul -timeout 60m ./capability/ledger
 
-# Bugs planted one at a time: the tests must find every one.
+# Bugs planted in the whole tree, one at a time: the tests must find every one.
 mutants: deps
-	sh capability/ledger/testdata/mutants/run.sh
+	$(GO) run ./cmd/internal/mutants
+
+# The long tests at their nightly sizes, RELEASE=1: a release's; BUDGET=30m: as much of each as fits. The report is bin/soak.json.
+soak: deps
+	$(GO) run ./cmd/internal/soak $(if $(BUDGET),-budget $(BUDGET))
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -86,7 +86,6 @@ type Appliance struct {
 	serving   ed25519.PrivateKey
 	chain     wire.Chain // Serving and Statement; the certificates are the ledger's
 	ak        []byte
-	last      ledger.Now         // of the last entry: no later entry lies before it
 	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
 	at        time.Duration
 	compactAt int64      // bytes of journal at which a snapshot is due
@@ -142,8 +141,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.serving, a.ak = serving, evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
-	a.last = o.Ledger.Status(ledger.Now{}).Now
-	a.leaseAt, a.at = a.last.Lease, o.Elapsed()
+	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
@@ -160,6 +158,7 @@ func (a *Appliance) begin(v Vault) error {
 	if a.Held {
 		start.HoldFor = a.Ledger.Policy().Lease
 	}
+	start.Raw = capability.At(a.Now())
 	d, err := a.Ledger.Decide(a.now(), start)
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
@@ -175,7 +174,9 @@ func (a *Appliance) apply(entries []ledger.Entry) error {
 		if err := a.Ledger.Apply(e); err != nil {
 			return err
 		}
-		a.last = e.Now
+		if e.Clock != nil {
+			a.tellClock(e)
+		}
 	}
 	return nil
 }
@@ -186,13 +187,6 @@ func encode(entries []ledger.Entry) [][]byte {
 		b[i] = e.Encode()
 	}
 	return b
-}
-
-// now is the moment on both clocks of the ledger. The lease clock goes on from the last entry, so time off frees nothing;
-// wall time is never below the latest that an entry carries.
-func (a *Appliance) now() ledger.Now {
-	lease := a.leaseAt + capability.Seconds((a.Elapsed()-a.at)/time.Second)
-	return ledger.At(max(lease, a.last.Lease), max(capability.At(a.Now()), a.last.Wall))
 }
 
 // Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
@@ -235,13 +229,13 @@ func (a *Appliance) own(ctx context.Context) error {
 	}
 }
 
-// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most an hour so that dates are looked at.
+// untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most a minute so that the system clock is looked at.
 func (a *Appliance) untilDue() time.Duration {
 	due, ok := a.Ledger.NextDue()
 	if !ok {
-		return time.Hour
+		return time.Minute
 	}
-	return min(max(due-a.now().Lease, 1), 3600).Duration()
+	return min(max(due-a.now().Lease, 1), 60).Duration()
 }
 
 func (a *Appliance) take() *group {
@@ -344,7 +338,11 @@ func (a *Appliance) process(g *group) error {
 
 // share answers as many calls with one write as fit it, and says how many those are.
 func (a *Appliance) share(calls []*call) (n int, err error) {
-	var entries [][]byte
+	watched, err := a.watch()
+	if err != nil {
+		return 0, err
+	}
+	entries := encode(watched)
 	var responses [][]byte
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
@@ -362,8 +360,15 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			r.Epoch = epoch + 1
 			c.command = r
 		}
-		if p, ok := c.command.(ledger.Provision); ok {
-			now.Wall = max(now.Wall, p.Response.Time) // the signer's time is a floor
+		switch command := c.command.(type) {
+		case ledger.Provision:
+			command.Raw = capability.At(a.Now())
+			c.command = command
+		case ledger.SetTime:
+			if command.Raw = capability.At(a.Now()); command.Time == 0 {
+				command.Time = command.Raw
+			}
+			c.command = command
 		}
 		if c.err = c.denial; c.err == nil {
 			c.decision, c.err = a.Ledger.Decide(now, c.command)
@@ -471,9 +476,8 @@ func (a *Appliance) found(c *call) error {
 	if err := a.begin(v); err != nil {
 		return err
 	}
-	now := a.now()
-	now.Wall = max(now.Wall, p.Response.Time)
-	if c.decision, c.err = a.Ledger.Decide(now, p); c.err != nil {
+	p.Raw = capability.At(a.Now())
+	if c.decision, c.err = a.Ledger.Decide(a.now(), p); c.err != nil {
 		return fmt.Errorf("the response was refused after it was accepted: %w", c.err)
 	}
 	if err := a.apply(c.decision.Entries); err != nil {

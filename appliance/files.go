@@ -18,7 +18,8 @@ type Imported struct {
 	Code     capability.Code // Applied, AlreadyHere or OlderResponse
 	Response capability.Response
 	Clear    wire.Clear
-	Changes  []Change // features whose count changed, in order
+	Changes  []Change            // features whose count changed, in order
+	Notices  []capability.Denial // what of the response is in force only later
 }
 
 // Change is the count of one feature before and after.
@@ -73,7 +74,8 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 	}
 	// Clients get both certificates from here; the response brings them in two places.
 	r.Certificate = a.codec.Encode(certificates{Key: s.Certificate(), Appliance: r.Certificate})
-	if err := a.do(ctx, &call{command: ledger.Provision{Response: *r, Digest: s.Digest}}); err != nil {
+	c := &call{command: ledger.Provision{Response: *r, Digest: s.Digest}}
+	if err := a.do(ctx, c); err != nil {
 		var refusal *capability.Refusal
 		if errors.As(err, &refusal) && (refusal.Code == capability.AlreadyHere || refusal.Code == capability.OlderResponse) {
 			in.Code, in.Changes = refusal.Code, nil
@@ -81,7 +83,7 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 		}
 		return nil, err
 	}
-	in.Code, in.Response = capability.Applied, *r
+	in.Code, in.Response, in.Notices = capability.Applied, *r, c.decision.Notices
 	before := in.Changes
 	if err := a.Look(ctx, func(l *ledger.Ledger, n ledger.Now) { in.Changes = totals(l, n, before) }); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ package capability
 const (
 	Started       Code = 1001
 	Stopped       Code = 1002
+	ClockJudged   Code = 1003
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
 	Applied       Code = 2201
@@ -50,6 +51,8 @@ const (
 	ErrReserved          Code = 3403
 	ErrDuplicates        Code = 3404
 	ErrLocked            Code = 3405
+	ErrSetElsewhere      Code = 3406
+	DuplicatesOff        Code = 3407
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 
@@ -64,7 +67,8 @@ const (
 	ErrStorageFull    Code = 4009
 	ErrDisturbed      Code = 4010
 	ErrStorage        Code = 4011
-	ErrStorageGone    Code = 4012
+	ErrTime           Code = 4012
+	ErrStorageGone    Code = 4013
 	ErrTPMAbsent      Code = 4101
 	ErrTPMLockout     Code = 4102
 	ErrTPMCleared     Code = 4103
@@ -99,6 +103,8 @@ const (
 	ErrInternal  Code = 6005
 	ErrTrust     Code = 6006
 	ErrBusy      Code = 6007
+	ErrScenario  Code = 6008
+	ErrImport    Code = 6009
 )
 
 // Catalog is every code with its words, in order.
@@ -106,6 +112,7 @@ func Catalog() []Entry {
 	return []Entry{
 		{Started, "STARTED", "started", "the appliance started and says who it is", "nothing to do", ExitOK},
 		{Stopped, "STOPPED", "stopped", "the appliance stopped cleanly; it will serve at once when it starts again", "nothing to do", ExitOK},
+		{ClockJudged, "CLOCK_JUDGED", "the clock was judged anew", "the system clock was set, lost its time or came back, or somebody said what time it is", "leasehold time", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
 		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},
@@ -154,6 +161,8 @@ func Catalog() []Entry {
 		{ErrReserved, "E_RESERVED", "reservations are in force", "counts are either in pools or reserved, never both", "leasehold reservations delete, or keep them as a model: leasehold reservations export --model", ExitPolicy},
 		{ErrDuplicates, "E_DUPLICATES", "duplicate clients are allowed", "where each key of a host ID has its own leases, nothing can be reserved for the host ID", "ask the producer to turn duplicate clients off", ExitPolicy},
 		{ErrLocked, "E_LOCKED", "the setting belongs to the producer", "it comes with the producer's responses, and nobody here may change it", "leasehold policies", ExitPolicy},
+		{ErrSetElsewhere, "E_SET_ELSEWHERE", "the setting is not changed here", "its value is part of this release, or of how the operating system runs the daemon", "leasehold policies; for what systemd decides: systemctl edit leaseholdd", ExitPolicy},
+		{DuplicatesOff, "DUPLICATES_OFF", "duplicate clients stay off", "the producer allows them, but a reserved count belongs to one device; they are on as soon as no reservation exists", "leasehold policies; leasehold reservations delete", ExitOK},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 
@@ -163,11 +172,12 @@ func Catalog() []Entry {
 		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "start what ran before, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to", "leasehold doctor", ExitHeld},
-		{ErrClock, "E_CLOCK", "clock held", "the system clock is behind the latest time that can be trusted, or far ahead of it", "set the clock, then: leasehold doctor", ExitHeld},
+		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "set the system clock, or where it is right say so: leasehold time set now", ExitHeld},
 		{ErrStorageLocked, "E_STORAGE_LOCKED", "another daemon uses this state directory", "a second leaseholdd was started on the same directory, and it left", "systemctl status leaseholdd", ExitError},
 		{ErrStorageFull, "E_STORAGE_FULL", "the disk is full", "a change could not be written; nothing that was acknowledged is lost", "make room on the file system of the state directory, then start again", ExitError},
 		{ErrDisturbed, "E_DISTURBED", "the TPM was used or reset by someone else", "the running digest or the reset counts are not as this daemon left them, so it stopped", "systemctl restart leaseholdd; if it happens again, look for another user of the TPM", ExitError},
 		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
+		{ErrTime, "E_TIME", "the time cannot be set back", "trusted time never goes below the latest moment it has reached, or an expired right would serve again", "set the system clock to the true time, then see both: leasehold time", ExitUsage},
 		{ErrStorageGone, "E_STORAGE_GONE", "trusted storage is gone", "this TPM has counted for a trusted storage before, and there is none on the disk", "put the disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
@@ -203,5 +213,7 @@ func Catalog() []Entry {
 		{ErrInternal, "E_INTERNAL", "something is broken", "the program met a state it cannot explain, and stopped before guessing", "keep the journal, and report it", ExitError},
 		{ErrTrust, "E_TRUST", "the trust bundle cannot be used", "the file with the producer's root keys is absent or damaged", "name the bundle the producer gave you: --trust FILE", ExitUsage},
 		{ErrBusy, "E_BUSY", "busy", "the appliance is stopping, or has as many connections as it takes", "try again", ExitTemporary},
+		{ErrScenario, "E_SCENARIO", "the scenario is malformed", "what is at the place named is not what a scenario has there, so nothing of it was played", "correct the place named; what a scenario has: leasehold simulate --help", ExitUsage},
+		{ErrImport, "E_IMPORT", "the list of reservations is malformed", "what is at the place named is not what a list of reservations has there, so nothing was imported", "correct the place named; a good file to begin with: leasehold reservations export", ExitUsage},
 	}
 }

@@ -37,6 +37,21 @@ type Health struct {
 	Policy    capability.Policy   `json:"policy"`
 	Journal   capability.Head     `json:"journal"`
 	Media     string              `json:"media"`
+	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
+}
+
+// Clock answers GET time and POST time.
+type Clock struct {
+	State      string             `json:"state"`                // trusted, behind, held, ahead
+	Trusted    capability.Time    `json:"trusted"`              // what dates are judged at; where the clock is ahead, expiries are judged at its own time
+	System     capability.Time    `json:"system"`               // what the system clock says
+	Correction capability.Seconds `json:"correction,omitempty"` // added to it in this run, since the time was stated
+	Behind     capability.Seconds `json:"behind"`               // of the system clock, as corrected; negative where it is ahead
+}
+
+// ClockForm is the body of POST time: what time it is, in seconds since 1970. Zero says that the system clock is right.
+type ClockForm struct {
+	Time capability.Time `json:"time"`
 }
 
 // Problem is a refusal in JSON: what every error reply holds, with its HTTP status beside it.
@@ -54,12 +69,12 @@ type Feature struct {
 	Used      uint64 `json:"used"`
 	Available uint64 `json:"available"`
 	Overage   uint64 `json:"overage,omitempty"`
-	Status    string `json:"status"` // valid, not started, expired, overage
+	Status    string `json:"status"` // valid, not started, expired, clock held, overage
 }
 
 // Device is one row of GET devices.
 type Device struct {
-	Host     hostid.ID       `json:"host"`
+	Host     Host            `json:"host"`
 	Alias    string          `json:"alias,omitempty"`
 	User     string          `json:"user,omitempty"`
 	Type     string          `json:"deviceType,omitempty"`
@@ -96,7 +111,8 @@ type Imported struct {
 	Clear   wire.Clear            `json:"clear"`
 	Changes []Change              `json:"changes"` // in the order of features
 	Denials []capability.Denial   `json:"denials,omitempty"`
-	Closed  []capability.ReturnID `json:"closed,omitempty"` // returns that the back office has credited
+	Closed  []capability.ReturnID `json:"closed,omitempty"`  // returns that the back office has credited
+	Notices []capability.Denial   `json:"notices,omitempty"` // what of the response is in force only later
 }
 
 // Change is what a response did to the count of one feature.
@@ -114,9 +130,9 @@ type Giving struct {
 
 // Drop is the body of POST drops: an administrator ends a device's lease; the seat is free when the lease would have ended.
 type Drop struct {
-	Device  hostid.ID `json:"device"`
-	Feature string    `json:"feature"`
-	Reason  string    `json:"reason,omitempty"`
+	Device  Host   `json:"device"`
+	Feature string `json:"feature"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // Examination is one line of GET doctor.

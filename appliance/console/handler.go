@@ -34,6 +34,7 @@ type Console struct {
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
+	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 
 // Peer is who is at the other end of the Unix socket, by the kernel's word.
@@ -101,6 +102,8 @@ func (c *Console) Handler() http.Handler {
 	steer("POST responses", c.response)
 	steerOpen("POST returns", c.giveBack)
 	steerOpen("POST drops", c.drop)
+	look("time", c.time)
+	steer("POST time", c.setTime)
 	c.rules(look, steerOpen)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
@@ -206,6 +209,10 @@ func (c *Console) health(r *http.Request) (any, error) {
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
 	})
+	if err != nil {
+		return nil, err
+	}
+	h.Clock, err = c.clock(r)
 	return h, err
 }
 
@@ -260,10 +267,12 @@ func (c *Console) features(r *http.Request) (any, error) {
 				if !it.Cut {
 					f.Overage -= f.Total
 				}
-			case it.Start != 0 && now.Wall < it.Start:
+			case it.Dates == ledger.NotStarted:
 				f.Status = "not started"
-			case it.Expiry != 0 && now.Wall >= it.Expiry:
+			case it.Dates == ledger.Expired:
 				f.Status = "expired"
+			case it.Dates == ledger.Doubted:
+				f.Status = "clock held"
 			}
 			out = append(out, f)
 		}
@@ -275,7 +284,7 @@ func (c *Console) devices(r *http.Request) (any, error) {
 	out := []Device{}
 	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
 		for _, d := range l.Devices(now) {
-			row := Device{Host: d.ID, Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
+			row := Device{Host: HostOf(d.ID), Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
 			for _, h := range d.Holdings {
 				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped})
 				row.Expiry = max(row.Expiry, h.Expiry)
@@ -312,7 +321,7 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged}
+	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged, Notices: in.Notices}
 	for _, l := range in.Response.Lines {
 		if l.Denial.Code != 0 {
 			out.Denials = append(out.Denials, l.Denial)
@@ -346,14 +355,18 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 	if d.Reason != "" {
 		by = fmt.Sprintf("%s: %q", by, d.Reason)
 	}
-	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: d.Device, Feature: d.Feature, By: by}); err != nil {
+	device, err := d.Device.ID()
+	if err != nil {
+		return nil, &capability.Malformed{Field: "device.type", Cause: err.Error()}
+	}
+	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: device, Feature: d.Feature, By: by}); err != nil {
 		return nil, err
 	}
 	var held *Holding
-	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+	err = c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
 		for _, dev := range l.Devices(now) {
 			for _, h := range dev.Holdings {
-				if dev.ID == d.Device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {
+				if dev.ID == device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {
 					held = &Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped}
 				}
 			}

@@ -27,7 +27,7 @@ func reserved(l *ledger.Ledger) []Reserved {
 			for range r.Entries {
 				v := views[len(out)]
 				out = append(out, Reserved{
-					ID: v.ID, Reservation: r.ID, GroupID: g.ID, Group: g.Name, Host: Host{r.Host.Type.String(), r.Host.Value}, Feature: v.Feature, Version: v.Version,
+					ID: v.ID, Reservation: r.ID, GroupID: g.ID, Group: g.Name, Host: HostOf(r.Host), Feature: v.Feature, Version: v.Version,
 					Count: v.Count, Status: v.Status.String(), Has: v.Has, Used: v.Used,
 				})
 			}
@@ -38,16 +38,16 @@ func reserved(l *ledger.Ledger) []Reserved {
 
 // reservationsAsModel is a model that divides the counts as the reservations do.
 func (c *Console) reservationsAsModel(r *http.Request) (any, error) {
-	var text []byte
-	var refused error
-	if err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) { text, refused = l.ReservationsAsModel() }); err != nil {
+	var views []ledger.EntryView
+	if err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) { _, views = l.Reservations() }); err != nil {
 		return nil, err
 	}
-	return &Model{Name: "reservations as pools", Text: string(text)}, refused
+	text, err := asModel(views)
+	return &Model{Name: "reservations as pools", Text: string(text)}, err
 }
 
 // change makes what f turns the entries into the reservations, and answers with them.
-func (c *Console) change(r *http.Request, what, by string, f func([]Reserved) ([]Reserved, error)) (any, error) {
+func (c *Console) change(r *http.Request, what, by string, f func([]Reserved, []ledger.Group) ([]Reserved, error)) (any, error) {
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	var rows []Reserved
@@ -57,7 +57,7 @@ func (c *Console) change(r *http.Request, what, by string, f func([]Reserved) ([
 		before, _ = l.Reservations()
 	})
 	if err == nil {
-		rows, err = f(rows)
+		rows, err = f(rows, before)
 	}
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (c *Console) reserve(r *http.Request, by string) (any, error) {
 	if err := decode(r, &row); err != nil {
 		return nil, err
 	}
-	return c.change(r, "reservation added", by, func(rows []Reserved) ([]Reserved, error) { return append(rows, row), nil })
+	return c.change(r, "reservation added", by, func(rows []Reserved, _ []ledger.Group) ([]Reserved, error) { return append(rows, row), nil })
 }
 
 func (c *Console) importReservations(r *http.Request, by string) (any, error) {
@@ -85,7 +85,7 @@ func (c *Console) importReservations(r *http.Request, by string) (any, error) {
 	if err := decodeUpTo(capability.MaxFile, r, &rows); err != nil {
 		return nil, err
 	}
-	return c.change(r, "reservations imported", by, func([]Reserved) ([]Reserved, error) { return rows, nil })
+	return c.change(r, "reservations imported", by, func([]Reserved, []ledger.Group) ([]Reserved, error) { return rows, nil })
 }
 
 func (c *Console) editReservation(r *http.Request, by string) (any, error) {
@@ -93,14 +93,53 @@ func (c *Console) editReservation(r *http.Request, by string) (any, error) {
 	if err := decode(r, &edit); err != nil {
 		return nil, err
 	}
-	return c.change(r, "reservation edited", by, func(rows []Reserved) ([]Reserved, error) {
-		i := slices.IndexFunc(rows, func(row Reserved) bool { return row.ID == edit.ID })
-		if i < 0 {
-			return nil, capability.Refuse(capability.ErrNotFound, "", "no reservation entry has the ID %d", edit.ID)
+	return c.change(r, "reservation edited", by, edit.apply)
+}
+
+// apply changes the rows that the ID is for. A group that is renamed keeps its ID, so it is renamed in what was before as well. An entry with another owner,
+// feature or version is another entry for the ledger, and gets a new ID.
+func (e *ReservedEdit) apply(rows []Reserved, before []ledger.Group) ([]Reserved, error) {
+	found := false
+	for i := range rows {
+		row := &rows[i]
+		switch e.ID {
+		case row.ID:
+		case row.Reservation, row.GroupID:
+			if e.Feature != nil || e.Version != nil || e.Count != nil {
+				return nil, &capability.Malformed{Field: "id", Cause: fmt.Sprintf("%d is a whole reservation or group, and a feature, a version and a count are of one entry", e.ID)}
+			}
+			if e.ID == row.GroupID && e.Host != nil {
+				return nil, &capability.Malformed{Field: "id", Cause: fmt.Sprintf("%d is a whole group, and a host ID is of an entry or a reservation", e.ID)}
+			}
+		default:
+			continue
 		}
-		rows[i].Count = edit.Count
-		return rows, nil
-	})
+		found = true
+		set(&row.Group, e.Group)
+		set(&row.Host, e.Host)
+		set(&row.Feature, e.Feature)
+		set(&row.Version, e.Version)
+		set(&row.Count, e.Count)
+	}
+	switch {
+	case !found:
+		return nil, capability.Refuse(capability.ErrNotFound, "", "no reservation entry, reservation or group has the ID %d", e.ID)
+	case *e == ReservedEdit{ID: e.ID}:
+		return nil, &capability.Malformed{Field: "body", Cause: "says nothing that shall be different"}
+	}
+	if renamed := slices.IndexFunc(before, func(g ledger.Group) bool { return g.ID == e.ID }); renamed >= 0 {
+		if other := slices.IndexFunc(before, func(g ledger.Group) bool { return g.Name == *e.Group }); other >= 0 && other != renamed {
+			return nil, &capability.Malformed{Field: "group", Cause: fmt.Sprintf("%q is there already, with the ID %d", *e.Group, before[other].ID)}
+		}
+		before[renamed].Name = *e.Group
+	}
+	return rows, nil
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
 }
 
 // deleteReservation takes an entry, all that a host has in a group, or a group.
@@ -127,7 +166,7 @@ func Groups(rows []Reserved, before []ledger.Group) ([]ledger.Group, error) {
 	}
 	groups, reservations := map[string]int{}, map[place]int{}
 	for i, e := range rows {
-		t, err := hostid.ParseType(e.Host.Type)
+		id, err := e.Host.ID()
 		if err != nil {
 			return nil, &capability.Malformed{Field: fmt.Sprintf("[%d].hostId.type", i), Cause: err.Error()}
 		}
@@ -137,7 +176,7 @@ func Groups(rows []Reserved, before []ledger.Group) ([]ledger.Group, error) {
 			groups[e.Group] = g
 			out = append(out, ledger.Group{Name: e.Group})
 		}
-		at := place{e.Group, hostid.ID{Type: t, Value: e.Host.Value}}
+		at := place{e.Group, id}
 		r, known := reservations[at]
 		if !known {
 			r = len(out[g].Reservations)

@@ -57,50 +57,68 @@ func (c *Console) checkModel(r *http.Request, _ string) (any, error) {
 	return out, err
 }
 
+// dryRun copies the ledger in its owner's time and does the rest in its own: a copy of many leases takes the owner a tenth of what a dry run takes.
+// A text that is refused needs no copy at all.
 func (c *Console) dryRun(r *http.Request) (text []byte, out *ModelCheck, err error) {
-	if text, err = readModel(r); err == nil {
-		err = c.look(r, func(l *ledger.Ledger, now ledger.Now) { out = CheckModel(l, now, text) })
+	if text, err = readModel(r); err != nil {
+		return nil, nil, err
 	}
-	return text, out, err
+	c.checking.Lock()
+	defer c.checking.Unlock()
+	var now ledger.Now
+	var snapshot []byte
+	err = c.look(r, func(l *ledger.Ledger, at ledger.Now) {
+		if _, refused := l.Decide(at, ledger.SetModel{Text: text}); refused != nil {
+			out = CheckModel(l, at, text)
+			return
+		}
+		now, snapshot = at, l.Snapshot()
+	})
+	if err != nil || out != nil {
+		return text, out, err
+	}
+	l, err := ledger.Restore(snapshot)
+	if err != nil {
+		return nil, nil, err
+	}
+	return text, CheckModel(l, now, text), nil
 }
 
-// CheckModel is the dry run of an upload: what the upload would say, give to each pool, and move.
+// CheckModel is the dry run of an upload: what the upload would say, give to each pool, and move. Unless the upload is refused it becomes a fact in l,
+// which is a copy that nobody needs any more.
 func CheckModel(l *ledger.Ledger, now ledger.Now, text []byte) *ModelCheck {
 	report := model.Check(text, now.Wall, l.Inventory())
 	out := Checked(report)
 	if report.Model == nil {
 		return out
 	}
-	moves, err := l.Moves(now, ledger.SetModel{Text: text})
+	d, err := l.Decide(now, ledger.SetModel{Text: text})
+	if err == nil && len(d.Entries) > 0 {
+		err = out.upload(l, now, text, d.Entries)
+	}
 	if err != nil {
 		out.Problem = new(Console).problem(err)
 		return out
 	}
-	for _, m := range moves {
-		out.Moves = append(out.Moves, Move{Device: m.Device, Feature: m.Item.Feature, ActivationID: m.Item.ActivationID, Count: m.Count, From: m.From.String(), To: m.To.String()})
-	}
-	after, err := ledger.Restore(l.Snapshot())
-	if err == nil {
-		out.After, err = afterUpload(after, now, text)
-	}
-	if err != nil {
-		out.Problem = new(Console).problem(err)
-	}
+	out.After = pools(l, now)
 	return out
 }
 
-// afterUpload is what the pools hold when the text is in force. It changes l, which is a copy.
-func afterUpload(l *ledger.Ledger, now ledger.Now, text []byte) ([]Pool, error) {
-	d, err := l.Decide(now, ledger.SetModel{Text: text})
+// upload says what moves, and makes the entries facts.
+func (out *ModelCheck) upload(l *ledger.Ledger, now ledger.Now, text []byte, entries []ledger.Entry) error {
+	moves, err := l.Moves(now, ledger.SetModel{Text: text})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, e := range d.Entries {
+	for _, m := range moves {
+		out.Moves = append(out.Moves, Move{Device: m.Device, Feature: m.Item.Feature, ActivationID: m.Item.ActivationID, Count: m.Count, From: m.From.String(), To: m.To.String()})
+	}
+	for _, e := range entries {
 		if err := l.Apply(e); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return pools(l, now), nil
+	return nil
 }
 
 // Checked is a report about a text in the form of the API, without moves.
@@ -178,17 +196,12 @@ func (c *Console) policies(r *http.Request) (any, error) {
 	return out, err
 }
 
-func settings(l *ledger.Ledger) []Setting {
-	out := []Setting{}
-	for _, s := range l.Settings() {
-		out = append(out, Setting{Name: s.Name, Value: s.Value, Default: s.Default, Owner: s.Owner.String(), Changed: s.Changed, KnownAs: s.Vendor})
-	}
-	return out
-}
-
 func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
 	var form SettingForm
 	if err := decode(r, &form); err != nil {
+		return nil, err
+	}
+	if err := refuseOutside(form.Name); err != nil {
 		return nil, err
 	}
 	if _, err := c.Appliance.Change(r.Context(), ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {

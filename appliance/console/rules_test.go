@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -189,7 +190,7 @@ func TestReservationsAtThreeLevels(t *testing.T) {
 	if status, p, _ := call("PUT", Base+"model", poolsText); status != http.StatusForbidden || p.Code != capability.ErrReserved || !strings.Contains(p.Text, "g, h") {
 		t.Errorf("a model beside reservations: %d %+v", status, p)
 	}
-	if _, _, body := call("GET", Base+"reservations/model", ""); !strings.Contains(read[Model](t, body).Text, "reserved for d/STRING") {
+	if _, _, body := call("GET", Base+"reservations/model", ""); !strings.Contains(read[Model](t, body).Text, "hostid(\"d/STRING\")") {
 		t.Error(body)
 	}
 	if rows := list("DELETE", fmt.Sprintf("reservations/%d", rows[1].ID), ""); len(rows) != 2 {
@@ -272,6 +273,11 @@ func TestPolicies(t *testing.T) {
 		says   string
 	}{
 		{`{"name":"lease-interval","value":"60"}`, 403, capability.ErrLocked, "lease-interval"},
+		{`{"name":"sync-to","value":"true"}`, 403, capability.ErrLocked, `"sync-to": it belongs to the producer`},
+		{`{"name":"sync-to","value":""}`, 403, capability.ErrLocked, "sync-to"},
+		{`{"name":"log-directory","value":"/var/log"}`, 403, capability.ErrSetElsewhere, `"log-directory": it is journal`},
+		{`{"name":"expiry-sweep","value":"60"}`, 403, capability.ErrSetElsewhere, "expiry-sweep"},
+		{`{"name":"","value":"60"}`, 404, capability.ErrNotFound, ""},
 		{`{"name":"no-such","value":"60"}`, 404, capability.ErrNotFound, "no-such"},
 		{`{"name":"idle-limit","value":"-1"}`, 400, capability.ErrProto, "idle-limit"},
 		{`{"name":"idle-limit","value":"9223372036854775808"}`, 400, capability.ErrProto, "idle-limit"},
@@ -285,6 +291,41 @@ func TestPolicies(t *testing.T) {
 	changed := slices.DeleteFunc(read[[]Setting](t, body), func(s Setting) bool { return !s.Changed })
 	if len(changed) != 1 || changed[0].Name != "borrow-maximum" {
 		t.Errorf("%+v", changed)
+	}
+}
+
+// Each setting that administrators know from other servers is there with its default, its value and who may change it; whatever is not an administrator's is
+// refused by name.
+func TestEverySettingIsShown(t *testing.T) {
+	call, vault := running(t)
+	_, _, body := call("GET", Base+"policies", "")
+	rows := read[[]Setting](t, body)
+	for _, want := range strings.Fields(`response-lifetime:producer:86400 apply-before:producer:2592000 lease-interval:producer:900 renew-interval:producer:15
+		borrow-maximum:administrator: borrow-granularity:producer:second expiry-sweep:nobody:at duplicate-clients:producer:false virtual-server:producer:true
+		virtual-clients:producer:true virtual-check:producer:true tiers:producer:hardware host-id-check:producer:3600 host-id-order:producer:TPM_EK,
+		built-in-nic:producer:true binding-grace:producer:604800 failover-uris:administrator: failover-maintenance:producer:259200 sync-to:producer:producer's
+		sync-include-all:producer:producer's sync-from:producer:producer's poll-period:administrator:86400 poll-retries:producer:4 poll-page:producer:100
+		storage-backup:administrator:true security:producer+and+administrator:true token-life:producer+and+administrator:1800 open-reads:producer+and+administrator:false
+		log-directory:administrator:journal log-threshold:administrator:INFO session-timeout:administrator:1800 offline-tolerance:producer:0
+		seat-tolerance:producer:86400 clone-suspect:producer:refuse`) {
+		f := strings.Split(want, ":")
+		i := slices.IndexFunc(rows, func(s Setting) bool { return s.Name == f[0] })
+		if i < 0 || rows[i].Owner != strings.ReplaceAll(f[1], "+", " ") || strings.Fields(rows[i].Default + " .")[0] != cmp.Or(f[2], ".") || rows[i].Value != rows[i].Default {
+			t.Errorf("%s: %+v", want, rows[max(i, 0)])
+		}
+	}
+	before := vault.last().Position
+	for i, s := range rows {
+		if i > 0 && rows[i-1].Name >= s.Name {
+			t.Errorf("%s comes after %s", s.Name, rows[i-1].Name)
+		}
+		if strings.Contains(s.Owner, "administrator") {
+			continue
+		}
+		status, p, _ := call("POST", Base+"policies", fmt.Sprintf(`{"name":%q,"value":%q}`, s.Name, s.Default))
+		if status != http.StatusForbidden || p.Denial.Subject != s.Name || vault.last().Position != before {
+			t.Errorf("%s: %d %+v", s.Name, status, p)
+		}
 	}
 }
 
@@ -310,7 +351,7 @@ func TestSeats(t *testing.T) {
 	if _, _, body := call("POST", Base+"seats/disconnect", `{"after":3600}`); len(read[Disconnected](t, body).Dropped) != 0 {
 		t.Error(body)
 	}
-	if status, _, body := call("POST", Base+"drops", `{"device":{"type":4,"value":"d"},"feature":"f"}`); status != http.StatusOK || !read[Holding](t, body).Dropped {
+	if status, _, body := call("POST", Base+"drops", `{"device":{"type":"STRING","value":"d"},"feature":"f"}`); status != http.StatusOK || !read[Holding](t, body).Dropped {
 		t.Errorf("%d %s", status, body)
 	}
 	if e := vault.last(); e.Dropped == nil || e.Dropped.By != by() {

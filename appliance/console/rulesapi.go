@@ -3,6 +3,7 @@ package console
 import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/model"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // Model answers GET model and DELETE model.
@@ -56,11 +57,22 @@ type Pool struct {
 	Status       string                  `json:"status"` // valid, short, expired, withdrawn
 }
 
-// Host is a host ID, or a user as one of type USER.
+// Host is a host ID, or a user as one of type USER, with its type by name.
 type Host struct {
 	Type  string `json:"type"`
 	Value string `json:"value"`
 }
+
+// HostOf is a host ID for people.
+func HostOf(id hostid.ID) Host { return Host{id.Type.String(), id.Value} }
+
+// ID is the host ID. The error is that its type has no such name.
+func (h Host) ID() (hostid.ID, error) {
+	t, err := hostid.ParseType(h.Type)
+	return hostid.ID{Type: t, Value: h.Value}, err
+}
+
+func (h Host) String() string { return h.Value + "/" + h.Type }
 
 // Reserved is one reservation entry with the two levels above it: a row of GET reservations, and the body of POST reservations. PUT reservations takes
 // a list of them, as an import. Who sends one leaves out the IDs and what it has.
@@ -78,10 +90,15 @@ type Reserved struct {
 	Used        uint64             `json:"used,omitempty"`
 }
 
-// ReservedEdit is the body of POST reservations/edit: another count of an entry.
+// ReservedEdit is the body of POST reservations/edit: what shall be different of an entry, of all that a host has in a group, or of a group. The name of
+// its group is of each of the three; a host ID is of an entry or a reservation; the rest is of an entry.
 type ReservedEdit struct {
-	ID    uint64 `json:"id"`
-	Count uint32 `json:"count"`
+	ID      uint64              `json:"id"`
+	Group   *string             `json:"group,omitempty"`
+	Host    *Host               `json:"hostId,omitempty"`
+	Feature *string             `json:"feature,omitempty"`
+	Version *capability.Version `json:"version,omitempty"`
+	Count   *uint32             `json:"count,omitempty"`
 }
 
 // Setting is one row of GET policies, and answers POST policies.
@@ -92,6 +109,7 @@ type Setting struct {
 	Owner   string `json:"owner"` // producer, administrator, producer and administrator
 	Changed bool   `json:"changed"`
 	KnownAs string `json:"knownAs,omitempty"` // on other servers
+	Note    string `json:"note,omitempty"`    // why the value is not what its owner set
 }
 
 // SettingForm is the body of POST policies. An empty value lets go of what was set.

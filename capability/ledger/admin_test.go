@@ -526,3 +526,54 @@ func TestDryRun(t *testing.T) {
 		t.Errorf("%d slices, %v", n, want)
 	}
 }
+
+// The producer allows duplicate clients while reservations exist: nothing of the response is lost, the setting waits for the last reservation to go, and both are told.
+func TestDuplicatesWaitForReservations(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 5))
+	v.must(SetReservations{Groups: groups("red", "d/ETHERNET f:1.0 3")})
+	serve := func(k string, lines ...string) string {
+		return show(v.serve(Serve{Key: key(k), Request: v.request("d", lines...)}))
+	}
+	note := func() string {
+		for _, s := range v.l.Settings() {
+			if s.Name == DuplicateClients {
+				return s.Value + " " + s.Note
+			}
+		}
+		return "absent"
+	}
+	respond := func(duplicates bool) []capability.Denial {
+		v.serial++
+		r := v.response(v.serial, capability.Response{Items: items(lineItem('a', "f:1.0", 6)), Policy: capability.Policy{Duplicates: duplicates}})
+		return v.must(Provision{Response: r, Digest: capability.Digest{byte(v.serial), 2}}).Notices
+	}
+	if got := respond(true); len(got) != 1 || got[0].Code != capability.DuplicatesOff || got[0].Sentence() != "duplicate clients stay off: red" {
+		t.Errorf("notices %+v", got)
+	}
+	if got := v.step("items"); got != "a 0/6" {
+		t.Errorf("the items of the response: %s", got)
+	}
+	if got := note(); got != "false the producer allows duplicates; off while reservations exist" {
+		t.Error(got)
+	}
+	if a, b := serve("one", "f:1.0 2"), serve("two", "f:1.0 1"); a != "OK | OK 2 | has 2" || b != "DENIED E_DEVICE_KEY | has 0" {
+		t.Error(a, b)
+	}
+	v.must(SetReservations{Groups: groups("blue", "d/ETHERNET f:1.0 1")}) // reservations may be edited meanwhile
+	back, err := Restore(v.l.Snapshot())
+	if err != nil || back.Policy().Duplicates {
+		t.Error("a copy allows duplicates:", err)
+	}
+	g, _ := v.l.Reservations()
+	v.must(DeleteReserved{ID: g[0].ID})
+	if got := note(); got != "true " {
+		t.Error(got)
+	}
+	if b := serve("two", "f:1.0 1"); b != "OK | OK 1 | has 1" {
+		t.Error(b)
+	}
+	v.refused(SetReservations{Groups: groups("g", "d/ETHERNET f:1.0 1")}, capability.ErrDuplicates)
+	if got := append(respond(true), respond(false)...); got != nil {
+		t.Errorf("notices without reservations: %+v", got)
+	}
+}

@@ -17,15 +17,16 @@ func (l *Ledger) Apply(e Entry) error {
 		return corrupt("entry %d is of %d and %s where the one before is of %d and %s", e.Position, e.Now.Lease, e.Now.Wall, l.now.Lease, l.now.Wall)
 	}
 	l.advance(e.Now)
-	var err error
+	err := l.applyClock(&e)
 	switch {
+	case err != nil:
 	case e.Started != nil:
 		err = l.applyStarted(e.Started)
-	case e.Advanced != nil:
+	case e.Advanced != nil, e.Watched != nil, e.Stated != nil:
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:
-		err = l.applyServed(e.Served, e.Transfers)
+		err = l.applyServed(e.Served, e.Transfers, e.Booked)
 	case e.Returned != nil:
 		err = l.applyReturned(e.Returned)
 	case e.Proved != nil:
@@ -61,7 +62,7 @@ func (l *Ledger) applySlices(e *Entry) error {
 	switch {
 	case divides && (e.Division != nil) != ruled, e.Division != nil && !divides && (e.Advanced == nil || !ruled):
 		return corrupt("a division where none belongs, or none where one does")
-	case len(e.Transfers) > 0 && (e.Division != nil || e.Served == nil && e.Advanced == nil):
+	case len(e.Transfers)+len(e.Booked) > 0 && (e.Division != nil || e.Served == nil && e.Advanced == nil):
 		return corrupt("transfers where none belong")
 	case divides || e.Division != nil:
 		return l.divide(e.Division)
@@ -74,6 +75,7 @@ func (l *Ledger) applySlices(e *Entry) error {
 				return corrupt("transfers of %s take what is in use", it.ID())
 			}
 		}
+		return l.bookOver(e.Booked)
 	}
 	return nil
 }
@@ -118,6 +120,9 @@ func (l *Ledger) applyStarted(f *Started) error {
 	if f.Hold != 0 && f.Hold <= l.now.Lease || f.Hold < l.hold {
 		return corrupt("the hold ends at %d, it is %d and the running one ends at %d", f.Hold, l.now.Lease, l.hold)
 	}
+	if f.Slept < 0 || f.Slept > maxSlept || f.At < 0 || f.At > l.now.Lease {
+		return corrupt("a start at %d, and %d seconds after the entry before, while it is %d", f.At, f.Slept, l.now.Lease)
+	}
 	if f.Life != (capability.LifeID{}) {
 		if l.life != (capability.LifeID{}) {
 			return corrupt("life %x began in the middle of %x", f.Life, l.life)
@@ -138,9 +143,6 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	}
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
-	}
-	if r.Policy.Duplicates && len(l.groups) > 0 {
-		return corrupt("duplicate clients beside %d reservation groups", len(l.groups))
 	}
 	if (f.Hold != 0) != (l.lost != 0) || f.Hold != 0 && f.Hold < max(l.hold, l.now.Lease+1) {
 		return corrupt("a hold until %d with a response, it is %d, and what was lost is %s", f.Hold, l.now.Lease, l.lost)
@@ -217,7 +219,7 @@ func servingOrder(a, b *item) int {
 	return compareItems(a.ID(), b.ID())
 }
 
-func (l *Ledger) applyServed(f *Served, moves []Transfer) error {
+func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) error {
 	a := &f.Answer
 	if err := a.Validate(); err != nil {
 		return err
@@ -268,6 +270,9 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer) error {
 		if it := l.items[t.Item]; !it.fits() {
 			return corrupt("transfers of %s take what is in use", it.ID())
 		}
+	}
+	if err := l.bookOver(booked); err != nil {
+		return err
 	}
 	return l.applyWaits(r, f.Waits)
 }
@@ -328,9 +333,9 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		})
 		switch {
 		case kept:
-		case it.cut || it.dated(l.now.Wall) != 0 || n.Dropped:
+		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
-		case it.Expiry != 0 && l.now.ends(it, n.End) > it.Expiry:
+		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
 			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
 		case l.hold != 0 && f.Receipt == 0:
 			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)

@@ -250,7 +250,6 @@ func TestApplyAsserts(t *testing.T) {
 		"a share of a meter":        reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 1, 1)}}),
 		"a share above the count":   reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 0, 9), part(Source{Entry: 5}, 0, 2)}}),
 		"a share of nothing":        reserve(&Division{Shares: []Share{part(Source{Entry: 3}, 0, 0)}}),
-		"duplicates beside them":    other(Entry{Provisioned: &Provisioned{Response: w.response(9, capability.Response{Policy: capability.Policy{Duplicates: true}})}, Division: &Division{}}),
 	} {
 		l, err := Restore(snapshot2)
 		if err != nil {

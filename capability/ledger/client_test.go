@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -43,7 +44,10 @@ func (w *world) request(c *client) error {
 	}
 	switch {
 	case a.Serial == 0 || a.Status == capability.StatusUnchanged:
-		if !reflect.DeepEqual(before.Holdings, after.Holdings) {
+		if a.Serial != 0 {
+			before = w.theirs(before, s.Request.User)
+		}
+		if !maps.Equal(units(before), units(after)) {
 			return fmt.Errorf("%s altered %+v to %+v", a.Status, before.Holdings, after.Holdings)
 		}
 	case len(d.Entries) > 0:
@@ -53,7 +57,7 @@ func (w *world) request(c *client) error {
 		if err := rightsAre(&a, after, hold != 0); err != nil {
 			return err
 		}
-		if err := w.fair(&s, &a, hold, free, before, after); err != nil {
+		if err := w.fair(&s, &a, hold, free, w.theirs(before, s.Request.User), after); err != nil {
 			return err
 		}
 		if known {
@@ -92,6 +96,31 @@ func (w *world) request(c *client) error {
 		}
 	}
 	return nil
+}
+
+// theirs is what a device may keep when it asks for this user.
+func (w *world) theirs(d Device, user string) Device {
+	d.Holdings = slices.DeleteFunc(slices.Clone(d.Holdings), func(h Holding) bool {
+		for _, g := range w.l.groups {
+			for _, r := range g.Reservations {
+				mine := r.Host == d.ID || r.Host == (hostid.ID{Type: hostid.User, Value: user})
+				if !mine && slices.ContainsFunc(r.Entries, func(e ReservationEntry) bool { return e.ID == h.Source.Entry }) {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return d
+}
+
+// units is what a device holds, whatever its source.
+func units(d Device) map[string]uint32 {
+	out := map[string]uint32{}
+	for _, h := range d.Holdings {
+		out[fmt.Sprint(h.Item, h.End, h.Dropped)] += h.Count
+	}
+	return out
 }
 
 // device is what the ledger has for a client: for its key, or as long as that has nothing, for its host ID.

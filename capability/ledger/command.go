@@ -40,7 +40,9 @@ type Start struct {
 	// Lost says why the trusted storage that was here before cannot be used, if there was one. It counts until the first response.
 	Lost    capability.Code
 	HoldFor capability.Seconds
-	Cause   string // why there is a hold, or why there is none
+	Cause   string          // why there is a hold, or why there is none
+	Raw     capability.Time // what the system clock says; zero: it is not judged, and the moment of the command is believed
+	TPM     TPMClock        // zero where it was not read, or the TPM says it may have gone back
 }
 
 // Advance ends what is due. Nothing due, no entry.
@@ -51,6 +53,7 @@ type Advance struct{}
 type Provision struct {
 	Response capability.Response
 	Digest   capability.Digest // of the response as it came
+	Raw      capability.Time   // what the system clock says; zero: it is not judged
 }
 
 // Return takes copies of an activation ID out of service for good. The ID is drawn by the caller; the same ID again is the same return.
@@ -100,5 +103,6 @@ type Decision struct {
 	Return      capability.Return   // of Return: what the TPM's proof is about
 	Explained   []Explained         // of Serve: for each refused line what was looked at
 	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
+	Notices     []capability.Denial // of Provision: what of the response is in force only later, and why
 	Move        bool                // the entries must be durable under a new epoch before anyone hears of them
 }

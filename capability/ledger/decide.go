@@ -39,6 +39,10 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.putGroup(now, c)
 	case DeleteReserved:
 		return l.deleteReserved(now, c)
+	case Watch:
+		return l.watch(now, c), nil
+	case SetTime:
+		return l.setTime(now, c)
 	case SetPolicy:
 		return l.setPolicy(now, c)
 	case DisconnectIdle:
@@ -71,20 +75,20 @@ func checkBy(by string) error {
 	return nil
 }
 
-// advanceTo ends what is due, fills deficits with what came back by it, and divides the items anew where one of them started or expired.
+// advanceTo ends what is due, fills deficits with what came back by it, books overdraft leases over, and divides the items anew where one of them started or expired.
 func (l *Ledger) advanceTo(now Now) Decision {
 	e := Entry{Advanced: &Advanced{}}
 	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
 	if date := l.nextDate(); date != 0 && date <= now.Wall {
-		e.Division, due = l.rules().divide(now.Wall, l.inventory()), true
+		e.Division, due = l.rules().divide(l.dates(now), l.inventory()), true
 	} else {
 		d := l.draft(now, nil, "")
 		for _, it := range l.items {
 			d.settle(it, func(*slice) bool { return false })
 		}
-		e.Transfers = d.transfers()
+		e.Transfers, e.Booked = d.transfers(), d.bookings(l.items)
 	}
-	if !due && len(e.Transfers) == 0 {
+	if !due && len(e.Transfers)+len(e.Booked) == 0 {
 		return Decision{}
 	}
 	return l.decided(now, e)
@@ -101,14 +105,25 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if c.HoldFor > 0 {
 		end = max(end, now.Lease+c.HoldFor)
 	}
-	f := &Started{BootID: c.BootID, Hold: end, Cause: c.Cause}
+	f := &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Lost: l.lost, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease}
 	if l.life == (capability.LifeID{}) {
 		f.Life = c.Life
 	}
-	if f.Lost = l.lost; !l.provisioned() && c.Lost != 0 {
+	if !l.provisioned() && c.Lost != 0 {
 		f.Lost = c.Lost
 	}
-	return l.decided(now, Entry{Started: f}), nil
+	if l.run.TPM != (TPMClock{}) && c.TPM == l.run.TPM {
+		f.At = l.run.At // the reading is of that start
+	}
+	e := Entry{Started: f}
+	if c.Raw != 0 {
+		expected := l.now.Wall.Add(now.Lease - l.now.Lease + f.Slept)
+		r := judge(now.Lease, expected, c.Raw, Clock{})
+		if now = r.Now; r.Clock != (Clock{}) {
+			e.Clock = &r.Clock
+		}
+	}
+	return l.decided(now, e), nil
 }
 
 // holdAt is the end of the hold that still runs at now, or zero.
@@ -154,17 +169,22 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if len(r.Items) == 0 {
 		r.Items = nil
 	}
-	if r.Policy.Duplicates && len(l.groups) > 0 {
-		r.Policy.Duplicates = false // reservations came first: they would lose their owners
+	clock := l.clock
+	now, changed := l.signed(now, c.Raw, r.Time)
+	if changed != nil {
+		clock = *changed
 	}
-	div := l.rules().divide(now.Wall, l.arriving(r.Items))
 	f := &Provisioned{Response: r, Digest: c.Digest}
 	if l.lost != 0 {
 		f.Hold = max(l.holdAt(now), now.Lease+leaseOf(r.Policy))
 	}
-	d := l.decided(now, Entry{Provisioned: f, Division: div})
+	div := l.rules().divide(clock.dates(now), l.arriving(r.Items))
+	d := l.decided(now, Entry{Provisioned: f, Division: div, Clock: changed})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
+	}
+	if r.Policy.Duplicates && len(l.groups) > 0 {
+		d.Notices = append(d.Notices, capability.Denial{Code: capability.DuplicatesOff, Detail: groupNames(l.groups)})
 	}
 	return d, nil
 }
@@ -241,7 +261,7 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 		}
 	}
 	t := capability.Return{ID: c.ID, ActivationID: c.ActivationID, Copies: copies, Epoch: c.Epoch, Time: now.Wall, Serial: l.applied.Serial}
-	div := l.rules().divide(now.Wall, left)
+	div := l.rules().divide(l.dates(now), left)
 	dec := l.decided(now, Entry{Returned: &Returned{Return: t, By: c.By}, Division: div})
 	if dec.Return, dec.Move = t, true; div != nil {
 		dec.Unsatisfied = l.unsatisfied(div)

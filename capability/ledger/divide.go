@@ -45,7 +45,8 @@ type rules struct {
 func (l *Ledger) rules() rules { return rules{l.model, l.groups} }
 
 // divide computes the division of items, which are in order; nil without a model and reservations.
-func (r rules) divide(now capability.Time, items []capability.LineItem) *Division {
+func (r rules) divide(at dates, items []capability.LineItem) *Division {
+	now, items := at.from, at.unexpired(items)
 	switch {
 	case len(r.groups) > 0:
 		return reserve(now, items, r.groups)
@@ -77,7 +78,7 @@ func (d *Division) add(s Share) {
 func reserve(now capability.Time, items []capability.LineItem, groups []Group) *Division {
 	left := make([]uint32, len(items))
 	for i := range items {
-		if it := (&item{LineItem: items[i]}); it.divisible() && it.dated(now) == 0 {
+		if it := (&item{LineItem: items[i]}); it.divisible() && it.dated(dates{from: now, until: now}) == Usable {
 			left[i] = it.Count
 		}
 	}
@@ -177,7 +178,7 @@ func (l *Ledger) divide(d *Division) error {
 			given[p.Item] = append(given[p.Item], &slice{item: it, source: s.Source, count: uint64(p.Count), computed: uint64(p.Count)})
 		}
 	}
-	l.sources, l.divided = sources, l.now.Wall
+	l.sources, l.divided, l.dividedAhead = sources, l.now.Wall, l.clock.Ahead
 	touched := map[*row]bool{}
 	var rows []*row
 	for i, it := range l.items {
@@ -267,16 +268,32 @@ func (l *Ledger) transfer(moves []Transfer) error {
 	return nil
 }
 
-// nextDate is the first start or expiry of an item after the last division, if that makes another one due.
+// nextDate is the trusted time at which another division is due, or zero: the first start or expiry of an item that the last one did not know of. Where it took
+// an item for expired by a clock that was quarantined then and says less now, that is at once.
 func (l *Ledger) nextDate() (next capability.Time) {
 	if l.model == nil && len(l.groups) == 0 || !l.followsDates() {
 		return 0
 	}
+	sooner := func(date capability.Time) {
+		if date = max(date, 1); next == 0 || date < next {
+			next = date
+		}
+	}
 	for _, it := range l.items {
-		for _, date := range []capability.Time{it.Start, it.Expiry} {
-			if date > l.divided && !it.cut && it.divisible() && (next == 0 || date < next) {
-				next = date
-			}
+		if it.cut || !it.divisible() {
+			continue
+		}
+		if it.Start > l.divided {
+			sooner(it.Start)
+		}
+		if it.Expiry == 0 {
+			continue
+		}
+		switch expires := it.Expiry.Add(-l.clock.Ahead); {
+		case it.Expiry > l.divided.Add(l.dividedAhead):
+			sooner(expires)
+		case expires > l.now.Wall:
+			sooner(l.now.Wall)
 		}
 	}
 	return next

@@ -162,7 +162,7 @@ func (d *draft) transfers() (out []Transfer) {
 // take gives count units of the slice until end.
 func (d *draft) take(s *slice, count uint32, end capability.Seconds) {
 	d.change[s] += int64(count)
-	d.grants = append(d.grants, grant{slice: s, count: count, end: end, told: d.now.ends(s.item, end)})
+	d.grants = append(d.grants, grant{slice: s, count: count, end: end, told: d.ends(s.item, end)})
 }
 
 // granted is how much of the feature this draft gives.
@@ -240,8 +240,8 @@ func (d *draft) usedBefore(s *slice) int64 {
 	return n
 }
 
-// restore makes the draft what it was before the request.
-func (d *draft) restore() {
+// restore makes the draft what it was before the request, for some leases; the others stay given back.
+func (d *draft) restore(which func(*lease) bool) {
 	for _, g := range d.grants {
 		d.change[g.slice] -= int64(g.count)
 	}
@@ -249,8 +249,10 @@ func (d *draft) restore() {
 	clear(d.shift)
 	d.moved = nil
 	for _, s := range d.held {
-		d.change[s.slice] += int64(s.count)
-		d.grants = append(d.grants, s.grant())
+		if which(s) {
+			d.change[s.slice] += int64(s.count)
+			d.grants = append(d.grants, s.grant())
+		}
 	}
 }
 

@@ -19,9 +19,12 @@ type Entry struct {
 	Previous capability.Digest `cbor:"2,keyasint,omitzero"` // SHA-256 of the entry before
 	Now      Now               `cbor:"3,keyasint"`
 
-	// What a fact means for the slices of items: a new division, or counts that move between them.
+	// What a fact means for the slices of items: a new division, counts that move between them, leases that leave the overdraft.
 	Division  *Division  `cbor:"4,keyasint,omitzero"`
 	Transfers []Transfer `cbor:"5,keyasint,omitempty"`
+	Booked    []Booking  `cbor:"6,keyasint,omitempty"`
+
+	Clock *Clock `cbor:"9,keyasint,omitzero"` // what is held of the system clock from now on, where that changes
 
 	Started     *Started     `cbor:"10,keyasint,omitzero"`
 	Advanced    *Advanced    `cbor:"11,keyasint,omitzero"`
@@ -34,6 +37,8 @@ type Entry struct {
 	Modeled     *Modeled     `cbor:"18,keyasint,omitzero"`
 	Reserved    *Reserved    `cbor:"19,keyasint,omitzero"`
 	Configured  *Configured  `cbor:"20,keyasint,omitzero"`
+	Watched     *Watched     `cbor:"30,keyasint,omitzero"`
+	Stated      *Stated      `cbor:"31,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -41,6 +46,9 @@ type Started struct {
 	BootID string             `cbor:"1,keyasint,omitzero"`
 	Hold   capability.Seconds `cbor:"2,keyasint,omitzero"` // end of the hold on the lease clock; zero: none runs
 	Cause  string             `cbor:"3,keyasint,omitzero"`
+	Slept  capability.Seconds `cbor:"4,keyasint,omitzero"` // at least so long after the entry before, by the TPM's clock
+	TPM    TPMClock           `cbor:"5,keyasint,omitzero"`
+	At     capability.Seconds `cbor:"6,keyasint,omitzero"`  // on the lease clock, when the TPM showed that
 	Life   capability.LifeID  `cbor:"10,keyasint,omitzero"` // of the first run only
 	Lost   capability.Code    `cbor:"11,keyasint,omitzero"` // what became of the storage before this one
 }
@@ -134,7 +142,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil} {
 		if set {
 			n++
 		}

@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/model"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // Bounds of what a decision explains. Explanations are for people and never on the wire: an answer to a client carries its Denial.
@@ -51,6 +51,7 @@ const (
 	Foreign             // reserved for another
 	NotMetered          // a report counts only what is metered
 	InUse               // nothing is free
+	Doubted             // has dates, and the system clock is not believed
 )
 
 // String is the sentence about one source.
@@ -77,6 +78,8 @@ func (x Looked) String() string {
 		return where + "not metered"
 	case InUse:
 		return where + "none free"
+	case Doubted:
+		return where + "has dates, and the system clock is not believed"
 	}
 	return where + fmt.Sprintf("%d free", x.Free)
 }
@@ -133,17 +136,18 @@ func (s *serving) explain(i int, w want, no *capability.Denial) {
 
 // unfit is why no slice of the item can serve the line.
 func (s *serving) unfit(it *item, w want) (Reason, capability.Time) {
-	switch date := it.dated(s.now.Wall); {
+	date := it.dated(s.l.dates(s.now))
+	switch {
 	case it.cut:
 		return Withdrawn, 0
 	case it.Version.Compare(w.Version) < 0:
 		return OtherVersion, 0
 	case !selects(it.Selectors, w.Selectors):
 		return OtherKind, 0
-	case date < 0:
-		return NotStarted, it.Start
-	case date > 0:
-		return Expired, it.Expiry
+	case date == NotStarted:
+		return date, it.Start
+	case date != Usable:
+		return date, it.Expiry
 	case s.over(it) && s.inUse(it) > int64(it.Count):
 		return Overused, 0
 	case s.req.Operation == capability.Report && !it.Metered:
@@ -160,7 +164,10 @@ func (s *serving) look(sl *slice, reason Reason, at capability.Time) Looked {
 	x.Free = s.free(sl)
 	switch {
 	case sl.source.Entry != 0 && !s.reaches(sl):
-		x.Skipped, x.Owner = Foreign, s.l.ownerOf(sl.source.Entry)
+		if s.owners == nil {
+			s.owners = s.l.owners()
+		}
+		x.Skipped, x.Owner = Foreign, s.owners[sl.source.Entry].String()
 	case !s.reaches(sl):
 		x.Skipped = Unrouted
 	case x.Free == 0:
@@ -169,22 +176,25 @@ func (s *serving) look(sl *slice, reason Reason, at capability.Time) Looked {
 	return x
 }
 
-// ownerOf is who a reservation entry is for.
-func (l *Ledger) ownerOf(entry uint64) string {
+// owners is who each reservation entry is for.
+func (l *Ledger) owners() map[uint64]hostid.ID {
+	out := map[uint64]hostid.ID{}
 	for _, g := range l.groups {
 		for _, r := range g.Reservations {
-			if slices.ContainsFunc(r.Entries, func(e ReservationEntry) bool { return e.ID == entry }) {
-				return r.Host.String()
+			for _, e := range r.Entries {
+				out[e.ID] = r.Host
 			}
 		}
 	}
-	return ""
+	return out
 }
 
 // why says why a line gets less than it asked for, with the most useful code.
 func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial {
 	no := capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
+	at := s.l.dates(s.now)
 	var fitting, dated []*item
+	var doubted uint64 // that the line could have if the system clock were believed
 	for _, it := range s.l.features[w.Feature] {
 		switch {
 		case it.cut || !selects(it.Selectors, w.Selectors):
@@ -197,18 +207,29 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 			continue
 		}
 		fitting = append(fitting, it)
-		if it.dated(s.now.Wall) == 0 {
+		switch it.dated(at) {
+		case Usable:
 			dated = append(dated, it)
+		case Doubted:
+			for _, sl := range it.slices {
+				if s.reaches(sl) {
+					doubted += s.free(sl)
+				}
+			}
 		}
 	}
 	if len(fitting) == 0 {
 		return no
 	}
 	no.Highest = capability.Version{}
+	if len(dated) == 0 && doubted > 0 {
+		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
+		return no
+	}
 	if len(dated) == 0 {
 		no.Code = capability.ErrExpired
 		for _, it := range fitting {
-			if it.dated(s.now.Wall) < 0 && (no.Code == capability.ErrExpired || it.Start < no.Until) {
+			if it.dated(at) == NotStarted && (no.Code == capability.ErrExpired || it.Start < no.Until) {
 				no.Code, no.Until = capability.ErrNotStarted, it.Start
 			}
 		}
@@ -228,6 +249,9 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		}
 	}
 	no.Available, no.Total, no.Used = clip(free), clip(total), clip(used)
+	if doubted > 0 && free+doubted >= uint64(w.Count) && !limited {
+		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
+	}
 	if limited {
 		no.Code = capability.ErrLimit
 		for _, m := range s.limits {

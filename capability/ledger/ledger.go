@@ -8,8 +8,8 @@
 // There are two clocks (Now). Leases and holds end on the lease clock, which stands still while the machine is off; wall time matters for the dates of
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
-// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, and those of an
-// administrator: SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy and DisconnectIdle. A ledger is owned by one goroutine.
+// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, and those of an
+// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy and DisconnectIdle. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.
@@ -105,7 +105,12 @@ type Ledger struct {
 	users   map[held]uint64 // units, by user and item
 	waiting []*wait         // the longest first
 	leases  int
-	steps   func() // counts work in tests of cost; nil otherwise
+
+	clock        Clock
+	dividedAhead capability.Seconds // of the clock at the last division
+
+	overdrawn int    // overdrafts in use
+	steps     func() // counts work in tests of cost; nil otherwise
 }
 
 // item is a line item with its use. A cut item is in no response any more and stays until its last lease has ended.
@@ -169,7 +174,7 @@ func New() *Ledger {
 func (l *Ledger) Digest() capability.Digest { return sha256.Sum256(l.Snapshot()) }
 
 // NextDue is the moment on the lease clock at which Advance has something to do, if there is one: the first end of a lease, the end of the hold, or the
-// first date at which the items are divided anew, as if both clocks went on alike.
+// first date at which the items are divided anew, as if both clocks went on alike; at once where leases can leave the overdraft.
 func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	due := l.hold
 	sooner := func(at capability.Seconds) {
@@ -183,10 +188,13 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	if date := l.nextDate(); date != 0 {
 		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
 	}
+	if l.overdrawn > 0 && slices.ContainsFunc(l.items, (*item).overpaid) {
+		sooner(l.now.Lease)
+	}
 	return due, due != 0
 }
 
-// policy is the policy in force, with defaults where the producer said nothing.
+// policy is the policy in force, with defaults where the producer said nothing. Duplicate clients are off while reservations exist, which would lose their owners.
 func (l *Ledger) policy() capability.Policy {
 	p, d := l.applied.Policy, capability.DefaultPolicy()
 	p.Lease = leaseOf(p)
@@ -196,6 +204,7 @@ func (l *Ledger) policy() capability.Policy {
 	if p.ResponseLife == 0 {
 		p.ResponseLife = d.ResponseLife
 	}
+	p.Duplicates = p.Duplicates && len(l.groups) == 0
 	return p
 }
 

@@ -62,7 +62,7 @@ func (s *serving) undo(f *Served) bool {
 		return false
 	}
 	s.release()
-	s.restore()
+	s.restore(s.mayKeep)
 	for _, p := range s.row.reports[i].Parts {
 		for j := range s.grants {
 			if g := &s.grants[j]; g.end == forever && g.slice.item.ID() == p.Item {

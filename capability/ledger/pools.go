@@ -41,7 +41,7 @@ func (l *Ledger) setModel(now Now, c SetModel) (Decision, error) {
 	}
 	return l.decided(now, Entry{
 		Modeled:  &Modeled{Text: slices.Clone(c.Text), By: c.By},
-		Division: rules{model: m}.divide(now.Wall, l.inventory()),
+		Division: rules{model: m}.divide(l.dates(now), l.inventory()),
 	}), nil
 }
 
@@ -121,7 +121,7 @@ func (l *Ledger) Distribution(now Now) model.Distribution {
 	if l.model == nil {
 		return model.Distribution{}
 	}
-	return l.model.Distribute(now.Wall, l.inventory())
+	return l.model.Distribute(now.Wall, l.dates(now).unexpired(l.inventory()))
 }
 
 // Inventory is the items in force, for a dry run of a model.

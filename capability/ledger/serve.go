@@ -6,6 +6,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/model"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // serve is the grant algorithm: what the device held counts as given back, then every line is granted anew, in order.
@@ -17,7 +18,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	r, other := l.owner(req.Hosts[0], c.Key, now)
 	s := &serving{draft: l.draft(now, r, req.User), req: req, policy: l.policy(), hold: l.holdAt(now), room: holdersRoom}
 	s.answer = capability.Response{
-		Version: capability.Protocol, For: req.Hosts[0], Key: c.Key, Correlation: req.Correlation, Time: now.Wall, Lifetime: s.policy.ResponseLife,
+		Version: capability.Protocol, For: req.Hosts[0], Key: c.Key, Correlation: req.Correlation, Time: now.Wall, Lifetime: l.lifetime(s.policy),
 		Policy: capability.Policy{Lease: s.policy.Lease, RenewPercent: s.policy.RenewPercent, Tolerance: s.policy.Tolerance},
 	}
 	if s.hold != 0 {
@@ -53,6 +54,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	stale := s.hold != 0 && max(req.Applied, s.receipt.serial()) > serial
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
 	f := &Served{Body: body, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
+	s.entries = l.own(req.Hosts[0], req.User)
 	pure := false
 	switch reports := s.reports(); {
 	case req.Operation == capability.Undo && stale:
@@ -61,16 +63,16 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		if !s.undo(f) {
 			return s.deny(capability.Denial{Code: capability.ErrUndo})
 		}
+		s.touch(s.wants())
 	case req.Operation == capability.Report && stale:
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
 		s.release()
-		s.restore()
+		s.restore(func(*lease) bool { return true })
 		s.tell(s.merged())
 		return Decision{Response: s.answer}, nil
 	default:
 		s.route = l.model.Route(model.Facts{Hosts: req.Hosts, User: req.User, Alias: req.Alias, DeviceType: req.DeviceType, Dictionary: req.Dictionary})
-		s.entries = l.own(req.Hosts[0], req.User)
 		wants := s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		if !s.route.Accept && !pure {
@@ -83,6 +85,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		}
 		s.settleLines(pure)
 	}
+	s.settleItems()
 	grants := s.merged()
 	s.tell(grants)
 	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
@@ -100,7 +103,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	if req.Operation == capability.Report {
 		f.Reported = s.reported(grants)
 	}
-	d := l.decided(now, Entry{Served: f, Transfers: s.transfers()})
+	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
 	d.Response, d.Move, d.Explained = s.answer, s.moves(grants), s.explained
 	return d, nil
 }
@@ -118,7 +121,7 @@ func (s *serving) tell(grants []grant) {
 	for i := range grants {
 		g := &grants[i]
 		it := g.slice.item
-		if told := s.now.ends(it, g.end); s.hold == 0 || told < g.told {
+		if told := s.ends(it, g.end); s.hold == 0 || told < g.told {
 			g.told = told
 		}
 		if g.told > s.now.Wall {
@@ -190,7 +193,9 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
-	room      int // bytes left for holders
+	touched   []*item
+	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
+	room      int                  // bytes left for holders
 	answer    capability.Response
 }
 
@@ -240,7 +245,8 @@ func (s *serving) lines(wants []want) {
 		s.rights = slices.Clone(s.receipt.Rights)
 	}
 	s.limits = s.limitsOf()
-	s.settleItems(wants)
+	s.touch(wants)
+	s.settleItems()
 	for i, w := range wants {
 		line := s.line(i, w)
 		if len(s.req.Desired) > 0 {
@@ -249,8 +255,8 @@ func (s *serving) lines(wants []want) {
 	}
 }
 
-// settleItems puts the counts of the features in question where they belong, after what the device held came back.
-func (s *serving) settleItems(wants []want) {
+// touch notes the items of the features in question: those asked for, and those of what the device held.
+func (s *serving) touch(wants []want) {
 	names := make([]string, 0, len(wants)+len(s.held))
 	for _, w := range wants {
 		names = append(names, w.Feature)
@@ -260,9 +266,14 @@ func (s *serving) settleItems(wants []want) {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		for _, it := range s.l.features[name] {
-			s.settle(it, s.reaches)
-		}
+		s.touched = append(s.touched, s.l.features[name]...)
+	}
+}
+
+// settleItems puts the counts of these items where they belong.
+func (s *serving) settleItems() {
+	for _, it := range s.touched {
+		s.settle(it, s.reaches)
 	}
 }
 
@@ -350,7 +361,7 @@ func (s *serving) cover(w capability.Desired, asked uint32) uint32 {
 }
 
 func (s *serving) covers(r capability.Right, w capability.Desired) bool {
-	return r.Feature == w.Feature && r.Version.Compare(w.Version) >= 0 && r.Expiry > s.now.Wall
+	return r.Feature == w.Feature && r.Version.Compare(w.Version) >= 0 && r.Expiry > s.l.dates(s.now).until
 }
 
 // spend takes what a line renewed from the receipt's rights, lowest version first, so that no right covers two lines.
@@ -372,7 +383,7 @@ func (s *serving) settleLines(pure bool) {
 	slices.Sort(s.refused)
 	s.refused = slices.Compact(s.refused)
 	if len(s.refused) > 0 && s.req.Atomic {
-		s.restore()
+		s.restore(s.mayKeep)
 		s.answer.Status = capability.StatusUnchanged
 		for i := range s.answer.Lines {
 			if s.answer.Lines[i].Status != capability.LineInsufficient {
@@ -404,6 +415,14 @@ func (s *serving) settleLines(pure bool) {
 	case len(s.grants) == 0 && (pure || len(s.req.Desired) == 0):
 		s.answer.Status = capability.StatusReturned
 	}
+}
+
+// mayKeep says that a lease can stay with its device whatever became of the request: what is reserved for another user than the one who asks now goes back.
+func (s *serving) mayKeep(h *lease) bool { return h.slice.source.Entry == 0 || s.reaches(h.slice) }
+
+// keep is rule K for what the device may keep.
+func (s *serving) keep(which func(*lease) bool, limit uint64) {
+	s.draft.keep(func(h *lease) bool { return which(h) && s.mayKeep(h) }, limit)
 }
 
 // names says that the request has a line of the feature.

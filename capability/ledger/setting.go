@@ -264,13 +264,18 @@ func (l *Ledger) followsDates() bool { return l.changed(ModelAtDates) != "false"
 type SettingView struct {
 	Known
 	Value   string
-	Changed bool // by an administrator
+	Changed bool   // by an administrator
+	Note    string // why the value is not what its owner set
 }
 
 // Settings is every setting with its value in force, by name.
 func (l *Ledger) Settings() (out []SettingView) {
 	for _, k := range KnownSettings() {
-		out = append(out, SettingView{Known: k, Value: l.setting(k.Name), Changed: l.changed(k.Name) != ""})
+		v := SettingView{Known: k, Value: l.setting(k.Name), Changed: l.changed(k.Name) != ""}
+		if k.Name == DuplicateClients && l.applied.Policy.Duplicates && len(l.groups) > 0 {
+			v.Note = "the producer allows duplicates; off while reservations exist"
+		}
+		out = append(out, v)
 	}
 	return out
 }

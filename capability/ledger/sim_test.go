@@ -69,6 +69,7 @@ const (
 	reserved
 	configured
 	overdrawn
+	covered
 	counted
 	undone
 	queued
@@ -86,7 +87,7 @@ const (
 
 func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
-		"return", "refused return", "model", "refused model", "reservation", "setting", "overdraft", "metered count", "undo", "place in a queue", "idle disconnect",
+		"return", "refused return", "model", "refused model", "reservation", "setting", "overdraft", "overdraft that was covered", "metered count", "undo", "place in a queue", "idle disconnect",
 		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend"}[o]
 }
 
@@ -272,6 +273,12 @@ func (w *world) decide(c Command) (Decision, error) {
 			return d, fmt.Errorf("apply what Decide(%T) said: %w", c, err)
 		}
 		w.journal = append(w.journal, b)
+		if len(e.Booked) > 0 {
+			w.happened[covered]++
+		}
+	}
+	if _, ok := c.(Advance); ok && (len(d.Entries) == 0 || d.Entries[0].Division == nil) && slices.ContainsFunc(w.l.items, (*item).overpaid) {
+		return d, errors.New("an overdraft is in use beside free counts")
 	}
 	if _, ok := c.(Start); d.Move || ok {
 		w.moved = len(w.journal)

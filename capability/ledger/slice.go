@@ -117,10 +117,12 @@ func (l *Ledger) unbook(s *lease) {
 // count sets what is used of the slice of a lease, and with it the sums of its item and user.
 func (l *Ledger) count(s *lease, used uint64) {
 	it, change := s.slice.item, used-s.slice.used // modulo 2^64: both directions add up
-	s.slice.used = used
-	if !s.slice.source.Overdraft {
+	if s.slice.source.Overdraft {
+		l.overdrawn += compareBool(used > 0, s.slice.used > 0)
+	} else {
 		it.used += change
 	}
+	s.slice.used = used
 	if user := s.row.who.User; user != "" {
 		k := held{user, it}
 		if l.users[k] += change; l.users[k] == 0 {

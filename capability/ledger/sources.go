@@ -124,22 +124,11 @@ func (s *serving) sources(w want) (out []*slice) {
 // fitting is every item that may serve the line now, in serving order.
 func (s *serving) fitting(w want) (out []*item) {
 	for _, it := range s.l.features[w.Feature] {
-		if it.Version.Compare(w.Version) >= 0 && it.dated(s.now.Wall) == 0 && selects(it.Selectors, w.Selectors) && (it.Metered || s.req.Operation != capability.Report) {
+		if it.Version.Compare(w.Version) >= 0 && it.dated(s.l.dates(s.now)) == Usable && selects(it.Selectors, w.Selectors) && (it.Metered || s.req.Operation != capability.Report) {
 			out = append(out, it)
 		}
 	}
 	return out
-}
-
-// dated is negative before the start of an item, positive from its expiry on, and zero between.
-func (i *item) dated(now capability.Time) int {
-	switch {
-	case now < i.Start:
-		return -1
-	case i.Expiry != 0 && now >= i.Expiry:
-		return 1
-	}
-	return 0
 }
 
 // selects says that the item has every pair that the line names.
@@ -173,7 +162,7 @@ func (s *serving) end(it *item) capability.Seconds {
 	}
 	end := g.end(s.now.Wall.Add(length), s.l.interval(ZoneOffset))
 	if it.Expiry != 0 {
-		end = min(end, it.Expiry)
+		end = min(end, it.Expiry.Add(-s.l.clock.Ahead))
 	}
 	return s.now.Lease + capability.Seconds(end-s.now.Wall)
 }

@@ -34,13 +34,14 @@ type Status struct {
 	Leases      int
 	Total, Used uint64 // units of all counted items
 	Overdraft   uint64 // units in use above their counts, as the producer allows
+	Clock       Clock
 }
 
 // Status sums up. It costs as much as there are devices.
 func (l *Ledger) Status(now Now) Status {
 	s := Status{
 		Provisioned: l.provisioned(), Host: l.applied.For, Serial: l.applied.Serial, Applied: l.applied.Time, Number: l.number, Outstanding: len(l.written),
-		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Life: l.life, Lost: l.lost, Epoch: l.epoch, Hold: l.hold, Leases: l.leases,
+		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Life: l.life, Lost: l.lost, Epoch: l.epoch, Hold: l.hold, Leases: l.leases, Clock: l.clock,
 	}
 	if s.Hold = l.holdAt(now); s.Hold != 0 {
 		s.HoldUntil = now.Told(s.Hold)
@@ -76,6 +77,7 @@ type Item struct {
 	Available uint64          // what could be served now; for an uncounted item MaxCount, outside its dates zero
 	Cut       bool            // in no response any more; goes with its last lease
 	Over      bool            // more in use than licensed: nothing is served until leases have ended
+	Dates     Reason          // NotStarted, Expired or Doubted where it does not serve for its dates
 	FirstEnd  capability.Time // when the first lease ends, or zero
 }
 
@@ -86,7 +88,7 @@ func (l *Ledger) Items(now Now) []Item {
 	for _, it := range l.items {
 		v := Item{LineItem: it.LineItem, Used: uint64(d.inUse(it)), Overdrawn: uint64(d.used(it.slices[inOverdraft])), Cut: it.cut, Over: d.over(it)}
 		v.Selectors = slices.Clone(it.Selectors)
-		if it.dated(now.Wall) == 0 {
+		if v.Dates = it.dated(l.dates(now)); v.Dates == Usable {
 			for _, s := range it.slices {
 				if !s.source.Overdraft {
 					v.Available += d.free(s)

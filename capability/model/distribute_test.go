@@ -107,7 +107,7 @@ func TestSlices(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	m := must(t, within(`partition "p" {"f1" 1.0 8 "g" 1 50%} partition "q" {"f1" 1.0 8} partition "r" {"f1" 0 remainder}`,
-		`on user("a") {without requested features {all from "q", "default", "p", "q"} accept}
+		`on user("a") {without requested features {all from "q", "default", "q", "p", "q"} accept}
 		on user("b") {without requested features {"x" 1.2 3 "x" 1.3 0} accept}`))
 	d := m.Distribute(now, stockOf(item{feature: "f1", count: 10}, item{feature: "g", count: 3}))
 	for user, want := range map[string]string{"a": "f1:1.0*2 f1:1.0*8 g:1.0*1", "b": "x:1.2*3 x:1.3*0", "c": ""} {

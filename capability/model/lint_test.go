@@ -68,8 +68,11 @@ func TestLint(t *testing.T) {
 			`"f" is oversubscribed: with pool "q" the pools ask for 101 % of version 1.0`},
 		{within(`partition "p" {"f" 1 60 % "g" 1 60 %} partition "q" {"f" 1 40 %} partition "r" {"f" 1 9 % vendor string matches "v"}`, used), nil, "", ""},
 		{within(`partition "p" {"f" 1 60 %} partition "q" {"f" 1 40 %} partition "r" {"f" 1 99}`, used), nil, "", ""},
+		{within(`partition "p" {"f" 1 60 %} partition "q" {"f" 2 60 %} partition "r" {"f" 1 40 %}`, used), nil, "", ""},
 
 		{alloc("\"f\" 1 1\n‸\"f\" 2 3"), stockOf(item{feature: "f", count: 8}, item{feature: "f", version: "2.0", count: 2}), SymbolShort,
+			`pool "p" gets 2 of 3 "f" 2.0: what else there is is below that version, not let in by a filter, or in a pool before`},
+		{alloc("\"f\" 1 1\n‸\"f\" 2 3"), stockOf(item{feature: "f", count: 2}, item{feature: "f", version: "2.0", count: 2}), SymbolShort, // as many as there are
 			`pool "p" gets 2 of 3 "f" 2.0: what else there is is below that version, not let in by a filter, or in a pool before`},
 		{within(`partition "p" {"f" 1 remainder vendor string matches "v"} partition "q" {‸"f" 1 3}`, `on any() {use "p","q" accept}`), stockOf(item{feature: "f", count: 10, vendor: "v"}),
 			SymbolShort, `pool "q" gets 0 of 3 "f" 1.0: what else there is is below that version, not let in by a filter, or in a pool before`},
@@ -182,6 +185,23 @@ on user("v") {use "q" accept}`))
 5:1: rule 1 denies: what else it says has no effect
 7:1: rule 3 is never reached: the rules up to 2, at 6:1, decide all its requests
 8:1: rule 4 is never reached: the rules up to 2, at 6:1, decide all its requests
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// What is gathered by a rule that no request reaches is gathered for nobody.
+func TestLintGatheredByNobody(t *testing.T) {
+	m := must(t, within(`partition "p" {}`, `on not any() {use "p" continue}
+on user("u") {accept}
+on any() {use "p" accept}`))
+	got := ""
+	for _, f := range m.Lint(now, nil) {
+		got += f.String() + "\n"
+	}
+	want := `5:1: rule 1 is never reached: its condition is never true
+6:1: rule 2 accepts but names no pool: nothing can be served
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)

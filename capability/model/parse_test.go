@@ -88,6 +88,7 @@ func TestParseRefuses(t *testing.T) {
 		{`model "m" { on any() {accept} ‸partitions {} }`, SymbolSyntax, `want "on" or "}", found "partitions"`},
 		{`model "m" { partitions {} ‸partitions {} }`, SymbolSyntax, `want "on" or "}", found "partitions"`},
 		{`model "m" { partitions ‸partition "p" {} }`, SymbolSyntax, `want "{", found "partition"`},
+		{"model \"m\" {\n\n\r\n/* a\nb\n\nc */ ‸return }", SymbolSyntax, `want "on" or "}", found "return"`},
 		{`model "m" { ‸return }`, SymbolSyntax, `want "on" or "}", found "return"`},
 		{`model ‸"" {}`, SymbolName, `a name of 0 bytes where 1 to 128 are allowed`},
 
@@ -95,7 +96,11 @@ func TestParseRefuses(t *testing.T) {
 		{"model \"m\" {\n// caf\u00e9 ‸\xff\n}", SymbolCharacter, `byte 0xff is not UTF-8`},
 		{"model \"m\" {\n// ‸\u202e }\n}", SymbolCharacter, `character U+202E is not allowed`},
 		{"model \"m\" {\n\t// ‸\x00\n}", SymbolCharacter, `character U+0000 is not allowed`},
-		{"model \"‸\u0085\" {}", SymbolCharacter, `character U+0085 is not allowed`},
+		{"model \"\u00a0‸\u0085\" {}", SymbolCharacter, `character U+0085 is not allowed`},
+		{"model \"~‸\u009f\" {}", SymbolCharacter, `character U+009F is not allowed`},
+		{"model \"\u2027‸\u2029\" {}", SymbolCharacter, `character U+2029 is not allowed`},
+		{"model \"\u202f‸\u202a\" {}", SymbolCharacter, `character U+202A is not allowed`},
+		{"model \"\u2065\u206a‸\u2069\" {}", SymbolCharacter, `character U+2069 is not allowed`},
 		{"model \"‸\u2066\" {}", SymbolCharacter, `character U+2066 is not allowed`},
 		{"model \"‸\u2028\" {}", SymbolCharacter, `character U+2028 is not allowed`},
 		{"model \"‸\x7f\" {}", SymbolCharacter, `character U+007F is not allowed`},
@@ -188,6 +193,8 @@ func TestParseRefuses(t *testing.T) {
 		{ruled(`on any() {use "p",‸accept}`), SymbolSyntax, `want the name of a pool in double quotes, found "accept"`},
 		{ruled(`on any() {use "p" ‸use "p" accept}`), SymbolAction, `want "accept", "continue" or "deny" as the end of the rule, found "use"`},
 		{ruled(`on any() {use "p" ‸}`), SymbolAction, `want "accept", "continue" or "deny" as the end of the rule, found "}"`},
+		{ruled(`on any() {‸deny2}`), SymbolAction, `want "accept", "continue" or "deny" as the end of the rule, found "deny2"`},
+		{ruled(`on any() {‸deny-all_Ö}`), SymbolAction, `want "accept", "continue" or "deny" as the end of the rule, found "deny-all_"`},
 		{ruled(`on any() {‸}`), SymbolAction, `want "accept", "continue" or "deny" as the end of the rule, found "}"`},
 		{ruled(`on any() {accept ‸deny}`), SymbolSyntax, `want "}" behind the action, found "deny"`},
 		{ruled(`on any() {without ‸features {} accept}`), SymbolSyntax, `want "requested", found "features"`},
@@ -299,6 +306,11 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Parentheses count inside each other only, not one behind the other.
+func TestNestingEnds(t *testing.T) {
+	must(t, ruled("on "+strings.Repeat("((any())) or ", MaxNesting)+"(any()) {deny}\non (any()) {deny}"))
 }
 
 // The cost of regexps counts over the whole model, and what they would take is not taken first.

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,9 @@ func TestRoute(t *testing.T) {
 		m := must(t, within(pools, c.rules))
 		for _, a := range c.asks {
 			r := m.Route(a.facts)
+			if !r.Accept && !reflect.DeepEqual(r, Route{Rule: r.Rule, At: r.At}) {
+				t.Errorf("%s: denied, and there is %+v", c.name, r)
+			}
 			if got := way(r); got != a.want || r.Default != slices.Contains(r.Pools, "default") {
 				t.Errorf("%s: %+v\ngot  %s, default %t\nwant %s", c.name, a.facts, got, r.Default, a.want)
 			}
@@ -134,7 +138,7 @@ func TestRoutesAreSeparate(t *testing.T) {
 	first := m.Route(Facts{})
 	m.Route(Facts{User: "u"})
 	first.Limits = append(first.Limits, Limit{Feature: "mine"})
-	first.Pools[0] = "mine"
+	first.Limits[0].Feature, first.Pools[0] = "mine", "mine"
 	if got := way(m.Route(Facts{User: "u"})); got != `a,default by 0 max "f" 1.0 1 per user, "g" 1.0 1 per user` {
 		t.Error(got)
 	}

@@ -337,6 +337,9 @@ func describeImport(r *importResult) string {
 	for _, d := range r.Denials {
 		fmt.Fprintf(&b, "refused: %s %s\n", d.Code, d.Sentence())
 	}
+	for _, n := range r.Notices {
+		fmt.Fprintf(&b, "note: %s %s\n", n.Code, n.Sentence())
+	}
 	if n := len(r.Closed); n > 0 {
 		fmt.Fprintf(&b, "credited: %s\n", terminal.Plural(n, "return"))
 	}

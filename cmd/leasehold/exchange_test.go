@@ -203,7 +203,7 @@ func TestGolden(t *testing.T) {
 	device := hostid.OfDigest(hostid.DeviceKey, sha256.Sum256([]byte("device")))
 	code := "LH-4007"
 	d.says("GET features", []console.Feature{{LineItem: it, Total: 40, Used: 38, Available: 2, Status: "valid"}})
-	d.says("GET devices", []console.Device{{Host: device, Alias: "WS-114\x1b[2J", User: "j.ortiz", Holdings: []console.Holding{hold}, Expiry: 1795248900}})
+	d.says("GET devices", []console.Device{{Host: console.HostOf(device), Alias: "WS-114\x1b[2J", User: "j.ortiz", Holdings: []console.Holding{hold}, Expiry: 1795248900}})
 	d.says("GET doctor", []console.Examination{{What: "TPM", Result: "success", Detail: "answers in 2 ms"}, {What: "clock", Result: "warning", Detail: "0.4 s/day fast", Code: &code}})
 	d.says("POST requests", console.Written{Number: 3, Name: "REQ-0003.LHQ", File: request(t, 3)})
 	d.says("POST returns", capability.Return{ID: capability.ReturnID{7}, ActivationID: id, Copies: 5, Epoch: 9, Time: 1795160000, Serial: 3})

@@ -270,15 +270,15 @@ func (p *program) drop(ctx context.Context, device, feature, reason string) erro
 		return terminal.Usage("%q: %w", device, err)
 	}
 	var h console.Holding
-	if err := p.call(ctx, http.MethodPost, "drops", console.Drop{Device: id, Feature: feature, Reason: reason}, &h); err != nil {
+	if err := p.call(ctx, http.MethodPost, "drops", console.Drop{Device: console.HostOf(id), Feature: feature, Reason: reason}, &h); err != nil {
 		return err
 	}
 	if p.json {
 		return terminal.JSON(p.stdout, terminal.Hexed(struct {
 			terminal.Data
-			Device hostid.ID `json:"device"`
+			Device console.Host `json:"device"`
 			console.Holding
-		}{terminal.NewData("leasehold.drop/1"), id, h}))
+		}{terminal.NewData("leasehold.drop/2"), console.HostOf(id), h}))
 	}
 	p.printf("%d of %s, held by %s, come free at %s\n", h.Count, h.Feature, id.Short(), h.Expiry)
 	return nil

@@ -78,13 +78,19 @@ func (p *program) printSettings(schema string, rows []console.Setting) error {
 			Policies []console.Setting `json:"policies"`
 		}{terminal.NewData(schema), rows})
 	}
-	return p.table("NAME\tVALUE\tDEFAULT\tWHO SETS\tCHANGED", len(rows), func(i int) string {
+	err := p.table("NAME\tVALUE\tDEFAULT\tWHO SETS\tCHANGED", len(rows), func(i int) string {
 		r, changed := rows[i], "-"
 		if r.Changed {
 			changed = "yes"
 		}
 		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", r.Name, dash(r.Value), dash(r.Default), r.Owner, changed)
 	})
+	for _, r := range rows {
+		if r.Note != "" && err == nil {
+			p.printf("%s: %s\n", r.Name, r.Note)
+		}
+	}
+	return err
 }
 
 func (p *program) seatsCommand() *cobra.Command {

@@ -85,17 +85,12 @@ func (p *program) reservationsAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id := hostid.ID{Type: hostid.User, Value: user}
-			if host != "" {
-				id, err = hostid.Parse(host)
-			} else {
-				err = id.Validate()
-			}
+			owner, err := parseOwner(host, user)
 			if err != nil {
-				return terminal.Usage("%w", err)
+				return err
 			}
 			return p.askReservations(c, http.MethodPost, "reservations", console.Reserved{
-				Group: group, Host: console.Host{Type: id.Type.String(), Value: id.Value}, Feature: f.Name, Version: f.Version, Count: count,
+				Group: group, Host: owner, Feature: f.Name, Version: f.Version, Count: count,
 			})
 		},
 		ValidArgsFunction: p.completeFeature,
@@ -128,20 +123,72 @@ func parseID(s string) (uint64, error) {
 }
 
 func (p *program) reservationsEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit ID COUNT", Short: "Change the count of an entry", Args: cobra.ExactArgs(2),
+	var group, feature, version, host, user string
+	c := &cobra.Command{
+		Use: "edit ID [COUNT]", Short: "Change an entry in place, whom a reservation is for, or the name of a group", Args: cobra.RangeArgs(1, 2),
+		Long: "An entry can have another count, feature, version, owner and group; all that a host has in a group another owner and group; a group another name.\n\n" +
+			"With another count an entry stays what it was. With another owner, feature or version it is a new one: it has a new ID, and is the first to lose its counts when there are fewer.",
+		Example: "  leasehold reservations edit 5 4\n  leasehold reservations edit 5 --version 2027.1\n  leasehold reservations edit 2 --host 001122334455/ETHERNET\n  leasehold reservations edit 1 --group workshop",
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := parseID(args[0])
 			if err != nil {
 				return err
 			}
-			count, err := parseCount(args[1])
-			if err != nil {
-				return err
+			edit := console.ReservedEdit{ID: id}
+			if len(args) > 1 {
+				count, err := parseCount(args[1])
+				if err != nil {
+					return err
+				}
+				edit.Count = &count
 			}
-			return p.askReservations(c, http.MethodPost, "reservations/edit", console.ReservedEdit{ID: id, Count: count})
+			given := c.Flags().Changed
+			if given("group") {
+				edit.Group = &group
+			}
+			if given("feature") {
+				edit.Feature = &feature
+			}
+			if given("version") {
+				v, err := capability.ParseVersion(version)
+				if err != nil {
+					return terminal.Usage("--version: %w", err)
+				}
+				edit.Version = &v
+			}
+			if given("host") || given("user") {
+				owner, err := parseOwner(host, user)
+				if err != nil {
+					return err
+				}
+				edit.Host = &owner
+			}
+			if edit == (console.ReservedEdit{ID: id}) {
+				return terminal.Usage("what shall be different of %d? A count, or one of --group, --feature, --version, --host and --user", id)
+			}
+			return p.askReservations(c, http.MethodPost, "reservations/edit", edit)
 		},
 	}
+	c.Flags().StringVar(&group, "group", "", "another `name` of a group; an entry or a reservation goes to the group of that name")
+	c.Flags().StringVar(&feature, "feature", "", "another `name` of the feature")
+	c.Flags().StringVar(&version, "version", "", "another `version`, as 2026.1")
+	c.Flags().StringVar(&host, "host", "", "another host `ID` it is for, as VALUE/TYPE")
+	c.Flags().StringVar(&user, "user", "", "another `name` of the user it is for")
+	c.MarkFlagsMutuallyExclusive("host", "user")
+	return c
+}
+
+// parseOwner is the host ID, or the user where none is given.
+func parseOwner(host, user string) (console.Host, error) {
+	id := hostid.ID{Type: hostid.User, Value: user}
+	err := id.Validate()
+	if host != "" {
+		id, err = hostid.Parse(host)
+	}
+	if err != nil {
+		return console.Host{}, terminal.Usage("%w", err)
+	}
+	return console.HostOf(id), nil
 }
 
 func (p *program) reservationsDelete() *cobra.Command {
@@ -184,12 +231,12 @@ func readReservations(path string) ([]console.Reserved, error) {
 	case errors.As(err, &file):
 		return nil, terminal.Coded(capability.ErrFileRead, err)
 	case err != nil:
-		return nil, terminal.Usage("%s: %w", path, err)
+		return nil, terminal.Coded(capability.ErrImport, fmt.Errorf("%s: %w", path, err))
 	}
 	var f form
 	rows := f.reservations(f.object(v, "schema", "warnings", "reservations")["reservations"])
 	if f.err != nil {
-		return nil, terminal.Usage("%s: %w", path, f.err)
+		return nil, terminal.Coded(capability.ErrImport, fmt.Errorf("%s: %w", path, f.err))
 	}
 	return rows, nil
 }
@@ -211,8 +258,8 @@ func readUpTo(path string, most int64) ([]byte, error) {
 func (p *program) reservationsExport() *cobra.Command {
 	var asModel bool
 	c := &cobra.Command{
-		Use: "export", Short: "Write all reservations as JSON, or as a model that equals them", Args: cobra.NoArgs,
-		Long: "Writes what leasehold reservations import reads. With --model it writes a model with a pool for each host and user; an entry that is not satisfied is left out.",
+		Use: "export", Short: "Write all reservations as JSON, or as a model that does the same", Args: cobra.NoArgs,
+		Long: "Writes what leasehold reservations import reads. With --model it writes a model with a pool for each entry, and says in comments where the two differ: an entry that is not satisfied is a comment itself.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if asModel {
 				var m console.Model

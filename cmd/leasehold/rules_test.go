@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -97,10 +98,18 @@ func TestRulesAsk(t *testing.T) {
 	if row.Host.Type != "USER" || row.Host.Value != "j.ortiz" || row.Group != "reservations" || row.Count != 3 {
 		t.Errorf("%+v", row)
 	}
-	var edit console.ReservedEdit
-	ask("reservations edit 5 4", 0)
-	if d.asked(t, "POST reservations/edit", &edit); edit != (console.ReservedEdit{ID: 5, Count: 4}) {
-		t.Errorf("%+v", edit)
+	for args, want := range map[string]string{
+		"5 4":                                `{"id":5,"count":4}`,
+		"5 --version 2027.1":                 `{"id":5,"version":"2027.1"}`,
+		"5 4 --feature export --user m.chen": `{"id":5,"hostId":{"type":"USER","value":"m.chen"},"feature":"export","count":4}`,
+		"2 --host 001122334455/ethernet":     `{"id":2,"hostId":{"type":"ETHERNET","value":"001122334455"}}`,
+		"1 --group workshop":                 `{"id":1,"group":"workshop"}`,
+	} {
+		ask("reservations edit "+args, 0)
+		var body json.RawMessage
+		if d.asked(t, "POST reservations/edit", &body); strings.TrimSpace(string(body)) != want {
+			t.Errorf("%s: %s", args, body)
+		}
 	}
 	if out := ask("reservations delete 5", 0); !strings.Contains(out, "warning: entry 5 asks for more than there is") {
 		t.Error(out)
@@ -165,11 +174,17 @@ func TestRulesRefused(t *testing.T) {
 		{"reservations edit x 1", 2, capability.ErrUsage, ""},
 		{"reservations edit 0 1", 2, capability.ErrUsage, ""},
 		{"reservations edit 1 x", 2, capability.ErrUsage, ""},
+		{"reservations edit 1", 2, capability.ErrUsage, "what shall be different of 1?"},
+		{"reservations edit 1 0", 2, capability.ErrUsage, "want a whole number from 1"},
+		{"reservations edit 1 --version 6.1.3", 2, capability.ErrUsage, "6.1.3"},
+		{"reservations edit 1 --host x/y", 2, capability.ErrUsage, ""},
+		{"reservations edit 1 --host=", 2, capability.ErrUsage, ""},
+		{"reservations edit 1 --user x --host y/STRING", 2, capability.ErrUsage, ""},
 		{"reservations delete 1.5", 2, capability.ErrUsage, ""},
 		{"reservations import none", 1, capability.ErrFileRead, ""},
-		{"reservations import bad.json", 2, capability.ErrUsage, "reservations[0].version: \"6.1.3\""},
-		{"reservations import zero.json", 2, capability.ErrUsage, "reservations[0].count: 0 where 1 to"},
-		{"reservations import large.json", 2, capability.ErrUsage, "more than 1048576 bytes"},
+		{"reservations import bad.json", 2, capability.ErrImport, "reservations[0].version: \"6.1.3\""},
+		{"reservations import zero.json", 2, capability.ErrImport, "reservations[0].count: 0 where 1 to"},
+		{"reservations import large.json", 2, capability.ErrImport, "more than 1048576 bytes"},
 		{"model check pools.model --against live", 2, capability.ErrModel, "pools.model:2:38: "},
 		{"policies set lease-interval 60", 13, capability.ErrLocked, "lease-interval"},
 		{"policies set lease-interval", 2, capability.ErrUsage, ""},

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leasehold/leasehold/appliance/console"
@@ -139,7 +141,7 @@ func (f *reading) items(v value) []capability.LineItem {
 		name := f.text(o["id"])
 		it := capability.LineItem{
 			Feature: f.text(o["feature"]), Version: f.version(o["version"]), Count: f.count(o["count"]), Copies: 1, Start: f.moment(o["start"]), Expiry: f.moment(o["expiry"]),
-			VendorString: f.text(o["vendorString"]), Product: f.text(o["product"]), Overdraft: f.count(o["overdraft"]), Uncounted: f.flag(o["uncounted"]),
+			VendorString: f.line(o["vendorString"]), Product: f.line(o["product"]), Overdraft: f.count(o["overdraft"]), Uncounted: f.flag(o["uncounted"]),
 			Metered: f.flag(o["metered"]), Reusable: f.flag(o["reusable"]), UndoInterval: capability.Seconds(f.number(o["undoInterval"], latest)), Grace: f.flag(o["grace"]),
 		}
 		if err := capability.CheckName("ID", name); err != nil {
@@ -193,7 +195,7 @@ func (f *form) reservations(v value) []console.Reserved {
 		o := f.object(v, "group", "hostId", "feature", "version", "count")
 		host := f.host(o["hostId"])
 		r := console.Reserved{
-			Group: f.text(o["group"]), Host: console.Host{Type: host.Type.String(), Value: host.Value}, Feature: f.text(o["feature"]), Version: f.version(o["version"]), Count: f.count(o["count"]),
+			Group: f.text(o["group"]), Host: console.HostOf(host), Feature: f.text(o["feature"]), Version: f.version(o["version"]), Count: f.count(o["count"]),
 		}
 		if o["group"].is == nil {
 			r.Group = "reservations"
@@ -268,6 +270,9 @@ func (f *reading) request(v value) *capability.Request {
 	r.Dictionary = f.dictionary(o["dictionary"])
 	for _, v := range f.list(o["desired"]) {
 		d := f.object(v, "feature", "version", "count", "partial")
+		if err := capability.CheckName("feature", f.text(d["feature"])); err != nil {
+			f.fail(d["feature"].path, "%w", err)
+		}
 		r.Desired = append(r.Desired, capability.Desired{Feature: f.text(d["feature"]), Version: f.version(d["version"]), Count: f.count(d["count"]), Partial: f.flag(d["partial"])})
 	}
 	switch text := f.text(o["operation"]); text {
@@ -295,8 +300,9 @@ func (f *reading) request(v value) *capability.Request {
 		r.Correlation = correlation("unnamed", v.path)
 	}
 	if f.err == nil {
-		if err := r.Validate(); err != nil {
-			f.fail(v.path, "%w", err)
+		var bad *capability.Malformed
+		if err := r.Validate(); errors.As(err, &bad) {
+			f.fail(v.path+"."+strings.Replace(bad.Field, "hosts", "hostIds", 1), "%s", bad.Cause)
 		}
 	}
 	return r
@@ -340,7 +346,7 @@ func places(all []console.Reserved, made []ledger.Group) map[uint64]int {
 	entries := map[place][]ledger.ReservationEntry{}
 	for _, g := range made {
 		for _, r := range g.Reservations {
-			entries[place{g.Name, console.Host{Type: r.Host.Type.String(), Value: r.Host.Value}}] = r.Entries
+			entries[place{g.Name, console.HostOf(r.Host)}] = r.Entries
 		}
 	}
 	out := map[uint64]int{}

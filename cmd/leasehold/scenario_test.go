@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,12 +16,34 @@ func TestScenarioFaults(t *testing.T) {
 	item := func(s string) string { return `{"items":[{"id":"a","feature":"f"` + s + `}]}` }
 	request := func(s string) string { return `{"steps":[{"advance":"1s"},{"request":{` + device + s + `}}]}` }
 	for _, c := range []struct{ text, says string }{
-		{``, "1:1: not JSON: ends too early"},
-		{"{\n  \"now\": 0,", "2:12: not JSON: ends too early"},
+		{``, "1:1: not JSON: there is nothing in it"},
+		{"\n \n", "1:1: not JSON: there is nothing in it"},
+		{"\ufeff{}", "1:1: not JSON: begins with a byte order mark"},
+		{"{\n\"model\":\"\xff\"}", "2:10: not JSON: byte 0xff is not UTF-8"},
+		{"{\"\xc0\x80\":1}", "1:3: not JSON: byte 0xc0 is not UTF-8"},
+		{`{"model":"\ud83d"}`, "model: half of a character"},
+		{`{"items":[{"\udc00":1}]}`, "items[0]: a key with half of a character"},
+		{`null`, "nothing where an object is wanted"},
+		{`{"now":01}`, "1:9: not JSON: "},
+		{`{"now":NaN}`, "1:8: not JSON: "},
+		{`{"now":0,}`, "1:10: not JSON: "},
+		{`{"now":1e999999}`, "now: 1e999999 where a whole number is wanted"},
+		{`{"now":10000000000000000000000}`, "now: 10000000000000000000000 where 0 to"},
+		{`{"steps":[` + strings.Repeat("0,", 1<<20) + `0]}`, "steps[1048574]: more than 1048576 values in all"},
+		{"{\n  \"now\": 0,", "2:11: not JSON: unexpected end of JSON input"},
 		{"{\n  \"now\" 0}", "2:9: not JSON: "},
-		{`{} {}`, "something follows after the end"},
+		{`{} {}`, "1:4: not JSON: invalid character '{' after top-level value"},
+		{"{}\n]", "2:1: not JSON: "},
+		{`{}x`, "1:3: not JSON: "},
 		{`[]`, "a list where an object is wanted"},
 		{`{"now":0,"now":0}`, "now: is there twice"},
+		{`{"n\u006fw":0,"now":null}`, "now: is there twice"},
+		{item(`,"count":1,"count":2`), "items[0].count: is there twice"},
+		{item(`,"counts":1`), "items[0].counts: no such key; there are id, feature"},
+		{request(`,"alias":"a","alias":"a"`), "steps[1].request.alias: is there twice"},
+		{request(`,"dictionary":{"k":["v"],"k":["w"]}`), "steps[1].request.dictionary.k: is there twice"},
+		{request(`,"hostIds":[{"type":"STRING","value":"a","kind":1}]`), "steps[1].request.hostIds[0].kind: no such key; there are type, value"},
+		{`{"reservations":[{"host":{}}]}`, "reservations[0].host: no such key; there are group, hostId"},
 		{`{"Now":0}`, "Now: no such key"},
 		{`{"\u001b":0}`, `["\x1b"]: no such key`},
 		{`{"now":` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + `}`, "more than 16 lists"},
@@ -63,13 +86,32 @@ func TestScenarioFaults(t *testing.T) {
 		{request(`,"dictionary":{"k":"v"}`), `steps[1].request.dictionary.k: "v" where a list of values is wanted`},
 		{request(`,"dictionary":{"k":[1]}`), `steps[1].request.dictionary.k[0]: 1 where text in quotes is wanted`},
 		{request(`,"desired":[{"feature":"f","count":1,"partal":true}]`), `steps[1].request.desired[0].partal: no such key; there are feature, version, count, partial`},
-		{request(`,"desired":[{"count":1}]`), `steps[1].request: desired[0]: `},
-		{request(`,"user":"` + strings.Repeat("u", 257) + `"`), `steps[1].request: user: 257 bytes`},
+		{request(`,"desired":[{"count":1}]`), `steps[1].request.desired[0].feature: `},
+		{request(`,"desired":[{"feature":"f"},{"feature":"f","count":9223372036854775808}]`), `steps[1].request.desired[1].count: 9223372036854775808 where 0 to 1073741824`},
+		{request(`,"desired":[{"feature":"f","count":18446744073709551616}]`), `steps[1].request.desired[0].count: 18446744073709551616 where`},
+		{request(`,"desired":[{"feature":"f","count":-1}]`), `steps[1].request.desired[0].count: -1 where`},
+		{request(`,"desired":[{"feature":"f","count":1.0}]`), `steps[1].request.desired[0].count: 1.0 where a whole number`},
+		{request(`,"desired":[{"feature":"f","count":1e3}]`), `steps[1].request.desired[0].count: 1e3 where a whole number`},
+		{request(`,"desired":[{"feature":"f","version":""}]`), `steps[1].request.desired[0].version: "" is not a version`},
+		{request(`,"desired":[{"feature":"f","version":"1."}]`), `steps[1].request.desired[0].version: "1." is not a version`},
+		{request(`,"desired":[{"feature":"f","version":"-1.0"}]`), `steps[1].request.desired[0].version: "-1.0" is not a version`},
+		{request(`,"desired":[{"feature":"f","version":"1.4294967296"}]`), `steps[1].request.desired[0].version: "1.4294967296" is not a version`},
+		{request(`,"user":"` + strings.Repeat("u", 257) + `"`), `steps[1].request.user: 257 bytes`},
+		{request(`,"hostIds":[` + strings.TrimSuffix(manyHosts(64), ",") + `]`), `steps[1].request.hostIds: `},
+		{item(`,"product":"` + strings.Repeat("p", 257) + `"`), "items[0].product: 257 bytes"},
 	} {
 		if _, err := parseScenario([]byte(c.text)); err == nil || !strings.HasPrefix(err.Error(), c.says) && !strings.Contains(err.Error(), ": "+c.says) {
 			t.Errorf("%.80s\nsays %v\nwant %s", c.text, err, c.says)
 		}
 	}
+}
+
+// manyHosts is so many host IDs, with a comma after each.
+func manyHosts(n int) (s string) {
+	for i := range n {
+		s += fmt.Sprintf(`{"type":"STRING","value":"h%d"},`, i)
+	}
+	return s
 }
 
 // Whatever bytes there are: they are refused, or play to their end with every invariant of the ledger in force, twice alike.

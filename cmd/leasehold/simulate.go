@@ -70,13 +70,13 @@ func (p *program) simulate(path string) (*scenario, *simulation, error) {
 		case errors.As(err, &refusal):
 			return nil, nil, terminal.Coded(refusal.Code, fmt.Errorf("%s: %s: %s", path, where, refusal.Detail))
 		}
-		return nil, nil, terminal.Usage("%s: %s: %w", path, where, err)
+		return nil, nil, terminal.Coded(capability.ErrScenario, fmt.Errorf("%s: %s: %w", path, where, err))
 	}
 	var file *fs.PathError
 	if errors.As(err, &file) {
 		return nil, nil, terminal.Coded(capability.ErrFileRead, err)
 	}
-	return nil, nil, terminal.Usage("%s: %w", path, err)
+	return nil, nil, terminal.Coded(capability.ErrScenario, fmt.Errorf("%s: %w", path, err))
 }
 
 // simulation is a ledger with the names of a scenario.
@@ -101,7 +101,7 @@ func begin(sc *scenario) (s *simulation, where string, err error) {
 	return s, "model", s.setModel(sc.model)
 }
 
-// do makes a command a fact.
+// do makes a command a fact, and what is due by it at once.
 func (s *simulation) do(c ledger.Command) (ledger.Decision, error) {
 	d, err := s.ledger.Decide(s.now, c)
 	if err != nil {
@@ -112,7 +112,10 @@ func (s *simulation) do(c ledger.Command) (ledger.Decision, error) {
 			return d, err
 		}
 	}
-	return d, nil
+	if due, any := s.ledger.NextDue(); any && due <= s.now.Lease && len(d.Entries) > 0 {
+		_, err = s.do(ledger.Advance{})
+	}
+	return d, err
 }
 
 func (s *simulation) provision(items []capability.LineItem) error {

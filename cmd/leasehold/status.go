@@ -28,11 +28,12 @@ func (p *program) statusCommand() *cobra.Command {
 				notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", v, h.Version))
 			}
 			if h.Condition != nil {
-				notes = append(notes, h.Condition.Text)
+				notes = append(notes, h.Condition.Code.String()+" "+h.Condition.Text)
 			}
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
 			}
+			notes = append(notes, clockNotes(h.Clock)...)
 			if p.json {
 				err = terminal.JSON(p.stdout, terminal.Hexed(struct {
 					terminal.Data
@@ -160,7 +161,7 @@ func (p *program) devicesCommand() *cobra.Command {
 				return terminal.JSON(p.stdout, terminal.Hexed(struct {
 					terminal.Data
 					Devices []console.Device `json:"devices"`
-				}{terminal.NewData("leasehold.devices/1"), rows}))
+				}{terminal.NewData("leasehold.devices/2"), rows}))
 			}
 			var held []string
 			for _, d := range rows {

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
@@ -27,53 +27,74 @@ type member struct {
 	value
 }
 
-const maxDepth = 16 // of lists and objects in each other: a form of ours has six
+const (
+	maxDepth  = 16      // of lists and objects in each other: a form of ours has six
+	maxValues = 1 << 20 // in all: ten thousand steps have half as many
+)
 
-// readJSON reads one JSON value. What is not JSON is named by line and column.
+// readJSON reads one JSON value. What is not JSON, or not UTF-8, is named by line and column.
 func readJSON(b []byte) (value, error) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	v, err := readValue(d, "", 0)
-	if err == nil {
-		if _, more := d.Token(); more == nil {
-			err = errors.New("something follows after the end")
-		} else if !errors.Is(more, io.EOF) {
-			err = more
-		}
+	at := func(offset int) string {
+		before := b[:min(offset, len(b))]
+		return fmt.Sprintf("%d:%d: not JSON", bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n'))
+	}
+	switch offset := firstInvalid(b); {
+	case len(bytes.TrimSpace(b)) == 0:
+		return value{}, fmt.Errorf("%s: there is nothing in it", at(0))
+	case bytes.HasPrefix(b, []byte("\ufeff")):
+		return value{}, fmt.Errorf("%s: begins with a byte order mark", at(0))
+	case offset < len(b):
+		return value{}, fmt.Errorf("%s: byte 0x%02x is not UTF-8", at(offset), b[offset])
 	}
 	var syntax *json.SyntaxError
-	switch at := d.InputOffset(); {
-	case err == nil:
-		return v, nil
-	case errors.As(err, &syntax):
-		at = syntax.Offset
-		fallthrough
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		if !errors.As(err, &syntax) {
-			err = errors.New("ends too early")
-		}
-		before := b[:min(int(at), len(b))]
-		return value{}, fmt.Errorf("%d:%d: not JSON: %w", bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n'), err)
+	if err := json.Unmarshal(b, new(json.RawMessage)); errors.As(err, &syntax) {
+		return value{}, fmt.Errorf("%s: %w", at(int(syntax.Offset)-1), err)
 	}
-	return value{}, err
+	r := &reader{json: json.NewDecoder(bytes.NewReader(b))}
+	r.json.UseNumber()
+	return r.value("", 0)
 }
 
-func readValue(d *json.Decoder, path string, depth int) (value, error) {
-	t, err := d.Token()
+// firstInvalid is where b stops being UTF-8, or its length. The decoder would put the replacement character there and say nothing.
+func firstInvalid(b []byte) int {
+	for at := 0; at < len(b); {
+		r, size := utf8.DecodeRune(b[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at
+		}
+		at += size
+	}
+	return len(b)
+}
+
+// reader takes values out of a stream of JSON tokens.
+type reader struct {
+	json   *json.Decoder
+	values int
+}
+
+func (r *reader) value(path string, depth int) (value, error) {
+	t, err := r.json.Token()
 	if err != nil {
 		return value{}, err
 	}
+	if r.values++; r.values > maxValues {
+		return value{}, fmt.Errorf("%s: more than %d values in all", path, maxValues)
+	}
 	v := value{path: path, is: t}
 	delim, nested := t.(json.Delim)
+	text, _ := t.(string)
 	switch {
+	case path != "" && strings.ContainsRune(text, utf8.RuneError):
+		return value{}, fmt.Errorf("%s: half of a character: %q", path, text)
 	case !nested:
 		return v, nil
 	case depth == maxDepth:
 		return value{}, fmt.Errorf("%s: more than %d lists and objects in each other", path, maxDepth)
 	case delim == '[':
 		list := []value{}
-		for d.More() {
-			e, err := readValue(d, fmt.Sprintf("%s[%d]", path, len(list)), depth+1)
+		for r.json.More() {
+			e, err := r.value(fmt.Sprintf("%s[%d]", path, len(list)), depth+1)
 			if err != nil {
 				return value{}, err
 			}
@@ -82,13 +103,16 @@ func readValue(d *json.Decoder, path string, depth int) (value, error) {
 		v.is = list
 	default:
 		members := []member{}
-		for d.More() {
-			key, err := d.Token()
+		for r.json.More() {
+			key, err := r.json.Token()
 			if err != nil {
 				return value{}, err
 			}
 			name := key.(string)
-			e, err := readValue(d, join(path, name), depth+1)
+			if strings.ContainsRune(name, utf8.RuneError) {
+				return value{}, fmt.Errorf("%s: a key with half of a character: %q", path, name)
+			}
+			e, err := r.value(join(path, name), depth+1)
 			if err != nil {
 				return value{}, err
 			}
@@ -96,7 +120,7 @@ func readValue(d *json.Decoder, path string, depth int) (value, error) {
 		}
 		v.is = members
 	}
-	_, err = d.Token() // the closing bracket
+	_, err = r.json.Token() // the closing bracket
 	return v, err
 }
 
@@ -179,6 +203,15 @@ func (f *form) text(v value) string {
 	s, is := v.is.(string)
 	if !is && v.is != nil {
 		f.fail(v.path, "%s where text in quotes is wanted", v)
+	}
+	return s
+}
+
+// line is text as an attribute may have it.
+func (f *form) line(v value) string {
+	s := f.text(v)
+	if err := capability.CheckText(s); err != nil {
+		f.fail(v.path, "%w", err)
 	}
 	return s
 }

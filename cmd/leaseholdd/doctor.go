@@ -45,6 +45,14 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 	default:
 		add("ledger", success, "every invariant holds")
 	}
+	switch r, err := a.Clock(ctx); {
+	case err != nil:
+		add("clock", failure, err.Error())
+	case r.Clock.State == ledger.ClockTrusted:
+		add("clock", success, r.Clock.Sentence(r.Now.Wall))
+	default:
+		add("clock", warning, fmt.Sprintf("%s; it says %s", r.Clock.Sentence(r.Now.Wall), r.Raw))
+	}
 	if info, err := device.Info(); err != nil {
 		add("TPM", failure, err.Error())
 	} else {

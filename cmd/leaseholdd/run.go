@@ -84,7 +84,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		boot = nil // hidden from hardened units: the TPM's counts tell boots apart
 	}
-	start.BootID = strings.TrimSpace(string(boot))
+	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
 		Start: start,
@@ -164,6 +164,15 @@ func allowed() func(console.Peer) bool {
 		}
 		return false
 	}
+}
+
+// ticks is the TPM's clock where it says that it has not gone back; without it nothing is known of the time since the last run.
+func ticks(device *tpm.Device) ledger.TPMClock {
+	c, err := device.Clock()
+	if err != nil || !c.Safe {
+		return ledger.TPMClock{}
+	}
+	return ledger.TPMClock{Milliseconds: uint64(c.Elapsed / time.Millisecond), Resets: c.Resets, Restarts: c.Restarts}
 }
 
 // listeners are the passed sockets, or our own where none were passed.
@@ -316,6 +325,8 @@ func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err e
 			line = "not activated - next: leasehold request -o DIR"
 		case s.Hold != 0:
 			line = fmt.Sprintf("holding until %s after a power loss: renewals only", s.HoldUntil)
+		case s.Clock.Doubted():
+			line = fmt.Sprintf("serving %d/%d seats, clock %s - next: leasehold time", s.Used, s.Total, s.Clock.State)
 		default:
 			line = fmt.Sprintf("serving %d/%d seats", s.Used, s.Total)
 			if next := console.NextExpiry(l, now); next != 0 {

@@ -1,0 +1,39 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+)
+
+func (c *Console) time(r *http.Request) (any, error) {
+	return c.clock(r)
+}
+
+func (c *Console) clock(r *http.Request) (*Clock, error) {
+	read, err := c.Appliance.Clock(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return clockOf(read), nil
+}
+
+func clockOf(r ledger.Reading) *Clock {
+	return &Clock{State: r.Clock.State.String(), Trusted: r.Now.Wall, System: r.Raw, Correction: r.Clock.Correction, Behind: r.Behind()}
+}
+
+func (c *Console) setTime(r *http.Request, by string) (any, error) {
+	var form ClockForm
+	if err := decode(r, &form); err != nil {
+		return nil, err
+	}
+	if form.Time < 0 {
+		return nil, &capability.Malformed{Field: "time", Cause: "before 1970"}
+	}
+	read, err := c.Appliance.SetTime(r.Context(), form.Time, by)
+	if err != nil {
+		return nil, err
+	}
+	return clockOf(read), nil
+}

@@ -1,0 +1,69 @@
+package ledger
+
+import (
+	"slices"
+)
+
+// Overdraft is for what the counts do not cover. Counts that come back and are not missed by a share cover leases of it: they are booked over to the default
+// pool, whoever holds them. A device sees nothing of that; it makes room in the overdraft for the next one.
+
+// Booking moves units of overdraft leases of an item to its default pool: those that end first, and of leases that end together those of the device that asked first.
+type Booking struct {
+	_     struct{} `cbor:",toarray"`
+	Item  uint64   // as in Part
+	Count uint64
+}
+
+// overpaid says that leases of the overdraft could be of the default pool.
+func (it *item) overpaid() bool {
+	rest := it.slices[inDefault]
+	return !it.cut && !it.Uncounted && it.slices[inOverdraft].used > 0 && rest.used < rest.count
+}
+
+// bookings is what is free in the default pools of these items once the draft has settled, as far as their overdrafts are in use.
+func (d *draft) bookings(items []*item) (out []Booking) {
+	for _, it := range items {
+		rest := it.slices[inDefault]
+		if it.cut || it.Uncounted {
+			continue
+		}
+		if n := min(d.count(rest)-d.used(rest), d.used(it.slices[inOverdraft])); n > 0 {
+			out = append(out, Booking{Item: uint64(it.place), Count: uint64(n)})
+		}
+	}
+	slices.SortFunc(out, func(a, b Booking) int { return int(a.Item) - int(b.Item) })
+	return out
+}
+
+// bookOver applies bookings. Which leases they mean is in the entries of old journals, and does not change.
+func (l *Ledger) bookOver(booked []Booking) error {
+	for i, b := range booked {
+		if b.Item >= uint64(len(l.items)) || i > 0 && booked[i-1].Item >= b.Item {
+			return corrupt("booking of item %d", b.Item)
+		}
+		it := l.items[b.Item]
+		over, rest := it.slices[inOverdraft], it.slices[inDefault]
+		if b.Count == 0 || b.Count > over.used || rest.used > rest.count || b.Count > rest.count-rest.used || it.cut || it.Uncounted {
+			return corrupt("booking of %d of %s from the overdraft, with %d in use, to %d of %d", b.Count, it.ID(), over.used, rest.used, rest.count)
+		}
+		for left := b.Count; left > 0; {
+			r, end := over.leases[0].row, over.leases[0].end
+			s := r.leases[slices.IndexFunc(r.leases, func(s *lease) bool { return s.slice == over && s.end == end })]
+			n := min(left, uint64(s.count))
+			if left -= n; n < uint64(s.count) {
+				part := *s
+				part.count = uint32(n)
+				l.unbook(s)
+				s.count -= part.count
+				l.book(s)
+				part.slice = rest
+				l.book(&part)
+				r.leases = append(r.leases, &part)
+			} else {
+				l.rebook(s, rest)
+			}
+			l.order(r)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+// Soak runs the long tests and says what they showed: how many cases each tried, how many failed, on which machine and commit.
+//
+//	soak [-o FILE] [-run REGEXP] [-budget DURATION]
+//
+// A long test is an ordinary one whose name begins with TestSoak, which takes its size from storagetest.Size and reports with
+// storagetest.Tried. The environment's RELEASE=1 asks for the figures of a release instead of a night's. With -budget every test is first
+// run at its ordinary size, and then all at the same share of what was asked, so that the whole ends in about that time; the report says
+// both what was asked and what was run. A test that panics, is killed by its time limit or ends without figures is a failed row.
+// The status is 1 if any row failed.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.report, "o", "bin/soak.json", "write the report to this `file`")
+	flag.Func("run", "run only the tests whose name matches this `regexp`", func(s string) (err error) { o.run, err = regexp.Compile(s); return err })
+	flag.DurationVar(&o.budget, "budget", 0, "end in about this `time`, with a share of each size")
+	flag.Parse()
+	o.release = os.Getenv("RELEASE") == "1"
+	failed, err := soak(o, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+	}
+	if err != nil || failed > 0 {
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	report  string
+	run     *regexp.Regexp // nil: all
+	budget  time.Duration  // 0: all that was asked
+	release bool
+}
+
+func (o *options) mode() string {
+	if o.release {
+		return "release"
+	}
+	return "nightly"
+}
+
+// report is what is written: figures with all that is needed to judge them.
+type report struct {
+	Machine machine `json:"machine"`
+	Commit  string  `json:"commit"`
+	Mode    string  `json:"mode"`
+	Share   string  `json:"share,omitempty"` // of what was asked, where a budget set one
+	Started string  `json:"started"`
+	Seconds float64 `json:"seconds"`
+	Rows    []row   `json:"rows"`
+}
+
+// row is one test. Asked, Size and Tried count cases: of the whole, of this run, and those that were run.
+type row struct {
+	Test    string  `json:"test"`
+	Package string  `json:"package"`
+	Asked   int     `json:"asked,omitempty"`
+	Size    int     `json:"size,omitempty"`
+	Tried   int     `json:"tried"`
+	Failed  int     `json:"failed"`
+	Seconds float64 `json:"seconds"`
+	Why     string  `json:"why,omitempty"` // it failed
+}
+
+// atOnce is how many tests run side by side.
+const atOnce = 2
+
+func soak(o options, out io.Writer) (failed int, err error) {
+	begun := time.Now()
+	r := report{Mode: o.mode(), Started: begun.UTC().Format(time.RFC3339)}
+	if r.Machine, err = thisMachine(); err != nil {
+		return 0, err
+	}
+	if r.Commit, err = commit(); err != nil {
+		return 0, err
+	}
+	work, err := os.MkdirTemp("", "soak")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(work)
+	tests, err := build(work, o.run, out)
+	if err != nil {
+		return 0, err
+	}
+	environment := []string{"SOAK=" + r.Mode}
+	if o.budget > 0 {
+		trial := runAll(tests, []string{"SOAK="}, out)
+		over := share(trial, o.budget-time.Since(begun))
+		r.Share = fmt.Sprintf("%d/%d", over, shares)
+		environment = append(environment, "SOAK_SCALE="+r.Share)
+		fmt.Fprintf(out, "every test runs %s of its size\n", r.Share)
+	}
+	r.Rows = runAll(tests, environment, out)
+	r.Seconds = rounded(time.Since(begun))
+	for _, w := range r.Rows {
+		if w.Failed > 0 {
+			failed++
+		}
+	}
+	r.print(out)
+	return failed, r.write(o.report)
+}
+
+// shares is the finest part of a size that a budget can name.
+const shares = 10_000
+
+// share is the part of every size that fits into left, by what a trial at the ordinary sizes took: a test whose size does not follow what
+// is asked of it takes the same again, another as much more as it has cases.
+func share(trial []row, left time.Duration) int {
+	seconds := func(over int) (sum float64) {
+		for _, w := range trial {
+			times := 1.0
+			if w.Size > 0 {
+				times = max(1, float64(w.Asked)*float64(over)/shares/float64(w.Size))
+			}
+			sum += w.Seconds * times
+		}
+		return sum / atOnce
+	}
+	low, high := 1, shares
+	for low < high {
+		if middle := (low + high + 1) / 2; seconds(middle) <= left.Seconds() {
+			low = middle
+		} else {
+			high = middle - 1
+		}
+	}
+	return low
+}
+
+func rounded(d time.Duration) float64 { return float64(d.Milliseconds()/10) / 100 }
+
+func (r *report) print(out io.Writer) {
+	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Commit, r.Mode)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "asked\trun\tfailed\tseconds\t  test\t")
+	for _, t := range r.Rows {
+		fmt.Fprintf(w, "%d\t%d\t%d\t%.1f\t  %s %s\t\n", max(t.Asked, t.Tried), t.Tried, t.Failed, t.Seconds, t.Package, t.Test)
+	}
+	w.Flush()
+	for _, t := range r.Rows {
+		if t.Why != "" {
+			fmt.Fprintf(out, "\n%s %s:\n%s\n", t.Package, t.Test, t.Why)
+		}
+	}
+}
+
+func (r *report) write(path string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
