@@ -204,7 +204,7 @@ func history(h *Host, c *Answer) (named []Known, _ *capability.Refusal) {
 	switch {
 	case r.Applied > h.Serial:
 		return nil, fork("it has applied response %d, and the last one in this book is %d: the book may be an older copy", r.Applied, h.Serial)
-	case r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding:
+	case h.Answered > 0 && r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding:
 		return nil, fork("request %d was answered, and this request %d does not know of it", h.Answered, r.Number)
 	}
 	if k, ok := h.bySerial(r.Applied); ok && r.BookHead != (capability.Digest{}) && k.Head != r.BookHead {

@@ -149,7 +149,7 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 		lost = capability.Refuse(code, "", "")
 	}
 	if s.lost = lost; lost != nil {
-		s.cause = lost.Sentence()
+		s.cause = lost.Code.Entry().Title
 	}
 	if s.lost == nil {
 		if err := p.outlived(s); err != nil {
