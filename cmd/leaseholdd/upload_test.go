@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -111,13 +114,17 @@ func (m *machines) torn(ts *testscript.TestScript, args []string) {
 			_, err := ask("PUT", next)
 			ended <- err
 		}()
-		// The later a round, the more the daemon has answered meanwhile; the last waits for the end.
-		for i := 0; i < round && len(ended) == 0; i++ {
-			_, err := ask("GET", "")
-			ts.Check(err)
-		}
-		if round == rounds {
+		switch before := bytesIn(ts, ts.MkAbs(args[1])); {
+		case round == rounds: // the last is answered
 			ended <- <-ended
+		case round%2 == 0: // as soon as something is written
+			for len(ended) == 0 && bytesIn(ts, ts.MkAbs(args[1])) == before {
+			}
+		default: // the later a round, the more the daemon has answered meanwhile
+			for i := 0; i < round && len(ended) == 0; i++ {
+				_, err := ask("GET", "")
+				ts.Check(err)
+			}
 		}
 		m.crash(ts, args[:1])
 		answered := <-ended == nil
@@ -139,4 +146,21 @@ func (m *machines) torn(ts *testscript.TestScript, args []string) {
 	if kept == 0 || kept == rounds {
 		ts.Fatalf("the old model stayed %d times of %d", kept, rounds)
 	}
+}
+
+// bytesIn is the length of all files under a directory.
+func bytesIn(ts *testscript.TestScript, dir string) (n int64) {
+	ts.Check(filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil && !d.IsDir() {
+			if info, err = d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) { // another is in its place meanwhile
+			return nil
+		}
+		return err
+	}))
+	return n
 }

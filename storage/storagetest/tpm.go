@@ -13,6 +13,7 @@ var ErrUnsealed = errors.New("the blob does not unseal here and now")
 // TPM is a storage.Sealer and storage.Anchor: a counter, a digest that a power cycle empties, and blobs that open at one epoch only.
 type TPM struct {
 	m                *Machine
+	id               uint64 // blobs of another open not here
 	epoch            uint64
 	digest           [32]byte
 	resets, restarts uint32
@@ -89,7 +90,7 @@ func (t *TPM) Running() (digest [32]byte, resets, restarts uint32, err error) {
 func (t *TPM) Seal(secret []byte, epoch uint64) (blob []byte, err error) {
 	err = t.step("seal", func() error {
 		blob = append(binary.BigEndian.AppendUint64(nil, epoch), secret...)
-		sum := sha256.Sum256(blob)
+		sum := t.bind(blob)
 		blob = append(blob, sum[:]...)
 		return nil
 	})
@@ -102,13 +103,18 @@ func (t *TPM) Unseal(blob []byte, epoch uint64) (secret []byte, err error) {
 			return ErrUnsealed
 		}
 		at := len(blob) - 32
-		if sum := sha256.Sum256(blob[:at]); !bytes.Equal(sum[:], blob[at:]) {
+		if sum := t.bind(blob[:at]); !bytes.Equal(sum[:], blob[at:]) {
 			return ErrUnsealed
 		}
 		secret = bytes.Clone(blob[8:at])
 		return nil
 	})
 	return secret, err
+}
+
+// bind is what a blob ends in: only this TPM makes and takes it.
+func (t *TPM) bind(blob []byte) [32]byte {
+	return sha256.Sum256(binary.BigEndian.AppendUint64(bytes.Clone(blob), t.id))
 }
 
 // Increment moves the counter behind every vault's back.
