@@ -222,7 +222,7 @@ func tail(name []byte) []byte { return name[min(2, len(name)):] }
 // incident keeps a refused request on record, once. An older request is innocent, and what an unknown host did wrong is nobody's history.
 func (b *Book) incident(now capability.Time, c *Answer, h *Host, r *capability.Refusal) *Decision {
 	known := slices.ContainsFunc(h.Incidents, func(i Incident) bool { return i.Digest == c.Digest })
-	if r.Code == capability.ErrOlderRequest || r.Code == capability.ErrRepair || known || len(h.Incidents) >= MaxIncidents || b.byKey[h.Host] == nil {
+	if r.Code == capability.ErrOlderRequest || known || len(h.Incidents) >= MaxIncidents || b.byKey[h.Host] == nil {
 		return nil
 	}
 	e := b.entry(now, c.By)

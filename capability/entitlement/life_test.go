@@ -22,7 +22,7 @@ func TestRepairGivesBackWhatIsOnRecord(t *testing.T) {
 	ask := m.request(3)
 	ask.Request.Condition = capability.ErrRollback
 	ask.Digest = w.codec.RequestDigest(ask.Request)
-	if d, err := w.do(ask); code(err) != capability.ErrRepair || d != nil || !strings.Contains(err.Error(), "LH-4003") {
+	if d, err := w.do(ask); code(err) != capability.ErrRepair || d == nil || !strings.Contains(err.Error(), "LH-4003") {
 		t.Fatalf("%v, %+v", err, d)
 	}
 	repair := ask
@@ -35,7 +35,7 @@ func TestRepairGivesBackWhatIsOnRecord(t *testing.T) {
 	if p := h.Past; len(p) != 1 || p[0].Life != old.life || p[0].Reason != "the disk died" || p[0].Answered != 2 || len(p[0].Requests) != 2 || p[0].Cause != capability.ErrRollback {
 		t.Errorf("past lives %+v", p)
 	}
-	if h.Life != m.life || h.Answered != 1 || h.Serial != 3 || len(h.Incidents) != 0 {
+	if h.Life != m.life || h.Answered != 1 || h.Serial != 3 || len(h.Incidents) != 1 || h.Incidents[0].Code != capability.ErrRepair {
 		t.Errorf("host %+v", h)
 	}
 	m.apply(d.Response)
@@ -45,7 +45,7 @@ func TestRepairGivesBackWhatIsOnRecord(t *testing.T) {
 	if _, err := w.do(old.request(5)); code(err) != capability.ErrReplaced || !strings.Contains(err.Error(), "the disk died") {
 		t.Errorf("%v", err)
 	}
-	if h, _ := w.book.Host(m.id.Host); len(h.Incidents) != 1 || h.Incidents[0].Code != capability.ErrReplaced {
+	if h, _ := w.book.Host(m.id.Host); len(h.Incidents) != 2 || h.Incidents[1].Code != capability.ErrReplaced {
 		t.Errorf("incidents %+v", h.Incidents)
 	}
 	// A reason does not help it.

@@ -47,7 +47,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "requests.lost", "vault.lost")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
