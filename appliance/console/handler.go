@@ -99,6 +99,9 @@ func (c *Console) Handler() http.Handler {
 	steer("POST requests", c.request)
 	steer("POST responses", c.response)
 	steerOpen("POST returns", c.giveBack)
+	look("drains", c.drains)
+	steerOpen("POST drains", c.drain)
+	steerOpen("POST drains/cancel", c.cancelDrain)
 	steerOpen("POST drops", c.drop)
 	look("time", c.time)
 	steer("POST time", c.setTime)
@@ -192,6 +195,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 			t.Proof = nil
 			h.Returns = append(h.Returns, t)
 		}
+		h.Drains = drains(l, now)
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
@@ -260,6 +264,8 @@ func (c *Console) features(r *http.Request) (any, error) {
 				f.Status = "expired"
 			case it.Dates == ledger.Doubted:
 				f.Status = "clock held"
+			case it.Returning > 0:
+				f.Status, f.Returning, f.ReturnBy = "being returned", it.Returning, it.ReturnBy
 			}
 			out = append(out, f)
 		}
