@@ -67,6 +67,8 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:
 		return corrupt("the hold ends at %d, and the run began with %d", l.hold, l.run.Hold)
+	case l.lost != 0 && l.provisioned():
+		return corrupt("the storage before was lost by %s, and a response is in force", l.lost)
 	case len(l.applied.Items) > 0:
 		return corrupt("items beside the items")
 	case !l.provisioned() && len(l.items)+len(l.rows)+len(l.returns)+len(l.closed) > 0:
