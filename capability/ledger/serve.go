@@ -332,13 +332,16 @@ func (s *serving) line(i int, w want) capability.Line {
 	if available < uint64(asked) {
 		if !w.Partial || s.hold != 0 && available == 0 {
 			no := s.why(w, sources, limited)
+			if s.hold != 0 && no.Code == capability.ErrNoSeat && no.Available >= asked { // of versions that the receipt does not prove
+				no = capability.Denial{Code: capability.ErrHold, Subject: w.Feature, Asked: asked, Available: clip(available), Until: s.now.Told(s.hold)}
+			}
 			s.enqueue(w, &no)
 			return refuse(no)
 		}
 		asked = clip(available)
 	}
 	if s.hold != 0 {
-		s.spend(w.Desired, asked)
+		s.used = s.receipt.Serial
 	}
 	out := capability.Line{Count: asked}
 	if asked < w.Count {
@@ -364,17 +367,17 @@ func (s *serving) covers(r capability.Right, w capability.Desired) bool {
 	return r.Feature == w.Feature && r.Version.Compare(w.Version) >= 0 && r.Expiry > s.l.dates(s.now).until
 }
 
-// spend takes what a line renewed from the receipt's rights, lowest version first, so that no right covers two lines.
-func (s *serving) spend(w capability.Desired, count uint32) {
-	s.used = s.receipt.Serial
-	slices.SortStableFunc(s.rights, func(a, b capability.Right) int { return a.Version.Compare(b.Version) })
-	for i := range s.rights {
-		if r := &s.rights[i]; s.covers(*r, w) {
-			n := min(r.Count, count)
-			r.Count -= n
-			count -= n
+// spend takes up to n units of the item's version from the rights, so that no right covers two lines, and says how many there were. Another version is another
+// count, which this copy of the state may show as free after it went to somebody else.
+func (s *serving) spend(rights []capability.Right, it *item, n uint64) (spent uint64) {
+	for i := range rights {
+		if r := &rights[i]; r.Version == it.Version && s.covers(*r, capability.Desired{Feature: it.Feature, Version: it.Version}) {
+			k := min(r.Count, clip(n-spent))
+			r.Count -= k
+			spent += uint64(k)
 		}
 	}
+	return spent
 }
 
 // settleLines applies what refusals mean for what the device had, and says the outcome. In a hold a line that is not renewed gives back what it did not ask for.
