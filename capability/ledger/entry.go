@@ -72,6 +72,8 @@ type Served struct {
 
 	Reported *Reported                `cbor:"8,keyasint,omitzero"` // what a report added, for an undo
 	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
+
+	Until capability.Seconds `cbor:"10,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
 }
 
 // Who is what a device says about itself, for people.

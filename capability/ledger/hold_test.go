@@ -112,8 +112,8 @@ func TestHoldClaims(t *testing.T) {
 	kept := v.ask("d1", "f:1.0 3")
 	v.must(Start{HoldFor: 900})
 	for _, op := range []capability.Operation{capability.Grant, capability.Preview, capability.Report, capability.Undo} {
-		r := v.request("d1", "f:1.0 2")
-		r.Operation, r.Applied = op, kept.Serial+1
+		r := v.operation(op, "d1", "f:1.0 2")
+		r.Applied = kept.Serial + 1
 		if got := v.serve(Serve{Key: key("d1"), Request: r, Receipt: ReceiptOf(&kept)}); show(got) != "DENIED E_HOLD | has 0" {
 			t.Errorf("%s: %s", op, show(got))
 		}

@@ -88,14 +88,14 @@ type Ledger struct {
 	features map[string][]*item
 	ends     queue[*slice] // slices with leases, by the first end
 
-	text    []byte       // of the model in force; nil where there is none
-	model   *model.Model // the same, read
-	groups  []Group      // of reservations; never beside a model
-	lastID  uint64       // of a group, reservation or reservation entry
-	sources []Source     // of the shares that items are divided into, in their order
-	divided capability.Time
-	settings     []Setting // changed by an administrator, by name
-	gone         bool      // an item may be cut and idle
+	text     []byte       // of the model in force; nil where there is none
+	model    *model.Model // the same, read
+	groups   []Group      // of reservations; never beside a model
+	lastID   uint64       // of a group, reservation or reservation entry
+	sources  []Source     // of the shares that items are divided into, in their order
+	divided  capability.Time
+	settings []Setting // changed by an administrator, by name
+	gone     bool      // an item may be cut and idle
 
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row
@@ -128,18 +128,17 @@ type held struct {
 
 // row is what is known of one device. A row stays when its last lease ends: its serial must go on growing.
 type row struct {
-	sequence    uint64
-	id          hostid.ID
-	key         capability.Digest
-	serial      uint64
-	correlation capability.CorrelationID
-	body        capability.Digest
-	answer      []byte // encoded, for a resend
-	who         Who
-	active      capability.Seconds // when it was last used, on the lease clock, as the device says
-	leases      []*lease
-	reports     []Reported // that can still be undone
-	waits       []*wait
+	sequence uint64
+	id       hostid.ID
+	key      capability.Digest
+	serial   uint64
+	last     remembered
+	earlier  []remembered // the oldest first
+	who      Who
+	active   capability.Seconds // when it was last used, on the lease clock, as the device says
+	leases   []*lease
+	reports  []Reported // that can still be undone
+	waits    []*wait
 }
 
 // lease is a served count with its end.

@@ -25,11 +25,15 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.answer.Hold = now.Told(s.hold)
 	}
 	body := digest(l.codec.Encode(req))
-	repeats := r != nil && r.key == c.Key && r.correlation == req.Correlation && req.Operation != capability.Undo
+	var before remembered
+	repeats := false
+	if r != nil && r.key == c.Key {
+		before, repeats = r.recall(req.Correlation, now)
+	}
 	switch {
-	case repeats && r.body == body:
+	case repeats && before.Body == body:
 		var again capability.Response
-		if err := l.codec.Decode(r.answer, &again, MaxEntry); err != nil {
+		if err := l.codec.Decode(before.Answer, &again, MaxEntry); err != nil {
 			return Decision{}, corrupt("remembered answer to %s: %w", r.id, err)
 		}
 		return Decision{Response: again}, nil
@@ -53,17 +57,18 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	// another since. In a hold it gets what its receipt proves, or hears nothing and keeps what it has.
 	stale := s.hold != 0 && max(req.Applied, s.receipt.serial()) > serial
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
-	f := &Served{Body: body, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
+	f := &Served{Body: body, Until: now.Lease + remembers, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
 	s.entries = l.own(req.Hosts[0], req.User)
 	pure := false
 	switch reports := s.reports(); {
 	case req.Operation == capability.Undo && stale:
 		return s.deny(late)
 	case req.Operation == capability.Undo:
-		if !s.undo(f) {
-			return s.deny(capability.Denial{Code: capability.ErrUndo})
+		s.route = l.routeOf(req)
+		if no := s.undo(f); no.Code != 0 {
+			return s.deny(no)
 		}
-		s.touch(s.wants())
+		s.touch(nil)
 	case req.Operation == capability.Report && stale:
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
@@ -72,7 +77,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.tell(s.merged())
 		return Decision{Response: s.answer}, nil
 	default:
-		s.route = l.model.Route(model.Facts{Hosts: req.Hosts, User: req.User, Alias: req.Alias, DeviceType: req.DeviceType, Dictionary: req.Dictionary})
+		s.route = l.routeOf(req)
 		wants := s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		if !s.route.Accept && !pure {
@@ -101,11 +106,16 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		f.Leases = append(f.Leases, g.lease())
 	}
 	if req.Operation == capability.Report {
-		f.Reported = s.reported(grants)
+		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
 	d.Response, d.Move, d.Explained = s.answer, s.moves(grants), s.explained
 	return d, nil
+}
+
+// routeOf is where the rules of the model lead the request.
+func (l *Ledger) routeOf(req *capability.Request) model.Route {
+	return l.model.Route(model.Facts{Hosts: req.Hosts, User: req.User, Alias: req.Alias, DeviceType: req.DeviceType, Dictionary: req.Dictionary})
 }
 
 // An answer that does not fit a frame with its proof is never told, so nothing may be decided by it. Up to fewLines of the longest lines and rights always fit.
