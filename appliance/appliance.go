@@ -188,7 +188,11 @@ func encode(entries []ledger.Entry) [][]byte {
 
 // Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
 func (a *Appliance) Run(ctx context.Context) error {
-	err := a.own(ctx)
+	return a.leave(a.own(ctx))
+}
+
+// leave stops cleanly, or after a failure as a crash would, and fails every call that waits.
+func (a *Appliance) leave(err error) error {
 	if err == nil {
 		if err = a.Vault.Stop(); err != nil {
 			err = fmt.Errorf("stop: %w: %w", ErrStorage, err)
@@ -212,18 +216,28 @@ func (a *Appliance) own(ctx context.Context) error {
 			return nil
 		}
 		runtime.Gosched() // lets the callers that are ready join this group instead of waiting for the next write
-		for g := a.take(); g != nil; g = a.take() {
-			if err := a.process(g); err != nil {
-				for _, c := range g.calls {
-					c.err = err
-				}
-				close(g.done)
-				return err
-			}
-			close(g.done)
+		if err := a.drain(); err != nil {
+			return err
 		}
 		timer.Reset(a.untilDue())
 	}
+}
+
+// drain answers all groups that wait.
+func (a *Appliance) drain() error {
+	for g := a.take(); g != nil; g = a.take() {
+		err := a.process(g)
+		if err != nil {
+			for _, c := range g.calls {
+				c.err = err
+			}
+		}
+		close(g.done)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most a minute so that the system clock is looked at.

@@ -293,19 +293,24 @@ func (c *connection) validate(r *capability.Request) error {
 }
 
 func (c *connection) answer(ctx context.Context, r *capability.Request, denial error) error {
-	s := ledger.Serve{Key: c.key, Request: *r}
-	if len(r.Receipt) > 0 && denial == nil {
-		if kept, err := c.a.codec.VerifyReceipt(c.a.ak, r.Receipt, attest.JudgeSession); err == nil {
-			s.Receipt = ledger.ReceiptOf(kept)
-		} else {
-			c.a.Log.Debug("receipt not taken", "cause", err.Error())
-		}
-	}
-	ca := &call{command: s, denial: denial, sign: true}
+	ca := c.a.asked(c.key, r, denial)
 	if err := c.a.do(ctx, ca); err != nil {
 		return err
 	}
 	return c.write(c.a.codec.Frame(wire.MessageAnswer, &ca.answer))
+}
+
+// asked is the call for a request that came in from the holder of key. A receipt in it counts when it is this appliance's word.
+func (a *Appliance) asked(key capability.Digest, r *capability.Request, denial error) *call {
+	s := ledger.Serve{Key: key, Request: *r}
+	if len(r.Receipt) > 0 && denial == nil {
+		if kept, err := a.codec.VerifyReceipt(a.ak, r.Receipt, attest.JudgeSession); err == nil {
+			s.Receipt = ledger.ReceiptOf(kept)
+		} else {
+			a.Log.Debug("receipt not taken", "cause", err.Error())
+		}
+	}
+	return &call{command: s, denial: denial, sign: true}
 }
 
 // Chain is what leads a client from the producer's root to the serving key. Before the first response it has no certificates.

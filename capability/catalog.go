@@ -68,10 +68,16 @@ const (
 	ErrDisturbed      Code = 4010
 	ErrStorage        Code = 4011
 	ErrTime           Code = 4012
-	ErrTPMAbsent      Code = 4101
-	ErrTPMLockout     Code = 4102
-	ErrTPMCleared     Code = 4103
-	ErrCounter        Code = 4104
+	// 4020 to 4029: the state directory before anything in it is read.
+	ErrStorageOwner    Code = 4020
+	ErrStorageMode     Code = 4021
+	ErrStorageReadOnly Code = 4022
+	ErrFileSystem      Code = 4023
+	ErrForeignFile     Code = 4024
+	ErrTPMAbsent       Code = 4101
+	ErrTPMLockout      Code = 4102
+	ErrTPMCleared      Code = 4103
+	ErrCounter         Code = 4104
 
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
@@ -101,6 +107,7 @@ const (
 	ErrBusy      Code = 6007
 	ErrScenario  Code = 6008
 	ErrImport    Code = 6009
+	ErrForm      Code = 6010
 )
 
 // Catalog is every code with its words, in order.
@@ -174,6 +181,11 @@ func Catalog() []Entry {
 		{ErrDisturbed, "E_DISTURBED", "the TPM was used or reset by someone else", "the running digest or the reset counts are not as this daemon left them, so it stopped", "systemctl restart leaseholdd; if it happens again, look for another user of the TPM", ExitError},
 		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
 		{ErrTime, "E_TIME", "the time cannot be set back", "trusted time never goes below the latest moment it has reached, or an expired right would serve again", "set the system clock to the true time, then see both: leasehold time", ExitUsage},
+		{ErrStorageOwner, "E_STORAGE_OWNER", "the state directory belongs to another account", "it, or a file in it, was made by another account than the one that runs leaseholdd, for instance when it was started by hand", "chown -R leasehold: DIRECTORY, then start it by its unit: systemctl start leaseholdd", ExitError},
+		{ErrStorageMode, "E_STORAGE_MODE", "the state directory is open to other accounts", "the group or everyone may read or change it, or a file in it", "chmod -R go= DIRECTORY, then start again", ExitError},
+		{ErrStorageReadOnly, "E_STORAGE_READ_ONLY", "the state directory cannot be written", "its file system is mounted read-only, often after an error of the disk, or its mode keeps its own account out", "check the disk, mount it for writing, chmod -R u+rwX DIRECTORY, then start again", ExitError},
+		{ErrFileSystem, "E_FILE_SYSTEM", "the file system is not made for trusted storage", "it may lose what it said was on the disk, or its files are gone with the power; then rights have to be asked for anew", "put the state directory on ext4, XFS or btrfs on a disk of this machine: --state DIRECTORY", ExitError},
+		{ErrForeignFile, "E_FOREIGN_FILE", "a file that is not ours is in the state directory", "somebody put it there; it was neither read nor changed", "look at it, and move it away", ExitError},
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
 		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or ask the producer; see what was found: leasehold doctor", ExitHeld},
@@ -207,5 +219,6 @@ func Catalog() []Entry {
 		{ErrBusy, "E_BUSY", "busy", "the appliance is stopping, or has as many connections as it takes", "try again", ExitTemporary},
 		{ErrScenario, "E_SCENARIO", "the scenario is malformed", "what is at the place named is not what a scenario has there, so nothing of it was played", "correct the place named; what a scenario has: leasehold simulate --help", ExitUsage},
 		{ErrImport, "E_IMPORT", "the list of reservations is malformed", "what is at the place named is not what a list of reservations has there, so nothing was imported", "correct the place named; a good file to begin with: leasehold reservations export", ExitUsage},
+		{ErrForm, "E_FORM", "a value cannot be used", "what was given is not what is wanted at the place named, and nothing was changed", "correct it; what is wanted: the command with --help", ExitUsage},
 	}
 }

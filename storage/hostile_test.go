@@ -280,3 +280,34 @@ func TestWordsOfVerdicts(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestHeaderLost: a vault without its header is not an empty disk, on which a Create would remove what is left of it.
+func TestHeaderLost(t *testing.T) {
+	for name, leave := range map[string]func(*world){
+		"journal":  func(w *world) {},
+		"snapshot": func(w *world) { w.must(w.snapshot()) },
+	} {
+		w := newBook(t, 50)
+		w.must(w.create())
+		w.must(w.begin())
+		w.must(w.commit(1, 40))
+		leave(w)
+		w.m.Kill()
+		image := w.m.Disk.Copy()
+		for file := range image {
+			if strings.HasPrefix(file, "header-") || name == "snapshot" && strings.HasPrefix(file, "journal-") {
+				delete(image, file)
+			}
+		}
+		w.m.Disk.Restore(image)
+		_, err := storage.Public(w.m.Disk)
+		w.mustBe(err, storage.ErrCorrupt)
+		_, err = w.open()
+		w.mustBe(err, storage.ErrCorrupt)
+		_, err = storage.Create(w.m.Disk, w.o, nil, nil)
+		w.mustBe(err, storage.ErrCorrupt)
+		if left := w.m.Disk.Copy(); !maps.EqualFunc(left, image, bytes.Equal) {
+			t.Errorf("%s: something was removed", name)
+		}
+	}
+}

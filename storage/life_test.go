@@ -4,21 +4,36 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
-// TestLives leads random lives: groups, moves, snapshots, stops, faults, kills, power cuts, junk in S, older copies. The world says
-// what the vault must know at each start, and what the verdict may be.
-func TestLives(t *testing.T) {
-	const lives, steps = 300, 120
-	for seed := range uint64(lives) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			newLife(t, seed).lead(steps)
-		})
+// TestSoakLives leads random lives: groups, moves, snapshots, stops, faults, kills, power cuts, junk in S, older copies. The world says
+// what the vault must know at each start, and what the verdict may be: all that was acknowledged is there, in its order, and nothing else.
+func TestSoakLives(t *testing.T) {
+	const steps = 120
+	lives(t, storagetest.Size(t, 150, 20_000, 200_000), func(t testing.TB, seed uint64) { newLife(t, seed).lead(steps) })
+}
+
+// TestSoakTPMSchedules leads lives in which nothing fails but the TPM, at any call: it refuses, does what it was asked and loses the answer, is
+// gone for good, or restarts in the middle.
+func TestSoakTPMSchedules(t *testing.T) {
+	const steps = 40
+	lives(t, storagetest.Size(t, 300, 100_000, 1_000_000), func(t testing.TB, seed uint64) {
+		l := newLife(t, seed)
+		l.tpmFails = true
+		l.lead(steps)
+	})
+}
+
+func lives(t *testing.T, size int, lead func(t testing.TB, seed uint64)) {
+	tried := counted(t)
+	for seed := range uint64(size) {
+		tried.n++
+		lead(named{t, fmt.Sprintf("seed %d", seed)}, seed)
 	}
 }
 
@@ -27,6 +42,8 @@ type life struct {
 	r         *rand.Rand
 	copies    []copied // for the adversary
 	running   bool
+	tpmFails  bool
+	reset     bool // the TPM has restarted amid the present operation
 	lost      bool // power was lost or S extended by another since the last write: a start is no kill
 	maybeLost bool // the same before a start that was cut: its run-start group may name the anchor as it is now
 }
@@ -36,7 +53,7 @@ type copied struct {
 	epoch uint64
 }
 
-func newLife(t *testing.T, seed uint64) *life {
+func newLife(t testing.TB, seed uint64) *life {
 	l := &life{world: newWorld(t, seed), r: rand.New(rand.NewPCG(seed, 2))}
 	if seed%5 == 4 {
 		l.o.Go = nil // real goroutines: the sync and the extend in any order; such a life does not repeat
@@ -70,7 +87,44 @@ func (l *life) lead(steps int) {
 
 // act is one operation, sometimes with a fault in it.
 func (l *life) act() error {
-	if l.r.IntN(8) == 0 {
+	err := l.operate()
+	if l.reset && err == nil {
+		l.Fatal("acknowledged although the TPM restarted")
+	}
+	return err
+}
+
+// failTPM lets the TPM fail in one of the next calls to it, in about every other operation. What it returns ends that.
+func (l *life) failTPM(within int) (end func()) {
+	kind, at := l.r.IntN(8), l.r.IntN(within)
+	broken := errors.New("the TPM does not answer")
+	seen := 0
+	l.reset = false
+	l.m.Plan(func(_ int, c storagetest.Call) *storagetest.Fault {
+		if !slices.Contains([]string{"epoch", "advance", "extend", "running", "seal", "unseal"}, c.Op) {
+			return nil
+		}
+		seen++
+		switch {
+		case kind == 0 && seen == at+1:
+			return &storagetest.Fault{Err: broken}
+		case kind == 1 && seen == at+1:
+			return &storagetest.Fault{Err: broken, Effect: storagetest.Whole}
+		case kind == 2 && seen > at:
+			return &storagetest.Fault{Err: broken}
+		case kind == 3 && seen == at+1:
+			l.reset, l.lost = true, true
+			return &storagetest.Fault{Reset: true, Effect: storagetest.Whole}
+		}
+		return nil
+	})
+	return func() { l.m.Plan(nil) }
+}
+
+func (l *life) operate() error {
+	if l.tpmFails {
+		defer l.failTPM(14)()
+	} else if l.r.IntN(8) == 0 {
 		effect := storagetest.Effect(l.r.IntN(3))
 		fault := []storagetest.Fault{{Effect: effect, Stop: true}, {Effect: effect, Stop: true}, storagetest.Broken(), storagetest.NoSpace()}[l.r.IntN(4)]
 		l.m.Plan(storagetest.At(l.r.IntN(14), fault))
@@ -135,7 +189,9 @@ func (l *life) start() {
 	l.m.Plan(nil)
 	l.m.Kill()
 	l.tryCopies()
-	if l.r.IntN(6) == 0 {
+	if l.tpmFails {
+		defer l.failTPM(30)()
+	} else if l.r.IntN(6) == 0 {
 		l.m.Plan(storagetest.At(l.r.IntN(20), storagetest.Fault{Effect: storagetest.Effect(l.r.IntN(3)), Stop: true}))
 	}
 	r, err := l.open()
@@ -146,8 +202,11 @@ func (l *life) start() {
 		case r.Verdict == storage.Hold && !l.lost && !l.maybeLost:
 			l.Fatalf("hold after a kill: %s", r.Cause)
 		}
+		before := l.reset
 		if err = l.begin(); err != nil {
-			l.lost, l.maybeLost = false, l.lost || l.maybeLost
+			l.lost, l.maybeLost = l.reset && !before, l.lost || l.maybeLost
+		} else if l.reset && !before {
+			l.Fatal("began although the TPM restarted")
 		}
 	}
 	stopped := l.m.Stopped()
@@ -156,7 +215,7 @@ func (l *life) start() {
 		l.running, l.lost, l.maybeLost = true, false, false
 		return
 	}
-	if !stopped {
+	if !stopped && !l.tpmFails {
 		l.Fatal(err)
 	}
 	l.end(storagetest.ErrStopped)

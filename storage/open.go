@@ -12,8 +12,8 @@ func Public(d Disk) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(found.headers) == 0 {
-		return nil, ErrAbsent
+	if err := found.present(); err != nil {
+		return nil, err
 	}
 	_, h, err := readHeader(d, found.headers[len(found.headers)-1])
 	if err != nil {
@@ -45,8 +45,8 @@ func Open(d Disk, o Options) (*Vault, *Restored, error) {
 	}
 	if found, err := inventory(d); err != nil {
 		return nil, nil, err
-	} else if len(found.headers) == 0 {
-		return nil, nil, ErrAbsent
+	} else if err := found.present(); err != nil {
+		return nil, nil, err
 	}
 	unlock, err := d.Lock()
 	if err != nil {
@@ -66,8 +66,8 @@ func (v *Vault) open() (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(found.headers) == 0 {
-		return nil, ErrAbsent
+	if err := found.present(); err != nil {
+		return nil, err
 	}
 	h, err := v.unseal(&found)
 	if err != nil {

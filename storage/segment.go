@@ -52,14 +52,17 @@ func makeSegment(d Disk, s secret, number uint64, salt []byte, size int64) (*seg
 	}
 	g := &segment{number: number, offset: segmentHeader, aead: s.aead(labelJournal, salt), file: f}
 	err = g.fill(encodeSegmentHeader(s, number, salt), size)
-	if err == nil {
-		err = d.Sync()
+	if err != nil {
+		err = diskError("make a journal segment", err)
+	} else if err = d.Sync(); err != nil {
+		// Not ErrFull, whatever the cause: another sync of the directory would succeed and might mean nothing.
+		err = fmt.Errorf("sync the directory after making %s: %w", name, err)
 	}
 	if err != nil {
 		// Part of a segment on a full disk would keep it full. What cannot be removed now is removed at the next start.
 		f.Close()
 		d.Remove(name)
-		return nil, diskError("make a journal segment", err)
+		return nil, err
 	}
 	return g, nil
 }

@@ -43,7 +43,8 @@ func newVault(d Disk, o Options, unlock io.Closer) *Vault {
 }
 
 // Create makes a vault on a disk that holds none. Public is readable without the secret; state is the first snapshot.
-// It fails with ErrPresent where a vault is, and removes what a Create that was cut off left behind.
+// It fails with ErrPresent where a vault is and with ErrCorrupt where one lost its header, and removes what a Create that was cut off
+// left behind.
 func Create(d Disk, o Options, public, state []byte) (*Vault, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -68,8 +69,10 @@ func (v *Vault) create(public, state []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(found.headers) > 0 {
+	if err := found.present(); err == nil {
 		return ErrPresent
+	} else if !errors.Is(err, ErrAbsent) {
+		return err
 	}
 	if err := found.removeAll(v.disk); err != nil {
 		return err

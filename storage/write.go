@@ -16,8 +16,11 @@ func read(a Anchor) (r Running, err error) {
 	return r, nil
 }
 
-// readBack compares S and both counts with what this vault left there.
+// readBack compares S and both counts with what this vault left there. Nothing is acknowledged either after a sync that failed beside.
 func (v *Vault) readBack() error {
+	if err := v.brokeAhead(); err != nil {
+		return err
+	}
 	if v.o.Anchor == nil {
 		return nil
 	}
@@ -79,6 +82,9 @@ func (v *Vault) group(f *frame) error {
 
 // write puts one record behind the head, not yet durable.
 func (v *Vault) write(f *frame) error {
+	if err := v.brokeAhead(); err != nil {
+		return err
+	}
 	size, err := f.size()
 	if err != nil {
 		return err
@@ -152,6 +158,21 @@ func (v *Vault) prepareSegment() {
 		m.segment, m.err = makeSegment(v.disk, v.secret, number, salt, v.o.SegmentBytes)
 		close(m.done)
 	})
+}
+
+// brokeAhead gives the error of the segment on its way, once it has one. Want of space is none: there may be some when it is needed.
+func (v *Vault) brokeAhead() error {
+	if v.making == nil {
+		return nil
+	}
+	select {
+	case <-v.making.done:
+		if err := v.making.err; err != nil && !errors.Is(err, ErrFull) {
+			return err
+		}
+	default:
+	}
+	return nil
 }
 
 // following is the number of the segment after the present one.

@@ -146,12 +146,14 @@ func TestBadForms(t *testing.T) {
 		status             int
 		code               capability.Code
 	}{
-		{"POST", Base + "requests", `{"desired":`, 400, capability.ErrProto},
-		{"POST", Base + "requests", `{"wanted":[]}`, 400, capability.ErrProto},
-		{"POST", Base + "requests", `{"desired":[{"feature":"render","count":1}]}`, 400, capability.ErrProto},
-		{"POST", Base + "requests", `{"desired":"` + strings.Repeat("x", maxBody) + `"}`, 400, capability.ErrProto},
-		{"POST", Base + "returns", `{"activationId":"AAAAA-AAAAA-AAAAA-AAAAA"}`, 400, capability.ErrProto},
-		{"POST", Base + "returns", `{"activationId":"","copies":-1}`, 400, capability.ErrProto},
+		{"POST", Base + "requests", `{"desired":`, 400, capability.ErrForm},
+		{"POST", Base + "requests", `{"desired":[]} {}`, 400, capability.ErrForm},
+		{"POST", Base + "requests", `{"desired":[],"desired":[]}`, 400, capability.ErrForm},
+		{"POST", Base + "requests", `{"wanted":[]}`, 400, capability.ErrForm},
+		{"POST", Base + "requests", `{"desired":[{"feature":"render","count":1}]}`, 400, capability.ErrForm},
+		{"POST", Base + "requests", `{"desired":"` + strings.Repeat("x", maxBody) + `"}`, 400, capability.ErrForm},
+		{"POST", Base + "returns", `{"activationId":"AAAAA-AAAAA-AAAAA-AAAAA"}`, 400, capability.ErrForm},
+		{"POST", Base + "returns", `{"activationId":"","copies":-1}`, 400, capability.ErrForm},
 		{"POST", Base + "responses", strings.Repeat("x", capability.MaxFile+2), 422, capability.ErrFileSize},
 		{"POST", Base + "responses", "hello", 422, capability.ErrFileKind},
 		{"GET", Base + "nothing", "", 404, capability.ErrNotFound},
@@ -193,7 +195,7 @@ func TestProblemOf(t *testing.T) {
 	}{
 		{capability.Refuse(capability.ErrNoSeat, "render", ""), capability.ErrNoSeat, 409},
 		{fmt.Errorf("import: %w", capability.Refuse(capability.ErrNotOurs, "", "")), capability.ErrNotOurs, 422},
-		{&capability.Malformed{Field: "count", Cause: "negative"}, capability.ErrProto, 400},
+		{&capability.Malformed{Field: "count", Cause: "negative"}, capability.ErrForm, 400},
 		{appliance.ErrEnded, capability.ErrBusy, 503},
 		{fmt.Errorf("write: %w", appliance.ErrStorage), capability.ErrBusy, 503},
 		{context.DeadlineExceeded, capability.ErrBusy, 503},

@@ -61,8 +61,6 @@ func WithPeer(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, Peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)})
 }
 
-const maxBody = 64 << 10 // of a JSON form
-
 // Handler is the API.
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -135,7 +133,7 @@ func ProblemOf(err error) *Problem {
 	switch {
 	case errors.As(err, &refusal):
 	case errors.As(err, &m):
-		refusal = capability.Refuse(capability.ErrProto, m.Field, "%s", m.Cause)
+		refusal = capability.Refuse(capability.ErrForm, m.Field, "%s", m.Cause)
 	case errors.Is(err, appliance.ErrEnded), errors.Is(err, appliance.ErrStorage):
 		refusal = capability.Refuse(capability.ErrBusy, "", "the appliance is stopping")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -147,6 +145,12 @@ func ProblemOf(err error) *Problem {
 }
 
 func status(c capability.Code) int {
+	switch c {
+	case capability.ErrInternal:
+		return http.StatusInternalServerError
+	case capability.ErrProto, capability.ErrForm:
+		return http.StatusBadRequest
+	}
 	switch c.Entry().Exit {
 	case capability.ExitNotFound:
 		return http.StatusNotFound
@@ -157,24 +161,7 @@ func status(c capability.Code) int {
 	case capability.ExitTemporary:
 		return http.StatusServiceUnavailable
 	}
-	switch c {
-	case capability.ErrInternal:
-		return http.StatusInternalServerError
-	case capability.ErrProto:
-		return http.StatusBadRequest
-	}
 	return http.StatusConflict
-}
-
-func decode(r *http.Request, v any) error { return decodeUpTo(maxBody, r, v) }
-
-func decodeUpTo(most int64, r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return &capability.Malformed{Field: "body", Cause: err.Error()}
-	}
-	return nil
 }
 
 func (c *Console) health(r *http.Request) (any, error) {

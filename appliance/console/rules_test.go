@@ -266,9 +266,9 @@ func TestPolicies(t *testing.T) {
 		{`{"name":"expiry-sweep","value":"60"}`, 403, capability.ErrSetElsewhere, "expiry-sweep"},
 		{`{"name":"","value":"60"}`, 404, capability.ErrNotFound, ""},
 		{`{"name":"no-such","value":"60"}`, 404, capability.ErrNotFound, "no-such"},
-		{`{"name":"idle-limit","value":"-1"}`, 400, capability.ErrProto, "idle-limit"},
-		{`{"name":"idle-limit","value":"9223372036854775808"}`, 400, capability.ErrProto, "idle-limit"},
-		{`{"name":"open-reads","value":"maybe"}`, 400, capability.ErrProto, "open-reads"},
+		{`{"name":"idle-limit","value":"-1"}`, 400, capability.ErrForm, "idle-limit"},
+		{`{"name":"idle-limit","value":"9223372036854775808"}`, 400, capability.ErrForm, "idle-limit"},
+		{`{"name":"open-reads","value":"maybe"}`, 400, capability.ErrForm, "open-reads"},
 	} {
 		if status, p, _ := call("POST", Base+"policies", c.body); status != c.status || p.Code != c.code || !strings.Contains(p.Text, c.says) {
 			t.Errorf("%s: %d %+v", c.body, status, p)
@@ -328,7 +328,7 @@ func TestSeats(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"seats?idle=-1", "seats?idle=x"} {
-		if status, p, _ := call("GET", Base+path, ""); status != http.StatusBadRequest || p.Code != capability.ErrProto {
+		if status, p, _ := call("GET", Base+path, ""); status != http.StatusBadRequest || p.Code != capability.ErrForm {
 			t.Errorf("%s: %d %+v", path, status, p)
 		}
 	}
@@ -364,6 +364,10 @@ func TestBadRules(t *testing.T) {
 		{"POST", "reservations", `{"group":"g","hostId":{"type":"NONE","value":"d"},"feature":"f","version":"1.0","count":1}`, 400, "NONE"},
 		{"POST", "reservations", `{"groups":"g"}`, 400, "groups"},
 		{"POST", "reservations/edit", `{"id":7,"count":1}`, 404, "7"},
+		{"POST", "reservations/edit", `{"id":7,"count":1,"Count":2}`, 400, "Count is there twice"},
+		{"PUT", "reservations", `[{"group":"g",` + host + `,"feature":"f","version":"1.0","count":1,"count":2}]`, 400, "[0].count is there twice"},
+		{"PUT", "reservations", `[{"group":"g","hostId":{"type":"STRING","value":"d","value":"e"},"feature":"f","version":"1.0","count":1}]`, 400, "[0].hostId.value is there twice"},
+		{"PUT", "reservations", `[]]`, 400, "something follows"},
 		{"PUT", "reservations", `{"group":"g"}`, 400, "body"},
 		{"PUT", "reservations", "[" + strings.Repeat(" ", capability.MaxFile) + "]", 400, "too large"},
 		{"DELETE", "reservations/7", "", 404, "7"},

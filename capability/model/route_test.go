@@ -137,8 +137,8 @@ func TestRoutesAreSeparate(t *testing.T) {
 	m := must(t, within(`partition "a" {}`, `on any(){use "a" max "f" 1 1 per user continue} on user("u"){use "default" max "g" 1 1 per user continue}`))
 	first := m.Route(Facts{})
 	m.Route(Facts{User: "u"})
-	first.Limits = append(first.Limits, Limit{Feature: "mine"})
 	first.Limits[0].Feature, first.Pools[0] = "mine", "mine"
+	first.Limits = append(first.Limits[:0], Limit{Feature: "mine"})
 	if got := way(m.Route(Facts{User: "u"})); got != `a,default by 0 max "f" 1.0 1 per user, "g" 1.0 1 per user` {
 		t.Error(got)
 	}

@@ -322,10 +322,12 @@ func (f *reading) dictionary(v value) (out []capability.Pair) {
 	if !is && v.is != nil {
 		f.fail(v.path, "%s where an object is wanted", v)
 	}
-	for i, m := range members {
-		if slices.ContainsFunc(members[:i], func(o member) bool { return o.name == m.name }) {
+	seen := map[string]bool{}
+	for _, m := range members {
+		if seen[m.name] {
 			f.fail(m.path, "is there twice")
 		}
+		seen[m.name] = true
 		if _, one := m.is.(string); one {
 			f.fail(m.path, "%s where a list of values is wanted", m.value)
 		}

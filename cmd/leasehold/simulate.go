@@ -24,15 +24,21 @@ func (p *program) simulateCommand() *cobra.Command {
 		Use: "simulate SCENARIO.json", Short: "Say what would be granted, without an appliance", Args: cobra.ExactArgs(1),
 		Long: "Plays a scenario with the ledger and the model language of the daemon: an inventory, reservations or a model, and steps. It needs no daemon and no TPM, and looks at no clock.\n\n" +
 			"The scenario is one JSON object: now, items, reservations, model and steps. A step is a request, an advance of the clock, or a new model, new items or new reservations.\n\n" +
+			"An item has id, feature, version and count, and as needed start, expiry, vendorString, product, activationId, overdraft, uncounted, metered, reusable, undoInterval and grace. " +
+			"A reservation has group, hostId, feature, version and count. A request has device, hostIds, user, alias, deviceType, dictionary, desired, atomic, operation (request, preview, report " +
+			"or undo), borrow, correlation and undoes; each line of desired has feature, version, count and partial. A host ID has type and value. " +
+			"Times are seconds, an advance is a duration like \"90s\", a version is text like \"2026.1\", and what is absent is zero.\n\n" +
 			"With --json each step is one object on a line of its own, and the last line has the slices of all pools. A refused step is an answer: the exit status is 0. " +
 			"A scenario that cannot be read ends with status 2 and names the path of what is wrong.",
-		Example: "  leasehold simulate monday.json\n  leasehold simulate --json monday.json | jq -c .holds",
+		Example: `  echo '{"items":[{"id":"a","feature":"render","version":"1.0","count":2}],"steps":[{"request":{"device":{"type":"STRING",` +
+			`"value":"ws-1"},"desired":[{"feature":"render","version":"1.0","count":3}]}}]}' >monday.json` +
+			"\n  leasehold simulate monday.json\n  leasehold simulate --json monday.json | jq -c .holds",
 		RunE: func(_ *cobra.Command, args []string) error {
 			sc, sim, err := p.simulate(args[0])
 			if err != nil {
 				return err
 			}
-			write := p.printStep
+			write := func(st *step, o outcome) error { return p.printStep(st, o, sim.now.Wall) }
 			encoder := json.NewEncoder(p.stdout)
 			encoder.SetEscapeHTML(false)
 			if p.json {
@@ -49,6 +55,9 @@ func (p *program) simulateCommand() *cobra.Command {
 			}
 			if p.json {
 				return encoder.Encode(map[string]any{"slices": sim.slices()})
+			}
+			if len(sc.steps) > 0 {
+				p.printf("\n")
 			}
 			return p.printSlices(sim)
 		},
@@ -379,9 +388,16 @@ func (s *simulation) slices() map[string]map[string]count {
 	return out
 }
 
-// printStep is a step for people.
-func (p *program) printStep(st *step, o outcome) error {
-	p.printf("step %d  %s: %s\n", o.Step, st, o.Status)
+// printStep is a step for people, with the time it came to.
+func (p *program) printStep(st *step, o outcome, now capability.Time) error {
+	if o.Step > 0 {
+		p.printf("\n")
+	}
+	p.printf("step %d  %s", o.Step, st)
+	if st.advance != nil {
+		p.printf(" to %s", unshifted(now))
+	}
+	p.printf(": %s\n", o.Status)
 	if o.Error != nil {
 		if o.Error.Line != 0 {
 			p.printf("  line %d, column %d: ", o.Error.Line, o.Error.Column)
@@ -398,8 +414,12 @@ func (p *program) printStep(st *step, o outcome) error {
 			return err
 		}
 		for _, l := range o.Lines {
-			for _, why := range l.Why {
-				p.printf("  %s: %s\n", l.Feature, why)
+			for i, why := range l.Why {
+				if i == 0 {
+					p.printf("  %s: %s\n", l.Feature, why)
+				} else {
+					p.printf("    %s\n", why)
+				}
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func (p *program) statusCommand() *cobra.Command {
 				notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", v, h.Version))
 			}
 			if h.Condition != nil {
-				notes = append(notes, h.Condition.Text)
+				notes = append(notes, h.Condition.Code.String()+" "+h.Condition.Text)
 			}
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")

@@ -54,6 +54,9 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 		result, detail := success, fmt.Sprintf("%s %s, firmware %x", info.Maker, info.Model, info.Firmware)
 		if info.Lockout > 0 {
 			result, detail = warning, fmt.Sprintf("%s, %d of %d wrong authorizations by other programs", detail, info.Lockout, info.MaxTries)
+			if info.LockoutEnds > 0 {
+				detail += fmt.Sprintf("; it is locked out to them for up to %v", info.LockoutEnds)
+			}
 		}
 		add("TPM", result, detail)
 	}

@@ -47,6 +47,13 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
+	warnings, err := storage.Inspect(f.state, "requests", "vault")
+	for _, w := range warnings {
+		log.Warn(w.Error(), "code", codeOf(w).String())
+	}
+	if err != nil {
+		return coded(err)
+	}
 	// The lock comes before the TPM: some TPMs serve one program at a time, and the second daemon should say what is in its way.
 	lock, err := storage.Dir(f.state).Lock()
 	if err != nil {
@@ -64,7 +71,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	host := hostid.OfDigest(hostid.TPMEK, id)
 	if info, err := device.Info(); err == nil && info.MaxTries > 0 && info.Lockout >= info.MaxTries {
-		log.Warn(capability.ErrTPMLockout.Entry().Title, "code", capability.ErrTPMLockout.String(), "tries", info.Lockout)
+		log.Warn(capability.ErrTPMLockout.Entry().Title, "code", capability.ErrTPMLockout.String(), "tries", info.Lockout, "ends_within", info.LockoutEnds.String())
 	}
 
 	c := &console.Console{

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Defer(func() { os.RemoveAll(short) })
 			e.Setenv("S", short)
-			m := &machines{dir: short, tpms: map[string]*tpmtest.TPM{}, daemons: map[string]*daemon{}}
+			m := &machines{dir: short, tpms: map[string]*tpmtest.TPM{}, daemons: map[string]*daemon{}, uploads: map[string]*upload{}}
 			e.Defer(m.clear)
 			e.Values[key{}] = m
 			return nil
@@ -46,13 +46,35 @@ func TestScripts(t *testing.T) {
 			"tpm":      script((*machines).tpm),
 			"daemon":   script((*machines).daemon),
 			"crash":    script((*machines).crash),
-			"stop":     script((*machines).stop),
+			"halt":     script((*machines).halt),
 			"ends":     script((*machines).ends),
 			"flip":     script((*machines).flip),
 			"exits":    exits,
 			"truncate": script((*machines).truncate),
+			"upload":   script((*machines).upload),
+			"torn":     script((*machines).torn),
+			"until":    until,
 		},
 	})
+}
+
+// A script that stops is passed, whatever follows: none does.
+func TestScriptsGoToTheirEnd(t *testing.T) {
+	scripts, err := filepath.Glob("../*/testdata/*.txtar")
+	if err != nil || len(scripts) < 8 {
+		t.Fatal(scripts, err)
+	}
+	for _, path := range scripts {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(b), "\n") {
+			if word, _, _ := strings.Cut(line, " "); word == "stop" {
+				t.Errorf("%s:%d: %s", path, i+1, line)
+			}
+		}
+	}
 }
 
 type key struct{}
@@ -62,6 +84,7 @@ type machines struct {
 	dir     string
 	tpms    map[string]*tpmtest.TPM
 	daemons map[string]*daemon
+	uploads map[string]*upload
 }
 
 type daemon struct {
@@ -72,6 +95,9 @@ type daemon struct {
 }
 
 func (m *machines) clear() {
+	for _, u := range m.uploads {
+		u.conn.Close()
+	}
 	for _, d := range m.daemons {
 		d.cmd.Process.Kill()
 		<-d.ended
@@ -201,8 +227,8 @@ func (m *machines) crash(ts *testscript.TestScript, args []string) {
 	delete(m.daemons, args[0])
 }
 
-// stop NAME is systemctl stop: it must end with 0.
-func (m *machines) stop(ts *testscript.TestScript, args []string) {
+// halt NAME is systemctl stop: it must end with 0. The name stop is taken: it ends a script as passed, whatever follows.
+func (m *machines) halt(ts *testscript.TestScript, args []string) {
 	d := m.daemons[args[0]]
 	ts.Check(d.cmd.Process.Signal(syscall.SIGTERM))
 	<-d.ended

@@ -64,30 +64,32 @@ func (i *inode) sync(length bool) {
 	i.pending = kept
 }
 
-// crash leaves each sector at one of the versions it had since the last sync: a cut tears and reorders.
-func (i *inode) crash(r *rand.Rand) {
-	mode, unit := r.IntN(5), int64(sector)
-	if r.IntN(3) == 0 {
-		unit = 8 * sector
+// crash leaves of the pending writes what the loss says: a cut tears and reorders.
+func (i *inode) crash(l Loss, r *rand.Rand) {
+	writes := len(i.pending)
+	keep := r.IntN(writes + 1)
+	var torn int64 // units of the write after those kept
+	if l.Mode == Torn && keep < writes {
+		torn = r.Int64N(int64(len(i.pending[keep].data))/l.Unit + 2)
 	}
-	keep := r.IntN(len(i.pending) + 1)
-	choice := map[int64]int{} // sector -> writes that reached it
+	choice := map[int64]int{} // unit -> writes that reached it
 	for n, w := range i.pending {
 		for at := w.at; at < w.at+int64(len(w.data)); {
-			end := min(at-at%unit+unit, w.at+int64(len(w.data)))
-			if _, ok := choice[at/unit]; !ok {
-				switch mode {
-				case 0: // all lost
-					choice[at/unit] = 0
-				case 1: // all kept
-					choice[at/unit] = len(i.pending)
-				case 2: // lost from some write on
-					choice[at/unit] = keep
-				default: // each for itself
-					choice[at/unit] = r.IntN(len(i.pending) + 1)
+			unit := at / l.Unit
+			end := min((unit+1)*l.Unit, w.at+int64(len(w.data)))
+			reached := false
+			switch l.Mode {
+			case Kept:
+				reached = true
+			case Torn:
+				reached = n < keep || n == keep && unit-w.at/l.Unit < torn
+			case Reordered:
+				if _, ok := choice[unit]; !ok {
+					choice[unit] = r.IntN(writes + 1)
 				}
+				reached = n < choice[unit]
 			}
-			if n < choice[at/unit] {
+			if reached {
 				i.durable = overwrite(i.durable, at, w.data[at-w.at:end-w.at])
 			}
 			at = end
@@ -96,19 +98,47 @@ func (i *inode) crash(r *rand.Rand) {
 	i.pending, i.live = nil, slices.Clone(i.durable)
 }
 
-func (d *Disk) crash(r *rand.Rand) {
+func (d *Disk) crash(l Loss, r *rand.Rand) {
 	// Names change in order: a journaling file system keeps a prefix of what was not synced.
-	if n := r.IntN(len(d.names) + 1); n > 0 {
+	n := r.IntN(len(d.names) + 1)
+	switch l.Mode {
+	case Lost:
+		n = 0
+	case Kept:
+		n = len(d.names)
+	}
+	if n > 0 {
 		d.durable = d.names[n-1]
 	}
 	d.names, d.live = nil, maps.Clone(d.durable)
 	done := map[*inode]bool{}
 	for _, name := range slices.Sorted(maps.Keys(d.live)) {
 		if i := d.live[name]; !done[i] {
-			i.crash(r)
+			i.crash(l, r)
 			done[i] = true
 		}
 	}
+}
+
+// fork is a copy that shares nothing with the original.
+func (d *Disk) fork(m *Machine) *Disk {
+	c := &Disk{m: m, Capacity: d.Capacity, locked: d.locked}
+	copies := map[*inode]*inode{}
+	names := func(of map[string]*inode) map[string]*inode {
+		to := make(map[string]*inode, len(of))
+		for name, i := range of {
+			if copies[i] == nil {
+				copies[i] = &inode{live: slices.Clone(i.live), durable: slices.Clone(i.durable), pending: slices.Clone(i.pending)}
+			}
+			to[name] = copies[i]
+		}
+		return to
+	}
+	c.live, c.durable = names(d.live), names(d.durable)
+	for _, n := range d.names {
+		c.names = append(c.names, names(n))
+	}
+	return c
 }
 
 func (d *Disk) syncAll() {
@@ -275,6 +305,11 @@ func (f *file) WriteAt(b []byte, at int64) (n int, err error) {
 		if e == Half {
 			b = b[:len(b)/2]
 		}
+		if e >= Astray {
+			f.d.misdirect(f.i, at, b, int(e-Astray))
+			n = len(b)
+			return nil
+		}
 		if full := f.d.room(f.i, at+int64(len(b))); full {
 			return syscall.ENOSPC
 		}
@@ -283,6 +318,38 @@ func (f *file) WriteAt(b []byte, at int64) (n int, err error) {
 		return nil
 	})
 	return n, err
+}
+
+// misdirect puts a write in the k-th wrong place: the same file one sector before or behind, or at its start; then the same place, or the
+// start if it is shorter, of every other file. Lengths are as if it had arrived.
+func (d *Disk) misdirect(i *inode, at int64, b []byte, k int) {
+	if n := at + int64(len(b)) - int64(len(i.live)); n > 0 {
+		i.put(int64(len(i.live)), make([]byte, n))
+	}
+	to := i
+	switch k {
+	case 0:
+		at = max(0, at-sector)
+	case 1:
+		at += sector
+	case 2:
+		at = 0
+	default:
+		var others []*inode
+		for _, name := range slices.Sorted(maps.Keys(d.live)) {
+			if o := d.live[name]; o != i && len(o.live) > 0 {
+				others = append(others, o)
+			}
+		}
+		if k -= 3; k >= len(others) {
+			return // into free space
+		}
+		to = others[k]
+	}
+	if at >= int64(len(to.live)) {
+		at = 0
+	}
+	to.put(at, b[:min(len(b), len(to.live)-int(at))])
 }
 
 // room says whether the disk is too small for i to have that length.

@@ -26,13 +26,38 @@ const (
 	None  Effect = iota
 	Half         // the first half of a write; nothing of another call
 	Whole        // all of it
+	// Astray and above: a write is put in a wrong place and reported as done; Astray+k names the place. Nothing of another call.
+	Astray
 )
 
-// Fault is what happens at one step. A fault without Err and Stop is a lie: the call reports success with no more than Effect.
+// Mode is what a power cut leaves of the writes since the last sync.
+type Mode int
+
+const (
+	Lost      Mode = iota // nothing, and no name that changed
+	Kept                  // all
+	Torn                  // those up to some moment, and the last of them in part
+	Reordered             // each unit as it was after any of the writes to it
+)
+
+// Loss is one power cut: what a disk does that writes Unit bytes whole. Seed chooses where there is a choice.
+type Loss struct {
+	Mode Mode
+	Unit int64 // 512 or 4096
+	Seed uint64
+}
+
+func (l Loss) String() string {
+	return fmt.Sprintf("power cut, %s by %d bytes, seed %d", [...]string{"lost", "kept", "torn", "reordered"}[l.Mode], l.Unit, l.Seed)
+}
+
+// Fault is what happens at one step. A fault without Err and Stop is a lie: the call reports success with no more
+// than Effect.
 type Fault struct {
 	Err    error
 	Effect Effect
 	Stop   bool // the process ends here
+	Reset  bool // the TPM restarts before the call, and the process does not notice
 }
 
 // Call names one step.
@@ -89,6 +114,9 @@ type Machine struct {
 	Disk *Disk
 	TPM  *TPM
 
+	// Watch, when set, is called before each step with a fork of the machine as it is then. It may not use the machine itself.
+	Watch func(c Call, fork *Machine)
+
 	disks   []*Disk
 	mu      sync.Mutex
 	rand    *rand.ChaCha8
@@ -106,7 +134,7 @@ func New(seed uint64) *Machine {
 	}
 	m := &Machine{rand: rand.NewChaCha8(key)}
 	m.Disk = m.AddDisk(nil)
-	m.TPM = &TPM{m: m, epoch: 100 + seed%7}
+	m.TPM = &TPM{m: m, id: seed, epoch: 100 + seed%7}
 	return m
 }
 
@@ -166,17 +194,53 @@ func (m *Machine) kill() {
 	}
 }
 
-// PowerCut ends the process, loses of the unsynced writes what the seed says, and empties the running digest.
+// PowerCut is a Cut of which the seed says everything.
 func (m *Machine) PowerCut(seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	unit := int64(sector)
+	if r.IntN(3) == 0 {
+		unit = 8 * sector
+	}
+	m.Cut(Loss{[]Mode{Lost, Kept, Torn, Reordered, Reordered}[r.IntN(5)], unit, seed})
+}
+
+// Cut ends the process, loses of the unsynced writes what l says, and empties the running digest.
+func (m *Machine) Cut(l Loss) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.kill()
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := rand.New(rand.NewPCG(l.Seed, 3))
 	for _, d := range m.disks {
-		d.crash(r)
+		d.crash(l, r)
 	}
 	m.TPM.digest = [32]byte{}
 	m.TPM.resets++
+}
+
+// Fork gives a second machine in the same state, which shares nothing with this one: to let the world end in several ways.
+func (m *Machine) Fork() *Machine {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fork()
+}
+
+func (m *Machine) fork() *Machine {
+	f := &Machine{rand: &rand.ChaCha8{}, stopped: m.stopped, process: m.process}
+	state, err := m.rand.MarshalBinary()
+	if err == nil {
+		err = f.rand.UnmarshalBinary(state)
+	}
+	if err != nil {
+		panic("storagetest: " + err.Error())
+	}
+	for _, d := range m.disks {
+		f.disks = append(f.disks, d.fork(f))
+	}
+	f.Disk = f.disks[0]
+	t := *m.TPM
+	t.m = f
+	f.TPM = &t
+	return f
 }
 
 // Restart is an orderly Shutdown(STATE) and Startup(CLEAR): the disk is synced, the digest is empty, resets stay, restarts move.
@@ -200,6 +264,9 @@ func (m *Machine) step(process int, op, name string, effect func(Effect) error) 
 	n := len(m.calls)
 	c := Call{op, name}
 	m.calls = append(m.calls, c)
+	if m.Watch != nil {
+		m.Watch(c, m.fork())
+	}
 	if m.plan == nil {
 		return effect(Whole)
 	}
@@ -208,7 +275,10 @@ func (m *Machine) step(process int, op, name string, effect func(Effect) error) 
 		return effect(Whole)
 	}
 	m.stopped = f.Stop
-	if f.Effect != None && (f.Effect == Whole || op == "write") {
+	if f.Reset {
+		m.TPM.restart()
+	}
+	if f.Effect == Whole || f.Effect != None && op == "write" {
 		if err := effect(f.Effect); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // ErrUnsealed is the refusal of a blob: sealed to another epoch, or by another TPM.
@@ -13,6 +14,7 @@ var ErrUnsealed = errors.New("the blob does not unseal here and now")
 // TPM is a storage.Sealer and storage.Anchor: a counter, a digest that a power cycle empties, and blobs that open at one epoch only.
 type TPM struct {
 	m                *Machine
+	id               uint64 // blobs of another open not here
 	epoch            uint64
 	digest           [32]byte
 	resets, restarts uint32
@@ -89,7 +91,7 @@ func (t *TPM) Running() (digest [32]byte, resets, restarts uint32, err error) {
 func (t *TPM) Seal(secret []byte, epoch uint64) (blob []byte, err error) {
 	err = t.step("seal", func() error {
 		blob = append(binary.BigEndian.AppendUint64(nil, epoch), secret...)
-		sum := sha256.Sum256(blob)
+		sum := t.bind(blob)
 		blob = append(blob, sum[:]...)
 		return nil
 	})
@@ -102,7 +104,7 @@ func (t *TPM) Unseal(blob []byte, epoch uint64) (secret []byte, err error) {
 			return ErrUnsealed
 		}
 		at := len(blob) - 32
-		if sum := sha256.Sum256(blob[:at]); !bytes.Equal(sum[:], blob[at:]) {
+		if sum := t.bind(blob[:at]); !bytes.Equal(sum[:], blob[at:]) {
 			return ErrUnsealed
 		}
 		secret = bytes.Clone(blob[8:at])
@@ -111,9 +113,34 @@ func (t *TPM) Unseal(blob []byte, epoch uint64) (secret []byte, err error) {
 	return secret, err
 }
 
+// bind is what a blob ends in: only this TPM makes and takes it.
+func (t *TPM) bind(blob []byte) [32]byte {
+	return sha256.Sum256(binary.BigEndian.AppendUint64(bytes.Clone(blob), t.id))
+}
+
 // Increment moves the counter behind every vault's back.
 func (t *TPM) Increment() {
 	t.m.mu.Lock()
 	defer t.m.mu.Unlock()
 	t.epoch++
+}
+
+// Keep gives all that the TPM keeps, to be put back with Put: a state directory in a file is nothing without it.
+func (t *TPM) Keep() []byte {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	return fmt.Appendf(nil, "id: %d\nepoch: %d\nauth: %x\ndigest: %x\nresets: %d\nrestarts: %d\n", t.id, t.epoch, t.auth, t.digest, t.resets, t.restarts)
+}
+
+// Put makes this TPM the one of which Keep gave b.
+func (t *TPM) Put(b []byte) error {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	var auth, digest []byte
+	_, err := fmt.Sscanf(string(b), "id: %d\nepoch: %d\nauth: %x\ndigest: %x\nresets: %d\nrestarts: %d\n", &t.id, &t.epoch, &auth, &digest, &t.resets, &t.restarts)
+	if err != nil || len(auth) != 32 || len(digest) != 32 {
+		return fmt.Errorf("not the state of a TPM: %w", err)
+	}
+	t.auth, t.digest = [32]byte(auth), [32]byte(digest)
+	return nil
 }
