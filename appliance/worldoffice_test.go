@@ -128,6 +128,11 @@ func (o *office) respond(file []byte) []byte {
 	if res.Again {
 		return res.File
 	}
+	for _, no := range res.Denials {
+		if !w.boxOf(host).tampered && (no.Code == capability.ErrRollbackSuspect || no.Code == capability.ErrReturnProof) {
+			w.fail("%s is not believed a return: %s %s", w.boxOf(host), no.Code, no.Detail)
+		}
+	}
 	if o.made[host] == nil {
 		o.made[host] = map[uint64][]capability.LineItem{}
 	}

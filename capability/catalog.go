@@ -53,6 +53,7 @@ const (
 	ErrLocked            Code = 3405
 	ErrSetElsewhere      Code = 3406
 	DuplicatesOff        Code = 3407
+	BorrowShortened      Code = 3408
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 
@@ -155,7 +156,7 @@ func Catalog() []Entry {
 		{ErrRule, "E_RULE", "refused by a rule of the model", "the model of the license administrator denies this device or user", "ask the license administrator; leasehold model show", ExitPolicy},
 		{ErrLimit, "E_LIMIT", "limit reached", "the model of the license administrator limits how much one device or user may hold", "give back what is not needed, or ask the license administrator", ExitPolicy},
 		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
-		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold devices, then return less or wait for the leases to end", ExitPolicy},
+		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold return ID --drain 8h, then return when nothing is in the way; or return less", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
 		{ErrReturnWaits, "E_RETURN_WAITS", "a return of this ID is waiting already", "copies of this activation ID left service here before, and the back office has not credited them yet; a command that was interrupted may have returned them", "leasehold status; to return more copies beside those: leasehold return ID --count N --again", ExitPolicy},
@@ -166,6 +167,7 @@ func Catalog() []Entry {
 		{ErrLocked, "E_LOCKED", "the setting belongs to the producer", "it comes with the producer's responses, and nobody here may change it", "leasehold policies", ExitPolicy},
 		{ErrSetElsewhere, "E_SET_ELSEWHERE", "the setting is not changed here", "its value is part of this release, or of how the operating system runs the daemon", "leasehold policies; for what systemd decides: systemctl edit leaseholdd", ExitPolicy},
 		{DuplicatesOff, "DUPLICATES_OFF", "duplicate clients stay off", "the producer allows them, but a reserved count belongs to one device; they are on as soon as no reservation exists", "leasehold policies; leasehold reservations delete", ExitOK},
+		{BorrowShortened, "BORROW_SHORTENED", "a shorter lease than asked for", "a lease that outlasts a hold costs the TPM a write, and clients have used up what it is given of them for now; the lease is renewed as any other, in full as soon as there is one", "nothing to do; for many clients a plain lease or a longer borrow costs less", ExitOK},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 

@@ -93,6 +93,9 @@ func (c *Console) Handler() http.Handler {
 	steer("POST requests", c.request)
 	steer("POST responses", c.response)
 	steer("POST returns", c.giveBack)
+	look("drains", c.drains)
+	steer("POST drains", c.drain)
+	steer("POST drains/cancel", c.cancelDrain)
 	steer("POST drops", c.drop)
 	look("time", c.time)
 	steer("POST time", c.setTime)
@@ -188,6 +191,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 			t.Proof = nil
 			h.Returns = append(h.Returns, t)
 		}
+		h.Drains = drains(l, now)
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
@@ -235,6 +239,8 @@ func (c *Console) features(r *http.Request) (any, error) {
 				f.Status = "expired"
 			case it.Dates == ledger.Doubted:
 				f.Status = "clock held"
+			case it.Returning > 0:
+				f.Status, f.Returning, f.ReturnBy = "being returned", it.Returning, it.ReturnBy
 			}
 			out = append(out, f)
 		}

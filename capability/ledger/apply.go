@@ -41,6 +41,8 @@ func (l *Ledger) Apply(e Entry) error {
 		err = l.applyReserved(e.Reserved)
 	case e.Configured != nil:
 		err = l.applyConfigured(e.Configured)
+	case e.Drained != nil:
+		err = l.applyDrained(e.Drained)
 	default:
 		err = corrupt("no fact")
 	}
@@ -165,6 +167,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 			l.closed = append(l.closed, id)
 		}
 	}
+	l.endDrains(func(d Drained) bool { _, copies := l.activation(d.ActivationID); return copies == 0 })
 	l.closed = l.closed[max(0, len(l.closed)-capability.MaxReturns):]
 	l.written = slices.DeleteFunc(l.written, func(w Written) bool { return w.Number <= r.Number })
 	r.Items = nil
@@ -229,6 +232,12 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	if err != nil {
 		return err
 	}
+	if f.Spent != 0 {
+		if f.Spent <= max(l.ration.spent, l.now.Lease) {
+			return corrupt("a move that leaves the ration at %d, and it was at %d", f.Spent, l.ration.spent)
+		}
+		l.ration = ration{f.Spent, l.now.Lease}
+	}
 	uses := l.usesOf(r.leases, leases)
 	for _, s := range r.leases {
 		l.unbook(s)
@@ -249,7 +258,7 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 		return err
 	}
 	for _, u := range uses {
-		if err := u.assert(); err != nil {
+		if err := u.assert(l.drainOf(u.slice.item.ActivationID)); err != nil {
 			return err
 		}
 	}
@@ -281,9 +290,15 @@ func (l *Ledger) usesOf(old, leases []*lease) (out []use) {
 	return out
 }
 
-// assert says that nothing was given that was not there.
-func (u use) assert() error {
+// assert says that nothing was given that was not there, or is being returned.
+func (u use) assert(drain *Drained) error {
 	it := u.slice.item
+	if drain != nil {
+		rest := less(it.LineItem, drain.Copies)
+		if rest.Copies == 0 && u.slice.used > u.before && it.used > u.item || rest.Copies > 0 && !it.Uncounted && it.used > u.item && it.used > uint64(rest.Count) {
+			return corrupt("%d of %s in use where %d remain after its return", it.used, it.ID(), rest.Count)
+		}
+	}
 	switch {
 	case it.Uncounted && u.slice.source == Source{}:
 	case u.slice.used > u.before && u.slice.used > u.slice.count:
@@ -324,6 +339,8 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
 		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
 			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
+		case l.drained(it, r, n):
+			return nil, corrupt("a new lease of %s, which is being returned", n.Item)
 		case l.hold != 0 && f.Receipt == 0:
 			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)
 		case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
@@ -354,6 +371,7 @@ func (l *Ledger) applyReturned(f *Returned) error {
 		it.cut = rest.Copies == 0
 	}
 	l.gone = true
+	l.endDrains(func(d Drained) bool { return d.ActivationID == t.ActivationID })
 	l.returns = append(l.returns, t)
 	return nil
 }

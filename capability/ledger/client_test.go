@@ -32,13 +32,18 @@ func (w *world) request(c *client) error {
 		}
 		preview = d.Response
 	}
+	was := w.l.Items(w.now)
 	d, err := w.decide(s)
 	if err != nil {
+		return err
+	}
+	if err := w.keptBack(was); err != nil {
 		return err
 	}
 	a := d.Response
 	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
+	w.happened[shortened] += len(d.Notices)
 	if w.seen(&a, again, len(d.Entries)) {
 		w.happened[resent]++
 	}
@@ -85,9 +90,13 @@ func (w *world) request(c *client) error {
 			}
 		}
 		if s.Request.Operation == capability.Report {
-			c.report = s.Request.Correlation
+			c.report = capability.CorrelationID{}
+			if e := d.Entries[0].Served; e.Reported != nil {
+				c.report = s.Request.Correlation
+			}
 		}
 		if s.Request.Operation == capability.Undo {
+			c.report = capability.CorrelationID{}
 			w.happened[undone]++
 		}
 	}
@@ -130,6 +139,22 @@ func (w *world) duplicate(c *client) error {
 		return fmt.Errorf("a late duplicate is answered %+v with %d entries, first %+v: %w", d.Response, len(d.Entries), old.answer, err)
 	}
 	w.happened[late]++
+	return nil
+}
+
+// keptBack says that a request took nothing new of what is being returned.
+func (w *world) keptBack(was []Item) error {
+	for _, it := range w.l.Items(w.now) {
+		if it.Returning == 0 || it.Cut {
+			continue
+		}
+		w.happened[drained]++
+		before := was[slices.IndexFunc(was, func(o Item) bool { return o.ID() == it.ID() })]
+		rest := less(it.LineItem, it.Returning)
+		if all := it.Returning == it.Copies; all && it.Used+it.Overdrawn > before.Used+before.Overdrawn || !all && !it.Uncounted && it.Used > max(before.Used, uint64(rest.Count)) {
+			return fmt.Errorf("%d of %s in use after %d, and %d of %d copies are being returned", it.Used, it.ID(), before.Used, it.Returning, it.Copies)
+		}
+	}
 	return nil
 }
 
@@ -191,6 +216,8 @@ func (w *world) count(a *capability.Response, fresh bool) {
 			w.happened[renewedByReceipt]++
 		case l.Count > 0:
 			w.happened[granted]++
+		case l.Denial.Code == capability.ErrNoSeat && l.Denial.Detail != "":
+			w.happened[refusedDrain]++
 		case l.Denial.Code == capability.ErrNoSeat:
 			w.happened[refusedSeat]++
 		case l.Denial.Code == capability.ErrOverage:
@@ -215,13 +242,15 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	w.calls++
 	r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.id}, Applied: c.last.Serial, Atomic: w.rng.IntN(5) == 0, Alias: c.id.Value}
 	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
-	if w.rng.IntN(8) == 0 {
-		r.Operation = capability.Operation(1 + w.rng.IntN(3))
-	}
-	switch known := c.report != (capability.CorrelationID{}); {
-	case known && (r.Operation == capability.Undo || w.rng.IntN(4) == 0):
+	switch n := w.rng.IntN(24); {
+	case n < 14 && c.report != (capability.CorrelationID{}):
 		r.Operation, r.Undoes = capability.Undo, c.report
-	case r.Operation == capability.Undo:
+	case n < 3:
+		r.Operation = capability.Operation(1 + w.rng.IntN(3))
+	case n < 7:
+		r.Operation = capability.Report
+	}
+	if r.Operation == capability.Undo && r.Undoes == (capability.CorrelationID{}) {
 		r.Operation = capability.Preview
 	}
 	r.User = []string{"", "u1", "u2"}[w.rng.IntN(3)]
@@ -242,13 +271,12 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 			r.Desired = append(r.Desired, capability.Desired{Feature: g.Feature, Version: g.Version, Count: g.Count})
 		}
 	default:
-		features := []string{"f", "f", "g", "u", "m", "n", "x"}
-		if r.Operation == capability.Report {
-			features = features[2:]
-		}
 		for range w.rng.IntN(4 + int(r.Operation)%3) {
-			d := capability.Desired{Feature: features[w.rng.IntN(len(features))], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
+			d := capability.Desired{Feature: []string{"f", "f", "g", "g", "u", "m", "n", "x"}[w.rng.IntN(8)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
 			d.Version.Major = w.rng.Uint32N(3)
+			if r.Operation == capability.Report && w.rng.IntN(4) > 0 {
+				d.Feature, d.Version.Major, d.Count = []string{"m", "n"}[w.rng.IntN(2)], 1, 1+w.rng.Uint32N(4)
+			}
 			r.Desired = append(r.Desired, d)
 		}
 	}
@@ -327,7 +355,7 @@ func (w *world) toldAll() map[class]uint64 {
 
 // available is what the first line of a request could have, counted from the views the slow way; -1 where the slow way knows too little.
 func (w *world) available(c *client, s *Serve) int64 {
-	if len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
+	if len(w.l.drains) > 0 || len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
 		return -1
 	}
 	line := s.Request.Desired[0]

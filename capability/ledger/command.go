@@ -99,6 +99,6 @@ type Decision struct {
 	Return      capability.Return   // of Return: what the TPM's proof is about
 	Explained   []Explained         // of Serve: for each refused line what was looked at
 	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
-	Notices     []capability.Denial // of Provision: what of the response is in force only later, and why
+	Notices     []capability.Denial // of Provision: what of the response is in force only later; of Serve: leases that are shorter than asked for
 	Move        bool                // the entries must be durable under a new epoch before anyone hears of them
 }

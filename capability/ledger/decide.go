@@ -39,6 +39,10 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.putGroup(now, c)
 	case DeleteReserved:
 		return l.deleteReserved(now, c)
+	case Drain:
+		return l.drain(now, c)
+	case CancelDrain:
+		return l.cancelDrain(now, c)
 	case Watch:
 		return l.watch(now, c), nil
 	case SetTime:
@@ -212,28 +216,22 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 	switch {
 	case slices.Contains(l.closed, c.ID):
 		return refuse(capability.ErrNothingToReturn, "the back office has acknowledged this very return")
-	case !l.provisioned():
-		return refuse(capability.ErrNotProvisioned, "")
 	case end != 0:
 		return Decision{}, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrHold, Subject: string(c.ActivationID), Until: now.Told(end)}}
 	case len(l.returns) >= capability.MaxReturns:
 		return refuse(capability.ErrBusy, "%d returns wait for their acknowledgment, and no request carries more", len(l.returns))
 	}
-	items, copies := l.activation(c.ActivationID)
-	switch {
-	case copies == 0:
-		return refuse(capability.ErrNothingToReturn, "none is here")
-	case c.Copies > copies:
-		return refuse(capability.ErrNothingToReturn, "%d copies where %d are here", c.Copies, copies)
-	case c.Copies != 0:
-		copies = c.Copies
+	copies, err := l.returnable(c.ActivationID, c.Copies)
+	if err != nil {
+		return Decision{}, err
 	}
+	items, _ := l.activation(c.ActivationID)
 	d := l.draft(now, nil, "")
 	for _, it := range items {
-		rest, used := less(it.LineItem, copies), uint64(d.inUse(it)+d.used(it.slices[inOverdraft]))
-		if it.Uncounted && (rest.Copies > 0 || used == 0) || !it.Uncounted && d.inUse(it) <= int64(rest.Count) && (rest.Copies > 0 || used == 0) {
+		if d.inTheWay(it, copies) == 0 {
 			continue
 		}
+		rest, used := less(it.LineItem, copies), uint64(d.inUse(it)+d.used(it.slices[inOverdraft]))
 		no := capability.Denial{
 			Code: capability.ErrInUse, Subject: string(c.ActivationID), Detail: it.Feature,
 			Asked: it.Count - rest.Count, Available: clip(int64(it.Count) - d.inUse(it)), Total: it.Count, Used: clip(used),

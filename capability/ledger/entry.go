@@ -37,6 +37,7 @@ type Entry struct {
 	Modeled     *Modeled     `cbor:"18,keyasint,omitzero"`
 	Reserved    *Reserved    `cbor:"19,keyasint,omitzero"`
 	Configured  *Configured  `cbor:"20,keyasint,omitzero"`
+	Drained     *Drained     `cbor:"21,keyasint,omitzero"`
 	Watched     *Watched     `cbor:"30,keyasint,omitzero"`
 	Stated      *Stated      `cbor:"31,keyasint,omitzero"`
 }
@@ -73,7 +74,8 @@ type Served struct {
 	Reported *Reported                `cbor:"8,keyasint,omitzero"` // what a report added, for an undo
 	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
 
-	Until capability.Seconds `cbor:"10,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
+	Spent capability.Seconds `cbor:"10,keyasint,omitzero"` // of the ration of moves, on the lease clock, after the one that this needed; zero: it needed none
+	Until capability.Seconds `cbor:"11,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
 }
 
 // Who is what a device says about itself, for people.
@@ -140,7 +142,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil} {
 		if set {
 			n++
 		}

@@ -9,7 +9,7 @@
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
 // Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, and those of an
-// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy and DisconnectIdle. A ledger is owned by one goroutine.
+// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.
@@ -95,6 +95,7 @@ type Ledger struct {
 	sources  []Source     // of the shares that items are divided into, in their order
 	divided  capability.Time
 	settings []Setting // changed by an administrator, by name
+	drains   []Drained // returns that have begun, by activation ID
 	gone     bool      // an item may be cut and idle
 
 	rows    []*row // by sequence
@@ -106,7 +107,8 @@ type Ledger struct {
 	clock        Clock
 	dividedAhead capability.Seconds // of the clock at the last division
 
-	overdrawn int    // overdrafts in use
+	overdrawn int // overdrafts in use
+	ration    ration
 	steps     func() // counts work in tests of cost; nil otherwise
 }
 
@@ -184,7 +186,7 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	if date := l.nextDate(); date != 0 {
 		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
 	}
-	if l.overdrawn > 0 && slices.ContainsFunc(l.items, (*item).overpaid) {
+	if l.overdrawn > 0 && slices.ContainsFunc(l.items, l.overpaid) {
 		sooner(l.now.Lease)
 	}
 	return due, due != 0

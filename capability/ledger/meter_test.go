@@ -193,11 +193,11 @@ func TestUndoOfLess(t *testing.T) {
 		code   capability.Code
 	}{
 		"hold":    {func(v *life) { v.must(Start{HoldFor: 40}) }, capability.ErrHold},
-		"expired": {func(v *life) { v.provision(lineItem('m', "m:1.0", 9, metered(true, 60), until(v.now.Wall))) }, capability.ErrExpired},
+		"expired": {func(v *life) { v.provision(lineItem('m', "m:1.0", 9, metered(true, 7200), until(v.now.Wall))) }, capability.ErrExpired},
 		"gone":    {func(v *life) { v.provision(lineItem('n', "n:1.0", 9)) }, capability.ErrNotEntitled},
-		"moved":   {func(v *life) {}, 0},
+		"moved":   {func(v *life) { v.pass(meterPeriod) }, 0},
 	} {
-		v := begin(t, lineItem('m', "m:1.0", 9, metered(true, 60)))
+		v := begin(t, lineItem('m', "m:1.0", 9, metered(true, 7200)))
 		v.say("report d m:1.0 5")
 		v.say("report d cor:r m:1.0 2")
 		c.before(v)
@@ -210,16 +210,26 @@ func TestUndoOfLess(t *testing.T) {
 	}
 }
 
-// What is metered and counted cannot be taken back by an older copy of the state: each increase moves the epoch.
+// What is metered and counted cannot be taken back by an older copy of the state, but for an hour of it: an increase moves the epoch when the last move is that long ago.
 func TestMeteredMoves(t *testing.T) {
 	v := begin(t, lineItem('m', "m:1.0", 9, metered(true, 0)), lineItem('n', "n:1.0", 1, metered(true, 0), uncounted))
 	for _, c := range []struct {
 		lines []string
+		after capability.Seconds
 		want  bool
-	}{{[]string{"m:1.0 2"}, true}, {[]string{"m:1.0 2"}, false}, {[]string{"m:1.0 1"}, false}, {[]string{"m:1.0 1", "n:1.0 50"}, false}, {[]string{"m:1.0 3"}, true}} {
+	}{
+		{[]string{"m:1.0 2"}, 0, true}, {[]string{"m:1.0 3"}, meterPeriod - 1, false}, {[]string{"m:1.0 4"}, 1, true}, {[]string{"m:1.0 4"}, meterPeriod, false},
+		{[]string{"m:1.0 1"}, 0, false}, {[]string{"m:1.0 1", "n:1.0 50"}, 0, false}, {[]string{"m:1.0 3"}, 0, true},
+	} {
+		v.pass(c.after)
 		if d := v.must(Serve{Key: key("d"), Request: v.request("d", c.lines...)}); d.Move != c.want {
 			t.Errorf("%v: move %v", c.lines, d.Move)
 		}
+	}
+	v.pass(meterPeriod)
+	v.spend()
+	if d := v.must(Serve{Key: key("d"), Request: v.request("d", "m:1.0 4")}); d.Move || d.Notices != nil {
+		t.Error("a move without a ration")
 	}
 	// When its item is gone, or is not metered any more, so is the count.
 	v.provision(lineItem('n', "n:1.0", 5))

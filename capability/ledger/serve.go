@@ -41,7 +41,8 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
 	case other != nil:
 		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
-	case repeats:
+	case repeats, req.Operation == capability.Report && r != nil && slices.ContainsFunc(r.reports, func(p Reported) bool { return p.Correlation == req.Correlation }):
+		// A report that another request came after would be counted beside itself, and an undo would take back one of the two.
 		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
 
@@ -91,6 +92,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.settleLines(pure)
 	}
 	s.settleItems()
+	move := s.ration()
 	grants := s.merged()
 	s.tell(grants)
 	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
@@ -98,7 +100,10 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: s.answer, Explained: s.explained}, nil
+		return Decision{Response: s.answer, Explained: s.explained, Notices: s.notices}, nil
+	}
+	if move {
+		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
 	f.Answer, f.Receipt, f.Waits = s.answer, s.used, s.waits
@@ -109,7 +114,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained = s.answer, s.moves(grants), s.explained
+	d.Response, d.Move, d.Explained, d.Notices = s.answer, move, s.explained, s.notices
 	return d, nil
 }
 
@@ -203,6 +208,7 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
+	notices   []capability.Denial
 	touched   []*item
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
 	room      int                  // bytes left for holders

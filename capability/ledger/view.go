@@ -74,6 +74,8 @@ type Item struct {
 	Available uint64          // what could be served now; for an uncounted item MaxCount, outside its dates zero
 	Cut       bool            // in no response any more; goes with its last lease
 	Over      bool            // more in use than licensed: nothing is served until leases have ended
+	Returning uint32          // copies whose return has begun
+	ReturnBy  capability.Time // when they are not renewed any more
 	Dates     Reason          // NotStarted, Expired or Doubted where it does not serve for its dates
 	FirstEnd  capability.Time // when the first lease ends, or zero
 }
@@ -86,11 +88,14 @@ func (l *Ledger) Items(now Now) []Item {
 		v := Item{LineItem: it.LineItem, Used: uint64(d.inUse(it)), Overdrawn: uint64(d.used(it.slices[inOverdraft])), Cut: it.cut, Over: d.over(it)}
 		v.Selectors = slices.Clone(it.Selectors)
 		if v.Dates = it.dated(l.dates(now)); v.Dates == Usable {
-			for _, s := range it.slices {
-				if !s.source.Overdraft {
-					v.Available += d.free(s)
+			for i, n := range d.frees(it.slices) {
+				if i != inOverdraft {
+					v.Available += n
 				}
 			}
+		}
+		if dr := l.drainOf(it.ActivationID); dr != nil && !it.cut {
+			v.Returning, v.ReturnBy = min(dr.Copies, it.Copies), dr.Deadline
 		}
 		v.FirstEnd, _ = d.holders(it.slices, capability.HoldersCount, 0)
 		out = append(out, v)
