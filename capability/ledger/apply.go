@@ -125,7 +125,16 @@ func (l *Ledger) applyStarted(f *Started) error {
 	if f.Slept < 0 || f.Slept > maxSlept || f.At < 0 || f.At > l.now.Lease {
 		return corrupt("a start at %d, and %d seconds after the entry before, while it is %d", f.At, f.Slept, l.now.Lease)
 	}
-	l.run, l.hold = *f, f.Hold
+	if f.Life != (capability.LifeID{}) {
+		if l.life != (capability.LifeID{}) {
+			return corrupt("life %x began in the middle of %x", f.Life, l.life)
+		}
+		l.life = f.Life
+	}
+	if f.Lost != l.lost && (l.provisioned() || f.Lost == 0) {
+		return corrupt("what was lost before is %s, and %s now", l.lost, f.Lost)
+	}
+	l.run, l.hold, l.lost = *f, f.Hold, f.Lost
 	return nil
 }
 
@@ -136,6 +145,12 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	}
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
+	}
+	if (f.Hold != 0) != (l.lost != 0) || f.Hold != 0 && f.Hold < max(l.hold, l.now.Lease+1) {
+		return corrupt("a hold until %d with a response, it is %d, and what was lost is %s", f.Hold, l.now.Lease, l.lost)
+	}
+	if f.Hold != 0 {
+		l.run.Hold, l.hold, l.lost = f.Hold, f.Hold, 0
 	}
 	for _, it := range l.items {
 		it.cut = true
@@ -389,7 +404,10 @@ func (l *Ledger) applyRequested(f *Requested) error {
 	if f.Written.Number != l.number+1 {
 		return corrupt("request %d where the next is %d", f.Written.Number, l.number+1)
 	}
-	l.number = f.Written.Number
+	if f.Epoch < l.epoch {
+		return corrupt("request %d is of epoch %d, the one before of epoch %d", f.Written.Number, f.Epoch, l.epoch)
+	}
+	l.number, l.epoch = f.Written.Number, f.Epoch
 	l.written = append(l.written, f.Written)
 	l.written = slices.Clone(l.written[max(0, len(l.written)-capability.MaxOutstanding):])
 	return nil

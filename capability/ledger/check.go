@@ -67,6 +67,8 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:
 		return corrupt("the hold ends at %d, and the run began with %d", l.hold, l.run.Hold)
+	case l.lost != 0 && l.provisioned():
+		return corrupt("the storage before was lost by %s, and a response is in force", l.lost)
 	case len(l.applied.Items) > 0:
 		return corrupt("items beside the items")
 	case !l.provisioned() && len(l.items)+len(l.rows)+len(l.returns)+len(l.closed) > 0:
@@ -92,10 +94,12 @@ func (l *Ledger) checkHeader() error {
 	if err := checkIDs(l.groups, l.lastID); err != nil {
 		return err
 	}
-	for i, s := range l.sources {
-		if !l.divides(s) || i > 0 && !l.follows(l.sources[i-1], s) {
+	places, last := l.places(), 0
+	for _, s := range l.sources {
+		if places[s] <= last {
 			return corrupt("source %s is not in its place", s)
 		}
+		last = places[s]
 	}
 	for i, s := range l.settings {
 		k, is := known(s.Name)

@@ -35,7 +35,11 @@ func ReceiptOf(r *capability.Response) *Receipt {
 
 // Start is the first command of each run. A running hold goes on; HoldFor above zero starts one, and the later end wins. The moves of the epoch at a start are the caller's.
 type Start struct {
-	BootID  string // of the operating system
+	BootID string // of the operating system
+	// Life names the trusted storage. It counts at the first start only.
+	Life capability.LifeID
+	// Lost says why the trusted storage that was here before cannot be used, if there was one. It counts until the first response.
+	Lost    capability.Code
 	HoldFor capability.Seconds
 	Cause   string          // why there is a hold, or why there is none
 	Raw     capability.Time // what the system clock says; zero: it is not judged, and the moment of the command is believed
@@ -73,6 +77,7 @@ type Prove struct {
 type WriteRequest struct {
 	Number uint64
 	Digest capability.Digest
+	Epoch  uint64 // as the request says it
 	By     string
 }
 

@@ -63,7 +63,7 @@ func (l *Ledger) returnable(id capability.ActivationID, copies uint32) (uint32, 
 	_, here := l.activation(id)
 	switch {
 	case !l.provisioned():
-		return 0, capability.Refuse(capability.ErrNotProvisioned, string(id), "")
+		return 0, capability.Refuse(l.absent(), string(id), "")
 	case here == 0:
 		return 0, capability.Refuse(capability.ErrNothingToReturn, string(id), "none is here")
 	case copies > here:

@@ -49,7 +49,9 @@ type Started struct {
 	Cause  string             `cbor:"3,keyasint,omitzero"`
 	Slept  capability.Seconds `cbor:"4,keyasint,omitzero"` // at least so long after the entry before, by the TPM's clock
 	TPM    TPMClock           `cbor:"5,keyasint,omitzero"`
-	At     capability.Seconds `cbor:"6,keyasint,omitzero"` // on the lease clock, when the TPM showed that
+	At     capability.Seconds `cbor:"6,keyasint,omitzero"`  // on the lease clock, when the TPM showed that
+	Life   capability.LifeID  `cbor:"10,keyasint,omitzero"` // of the first run only
+	Lost   capability.Code    `cbor:"11,keyasint,omitzero"` // what became of the storage before this one
 }
 
 // Advanced: time went on, and what was due ended.
@@ -59,6 +61,7 @@ type Advanced struct{}
 type Provisioned struct {
 	Response capability.Response `cbor:"1,keyasint,omitzero"`
 	Digest   capability.Digest   `cbor:"2,keyasint,omitzero"`
+	Hold     capability.Seconds  `cbor:"3,keyasint,omitzero"` // end of the hold that begins with it: leases that the lost storage gave may still run
 }
 
 // Served: a device holds exactly these leases from now on.
@@ -111,6 +114,7 @@ type Proved struct {
 type Requested struct {
 	Written Written `cbor:"1,keyasint,omitzero"`
 	By      string  `cbor:"2,keyasint,omitzero"`
+	Epoch   uint64  `cbor:"10,keyasint,omitzero"`
 }
 
 // Written is a request file.

@@ -77,6 +77,9 @@ type Ledger struct {
 	now      Now
 	run      Started
 	hold     capability.Seconds // end of the running hold; zero when none runs
+	life     capability.LifeID
+	epoch    uint64          // of the last request written
+	lost     capability.Code // why the storage before this one cannot be used; zero from the first response on
 
 	applied  capability.Response // the response in force, without its items
 	digest   capability.Digest   // of that response as it came
@@ -195,9 +198,7 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 // policy is the policy in force, with defaults where the producer said nothing. Duplicate clients are off while reservations exist, which would lose their owners.
 func (l *Ledger) policy() capability.Policy {
 	p, d := l.applied.Policy, capability.DefaultPolicy()
-	if p.Lease == 0 {
-		p.Lease = d.Lease
-	}
+	p.Lease = leaseOf(p)
 	if p.RenewPercent == 0 {
 		p.RenewPercent = d.RenewPercent
 	}
@@ -206,6 +207,14 @@ func (l *Ledger) policy() capability.Policy {
 	}
 	p.Duplicates = p.Duplicates && len(l.groups) == 0
 	return p
+}
+
+// leaseOf is the lease interval of a policy.
+func leaseOf(p capability.Policy) capability.Seconds {
+	if p.Lease == 0 {
+		return capability.DefaultPolicy().Lease
+	}
+	return p.Lease
 }
 
 // leasing says that the device holds something that ends: what is metered stays counted for its host ID, whatever key asks.

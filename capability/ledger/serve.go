@@ -38,7 +38,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		}
 		return Decision{Response: again}, nil
 	case !l.provisioned():
-		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
+		return s.deny(capability.Denial{Code: l.absent()})
 	case other != nil:
 		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
 	case repeats, req.Operation == capability.Report && r != nil && slices.ContainsFunc(r.reports, func(p Reported) bool { return p.Correlation == req.Correlation }):

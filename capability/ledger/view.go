@@ -17,12 +17,15 @@ type Status struct {
 	Serial      uint64          // of the response in force
 	Applied     capability.Time // when the back office made it
 	Number      uint64          // of the last request file
+	Epoch       uint64          // that it was of
 	Outstanding int             // request files not answered yet
 	Returns     int             // returns not acknowledged yet
 	Position    uint64
 	Head        capability.Digest
 	Now         Now // of the last entry
 	BootID      string
+	Life        capability.LifeID
+	Lost        capability.Code    // what became of the storage before this one, until the first response
 	Hold        capability.Seconds // end of the running hold on the lease clock, or zero
 	HoldUntil   capability.Time    // the same as wall time
 	Items       int                // in the response in force
@@ -38,7 +41,7 @@ type Status struct {
 func (l *Ledger) Status(now Now) Status {
 	s := Status{
 		Provisioned: l.provisioned(), Host: l.applied.For, Serial: l.applied.Serial, Applied: l.applied.Time, Number: l.number, Outstanding: len(l.written),
-		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Hold: l.hold, Leases: l.leases, Clock: l.clock,
+		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Life: l.life, Lost: l.lost, Epoch: l.epoch, Hold: l.hold, Leases: l.leases, Clock: l.clock,
 	}
 	if s.Hold = l.holdAt(now); s.Hold != 0 {
 		s.HoldUntil = now.Told(s.Hold)
