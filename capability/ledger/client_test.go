@@ -224,6 +224,8 @@ func (w *world) count(a *capability.Response, fresh bool) {
 			w.happened[refusedOverage]++
 		case l.Denial.Code == capability.ErrHold:
 			w.happened[refusedHold]++
+		case l.Denial.Code == capability.ErrClock:
+			w.happened[refusedClock]++
 		case l.Denial.Code == capability.ErrLimit:
 			w.happened[limited]++
 		}
@@ -364,7 +366,7 @@ func (w *world) available(c *client, s *Serve) int64 {
 	}
 	var n int64
 	for _, it := range w.l.Items(w.now) {
-		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || w.now.Wall < it.Start || it.Expiry != 0 && w.now.Wall >= it.Expiry {
+		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || !inDates(w.l.Status(w.now).Clock, w.now.Wall, it.LineItem) {
 			continue
 		}
 		left := int64(it.Count)
