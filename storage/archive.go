@@ -22,7 +22,8 @@ type Archive struct {
 	disk   Disk
 	secret secret
 	rand   io.Reader
-	parts  []part // by position, without gaps
+	parts  []part         // by position, without gaps
+	sizes  map[part]int64 // of the files that were written or read
 }
 
 // part is one file of records.
@@ -89,7 +90,7 @@ func OpenArchive(d Disk, s []byte, rand io.Reader) (*Archive, error) {
 	if len(s) != secretBytes {
 		return nil, fmt.Errorf("secret of the archive has %d bytes, want %d", len(s), secretBytes)
 	}
-	a := &Archive{disk: d, secret: bytes.Clone(s), rand: rand}
+	a := &Archive{disk: d, secret: bytes.Clone(s), rand: rand, sizes: map[part]int64{}}
 	names, err := d.List()
 	if err != nil {
 		return nil, diskError("list the archive", err)
@@ -141,10 +142,10 @@ func (a *Archive) Append(first uint64, records [][]byte) error {
 	}
 	p := part{first, first + uint64(len(records)) - 1}
 	joins := false
-	if n := len(a.parts); n > 0 {
-		old, err := a.disk.Read(a.parts[n-1].name(), maxPartFile)
+	if n := len(a.parts); n > 0 && a.sizes[a.parts[n-1]] < smallPart {
+		old, err := a.read(a.parts[n-1])
 		if err != nil {
-			return diskError("read the archive", err)
+			return err
 		}
 		if joins = len(old) < smallPart; joins {
 			before, err := a.decode(a.parts[n-1], old)
@@ -163,8 +164,10 @@ func (a *Archive) Append(first uint64, records [][]byte) error {
 	}
 	// A cut here leaves the part that was joined beside the one that holds its records: the next opening passes it over.
 	if joins {
+		delete(a.sizes, a.parts[len(a.parts)-1])
 		a.parts = a.parts[:len(a.parts)-1]
 	}
+	a.sizes[p] = int64(len(b))
 	a.parts = append(a.parts, p)
 	return a.tidy()
 }
@@ -200,11 +203,15 @@ func (a *Archive) tidy() error {
 func (a *Archive) Trim(limit int64) error {
 	sum := int64(0)
 	for n := len(a.parts) - 1; n >= 0; n-- {
-		b, err := a.disk.Read(a.parts[n].name(), maxPartFile)
-		if err != nil {
-			return diskError("read the archive", err)
+		size, known := a.sizes[a.parts[n]]
+		if !known {
+			b, err := a.read(a.parts[n])
+			if err != nil {
+				return err
+			}
+			size = int64(len(b))
 		}
-		if sum += int64(len(b)); sum > limit && n < len(a.parts)-1 {
+		if sum += size; sum > limit && n < len(a.parts)-1 {
 			a.parts = slices.Clone(a.parts[n+1:])
 			return a.tidy()
 		}
@@ -218,9 +225,9 @@ func (a *Archive) Read(from uint64, f func(position uint64, record []byte) error
 		if p.last < from {
 			continue
 		}
-		b, err := a.disk.Read(p.name(), maxPartFile)
+		b, err := a.read(p)
 		if err != nil {
-			return diskError("read the archive", err)
+			return err
 		}
 		records, err := a.decode(p, b)
 		if err != nil {
@@ -237,6 +244,30 @@ func (a *Archive) Read(from uint64, f func(position uint64, record []byte) error
 	return nil
 }
 
+func (a *Archive) read(p part) ([]byte, error) {
+	b, err := a.disk.Read(p.name(), maxPartFile)
+	if err != nil {
+		return nil, diskError("read the archive", err)
+	}
+	a.sizes[p] = int64(len(b))
+	return b, nil
+}
+
+// Files are the names of the archive's files.
+func (a *Archive) Files() ([]string, error) {
+	names, err := a.disk.List()
+	if err != nil {
+		return nil, diskError("list the archive", err)
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, is := partOf(name)
+		return !is && name != noteName && name != keyName
+	}), nil
+}
+
+// File is one of them as it is on the disk.
+func (a *Archive) File(name string) ([]byte, error) { return a.disk.Read(name, maxPartFile) }
+
 // SetNote replaces the note.
 func (a *Archive) SetNote(note []byte) error {
 	if len(note) > MaxNoteBytes {
@@ -247,6 +278,11 @@ func (a *Archive) SetNote(note []byte) error {
 		return err
 	}
 	return replace(a.disk, noteName, b)
+}
+
+// OpenNote opens the bytes of a note, as a backup has them.
+func OpenNote(s, note []byte) ([]byte, error) {
+	return (&Archive{secret: s}).open(part{}, note, MaxNoteBytes)
 }
 
 // Note is the note, nil where there is none.
