@@ -88,6 +88,7 @@ const (
 	crashed
 	lostTold
 	resent
+	late
 	outcomes
 )
 
@@ -95,7 +96,7 @@ func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
 		"return", "refused return", "model", "refused model", "reservation", "setting", "doubted clock", "clock that is believed again", "refusal for the clock", "overdraft",
 		"overdraft that was covered", "request in a drain", "refusal for a drain", "shortened lease", "metered count", "undo", "place in a queue", "idle disconnect",
-		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend"}[o]
+		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend", "late duplicate"}[o]
 }
 
 func describe(sum [outcomes]int) (s string) {
@@ -154,6 +155,16 @@ type client struct {
 	sent   *Serve                   // the last request, for a resend
 	waits  bool                     // for the answer to it
 	sentAt capability.Seconds       // in true time, the first time
+
+	answered []answered // the newest last
+}
+
+// answered is a request that may come again, with its answer.
+type answered struct {
+	Serve
+	answer  capability.Response
+	at      capability.Seconds // on the lease clock
+	journal int                // entries with it
 }
 
 // holding is what a client believes it may use, until a moment of true time.
@@ -499,6 +510,9 @@ func (w *world) powerLoss() error {
 		return err
 	}
 	w.l, w.journal = l, w.journal[:at]
+	for _, c := range w.clients {
+		c.answered = slices.DeleteFunc(c.answered, func(a answered) bool { return a.journal > at })
+	}
 	if w.snapAt > at {
 		w.snapshot = nil
 	}
