@@ -71,6 +71,7 @@ type Request struct {
 	Policy      Digest   `cbor:"28,keyasint,omitzero" json:"policy,omitzero"`     // of the policy in force
 	Producer    Digest   `cbor:"29,keyasint,omitzero" json:"producer,omitzero"`   // of the root the sender trusts
 	BookHead    Digest   `cbor:"30,keyasint,omitzero" json:"bookHead,omitzero"`   // the back office's head as the last response named it
+	Life        LifeID   `cbor:"31,keyasint,omitzero" json:"life,omitzero"`       // of the sender's trusted storage
 }
 
 // Desired is one line of a request. An appliance is asked for a feature, the back office for an activation ID; Count is the whole wanted total, and zero gives back.
@@ -83,6 +84,10 @@ type Desired struct {
 	Selectors    []Pair       `cbor:"6,keyasint,omitempty" json:"selectors,omitempty"`
 	Wait         bool         `cbor:"7,keyasint,omitzero" json:"wait,omitempty"` // queue for it where it is busy
 }
+
+// LifeID names one life of trusted storage; it is drawn when the storage is made. A storage that was lost and one that was made in its place differ in it,
+// so that their requests, which are both numbered from 1, cannot be mistaken for one history.
+type LifeID [16]byte
 
 // Head is a position in a journal and the hash of the record there.
 type Head struct {

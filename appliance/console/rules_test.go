@@ -101,8 +101,22 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 		Version: capability.Protocol, Hosts: []hostid.ID{{Type: hostid.String, Value: "d"}}, Correlation: capability.CorrelationID{3}, Alias: "WS-1",
 		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: 4}},
 	}})
+	a, vault := started(t, l, 0)
+	return serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }}), vault
+}
+
+// refusing is a console of an appliance whose trusted storage was lost in that way.
+func refusing(t *testing.T, lost capability.Code) *Console {
+	a, _ := started(t, ledger.New(), lost)
+	return &Console{Appliance: a, Lost: capability.Refuse(lost, "", "test"), Allowed: func(Peer) bool { return true }}
+}
+
+// started is an appliance that runs until the end of the test.
+func started(t *testing.T, l *ledger.Ledger, lost capability.Code) (*appliance.Appliance, *kept) {
+	t.Helper()
 	vault := &kept{}
 	a, err := appliance.New(appliance.Options{
+		Start:  ledger.Start{Lost: lost},
 		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: func() time.Time { return time.Unix(start+60, 0) },
 		Elapsed: func() time.Duration { return 0 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
@@ -112,14 +126,13 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- a.Run(ctx) }()
-	call := serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }})
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return call, vault
+	return a, vault
 }
 
 func read[T any](t *testing.T, body string) (v T) {

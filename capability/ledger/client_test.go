@@ -29,13 +29,18 @@ func (w *world) request(c *client) error {
 		}
 		preview = d.Response
 	}
+	was := w.l.Items(w.now)
 	d, err := w.decide(s)
 	if err != nil {
+		return err
+	}
+	if err := w.keptBack(was); err != nil {
 		return err
 	}
 	a := d.Response
 	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
+	w.happened[shortened] += len(d.Notices)
 	if w.seen(&a, again, len(d.Entries)) {
 		w.happened[resent]++
 	}
@@ -79,9 +84,13 @@ func (w *world) request(c *client) error {
 			}
 		}
 		if s.Request.Operation == capability.Report {
-			c.report = s.Request.Correlation
+			c.report = capability.CorrelationID{}
+			if e := d.Entries[0].Served; e.Reported != nil {
+				c.report = s.Request.Correlation
+			}
 		}
 		if s.Request.Operation == capability.Undo {
+			c.report = capability.CorrelationID{}
 			w.happened[undone]++
 		}
 	}
@@ -93,6 +102,22 @@ func (w *world) request(c *client) error {
 	for k, n := range w.toldAll() {
 		if !k.endless() && n > told[k] && n > w.entitled(k)+over[k] {
 			return fmt.Errorf("%d of %v told where %d are entitled; %d before", n, k, w.entitled(k), told[k])
+		}
+	}
+	return nil
+}
+
+// keptBack says that a request took nothing new of what is being returned.
+func (w *world) keptBack(was []Item) error {
+	for _, it := range w.l.Items(w.now) {
+		if it.Returning == 0 || it.Cut {
+			continue
+		}
+		w.happened[drained]++
+		before := was[slices.IndexFunc(was, func(o Item) bool { return o.ID() == it.ID() })]
+		rest := less(it.LineItem, it.Returning)
+		if all := it.Returning == it.Copies; all && it.Used+it.Overdrawn > before.Used+before.Overdrawn || !all && !it.Uncounted && it.Used > max(before.Used, uint64(rest.Count)) {
+			return fmt.Errorf("%d of %s in use after %d, and %d of %d copies are being returned", it.Used, it.ID(), before.Used, it.Returning, it.Copies)
 		}
 	}
 	return nil
@@ -156,6 +181,8 @@ func (w *world) count(a *capability.Response, fresh bool) {
 			w.happened[renewedByReceipt]++
 		case l.Count > 0:
 			w.happened[granted]++
+		case l.Denial.Code == capability.ErrNoSeat && l.Denial.Detail != "":
+			w.happened[refusedDrain]++
 		case l.Denial.Code == capability.ErrNoSeat:
 			w.happened[refusedSeat]++
 		case l.Denial.Code == capability.ErrOverage:
@@ -180,8 +207,13 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	w.calls++
 	r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.id}, Applied: c.last.Serial, Atomic: w.rng.IntN(5) == 0, Alias: c.id.Value}
 	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
-	if w.rng.IntN(8) == 0 {
+	switch n := w.rng.IntN(24); {
+	case n < 14 && c.report != (capability.CorrelationID{}):
+		r.Operation = capability.Undo
+	case n < 3:
 		r.Operation = capability.Operation(1 + w.rng.IntN(3))
+	case n < 7:
+		r.Operation = capability.Report
 	}
 	if r.Operation == capability.Undo {
 		r.Correlation = c.report
@@ -206,8 +238,11 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 		}
 	} else {
 		for range w.rng.IntN(4 + int(r.Operation)%3) {
-			d := capability.Desired{Feature: []string{"f", "f", "g", "u", "m", "n", "x"}[w.rng.IntN(7)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
+			d := capability.Desired{Feature: []string{"f", "f", "g", "g", "u", "m", "n", "x"}[w.rng.IntN(8)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
 			d.Version.Major = w.rng.Uint32N(3)
+			if r.Operation == capability.Report && w.rng.IntN(4) > 0 {
+				d.Feature, d.Version.Major, d.Count = []string{"m", "n"}[w.rng.IntN(2)], 1, 1+w.rng.Uint32N(4)
+			}
 			r.Desired = append(r.Desired, d)
 		}
 	}
@@ -286,7 +321,7 @@ func (w *world) toldAll() map[class]uint64 {
 
 // available is what the first line of a request could have, counted from the views the slow way; -1 where the slow way knows too little.
 func (w *world) available(c *client, s *Serve) int64 {
-	if len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
+	if len(w.l.drains) > 0 || len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
 		return -1
 	}
 	line := s.Request.Desired[0]

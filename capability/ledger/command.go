@@ -34,7 +34,11 @@ func ReceiptOf(r *capability.Response) *Receipt {
 
 // Start is the first command of each run. A running hold goes on; HoldFor above zero starts one, and the later end wins. The moves of the epoch at a start are the caller's.
 type Start struct {
-	BootID  string // of the operating system
+	BootID string // of the operating system
+	// Life names the trusted storage. It counts at the first start only.
+	Life capability.LifeID
+	// Lost says why the trusted storage that was here before cannot be used, if there was one. It counts until the first response.
+	Lost    capability.Code
 	HoldFor capability.Seconds
 	Cause   string          // why there is a hold, or why there is none
 	Raw     capability.Time // what the system clock says; zero: it is not judged, and the moment of the command is believed
@@ -72,6 +76,7 @@ type Prove struct {
 type WriteRequest struct {
 	Number uint64
 	Digest capability.Digest
+	Epoch  uint64 // as the request says it
 	By     string
 }
 
@@ -98,6 +103,6 @@ type Decision struct {
 	Return      capability.Return   // of Return: what the TPM's proof is about
 	Explained   []Explained         // of Serve: for each refused line what was looked at
 	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
-	Notices     []capability.Denial // of Provision: what of the response is in force only later, and why
+	Notices     []capability.Denial // of Provision: what of the response is in force only later; of Serve: leases that are shorter than asked for
 	Move        bool                // the entries must be durable under a new epoch before anyone hears of them
 }

@@ -97,16 +97,26 @@ func TestUndo(t *testing.T) {
 	}
 }
 
-// What is metered and counted cannot be taken back by an older copy of the state: each increase moves the epoch.
+// What is metered and counted cannot be taken back by an older copy of the state, but for an hour of it: an increase moves the epoch when the last move is that long ago.
 func TestMeteredMoves(t *testing.T) {
 	v := begin(t, lineItem('m', "m:1.0", 9, metered(true, 0)), lineItem('n', "n:1.0", 1, metered(true, 0), uncounted))
 	for _, c := range []struct {
 		lines []string
+		after capability.Seconds
 		want  bool
-	}{{[]string{"m:1.0 2"}, true}, {[]string{"m:1.0 2"}, false}, {[]string{"m:1.0 1"}, false}, {[]string{"m:1.0 1", "n:1.0 50"}, false}, {[]string{"m:1.0 3"}, true}} {
+	}{
+		{[]string{"m:1.0 2"}, 0, true}, {[]string{"m:1.0 3"}, meterPeriod - 1, false}, {[]string{"m:1.0 4"}, 1, true}, {[]string{"m:1.0 4"}, meterPeriod, false},
+		{[]string{"m:1.0 1"}, 0, false}, {[]string{"m:1.0 1", "n:1.0 50"}, 0, false}, {[]string{"m:1.0 3"}, 0, true},
+	} {
+		v.pass(c.after)
 		if d := v.must(Serve{Key: key("d"), Request: v.request("d", c.lines...)}); d.Move != c.want {
 			t.Errorf("%v: move %v", c.lines, d.Move)
 		}
+	}
+	v.pass(meterPeriod)
+	v.spend()
+	if d := v.must(Serve{Key: key("d"), Request: v.request("d", "m:1.0 4")}); d.Move || d.Notices != nil {
+		t.Error("a move without a ration")
 	}
 	// When its item is gone, or is not metered any more, so is the count.
 	v.provision(lineItem('n', "n:1.0", 5))

@@ -34,10 +34,11 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		}
 		return Decision{Response: again}, nil
 	case !l.provisioned():
-		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
+		return s.deny(capability.Denial{Code: l.absent()})
 	case other != nil:
 		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
-	case repeats:
+	case repeats, req.Operation == capability.Report && r != nil && slices.ContainsFunc(r.reports, func(p Reported) bool { return p.Correlation == req.Correlation }):
+		// A report that another request came after would be counted beside itself, and an undo would take back one of the two.
 		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
 
@@ -86,6 +87,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.settleLines(pure)
 	}
 	s.settleItems()
+	move := s.ration()
 	grants := s.merged()
 	s.tell(grants)
 	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
@@ -93,7 +95,10 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: s.answer, Explained: s.explained}, nil
+		return Decision{Response: s.answer, Explained: s.explained, Notices: s.notices}, nil
+	}
+	if move {
+		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
 	f.Answer, f.Receipt, f.Waits = s.answer, s.used, s.waits
@@ -104,7 +109,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		f.Reported = s.reported(grants)
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained = s.answer, s.moves(grants), s.explained
+	d.Response, d.Move, d.Explained, d.Notices = s.answer, move, s.explained, s.notices
 	return d, nil
 }
 
@@ -193,6 +198,7 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
+	notices   []capability.Denial
 	touched   []*item
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
 	room      int                  // bytes left for holders

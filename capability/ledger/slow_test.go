@@ -39,7 +39,7 @@ type slowAnswer struct {
 
 func slowServe(l *Ledger, now Now, s *Serve) (slowAnswer, bool) {
 	r := &s.Request
-	if l.Status(now).Hold != 0 || r.Operation != capability.Grant || r.Idle != 0 || !l.Status(now).Provisioned {
+	if len(l.drains) > 0 || l.Status(now).Hold != 0 || r.Operation != capability.Grant || r.Idle != 0 || !l.Status(now).Provisioned {
 		return slowAnswer{}, false
 	}
 	x := slow{now: now, mine: map[*part]uint64{}, got: map[*part]uint64{}, others: map[string]uint64{}}

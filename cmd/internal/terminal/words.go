@@ -28,6 +28,7 @@ func requestWords() map[string]string {
 		"policy":      "digest of the producer's policy in force",
 		"producer":    "digest of the producer's root keys that the machine trusts",
 		"bookHead":    "head of the back office's book, as its last response named it",
+		"life":        "names the trusted storage, drawn at random when it was made",
 
 		"desired.feature":         "feature wanted",
 		"desired.version":         "at least this version",
