@@ -42,10 +42,12 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// DefaultPool is the pool of everything that no named pool holds. No pool of a model can have its name, or ReservedPool.
+// DefaultPool is the pool of everything that no named pool holds. No model, and no pool of one, can have its name or ReservedPool. OverdraftPool is what
+// a screen calls the counts above those licensed, and no pool can have it.
 const (
-	DefaultPool  = "default"
-	ReservedPool = "reservations"
+	DefaultPool   = "default"
+	ReservedPool  = "reservations"
+	OverdraftPool = "overdraft"
 )
 
 // Position is a place in a text: line and column from 1, the column in characters.

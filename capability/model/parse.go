@@ -124,7 +124,10 @@ func (p *parser) model() *Model {
 	m := &Model{Position: p.token.Position}
 	p.pools = map[string]*Pool{}
 	p.want("model")
-	m.Name = p.name("the name of the model").Text
+	name := p.name("the name of the model in double quotes")
+	if m.Name = name.Text; m.Name == DefaultPool || m.Name == ReservedPool {
+		p.refuse(name.Position, SymbolReserved, "%q is reserved: no model can have that name", m.Name)
+	}
 	p.want("{")
 	if p.accept("partitions") {
 		p.want("{")
@@ -157,7 +160,7 @@ func (p *parser) pool() Pool {
 	name := p.name("the name of a pool in double quotes")
 	pool.Name = name.Text
 	switch first, known := p.pools[name.Text]; {
-	case name.Text == DefaultPool || name.Text == ReservedPool:
+	case name.Text == DefaultPool || name.Text == ReservedPool || name.Text == OverdraftPool:
 		p.refuse(name.Position, SymbolReserved, "%q is reserved: no pool can have that name", name.Text)
 	case known:
 		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.Position)

@@ -80,7 +80,7 @@ func TestParseRefuses(t *testing.T) {
 		{`‸`, SymbolSyntax, `want "model", found the end of the text`},
 		{`‸Model "m" {}`, SymbolSyntax, `want "model", found "Model"`},
 		{`‸"model" "m" {}`, SymbolSyntax, `want "model", found the string "model"`},
-		{`model ‸m {}`, SymbolSyntax, `want the name of the model, found "m"`},
+		{`model ‸m {}`, SymbolSyntax, `want the name of the model in double quotes, found "m"`},
 		{`model "m" ‸`, SymbolSyntax, `want "{", found the end of the text`},
 		{`model "m" {‸`, SymbolSyntax, `want "on" or "}", found the end of the text`},
 		{`model "m" {} ‸}`, SymbolSyntax, `want the end of the text, found "}"`},
@@ -90,6 +90,8 @@ func TestParseRefuses(t *testing.T) {
 		{`model "m" { partitions ‸partition "p" {} }`, SymbolSyntax, `want "{", found "partition"`},
 		{"model \"m\" {\n\n\r\n/* a\nb\n\nc */ ‸return }", SymbolSyntax, `want "on" or "}", found "return"`},
 		{`model "m" { ‸return }`, SymbolSyntax, `want "on" or "}", found "return"`},
+		{`model ‸"default" {}`, SymbolReserved, `"default" is reserved: no model can have that name`},
+		{`model ‸"reservations" {}`, SymbolReserved, `"reservations" is reserved: no model can have that name`},
 		{`model ‸"" {}`, SymbolName, `a name of 0 bytes where 1 to 128 are allowed`},
 
 		// Characters, strings, regexps, comments.
@@ -153,6 +155,7 @@ func TestParseRefuses(t *testing.T) {
 		{within(`partition ‸p {}`, ""), SymbolSyntax, `want the name of a pool in double quotes, found "p"`},
 		{within(`partition ‸"default" {}`, ""), SymbolReserved, `"default" is reserved: no pool can have that name`},
 		{within(`partition ‸"reservations" {}`, ""), SymbolReserved, `"reservations" is reserved: no pool can have that name`},
+		{within(`partition ‸"overdraft" {}`, ""), SymbolReserved, `"overdraft" is reserved: no pool can have that name`},
 		{within("partition \"é\" {} partition \"q\" {}\npartition ‸\"é\" {}", ""), SymbolDuplicatePool, `pool "é" is named twice; the first is at 3:1`},
 
 		// W12 to W14 and their kin.
