@@ -90,8 +90,9 @@ func (l *Ledger) checkHeader() error {
 	if err := checkIDs(l.groups, l.lastID); err != nil {
 		return err
 	}
+	places := l.places()
 	for i, s := range l.sources {
-		if !l.divides(s) || i > 0 && !l.follows(l.sources[i-1], s) {
+		if at, known := places[s]; !known || i > 0 && at <= places[l.sources[i-1]] {
 			return corrupt("source %s is not in its place", s)
 		}
 	}

@@ -159,11 +159,12 @@ func (l *Ledger) divide(d *Division) error {
 	if d == nil {
 		d = &Division{}
 	}
-	given := make([][]*slice, len(l.items))
+	given, places := make([][]*slice, len(l.items)), l.places()
 	sums := make([]uint64, len(l.items))
 	var sources []Source
 	for i, s := range d.Shares {
-		if len(s.Parts) == 0 || !l.divides(s.Source) || i > 0 && !l.follows(d.Shares[i-1].Source, s.Source) {
+		at, known := places[s.Source]
+		if len(s.Parts) == 0 || !known || i > 0 && at <= places[d.Shares[i-1].Source] {
 			return corrupt("the share of %s is not in its place", s.Source)
 		}
 		sources = append(sources, s.Source)
@@ -179,6 +180,7 @@ func (l *Ledger) divide(d *Division) error {
 		}
 	}
 	l.sources, l.divided, l.dividedAhead = sources, l.now.Wall, l.clock.Ahead
+	l.give()
 	touched := map[*row]bool{}
 	var rows []*row
 	for i, it := range l.items {
@@ -226,26 +228,28 @@ func (it *item) makeRoom() {
 	}
 }
 
-// divides says that the model or the reservations in force have this source.
-func (l *Ledger) divides(s Source) bool {
-	switch {
-	case s == Source{} || s.Overdraft || s.Pool != "" && s.Entry != 0:
-		return false
-	case s.Entry != 0:
-		return slices.ContainsFunc(entries(l.groups), func(e ReservationEntry) bool { return e.ID == s.Entry })
+// places is where each source of the model or the reservations in force stands in the order of a division.
+func (l *Ledger) places() map[Source]int {
+	out := map[Source]int{}
+	for i, e := range entries(l.groups) {
+		out[Source{Entry: e.ID}] = i
 	}
-	return l.model != nil && slices.ContainsFunc(l.model.Pools, func(p model.Pool) bool { return p.Name == s.Pool })
+	if l.model != nil {
+		for i, p := range l.model.Pools {
+			out[Source{Pool: p.Name}] = i
+		}
+	}
+	return out
 }
 
-// follows says that b comes after a in the order of the division.
-func (l *Ledger) follows(a, b Source) bool {
-	if a.Entry != 0 {
-		return a.Entry < b.Entry
+// give keeps what each allocation was given by the division in force, so that a request that names no feature need not divide again.
+func (l *Ledger) give() {
+	l.given = nil
+	if l.model == nil || !slices.ContainsFunc(l.model.Rules, func(r model.Rule) bool { return r.Spec != nil && len(r.Spec.All) > 0 }) {
+		return
 	}
-	at := func(name string) int {
-		return slices.IndexFunc(l.model.Pools, func(p model.Pool) bool { return p.Name == name })
-	}
-	return at(a.Pool) < at(b.Pool)
+	at := dates{from: l.divided, until: l.divided.Add(l.dividedAhead)}
+	l.given = l.model.Distribute(at.from, at.unexpired(l.inventory())).Given()
 }
 
 // transfer applies what a decision moved between slices.

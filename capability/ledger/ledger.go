@@ -94,6 +94,7 @@ type Ledger struct {
 	lastID  uint64       // of a group, reservation or reservation entry
 	sources []Source     // of the shares that items are divided into, in their order
 	divided capability.Time
+	given   model.Given // to each allocation at the last division; nil where no rule asks for it
 	settings     []Setting // changed by an administrator, by name
 	gone         bool      // an item may be cut and idle
 

@@ -36,6 +36,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -57,6 +58,10 @@ type Position struct {
 }
 
 func (p Position) String() string { return fmt.Sprintf("%d:%d", p.Line, p.Column) }
+
+func (p Position) compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
+}
 
 // Model is a text that was read and found good. It is made by Parse only, and never changed after.
 type Model struct {
@@ -108,6 +113,7 @@ const (
 	VendorString Property = iota
 	ProductName
 	ActivationID
+	properties = iota
 )
 
 // Filter restricts an allocation to line items whose property matches. An item without that property does not.

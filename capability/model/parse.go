@@ -39,12 +39,7 @@ func read(text []byte) (*Model, []Finding) {
 }
 
 // inText orders findings as they come in the text.
-func inText(a, b Finding) int {
-	if a.Line != b.Line {
-		return a.Line - b.Line
-	}
-	return a.Column - b.Column
-}
+func inText(a, b Finding) int { return a.compare(b.Position) }
 
 // parser reads by recursive descent. Once it has stopped every token is the end of the text, so that all loops end.
 type parser struct {
