@@ -88,15 +88,15 @@ type Ledger struct {
 	features map[string][]*item
 	ends     queue[*slice] // slices with leases, by the first end
 
-	text    []byte       // of the model in force; nil where there is none
-	model   *model.Model // the same, read
-	groups  []Group      // of reservations; never beside a model
-	lastID  uint64       // of a group, reservation or reservation entry
-	sources []Source     // of the shares that items are divided into, in their order
-	divided capability.Time
-	given   model.Given // to each allocation at the last division; nil where no rule asks for it
-	settings     []Setting // changed by an administrator, by name
-	gone         bool      // an item may be cut and idle
+	text     []byte       // of the model in force; nil where there is none
+	model    *model.Model // the same, read
+	groups   []Group      // of reservations; never beside a model
+	lastID   uint64       // of a group, reservation or reservation entry
+	sources  []Source     // of the shares that items are divided into, in their order
+	divided  capability.Time
+	given    model.Given // to each allocation at the last division; nil where no rule asks for it
+	settings []Setting   // changed by an administrator, by name
+	gone     bool        // an item may be cut and idle
 
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/model"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -348,5 +349,34 @@ func TestAllFromTheDivisionInForce(t *testing.T) {
 	}
 	if cost[200] > cost[1]+2 {
 		t.Errorf("%.0f allocations of memory with 200 items, %.0f with one", cost[200], cost[1])
+	}
+}
+
+// The largest model gives the longest division, and its entry can be read from a journal: life reads every entry.
+func TestLargestDivision(t *testing.T) {
+	items := make([]capability.LineItem, 20)
+	for i := range items {
+		items[i] = lineItem('a', fmt.Sprintf("%c:1.0", 'a'+i), capability.MaxCount)
+		items[i].ActivationID = numbered(i)
+	}
+	var pools strings.Builder
+	for i := range model.MaxPools {
+		fmt.Fprintf(&pools, "partition \"%04d\" {", i)
+		for j := range model.MaxAllocations / model.MaxPools {
+			fmt.Fprintf(&pools, `"%c"1 99999`, 'a'+j)
+		}
+		pools.WriteByte('}')
+	}
+	v := begin(t, items...)
+	text := "model \"m\" {partitions{" + pools.String() + "}}"
+	if len(text) > model.MaxFile {
+		t.Fatalf("the model has %d bytes", len(text))
+	}
+	d := v.must(SetModel{Text: []byte(text)})
+	if n := len(d.Entries[0].Division.Shares); n != model.MaxPools {
+		t.Errorf("%d shares", n)
+	}
+	if _, err := Restore(v.l.Snapshot()); err != nil {
+		t.Error(err)
 	}
 }
