@@ -68,7 +68,7 @@ func compile(source string, cost *int) (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("the regexps of this model are too large together: repeats count as often as they repeat")
 	}
 	*cost -= above
-	return regexp.Compile(`\A(?:` + source + `)\z`)
+	return regexp.Compile(`\A(?:` + tree.String() + `)\z`)
 }
 
 // weigh estimates the size of a compiled regexp and stops counting above most.
