@@ -29,7 +29,9 @@ type world struct {
 	boxes   []*box
 	clients []*client
 	bag     []stick
+	first   []stick // the first response to each machine
 	beliefs map[*client][]*belief
+	proven  map[capability.Digest]bool // certificates of appliances that a client has checked
 
 	correlations uint64
 	counts       map[string]int
@@ -48,7 +50,7 @@ const bagSize = 24
 
 // newWorld is a site in service: each machine has its share of what is entitled.
 func newWorld(t testing.TB, seed uint64, boxes, clients int) *world {
-	w := &world{TB: t, seed: seed, now: begins, codec: wire.New(), beliefs: map[*client][]*belief{}, counts: map[string]int{}, moves: map[*chip]int64{}}
+	w := &world{TB: t, seed: seed, now: begins, codec: wire.New(), beliefs: map[*client][]*belief{}, counts: map[string]int{}, moves: map[*chip]int64{}, proven: map[capability.Digest]bool{}}
 	w.office = newOffice(w)
 	w.office.entitle(uint32(3+seed%4)*uint32(boxes), entitlement.Feature{Name: "render", Version: capability.Version{Major: 1}, PerCopy: 1})
 	w.office.entitle(uint32(4*boxes), entitlement.Feature{Name: "render", Version: capability.Version{Major: 1}, PerCopy: 1}, entitlement.Feature{Name: "solve", Version: capability.Version{Major: 1}, PerCopy: 2})
@@ -61,7 +63,9 @@ func newWorld(t testing.TB, seed uint64, boxes, clients int) *world {
 	for _, b := range w.boxes {
 		w.begin(b, 0)
 		w.write(b, []capability.Desired{{ActivationID: w.office.items[0].ActivationID, Count: 3}, {ActivationID: w.office.items[1].ActivationID, Count: 2}})
+		b.images[3] = b.stores[0].copy()
 		w.carry(len(w.bag)-1, nil)
+		w.first = append(w.first, last(w.bag))
 		w.carry(len(w.bag)-1, b)
 		if w.wrong == nil && b.chip.line.serial != 1 {
 			w.fail("%s did not come into service", b)
@@ -122,6 +126,7 @@ func (w *world) begin(b *box, place int) bool {
 	b.settle()
 	switch {
 	case err == nil:
+		b.served = b.served || place == 0
 		return b.daemons[place] != nil
 	case errors.Is(err, storagetest.ErrStopped):
 	case b.tampered:
@@ -155,7 +160,13 @@ func (w *world) began(d *daemon) {
 	d.b.chip.line.applied(w, d)
 	chain := &wire.Chain{}
 	err := d.drive(func(ctx context.Context) (err error) { chain, err = d.a.Chain(ctx); return err })
-	if err == nil && len(chain.Appliance) > 0 {
+	if certificate := sha256.Sum256(chain.Appliance); err == nil && len(chain.Appliance) > 0 && w.proven[certificate] {
+		err = attest.JudgeSession(d.b.chip.akArea, chain.Statement, chain.Serving)
+		if err != nil {
+			w.fail("%s shows a chain that does not hold: %v", d.b, err)
+		}
+	} else if err == nil && len(chain.Appliance) > 0 {
+		w.proven[certificate] = true
 		if _, err := w.codec.VerifyChain(w.office.trust(), chain, attest.JudgeSession); err != nil {
 			w.fail("%s shows a chain that does not hold: %v", d.b, err)
 		}

@@ -27,6 +27,7 @@ type box struct {
 	wind     int64      // seconds by which its wall clock is wrong
 	booted   int64
 	images   [4]*image
+	served   bool   // what is on the first disk served
 	good     *image // of what ran before the adversary put something else in its place
 	tampered bool   // the administrator did what no honest one does
 
@@ -332,11 +333,31 @@ func (d *daemon) drain() {
 	if d.err != nil {
 		return
 	}
+	d.lend()
 	if err := d.a.drain(); err != nil {
 		d.stop(err)
 		return
 	}
 	d.b.w.told(d)
+}
+
+// lend lets what comes from the back office be borrowed, but for its first item: the book does not know of it.
+func (d *daemon) lend() {
+	for _, g := range d.a.queue {
+		for _, c := range g.calls {
+			p, ok := c.command.(ledger.Provision)
+			if !ok {
+				continue
+			}
+			p.Response.Items = slices.Clone(p.Response.Items)
+			for i := range p.Response.Items {
+				if item := &p.Response.Items[i]; item.ActivationID != d.b.w.office.items[0].ActivationID {
+					item.Borrow = longest
+				}
+			}
+			c.command = p
+		}
+	}
 }
 
 func (d *daemon) stop(why error) {

@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"maps"
@@ -147,7 +146,7 @@ func (w *world) send(a *asking, r *capability.Request) {
 	c := a.c
 	c.last, c.answer = r, nil
 	for _, f := range features {
-		w.clip(c, f, a.wants[f], cmp.Or(a.borrow, interval))
+		w.clip(c, f, a.wants[f], a.borrow)
 	}
 	a.call = a.d.a.asked(c.key, r, nil)
 }
@@ -194,6 +193,14 @@ func (w *world) answered(d *daemon, a *asking) {
 	}
 	a.resp = r
 	w.count(r.Status.String())
+	for _, no := range r.Denials {
+		w.count(r.Status.String() + " " + no.Code.String())
+	}
+	for _, l := range r.Lines {
+		if l.Denial.Code != 0 {
+			w.count("line " + l.Denial.Code.String())
+		}
+	}
 	if r.Serial == 0 {
 		return
 	}

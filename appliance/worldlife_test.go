@@ -3,7 +3,6 @@ package appliance
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,8 +67,11 @@ func parse(text string) (s schedule, err error) {
 	return s, nil
 }
 
-// borrows are the intervals that a client may ask for: as the server says, the longest without a move, two hours, two days.
-var borrows = [4]capability.Seconds{0, interval, 2 * 60 * 60, 48 * 60 * 60}
+// longest is how long what may be borrowed may be.
+const longest capability.Seconds = 48 * 60 * 60
+
+// borrows are the intervals that a client may ask for: as long as a hold, shorter, and two that move the epoch.
+var borrows = [4]capability.Seconds{interval, 600, 2 * 60 * 60, longest}
 
 var featureOf = [2]string{"render", "solve"}
 
@@ -158,6 +160,13 @@ var operations = map[string]func(w *world, a, b, c int){
 			w.carry(len(w.bag)-1-a%len(w.bag), w.box(b))
 		}
 	},
+	// The very first response comes again.
+	"first": func(w *world, a, _, _ int) {
+		if a < len(w.first) {
+			w.bag = append(w.bag, w.first[a])
+			w.carry(len(w.bag)-1, nil)
+		}
+	},
 	"lose": func(w *world, a, _, _ int) {
 		if n := len(w.bag); n > 0 {
 			w.bag = append(w.bag[:a%n:a%n], w.bag[a%n+1:]...)
@@ -168,7 +177,7 @@ var operations = map[string]func(w *world, a, b, c int){
 	"restore": func(w *world, a, b, _ int) { w.restore(w.box(a), b%4, 0) },
 	// What ran before the adversary came is put back, if nothing else starts.
 	"mend": func(w *world, a, _, _ int) {
-		if b := w.box(a); !w.begin(b, 0) && b.good != nil {
+		if b := w.box(a); b.good != nil && (!w.begin(b, 0) || b.daemons[0].ledger().Serial == 0) {
 			b.fall(blow{})
 			b.stores[0].restore(b.good)
 			w.begin(b, 0)
@@ -191,8 +200,12 @@ var operations = map[string]func(w *world, a, b, c int){
 	},
 }
 
+// newWish reads what c says: the fate of the answer, the interval, whether the receipt comes along, and which of two daemons is asked.
 func newWish(w *world, a, b, c int) wish {
-	return wish{c: w.client(a), place: c / 64 % 2, feature: featureOf[b%2], count: uint32(1 + b/2%3), borrow: borrows[c/3%8%4], receipt: c/32%2 == 1, fate: []int{0, 0, 1, 2}[c%4]}
+	return wish{
+		c: w.client(a), feature: featureOf[b%2], count: uint32(1 + b/2%3),
+		fate: []int{0, 0, 1, 2}[c%4], borrow: borrows[c/4%4], receipt: c/16%2 == 1, place: c / 32 % 2,
+	}
 }
 
 // again is a request that is sent once more, byte for byte: the answer is the same, and nothing changes by it.
@@ -221,6 +234,13 @@ func (w *world) again(c *client, place int) {
 	d.b.settle()
 }
 
+// saveGood keeps the disk that served last.
+func (b *box) saveGood() {
+	if b.served {
+		b.good, b.served = b.stores[0].copy(), false
+	}
+}
+
 // restore puts a copy of the disk in the place of a state directory. What runs there is ended before.
 func (w *world) restore(b *box, n, place int) bool {
 	i := b.images[n]
@@ -229,11 +249,8 @@ func (w *world) restore(b *box, n, place int) bool {
 	}
 	s := b.stores[place]
 	if place == 0 {
-		if b.daemons[0] != nil || b.good == nil {
-			b.fall(blow{})
-			b.good = s.copy()
-		}
 		b.fall(blow{})
+		b.saveGood()
 	}
 	if i.chip == nil {
 		s.restore(i)
@@ -285,8 +302,8 @@ func (w *world) clone(from, to *box, n int) {
 func (w *world) wipe(b *box, n int) {
 	b.fall(blow{})
 	s := b.stores[0]
+	b.saveGood()
 	b.images[n] = s.copy()
-	b.good = b.images[n]
 	s.restore(&image{record: record{branch: s.branch.root()}})
 	b.tampered = true
 	w.count("wiped")
@@ -319,86 +336,4 @@ func (w *world) survive() {
 			w.fail("%s does not serve at the end", b)
 		}
 	}
-}
-
-// draw makes a life of n operations from a seed: weeks of ordinary use, with an administrator who tries things.
-func draw(seed uint64, n int) schedule {
-	r := rand.New(rand.NewPCG(seed, 4))
-	s := schedule{seed: seed, boxes: 1 + r.IntN(2), clients: 3 + r.IntN(5)}
-	if r.IntN(10) == 0 {
-		s.clients = 50
-	}
-	add := func(name string, a, b, c int) { s.ops = append(s.ops, op{name, a, b, c}) }
-	evil, virtual := r.IntN(4) > 0, r.IntN(4) == 0
-	box := func() int { return r.IntN(s.boxes) }
-	client := func() int { return r.IntN(s.clients) }
-	for len(s.ops) < n {
-		switch p := r.IntN(100); {
-		case p < 30:
-			add("ask", client(), r.IntN(6), r.IntN(256))
-		case p < 34:
-			add("storm", client(), r.IntN(8), r.IntN(256))
-		case p < 44:
-			add("renew", client(), r.IntN(3), r.IntN(5)/3)
-		case p < 51:
-			add("release", client(), r.IntN(2), r.IntN(5)/3)
-		case p < 53:
-			add([]string{"late", "again", "route"}[r.IntN(3)], client(), box(), 0)
-		case p < 54:
-			add([]string{"keep", "older"}[r.IntN(2)], client(), r.IntN(3), 0)
-		case p < 65:
-			add("wait", []int{1 + r.IntN(20), 60 + r.IntN(600), 840 + r.IntN(120), 3600 + r.IntN(3600), 8 * 3600, 86400}[min(r.IntN(6), r.IntN(6))], 0, 0)
-		case p < 68:
-			b := box()
-			add([]string{"stop", "stop", "kill", "cut", "reboot"}[r.IntN(5)], b, 0, 0)
-			add("wait", r.IntN(400), 0, 0)
-			add("start", b, 0, 0)
-		case p < 73:
-			add("strike", box(), r.IntN(30), r.IntN(36))
-		case p < 74:
-			add("snapshot", box(), 0, 0)
-		case p < 76:
-			add([]string{"start", "mend"}[r.IntN(2)], box(), 0, 0)
-		case p < 79:
-			add("request", box(), r.IntN(2), r.IntN(8))
-			add("carry", 0, 0, 0)
-			add("carry", 0, 0, 0)
-		case p < 81:
-			add("request", box(), r.IntN(2), r.IntN(8))
-		case p < 82:
-			add("return", box(), r.IntN(2), r.IntN(3))
-		case p < 86:
-			add("carry", r.IntN(6), 0, 0)
-		case p < 87:
-			add([]string{"elsewhere", "lose"}[r.IntN(2)], r.IntN(6), box(), 0)
-		case p < 91 && evil:
-			add("copy", box(), r.IntN(4), 0)
-		case p < 95 && evil:
-			b := box()
-			add([]string{"kill", "cut", "reboot", "stop"}[r.IntN(4)], b, r.IntN(9), 0)
-			add("restore", b, r.IntN(4), 0)
-			add("start", b, 0, 0)
-			for range r.IntN(4) {
-				add("ask", client(), r.IntN(6), r.IntN(256))
-			}
-			if r.IntN(4) > 0 {
-				add("mend", b, 0, 0)
-			}
-		case p < 96 && evil:
-			add("second", box(), r.IntN(4), 0)
-		case p < 97 && evil:
-			add([]string{"junk", "elevate"}[r.IntN(2)], box(), r.IntN(4), 0)
-		case p < 98 && evil:
-			add("wind", box(), []int{0, -3600, 3600, 86400 * 3, -86400 * 30}[r.IntN(5)], 0)
-		case p < 99 && virtual && len(s.ops) > n/2:
-			add("suspend", box(), r.IntN(4), 0)
-		case p < 100 && evil && len(s.ops) > n/4 && r.IntN(8) == 0:
-			b := box()
-			add([]string{"wipe", "wipe", "wipe", "clear"}[r.IntN(4)], b, r.IntN(4), 0)
-			add("start", b, 0, 0)
-			add("carry", r.IntN(4), 0, 0)
-			add("ask", client(), r.IntN(6), r.IntN(256))
-		}
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,5 +93,69 @@ func TestSchedules(t *testing.T) {
 				t.Fatalf("after %d operations: %v", done, err)
 			}
 		})
+	}
+}
+
+// The shortest life has what it takes to fail, in its order, and the simplest numbers.
+func TestShrinkLeavesWhatMatters(t *testing.T) {
+	needs := func(s schedule) (int, bool) {
+		copied := false
+		for i, o := range s.ops {
+			copied = copied || o.name == "copy" && o.b >= 1
+			if copied && o.name == "restore" && s.boxes >= 1 {
+				return i + 1, true
+			}
+		}
+		return len(s.ops), false
+	}
+	shrunk := 0
+	for seed := range uint64(20) {
+		s := draw(seed, lifetime)
+		if _, fails := needs(s); !fails {
+			continue
+		}
+		shrunk++
+		short := shrink(s, 1500, needs)
+		if got, want := (schedule{ops: short.ops}).String(), "life 0 0 0\ncopy 0 1 0\nrestore 0 0 0\n"; got != want {
+			t.Errorf("seed %d: %s", seed, got)
+		}
+	}
+	if shrunk < 5 {
+		t.Errorf("only %d lives had it", shrunk)
+	}
+}
+
+func TestScheduleText(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"life 1 2 3\nask 1 2 3\n", ""},
+		{"# why\n\nlife 1 2 3\n", ""},
+		{"ask 1 2 3\n", "no line says whose life it is"},
+		{"life 1 2 3\nask 1 2\n", "line 2: 3 words where 4 are wanted"},
+		{"life 1 2 3\npray 1 2 3\n", `line 2: there is no operation "pray"`},
+		{"life 1 2 x\n", `line 1: strconv.Atoi: parsing "x": invalid syntax`},
+	} {
+		_, err := parse(c.text)
+		if got := ""; err != nil && err.Error() != c.want || err == nil && c.want != got {
+			t.Errorf("%q: %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+// A seed is a life: led twice it is the same one.
+func TestALifeRepeats(t *testing.T) {
+	for seed := range uint64(3) {
+		s := draw(seed, 300)
+		one, _, err := s.live(t)
+		must(t, err)
+		two, _, err := s.live(t)
+		must(t, err)
+		if !maps.Equal(one.counts, two.counts) || one.now != two.now || one.correlations != two.correlations {
+			t.Errorf("seed %d: %v, then %v", seed, one.counts, two.counts)
+		}
+		for i, b := range one.boxes {
+			if o := two.boxes[i]; b.chip.counter != o.chip.counter || b.stores[0].told != o.stores[0].told {
+				t.Errorf("seed %d, %s: epoch %d and %d entries, then %d and %d", seed, b, b.chip.counter, b.stores[0].told, o.chip.counter, o.stores[0].told)
+			}
+		}
 	}
 }

@@ -145,6 +145,22 @@ func TestFullDiskKeepsServingUntilItMust(t *testing.T) {
 	w.serves()
 }
 
+// TestFullDiskAtStart: a start needs room for its run; it says so before anything is told, and finds everything when there is some.
+func TestFullDiskAtStart(t *testing.T) {
+	w := running(t, 6)
+	w.must(w.stop())
+	w.m.Disk.Capacity = 1
+	w.reopen()
+	err := w.begin()
+	w.mustBe(err, storage.ErrFull)
+	w.mustBe(err, syscall.ENOSPC)
+	w.m.Kill()
+	w.stopped = true // and so it is still: nothing was told since
+	w.m.Disk.Capacity = 0
+	w.reopen()
+	w.serves()
+}
+
 func TestSnapshotOnFullDiskGoesOn(t *testing.T) {
 	w := running(t, 4)
 	w.m.Disk.Capacity = 1

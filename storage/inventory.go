@@ -35,9 +35,8 @@ func inventory(d Disk) (files, error) {
 	kinds := map[string]*[]uint64{"header": &f.headers, "journal": &f.segments, "snapshot": &f.snapshots}
 	for _, name := range names {
 		whole, unfinished := strings.CutSuffix(name, newSuffix)
-		prefix, digits, _ := strings.Cut(whole, "-")
-		n, err := strconv.ParseUint(digits, 16, 64)
-		if err != nil || whole != fmt.Sprintf("%s-%016x", prefix, n) {
+		prefix, n, ok := nameOf(whole)
+		if !ok {
 			continue
 		}
 		switch into := kinds[prefix]; {
@@ -52,6 +51,13 @@ func inventory(d Disk) (files, error) {
 	slices.Sort(f.segments)
 	slices.Sort(f.snapshots)
 	return f, nil
+}
+
+// nameOf reads a name as the vault's files have it: a kind and a number.
+func nameOf(name string) (kind string, n uint64, ok bool) {
+	kind, digits, _ := strings.Cut(name, "-")
+	n, err := strconv.ParseUint(digits, 16, 64)
+	return kind, n, err == nil && name == fmt.Sprintf("%s-%016x", kind, n)
 }
 
 // present says whether a vault is there, else ErrAbsent. Create writes the snapshot of position 0 before the header and nothing else: other

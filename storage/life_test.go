@@ -15,14 +15,14 @@ import (
 // what the vault must know at each start, and what the verdict may be: all that was acknowledged is there, in its order, and nothing else.
 func TestSoakLives(t *testing.T) {
 	const steps = 120
-	lives(t, storagetest.Size(t, 200, 20_000, 200_000), func(t testing.TB, seed uint64) { newLife(t, seed).lead(steps) })
+	lives(t, storagetest.Size(t, 150, 20_000, 200_000), func(t testing.TB, seed uint64) { newLife(t, seed).lead(steps) })
 }
 
 // TestSoakTPMSchedules leads lives in which nothing fails but the TPM, at any call: it refuses, does what it was asked and loses the answer, is
 // gone for good, or restarts in the middle.
 func TestSoakTPMSchedules(t *testing.T) {
 	const steps = 40
-	lives(t, storagetest.Size(t, 500, 100_000, 1_000_000), func(t testing.TB, seed uint64) {
+	lives(t, storagetest.Size(t, 300, 100_000, 1_000_000), func(t testing.TB, seed uint64) {
 		l := newLife(t, seed)
 		l.tpmFails = true
 		l.lead(steps)

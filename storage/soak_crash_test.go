@@ -141,13 +141,16 @@ func losses(seed uint64) []end {
 // TestSoakPowerCutAtEveryBoundary ends the process before, amid and after each call to disk and TPM of the last operation of every workload;
 // then the world kills it, restarts or loses its power in each way. What was acknowledged is there, entry by entry, and the vault goes on.
 func TestSoakPowerCutAtEveryBoundary(t *testing.T) {
-	size := storagetest.Size(t, 10_000, 500_000, 10_000_000)
+	size := storagetest.Size(t, 6_000, 500_000, 10_000_000)
 	tried := counted(t)
 	boundaries, whole := 0, 0
 	list := workloads()
 	for seed := uint64(0); tried.n < size; seed++ {
 		r := rand.New(rand.NewPCG(seed, 11))
-		for _, at := range r.Perm(len(list)) {
+		order := r.Perm(len(list))
+		first := slices.Index(order, 0) // how a vault is made comes into every run
+		order[0], order[first] = 0, order[0]
+		for _, at := range order {
 			if tried.n >= size {
 				break
 			}

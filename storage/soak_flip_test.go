@@ -133,7 +133,7 @@ func leaves() map[string]func(*world) {
 
 // TestSoakEveryBitFlipped flips every bit of 64 KiB; an ordinary run takes some by chance.
 func TestSoakEveryBitFlipped(t *testing.T) {
-	size := storagetest.Size(t, 6_000, 8*stateBytes, 2*8*stateBytes)
+	size := storagetest.Size(t, 4_000, 8*stateBytes, 2*8*stateBytes)
 	tried := counted(t)
 	harmless := 0
 	r := rand.New(rand.NewPCG(uint64(size), 13))
@@ -159,7 +159,7 @@ func TestSoakEveryBitFlipped(t *testing.T) {
 
 // TestSoakManyBitsFlipped flips 2 to 64 bits: anywhere, or close together.
 func TestSoakManyBitsFlipped(t *testing.T) {
-	size := storagetest.Size(t, 4_000, 1_000_000, 1_000_000)
+	size := storagetest.Size(t, 3_000, 1_000_000, 1_000_000)
 	tried := counted(t)
 	harmless := 0
 	r := rand.New(rand.NewPCG(uint64(size), 14))

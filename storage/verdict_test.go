@@ -81,6 +81,21 @@ func TestStartDecision(t *testing.T) {
 				w.Fatal("S is another: the attack was not made")
 			}
 		}, storage.Hold, true, false},
+		{"recorded groups extended again after a power cut", func(w *world) {
+			w.m.PowerCut(1)
+			w.reopen()
+			w.must(w.begin())
+			_, one := w.v.Head()
+			w.must(w.commit(1, 50))
+			_, two := w.v.Head()
+			want, _, _, _ := w.m.TPM.Running()
+			w.m.PowerCut(1)
+			w.m.TPM.Junk(one)
+			w.m.TPM.Junk(two)
+			if got, _, _, _ := w.m.TPM.Running(); got != want {
+				w.Fatal("S is another: the attack was not made")
+			}
+		}, storage.Hold, true, false},
 		{"move prepared, not extended", func(w *world) {
 			w.stopAt("extend", 1, storagetest.None, move(w))
 			w.m.Kill()
@@ -268,6 +283,17 @@ func TestRolledBackNamesBothEpochs(t *testing.T) {
 	if s := err.Error(); !strings.Contains(s, "103") || !strings.Contains(s, "104") {
 		t.Fatalf("%q does not say 103 and 104", s)
 	}
+}
+
+// TestHeaderOfLaterEpoch: a header of the epoch after the next cannot be, whatever is in it.
+func TestHeaderOfLaterEpoch(t *testing.T) {
+	w := running(t, 47)
+	w.m.Kill()
+	image := w.m.Disk.Copy()
+	image[fmt.Sprintf("header-%016x", w.v.Epoch()+2)] = []byte("LHheader")
+	w.m.Disk.Restore(image)
+	_, _, err := storage.Open(w.m.Disk, w.o)
+	w.mustBe(err, storage.ErrCorrupt)
 }
 
 // TestCopyOfCleanStop: a copy made at a clean stop is stale once the vault has begun again.

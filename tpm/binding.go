@@ -110,21 +110,25 @@ func (b *Binding) Advance(secret []byte, from uint64) error {
 	if err != nil {
 		return fmt.Errorf("move the epoch: %w", err)
 	}
+	name, err := epochName(b.index)
+	if err != nil {
+		return fmt.Errorf("move the epoch: %w", err)
+	}
+	moved := false // by the first of two runs of the operation
 	return b.d.operate("move the epoch", func() error {
 		srk, err := b.d.storageRoot(b.srk)
 		if err != nil {
 			return err
 		}
 		defer b.d.flush(srk.handle)
-		if err := b.expect(srk, from); err != nil {
-			return err
-		}
-		name, err := epochName(b.index)
-		if err != nil {
-			return err
-		}
-		if err := b.increment(srk, name, auth); err != nil {
-			return err
+		if !moved {
+			if err := b.expect(srk, from); err != nil {
+				return err
+			}
+			if err := b.increment(srk, name, auth); err != nil {
+				return err
+			}
+			moved = true
 		}
 		return b.expect(srk, from+1)
 	})

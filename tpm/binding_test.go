@@ -401,3 +401,30 @@ func TestRunningPCR(t *testing.T) {
 		}
 	}
 }
+
+// TestMoveInTwoRuns: a TPM that is busy after the increment has the operation run again, which does not move E again, nor take the move for
+// another's.
+func TestMoveInTwoRuns(t *testing.T) {
+	m, plain := machine(t)
+	v := provision(t, plain)
+	for _, code := range []tpm2.TPMRC{tpm2.TPMRCNVUnavailable, tpm2.TPMRCSessionMemory, tpm2.TPMRCObjectMemory} {
+		moved, struck := false, false
+		d, err := tpm.New(&tpmtest.Faulty{TPM: m.Bus(), Fault: func(_ int, command []byte) ([]byte, error) {
+			if moved && !struck {
+				struck = true
+				return tpmtest.Refusal(code), nil
+			}
+			moved = moved || tpmtest.Command(command) == tpm2.TPMCCNVIncrement
+			return nil, nil
+		}})
+		must(t, err)
+		v.reopen(d)
+		if err := v.Advance(v.root, v.epoch); err != nil || !struck {
+			t.Fatalf("%v after the increment: %v", code, err)
+		}
+		v.epoch++
+		if at, err := v.Epoch(); err != nil || at != v.epoch {
+			t.Fatalf("epoch is %d, %v, want %d", at, err, v.epoch)
+		}
+	}
+}

@@ -24,9 +24,21 @@ func (d *Device) operate(what string, f func() error) error {
 	if slotsLost(err) && d.link.flushAll() == nil {
 		err = f()
 	}
+	if isOneOf(err, tpm2.TPMRCLockout) {
+		err = d.lockedOut(err)
+	}
 	var refusal tpm2.TPMRC
 	d.unclean = err != nil && (errors.Is(err, ErrUnavailable) || !errors.As(err, &refusal))
 	return explain(what, err)
+}
+
+// lockedOut adds when the lockout ends, if the TPM says so.
+func (d *Device) lockedOut(err error) error {
+	info, unknown := d.Info()
+	if unknown != nil || info.LockoutEnds == 0 {
+		return fmt.Errorf("%w: %w", ErrLockout, err)
+	}
+	return fmt.Errorf("%w for up to %v, after %d wrong tries by some program: %w", ErrLockout, info.LockoutEnds, info.Lockout, err)
 }
 
 // slotsLost tells the refusals that another try from a clean slate may mend: a
@@ -46,7 +58,7 @@ func explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, named := range []error{ErrUnavailable, ErrBootState, ErrEpoch, ErrCounter, ErrNotOurs} {
+	for _, named := range []error{ErrUnavailable, ErrBootState, ErrEpoch, ErrCounter, ErrNotOurs, ErrLockout} {
 		if errors.Is(err, named) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -62,7 +74,7 @@ func explain(what string, err error) error {
 func lasting(err error) bool {
 	var refusal tpm2.TPMRC
 	return errors.As(err, &refusal) && !slotsLost(err) && !isOneOf(err,
-		tpm2.TPMRCFailure, tpm2.TPMRCInitialize, tpm2.TPMRCPCRChanged,
+		tpm2.TPMRCFailure, tpm2.TPMRCInitialize, tpm2.TPMRCPCRChanged, tpm2.TPMRCLockout,
 		tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate)
 }
 

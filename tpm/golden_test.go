@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leasehold/leasehold/storage"
+	"github.com/leasehold/leasehold/storage/storagetest"
 	"github.com/leasehold/leasehold/tpm/attest"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
@@ -114,4 +116,79 @@ func readGolden(t *testing.T, path string) map[string][]byte {
 		must(t, err)
 	}
 	return fields
+}
+
+// TestGoldenVault opens a whole state directory of the first release of each format, on the software TPM of then, and goes on from it.
+func TestGoldenVault(t *testing.T) {
+	dir := filepath.Join("testdata", "v1", "vault")
+	if *golden {
+		writeGoldenVault(t, dir)
+	}
+	field := readGolden(t, filepath.Join(dir, "vault.txt"))
+	work, err := os.MkdirTemp("", "lh")
+	must(t, err)
+	defer os.RemoveAll(work)
+	copyFile(t, filepath.Join(dir, "tpm2-00.permall"), filepath.Join(work, "tpm2-00.permall"))
+	m, err := tpmtest.New(work)
+	must(t, err)
+	defer m.Close()
+
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), field["boot key"])
+	must(t, err)
+	signed, err := attest.DecodeSignedState(field["signed state"])
+	must(t, err)
+	s := &store{bench: &bench{m: m, at: -1}, TB: t, disk: storagetest.New(1), key: attest.BootKey{Public: public, Ref: field["reference"]}, sign: []attest.SignedState{*signed}}
+	s.d = s.device(t)
+	s.told = strings.Fields(string(field["entries"]))
+	s.disk.Disk.Restore(diskIn(t, filepath.Join(dir, "disk")))
+	verdict, err := s.open()
+	must(t, err)
+	if verdict != storage.Clean || len(s.told) < 4 {
+		t.Fatalf("verdict is %s, with %d entries", verdict, len(s.told))
+	}
+	must(t, s.begin())
+	must(t, s.move())
+	must(t, s.v.Stop())
+	s.noHandles(t)
+}
+
+func diskIn(t *testing.T, dir string) storagetest.Image {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	image := storagetest.Image{}
+	for _, f := range files {
+		image[f.Name()], err = os.ReadFile(filepath.Join(dir, f.Name()))
+		must(t, err)
+	}
+	return image
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	must(t, err)
+	must(t, os.WriteFile(to, b, 0o600))
+}
+
+func writeGoldenVault(t *testing.T, dir string) {
+	t.Helper()
+	s := newStore(t)
+	must(t, s.create())
+	for _, do := range []func() error{s.begin, s.commit, s.move, s.commit} {
+		must(t, do())
+	}
+	must(t, s.v.Stop())
+	key, err := s.key.Public.Bytes()
+	must(t, err)
+	must(t, os.RemoveAll(dir))
+	must(t, os.MkdirAll(filepath.Join(dir, "disk"), 0o755))
+	for name, b := range s.disk.Disk.Copy() {
+		must(t, os.WriteFile(filepath.Join(dir, "disk", name), b, 0o644))
+	}
+	text := fmt.Sprintf("boot key: %x\nreference: %x\nsigned state: %x\nentries: %x\n", key, s.key.Ref, s.sign[0].Encode(), strings.Join(s.told, " "))
+	must(t, os.WriteFile(filepath.Join(dir, "vault.txt"), []byte(text), 0o644))
+	s.m.Kill()
+	copyFile(t, filepath.Join(s.m.Dir(), "tpm2-00.permall"), filepath.Join(dir, "tpm2-00.permall"))
+	must(t, s.m.Boot())
 }

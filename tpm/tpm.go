@@ -21,14 +21,15 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// What a caller can do something about. ErrUnavailable is temporary, unlike the
-// others.
+// What a caller can do something about. ErrUnavailable and ErrLockout are
+// temporary, unlike the others.
 var (
 	ErrUnavailable = errors.New("tpm does not answer")
 	ErrBootState   = errors.New("boot state is not one the producer signed")
 	ErrEpoch       = errors.New("sealed to another epoch")
 	ErrCounter     = errors.New("epoch counter is missing or was replaced")
 	ErrNotOurs     = errors.New("made for another tpm, or before this one was cleared")
+	ErrLockout     = errors.New("tpm is locked out")
 )
 
 // DefaultAddress is the kernel's resource manager, which several programs share.
@@ -90,6 +91,11 @@ type Info struct {
 	// Lockout is how many wrong authorizations the TPM remembers, MaxTries at
 	// how many it locks. Nothing of ours is subject to it.
 	Lockout, MaxTries uint32
+
+	// LockoutEnds is, where the TPM is locked out, the longest that it stays so
+	// while it has power and nobody tries again; the TPM keeps how much of it has
+	// passed to itself. Zero where it is not locked out.
+	LockoutEnds time.Duration
 }
 
 // Info reads maker, firmware and lockout counter.
@@ -98,7 +104,7 @@ func (d *Device) Info() (Info, error) {
 	if err != nil {
 		return Info{}, explain("read properties of the tpm", err)
 	}
-	variable, err := properties(d.link, tpm2.TPMPTLockoutCounter, 2)
+	variable, err := properties(d.link, tpm2.TPMPTLockoutCounter, 3)
 	if err != nil {
 		return Info{}, explain("read properties of the tpm", err)
 	}
@@ -106,13 +112,18 @@ func (d *Device) Info() (Info, error) {
 	for p := tpm2.TPMPTVendorString1; p <= tpm2.TPMPTVendorString4; p++ {
 		model += letters(fixed[p])
 	}
-	return Info{
+	info := Info{
 		Maker:    letters(fixed[tpm2.TPMPTManufacturer]),
 		Model:    strings.Join(strings.Fields(model), " "),
 		Firmware: uint64(fixed[tpm2.TPMPTFirmwareVersion1])<<32 | uint64(fixed[tpm2.TPMPTFirmwareVersion2]),
 		Lockout:  variable[tpm2.TPMPTLockoutCounter],
 		MaxTries: variable[tpm2.TPMPTMaxAuthFail],
-	}, nil
+	}
+	// One try is forgotten per interval (TPM 2.0 Library, part 1, 19.8).
+	if over := int64(info.Lockout) - int64(info.MaxTries) + 1; over > 0 && info.MaxTries > 0 {
+		info.LockoutEnds = time.Duration(over*int64(variable[tpm2.TPMPTLockoutInterval])) * time.Second
+	}
+	return info, nil
 }
 
 // letters are the printable ASCII characters of a property.

@@ -6,7 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 
@@ -143,5 +145,54 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLockoutEnds: a TPM that some program locked out says for how long, and goes on working for us.
+func TestLockoutEnds(t *testing.T) {
+	m, d := machine(t)
+	v := provision(t, d)
+	if info, err := d.Info(); err != nil || info.LockoutEnds != 0 || info.MaxTries == 0 {
+		t.Fatalf("before: %+v, %v", info, err)
+	}
+	public := tpm2.ECCSRKTemplate
+	public.ObjectAttributes.NoDA = false
+	o, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(public),
+		InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{UserAuth: tpm2.TPM2BAuth{Buffer: []byte("secret")}}},
+	}.Execute(m.Bus())
+	must(t, err)
+	for range 64 {
+		if _, err = (tpm2.Create{
+			ParentHandle: tpm2.AuthHandle{Handle: o.ObjectHandle, Name: o.Name, Auth: tpm2.PasswordAuth([]byte("wrong"))},
+			InPublic:     tpm2.New2B(tpm2.ECCSRKTemplate),
+		}).Execute(m.Bus()); errors.Is(err, tpm2.TPMRCLockout) {
+			break
+		}
+	}
+	if !errors.Is(err, tpm2.TPMRCLockout) {
+		t.Fatalf("the TPM does not lock out: %v", err)
+	}
+	_, err = tpm2.FlushContext{FlushHandle: o.ObjectHandle}.Execute(m.Bus())
+	must(t, err)
+	if info, err := d.Info(); err != nil || info.LockoutEnds <= 0 || info.LockoutEnds > 24*time.Hour || info.Lockout < info.MaxTries {
+		t.Fatalf("locked out: %+v, %v", info, err)
+	}
+	v.opens(t, v.now, v.epoch)
+	must(t, v.Advance(v.root, v.epoch))
+
+	// A chip that refuses us too: the error is temporary and says when it ends.
+	bus := &tpmtest.Faulty{TPM: m.Bus(), Fault: func(_ int, command []byte) ([]byte, error) {
+		if tpmtest.Command(command) == tpm2.TPMCCLoad {
+			return tpmtest.Refusal(tpm2.TPMRCLockout), nil
+		}
+		return nil, nil
+	}}
+	refused, err := tpm.New(bus)
+	must(t, err)
+	v.reopen(refused)
+	_, err = v.Unseal(v.next, v.epoch+1)
+	if !errors.Is(err, tpm.ErrLockout) || errors.Is(err, tpm.ErrNotOurs) || !errors.Is(err, tpm2.TPMRCLockout) || !strings.Contains(err.Error(), "for up to ") {
+		t.Fatalf("refused: %v", err)
 	}
 }

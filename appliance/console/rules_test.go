@@ -76,6 +76,15 @@ const start = 1795161600
 // running is a console of an appliance with ten counts of f 1.0, of which device d holds four.
 func running(t *testing.T) (func(method, path, body string) (int, Problem, string), *kept) {
 	t.Helper()
+	return runningBy(t, noon)
+}
+
+// noon is the system clock of most of them.
+func noon() time.Time { return time.Unix(start+60, 0) }
+
+// runningBy is the same by another system clock.
+func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body string) (int, Problem, string), *kept) {
+	t.Helper()
 	l, now := ledger.New(), ledger.At(0, start)
 	do := func(c ledger.Command) {
 		t.Helper()
@@ -101,9 +110,23 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 		Version: capability.Protocol, Hosts: []hostid.ID{{Type: hostid.String, Value: "d"}}, Correlation: capability.CorrelationID{3}, Alias: "WS-1",
 		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: 4}},
 	}})
+	a, vault := started(t, l, 0, clock)
+	return serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }}), vault
+}
+
+// refusing is a console of an appliance whose trusted storage was lost in that way.
+func refusing(t *testing.T, lost capability.Code) *Console {
+	a, _ := started(t, ledger.New(), lost, noon)
+	return &Console{Appliance: a, Lost: capability.Refuse(lost, "", "test"), Allowed: func(Peer) bool { return true }}
+}
+
+// started is an appliance that runs until the end of the test.
+func started(t *testing.T, l *ledger.Ledger, lost capability.Code, clock func() time.Time) (*appliance.Appliance, *kept) {
+	t.Helper()
 	vault := &kept{}
 	a, err := appliance.New(appliance.Options{
-		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: func() time.Time { return time.Unix(start+60, 0) },
+		Start:  ledger.Start{Lost: lost},
+		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: clock,
 		Elapsed: func() time.Duration { return 0 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -112,14 +135,13 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- a.Run(ctx) }()
-	call := serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }})
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return call, vault
+	return a, vault
 }
 
 func read[T any](t *testing.T, body string) (v T) {
@@ -266,9 +288,9 @@ func TestPolicies(t *testing.T) {
 		{`{"name":"expiry-sweep","value":"60"}`, 403, capability.ErrSetElsewhere, "expiry-sweep"},
 		{`{"name":"","value":"60"}`, 404, capability.ErrNotFound, ""},
 		{`{"name":"no-such","value":"60"}`, 404, capability.ErrNotFound, "no-such"},
-		{`{"name":"idle-limit","value":"-1"}`, 400, capability.ErrProto, "idle-limit"},
-		{`{"name":"idle-limit","value":"9223372036854775808"}`, 400, capability.ErrProto, "idle-limit"},
-		{`{"name":"open-reads","value":"maybe"}`, 400, capability.ErrProto, "open-reads"},
+		{`{"name":"idle-limit","value":"-1"}`, 400, capability.ErrForm, "idle-limit"},
+		{`{"name":"idle-limit","value":"9223372036854775808"}`, 400, capability.ErrForm, "idle-limit"},
+		{`{"name":"open-reads","value":"maybe"}`, 400, capability.ErrForm, "open-reads"},
 	} {
 		if status, p, _ := call("POST", Base+"policies", c.body); status != c.status || p.Code != c.code || !strings.Contains(p.Text, c.says) {
 			t.Errorf("%s: %d %+v", c.body, status, p)
@@ -328,7 +350,7 @@ func TestSeats(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"seats?idle=-1", "seats?idle=x"} {
-		if status, p, _ := call("GET", Base+path, ""); status != http.StatusBadRequest || p.Code != capability.ErrProto {
+		if status, p, _ := call("GET", Base+path, ""); status != http.StatusBadRequest || p.Code != capability.ErrForm {
 			t.Errorf("%s: %d %+v", path, status, p)
 		}
 	}
@@ -364,6 +386,10 @@ func TestBadRules(t *testing.T) {
 		{"POST", "reservations", `{"group":"g","hostId":{"type":"NONE","value":"d"},"feature":"f","version":"1.0","count":1}`, 400, "NONE"},
 		{"POST", "reservations", `{"groups":"g"}`, 400, "groups"},
 		{"POST", "reservations/edit", `{"id":7,"count":1}`, 404, "7"},
+		{"POST", "reservations/edit", `{"id":7,"count":1,"Count":2}`, 400, "Count is there twice"},
+		{"PUT", "reservations", `[{"group":"g",` + host + `,"feature":"f","version":"1.0","count":1,"count":2}]`, 400, "[0].count is there twice"},
+		{"PUT", "reservations", `[{"group":"g","hostId":{"type":"STRING","value":"d","value":"e"},"feature":"f","version":"1.0","count":1}]`, 400, "[0].hostId.value is there twice"},
+		{"PUT", "reservations", `[]]`, 400, "something follows"},
 		{"PUT", "reservations", `{"group":"g"}`, 400, "body"},
 		{"PUT", "reservations", "[" + strings.Repeat(" ", capability.MaxFile) + "]", 400, "too large"},
 		{"DELETE", "reservations/7", "", 404, "7"},

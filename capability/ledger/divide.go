@@ -159,12 +159,14 @@ func (l *Ledger) divide(d *Division) error {
 	if d == nil {
 		d = &Division{}
 	}
-	given, places := make([][]*slice, len(l.items)), l.places()
+	given := make([][]*slice, len(l.items))
 	sums := make([]uint64, len(l.items))
 	var sources []Source
-	for i, s := range d.Shares {
-		at, known := places[s.Source]
-		if len(s.Parts) == 0 || !known || i > 0 && at <= places[d.Shares[i-1].Source] {
+	places, last := l.places(), 0
+	for _, s := range d.Shares {
+		if at := places[s.Source]; len(s.Parts) > 0 && at > last {
+			last = at
+		} else {
 			return corrupt("the share of %s is not in its place", s.Source)
 		}
 		sources = append(sources, s.Source)
@@ -228,15 +230,15 @@ func (it *item) makeRoom() {
 	}
 }
 
-// places is where each source of the model or the reservations in force stands in the order of a division.
+// places is every source that the model or the reservations in force have, with its place in the order of the division, from 1.
 func (l *Ledger) places() map[Source]int {
 	out := map[Source]int{}
-	for i, e := range entries(l.groups) {
-		out[Source{Entry: e.ID}] = i
+	for _, e := range entries(l.groups) {
+		out[Source{Entry: e.ID}] = len(out) + 1
 	}
 	if l.model != nil {
-		for i, p := range l.model.Pools {
-			out[Source{Pool: p.Name}] = i
+		for _, p := range l.model.Pools {
+			out[Source{Pool: p.Name}] = len(out) + 1
 		}
 	}
 	return out

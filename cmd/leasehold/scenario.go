@@ -293,11 +293,10 @@ func (f *reading) request(v value) *capability.Request {
 	case r.Operation != capability.Undo && undoes != "":
 		f.fail(o["undoes"].path, "only an undo has one")
 	case undoes != "":
-		r.Correlation = correlation("named", undoes)
-	case own != "":
+		r.Undoes = correlation("named", undoes)
+	}
+	if r.Correlation = correlation("unnamed", v.path); own != "" {
 		r.Correlation = correlation("named", own)
-	default:
-		r.Correlation = correlation("unnamed", v.path)
 	}
 	if f.err == nil {
 		var bad *capability.Malformed
@@ -323,10 +322,12 @@ func (f *reading) dictionary(v value) (out []capability.Pair) {
 	if !is && v.is != nil {
 		f.fail(v.path, "%s where an object is wanted", v)
 	}
-	for i, m := range members {
-		if slices.ContainsFunc(members[:i], func(o member) bool { return o.name == m.name }) {
+	seen := map[string]bool{}
+	for _, m := range members {
+		if seen[m.name] {
 			f.fail(m.path, "is there twice")
 		}
+		seen[m.name] = true
 		if _, one := m.is.(string); one {
 			f.fail(m.path, "%s where a list of values is wanted", m.value)
 		}

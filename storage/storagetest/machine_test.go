@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -228,5 +229,138 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCut: each way of losing power does to the writes what its name says.
+func TestCut(t *testing.T) {
+	old, first, second := bytes.Repeat([]byte{1}, 8192), bytes.Repeat([]byte{2}, 8192), bytes.Repeat([]byte{3}, 8192)
+	for _, unit := range []int64{512, 4096} {
+		seen := map[storagetest.Mode]map[string]bool{}
+		for _, mode := range []storagetest.Mode{storagetest.Lost, storagetest.Kept, storagetest.Torn, storagetest.Reordered} {
+			seen[mode] = map[string]bool{}
+			for seed := range uint64(60) {
+				m := storagetest.New(seed)
+				f := made(t, m, "a", old)
+				must(t, m.Disk.Sync())
+				write(t, f, first)
+				write(t, f, second)
+				m.Cut(storagetest.Loss{Mode: mode, Unit: unit, Seed: seed})
+				b, err := m.Disk.Read("a", 8192)
+				must(t, err)
+				units := ""
+				for at := int64(0); at < 8192; at += unit {
+					if part := b[at : at+unit]; !bytes.Equal(part, bytes.Repeat(part[:1], int(unit))) {
+						t.Fatalf("a unit of %d bytes is torn", unit)
+					}
+					units += string('0' + b[at])
+				}
+				seen[mode][units] = true
+				if mode == storagetest.Torn && (strings.Contains(units, "12") || strings.Contains(units, "23") || strings.Contains(units, "13")) {
+					t.Fatalf("torn leaves %s: a later part without an earlier one", units)
+				}
+			}
+		}
+		n := int(8192 / unit)
+		if len(seen[storagetest.Lost]) != 1 || !seen[storagetest.Lost][strings.Repeat("1", n)] || len(seen[storagetest.Kept]) != 1 || !seen[storagetest.Kept][strings.Repeat("3", n)] {
+			t.Errorf("lost leaves %v, kept %v", seen[storagetest.Lost], seen[storagetest.Kept])
+		}
+		if len(seen[storagetest.Torn]) < 4 || len(seen[storagetest.Reordered]) < 4 {
+			t.Errorf("by %d bytes torn leaves %v, reordered %v", unit, seen[storagetest.Torn], seen[storagetest.Reordered])
+		}
+	}
+}
+
+// TestFork: two machines of one past, and nothing that one does is seen by the other.
+func TestFork(t *testing.T) {
+	m := storagetest.New(3)
+	f := made(t, m, "a", []byte("before"))
+	must(t, m.Disk.Sync())
+	write(t, f, []byte("behind"))
+	var forks []*storagetest.Machine
+	m.Watch = func(_ storagetest.Call, fork *storagetest.Machine) { forks = append(forks, fork) }
+	write(t, f, []byte("beside"))
+	must(t, m.TPM.Extend([32]byte{1}))
+	m.Watch = nil
+	if len(forks) != 2 {
+		t.Fatalf("%d steps were watched", len(forks))
+	}
+	for i, want := range []string{"behind", "beside"} {
+		if got := string(forks[i].Disk.Copy()["a"]); got != want {
+			t.Errorf("fork %d has %q, want %q", i, got, want)
+		}
+	}
+	one, two := forks[1].Fork(), forks[1]
+	one.Cut(storagetest.Loss{Mode: storagetest.Lost, Unit: 512})
+	if a, b := string(one.Disk.Copy()["a"]), string(two.Disk.Copy()["a"]); a != "before" || b != "beside" {
+		t.Errorf("after a cut of one: %q and %q", a, b)
+	}
+	_, resets1, _, _ := one.TPM.Running()
+	_, resets2, _, _ := two.TPM.Running()
+	if resets1 != resets2+1 {
+		t.Errorf("resets are %d and %d", resets1, resets2)
+	}
+	a, b := make([]byte, 8), make([]byte, 8)
+	m.Read(a)
+	if two.Read(b); !bytes.Equal(a, b) {
+		t.Error("a fork draws other randomness")
+	}
+}
+
+// TestAstray: a write that is reported as done and lies elsewhere.
+func TestAstray(t *testing.T) {
+	for k, want := range []storagetest.Image{
+		{"a": []byte("newAAAAAA"), "b": []byte("BBBBBBBBB")}, // one sector before is the start, for a short file
+		{"a": []byte("newAAAAAA"), "b": []byte("BBBBBBBBB")}, // one behind is beyond the end: the start
+		{"a": []byte("newAAAAAA"), "b": []byte("BBBBBBBBB")},
+		{"a": []byte("AAAAAAAAA"), "b": []byte("BBBBnewBB")},
+		{"a": []byte("AAAAAAAAA"), "b": []byte("BBBBBBBBB")}, // free space
+	} {
+		m := storagetest.New(1)
+		f := made(t, m, "a", []byte("AAAAAAAAA"))
+		made(t, m, "b", []byte("BBBBBBBBB"))
+		m.Plan(storagetest.On("write", storagetest.Fault{Effect: storagetest.Astray + storagetest.Effect(k)}))
+		if n, err := f.WriteAt([]byte("new"), 4); n != 3 || err != nil {
+			t.Fatalf("place %d: %d, %v", k, n, err)
+		}
+		if got := m.Disk.Copy(); !bytes.Equal(got["a"], want["a"]) || !bytes.Equal(got["b"], want["b"]) {
+			t.Errorf("place %d: %q, want %q", k, got, want)
+		}
+	}
+}
+
+// TestReset: the TPM restarts under a process that does not notice.
+func TestReset(t *testing.T) {
+	m := storagetest.New(1)
+	must(t, m.TPM.Extend([32]byte{1}))
+	before, resets, restarts, _ := m.TPM.Running()
+	m.Plan(storagetest.On("running", storagetest.Fault{Reset: true, Effect: storagetest.Whole}))
+	after, resets2, restarts2, err := m.TPM.Running()
+	if err != nil || after == before || after != [32]byte{} || resets2 != resets || restarts2 != restarts+1 {
+		t.Errorf("%x, %d, %d, %v", after, resets2, restarts2, err)
+	}
+}
+
+// TestKeep: what Keep gives makes another machine's TPM the same.
+func TestKeep(t *testing.T) {
+	m, other := storagetest.New(1), storagetest.New(2)
+	e, err := m.TPM.Provision([]byte("secret"))
+	must(t, err)
+	blob, err := m.TPM.Seal([]byte("secret"), e)
+	must(t, err)
+	must(t, m.TPM.Extend([32]byte{1}))
+	if _, err := other.TPM.Unseal(blob, e); !errors.Is(err, storagetest.ErrUnsealed) {
+		t.Fatalf("another TPM: %v", err)
+	}
+	must(t, other.TPM.Put(m.TPM.Keep()))
+	if s, err := other.TPM.Unseal(blob, e); err != nil || string(s) != "secret" {
+		t.Fatalf("%q, %v", s, err)
+	}
+	must(t, other.TPM.Advance([]byte("secret"), e))
+	if d, _, _, _ := other.TPM.Running(); d == ([32]byte{}) {
+		t.Fatal("the digest was not kept")
+	}
+	if other.TPM.Put([]byte("epoch: 1\n")) == nil || other.TPM.Put(m.TPM.Keep()[:40]) == nil {
+		t.Fatal("took a part for the whole")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // ErrUnsealed is the refusal of a blob: sealed to another epoch, or by another TPM.
@@ -122,4 +123,24 @@ func (t *TPM) Increment() {
 	t.m.mu.Lock()
 	defer t.m.mu.Unlock()
 	t.epoch++
+}
+
+// Keep gives all that the TPM keeps, to be put back with Put: a state directory in a file is nothing without it.
+func (t *TPM) Keep() []byte {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	return fmt.Appendf(nil, "id: %d\nepoch: %d\nauth: %x\ndigest: %x\nresets: %d\nrestarts: %d\n", t.id, t.epoch, t.auth, t.digest, t.resets, t.restarts)
+}
+
+// Put makes this TPM the one of which Keep gave b.
+func (t *TPM) Put(b []byte) error {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	var auth, digest []byte
+	_, err := fmt.Sscanf(string(b), "id: %d\nepoch: %d\nauth: %x\ndigest: %x\nresets: %d\nrestarts: %d\n", &t.id, &t.epoch, &auth, &digest, &t.resets, &t.restarts)
+	if err != nil || len(auth) != 32 || len(digest) != 32 {
+		return fmt.Errorf("not the state of a TPM: %w", err)
+	}
+	t.auth, t.digest = [32]byte(auth), [32]byte(digest)
+	return nil
 }

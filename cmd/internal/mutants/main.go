@@ -13,16 +13,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,7 +38,9 @@ func main() {
 	flag.Func("name", "plant only the bug of this `name`; may be repeated", want.addName)
 	report := flag.String("json", "", "write what was found to this `file`")
 	flag.Parse()
-	lost, err := hunt(want, *report, os.Stdout)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	lost, err := hunt(ctx, want, *report, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 	}
@@ -71,7 +76,7 @@ type summary struct {
 }
 
 // hunt plants what is wanted, says a line for each bug, and counts those that were not found.
-func hunt(want selection, report string, out io.Writer) (lost int, err error) {
+func hunt(ctx context.Context, want selection, report string, out io.Writer) (lost int, err error) {
 	begin := time.Now()
 	root, err := moduleRoot()
 	if err != nil {
@@ -88,15 +93,18 @@ func hunt(want selection, report string, out io.Writer) (lost int, err error) {
 	defer os.RemoveAll(work)
 	f := field{root: root, work: work}
 	s := summary{Mutants: make([]verdict, len(all))}
-	if s.Unplanted, err = f.unplanted(all); err != nil {
+	if s.Unplanted, err = f.unplanted(ctx, all); err != nil {
 		return 0, fmt.Errorf("nothing was planted, because the tests must pass without a bug first: %w", err)
 	}
 	f.seconds = s.Unplanted
 	var talk sync.Mutex
 	each(len(all), func(i int) {
-		v := f.plant(all[i])
+		v := f.plant(ctx, all[i])
 		talk.Lock()
 		defer talk.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
 		fmt.Fprintln(out, v)
 		s.Mutants[i] = v
 		if v.Outcome == found {
@@ -105,6 +113,9 @@ func hunt(want selection, report string, out io.Writer) (lost int, err error) {
 			s.Lost++
 		}
 	})
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("ended before all was planted: %w", context.Cause(ctx))
+	}
 	s.Seconds = seconds(begin)
 	fmt.Fprintf(out, "%d found, %d not\n", s.Found, s.Lost)
 	if report == "" {

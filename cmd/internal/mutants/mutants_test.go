@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -125,7 +126,7 @@ func TestHunt(t *testing.T) {
 	mutant("crash", "the process ends", line, "func Twice(n int) int { panic(n) }")
 
 	var out strings.Builder
-	if lost, err := hunt(selection{}, "report.json", &out); err != nil || lost != 4 {
+	if lost, err := hunt(t.Context(), selection{}, "report.json", &out); err != nil || lost != 4 {
 		t.Errorf("%d not found, %v\n%s", lost, err, out.String())
 	}
 	for _, want := range []string{"word/added: not found: n and 2 are added\n", "word/elsewhere: found by TestIt (in other) in ", "word/narrow: not found: always 0\n", "word/broken: does not compile: ", "word/stale: does not apply: ",
@@ -147,17 +148,23 @@ func TestHunt(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.Reset()
-	if lost, err := hunt(want, "", &out); err != nil || lost != 0 || strings.Count(out.String(), "\n") != 2 {
+	if lost, err := hunt(t.Context(), want, "", &out); err != nil || lost != 0 || strings.Count(out.String(), "\n") != 2 {
 		t.Errorf("%d not found, %v\n%s", lost, err, out.String())
 	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	out.Reset()
+	if _, err := hunt(ended, want, "", &out); err == nil || out.Len() > 0 {
+		t.Errorf("it was ended, and it says %v\n%s", err, out.String())
+	}
 	write("word/word_test.go", fill("word_test", "", "2", "5"))
-	if _, err := hunt(want, "", &out); err == nil || !strings.Contains(err.Error(), "nothing was planted") || !strings.Contains(err.Error(), "TestIt in word") {
+	if _, err := hunt(t.Context(), want, "", &out); err == nil || !strings.Contains(err.Error(), "nothing was planted") || !strings.Contains(err.Error(), "TestIt in word") {
 		t.Errorf("the tests fail without a bug, and it says %v", err)
 	}
 	if err := want.addPackage("./other"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := hunt(want, "", &out); err == nil || !strings.Contains(err.Error(), "no such patch") {
+	if _, err := hunt(t.Context(), want, "", &out); err == nil || !strings.Contains(err.Error(), "no such patch") {
 		t.Errorf("nothing was asked for, and it says %v", err)
 	}
 }

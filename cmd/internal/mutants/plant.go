@@ -58,7 +58,7 @@ type field struct {
 }
 
 // unplanted runs the tests of every package that a mutant names, without a bug, and says how long each took with its build.
-func (f field) unplanted(all []mutant) (map[string]float64, error) {
+func (f field) unplanted(ctx context.Context, all []mutant) (map[string]float64, error) {
 	var packages []string
 	for _, m := range all {
 		packages = append(packages, m.Tests...)
@@ -73,7 +73,7 @@ func (f field) unplanted(all []mutant) (map[string]float64, error) {
 		s, err := f.site(fmt.Sprintf("u%d", i))
 		var r result
 		if err == nil {
-			r, err = s.try(packages[i], "", 10*time.Minute)
+			r, err = s.try(ctx, packages[i], "", 10*time.Minute)
 		}
 		if err == nil && r.failed() {
 			err = fmt.Errorf("%s in %s: %s", r.test, packages[i], r.tail)
@@ -89,7 +89,7 @@ func (f field) unplanted(all []mutant) (map[string]float64, error) {
 }
 
 // plant lays one bug over the source and runs the tests that must find it.
-func (f field) plant(m mutant) verdict {
+func (f field) plant(ctx context.Context, m mutant) verdict {
 	begin := time.Now()
 	v := verdict{Package: m.Package, Name: m.Name, Bug: m.Bug, Outcome: notFound}
 	s, err := f.site(fmt.Sprintf("%s-%s", filepath.Base(m.Package), m.Name))
@@ -102,7 +102,7 @@ func (f field) plant(m mutant) verdict {
 		return v
 	}
 	for _, p := range m.Tests {
-		r, err := s.try(p, m.Run, max(leastTestTime, time.Duration(4*f.seconds[p]*float64(time.Second))))
+		r, err := s.try(ctx, p, m.Run, max(leastTestTime, time.Duration(4*f.seconds[p]*float64(time.Second))))
 		switch {
 		case err != nil:
 			v.Outcome, v.Detail = doesNotBuild, err.Error()
@@ -166,18 +166,18 @@ type result struct {
 func (r result) failed() bool { return !r.ok }
 
 // try builds the tests of a package and runs them. An error is about the build.
-func (s site) try(pkg, run string, limit time.Duration) (result, error) {
+func (s site) try(ctx context.Context, pkg, run string, limit time.Duration) (result, error) {
 	env := append(os.Environ(), "TMPDIR="+filepath.Join(s.dir, "t"))
 	if s.overlay != "" { // tests may build programs; they are planted too
 		env = append(env, "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+s.overlay))
 	}
 	binary := filepath.Join(s.dir, "tests")
-	build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", binary, "./"+filepath.ToSlash(pkg))
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-s -w", "-o", binary, "./"+filepath.ToSlash(pkg))
 	build.Dir, build.Env = s.root, env
 	if out, err := build.CombinedOutput(); err != nil {
 		return result{}, fmt.Errorf("%s", tail(out))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit+10*time.Second) // for tests that do not even time out
+	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second) // for tests that do not even time out
 	defer cancel()
 	tests := exec.CommandContext(ctx, binary, "-test.v", "-test.short", "-test.failfast", "-test.count=1", "-test.timeout="+limit.String(), "-test.run="+run)
 	var out bytes.Buffer

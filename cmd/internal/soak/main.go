@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"text/tabwriter"
 	"time"
 )
 
@@ -145,12 +144,11 @@ func rounded(d time.Duration) float64 { return float64(d.Milliseconds()/10) / 10
 
 func (r *report) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Commit, r.Mode)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "asked\trun\tfailed\tseconds\t  test\t")
+	const form = "%10v %10v %7v %8v  %s\n"
+	fmt.Fprintf(out, form, "asked", "run", "failed", "seconds", "test")
 	for _, t := range r.Rows {
-		fmt.Fprintf(w, "%d\t%d\t%d\t%.1f\t  %s %s\t\n", max(t.Asked, t.Tried), t.Tried, t.Failed, t.Seconds, t.Package, t.Test)
+		fmt.Fprintf(out, form, max(t.Asked, t.Tried), t.Tried, t.Failed, t.Seconds, t.Package+" "+t.Test)
 	}
-	w.Flush()
 	for _, t := range r.Rows {
 		if t.Why != "" {
 			fmt.Fprintf(out, "\n%s %s:\n%s\n", t.Package, t.Test, t.Why)
