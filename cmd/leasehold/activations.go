@@ -95,6 +95,23 @@ func (a activations) patterns() func(feature string, p model.Pattern) model.Patt
 	}
 }
 
+// passing says whether an item is one for an allocation with these filters.
+func passing(filters []model.Filter) func(capability.LineItem) bool {
+	tests := make([]func(string) bool, len(filters))
+	for i, f := range filters {
+		tests[i] = whole(f.Pattern)
+	}
+	return func(it capability.LineItem) bool {
+		for i, f := range filters {
+			s := [...]string{model.VendorString: it.VendorString, model.ProductName: it.Product, model.ActivationID: string(it.ActivationID)}[f.Property]
+			if s == "" || !tests[i](s) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // whole says whether a text is what the pattern wants, as the model would.
 func whole(p model.Pattern) func(string) bool {
 	if !p.Regexp {

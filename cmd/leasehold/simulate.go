@@ -25,7 +25,8 @@ func (p *program) simulateCommand() *cobra.Command {
 			"An item has id, feature, version and count, and as needed start, expiry, vendorString, product, activationId, overdraft, uncounted, metered, reusable, undoInterval and grace. " +
 			"A reservation has group, hostId, feature, version and count. A request has device, hostIds, user, alias, deviceType, dictionary, desired, atomic, operation (request, preview, report " +
 			"or undo), borrow, correlation and undoes; each line of desired has feature, version, count and partial. A host ID has type and value. " +
-			"Times are seconds, an advance is a duration like \"90s\", a version is text like \"2026.1\", and what is absent is zero.\n\n" +
+			"Times are seconds, an advance is a duration like \"90s\", a version is text like \"2026.1\", and what is absent is zero. " +
+			"An item is the same one in every list that has its ID; its activationId is any text, for the filters of a model to look at. Reservations age in the order in which they are listed.\n\n" +
 			"With --json each step is one object on a line of its own, and the last line has the slices of all pools. A refused step is an answer: the exit status is 0. " +
 			"A scenario that cannot be read ends with status 2 and names the path of what is wrong.",
 		Example: `  echo '{"items":[{"id":"a","feature":"render","version":"1.0","count":2}],"steps":[{"request":{"device":{"type":"STRING",` +
@@ -162,7 +163,7 @@ func (s *simulation) ask(r *capability.Request, o *outcome) error {
 			o.Lines = append(o.Lines, s.line(i, w, &d))
 		}
 		if len(r.Desired) == 0 && len(d.Response.Denials) > 0 {
-			o.Error = &outcomeError{Message: s.why(0, &d, d.Response.Denials[0])[0]}
+			o.Error = &outcomeError{Message: s.denied(&d)[0]}
 		}
 	}
 	device, _ := s.ledger.Device(r.Hosts[0], s.now)
@@ -182,7 +183,7 @@ func (s *simulation) line(i int, w capability.Desired, d *ledger.Decision) outco
 			out.Why = s.why(i, d, l.Denial)
 		}
 	case len(d.Response.Denials) > 0:
-		out.Why = s.why(0, d, d.Response.Denials[0])
+		out.Why = s.denied(d)
 	case d.Response.Status == capability.StatusOK: // an undo, or a report of what is not metered
 		out.Status = capability.LineOK.String()
 	}
@@ -194,7 +195,7 @@ func (s *simulation) why(i int, d *ledger.Decision, no capability.Denial) []stri
 	at := slices.IndexFunc(d.Explained, func(e ledger.Explained) bool { return e.Line == i })
 	if at < 0 {
 		no.Until = unshifted(no.Until)
-		return []string{coded(no), "next: " + no.Code.Entry().Next}
+		return []string{no.Sentence(), "next: " + no.Code.Entry().Next}
 	}
 	e := d.Explained[at]
 	e.Denial.Until = unshifted(e.Denial.Until)
@@ -208,6 +209,15 @@ func (s *simulation) why(i int, d *ledger.Decision, no capability.Denial) []stri
 		}
 	}
 	return e.Sentences()
+}
+
+// denied is why a request was refused as a whole.
+func (s *simulation) denied(d *ledger.Decision) []string {
+	no := d.Response.Denials[0]
+	out := s.why(0, d, no)
+	no.Until = unshifted(no.Until)
+	out[0] = coded(no)
+	return out
 }
 
 // coded is a denial with the code and symbol that the manual has it under.
@@ -255,14 +265,15 @@ type count struct {
 // slices is every slice by pool and item. A pool that got nothing of an item that it asks for has zero of it.
 func (s *simulation) slices() map[string]map[string]count {
 	out := map[string]map[string]count{model.DefaultPool: {}}
-	all := s.ledger.Slices()
-	empty := func(pool, feature string, version capability.Version) {
+	items := s.ledger.Items(s.now)
+	asked := func(pool, feature string, version capability.Version, filters []model.Filter) {
 		if out[pool] == nil {
 			out[pool] = map[string]count{}
 		}
-		for _, sl := range all {
-			if sl.Item.Feature == feature && sl.Version.Compare(version) >= 0 {
-				out[pool][s.names[sl.Item]] = count{}
+		passes := passing(filters)
+		for _, it := range items {
+			if it.Feature == feature && it.Version.Compare(version) >= 0 && passes(it.LineItem) {
+				out[pool][s.names[it.ID()]] = count{}
 			}
 		}
 	}
@@ -270,16 +281,15 @@ func (s *simulation) slices() map[string]map[string]count {
 		for _, p := range m.Pools {
 			out[p.Name] = map[string]count{}
 			for _, a := range p.Allocations {
-				empty(p.Name, a.Feature, a.Version)
+				asked(p.Name, a.Feature, a.Version, a.Filters)
 			}
 		}
-	}
-	if m, _ := s.ledger.Model(); m == nil {
+	} else {
 		for i, e := range s.reservations {
-			empty(fmt.Sprintf("reservation:%d", i), e.Feature, e.Version)
+			asked(fmt.Sprintf("reservation:%d", i), e.Feature, e.Version, nil)
 		}
 	}
-	for _, sl := range all {
+	for _, sl := range s.ledger.Slices() {
 		pool := s.pool(sl.Source)
 		if out[pool] == nil {
 			out[pool] = map[string]count{}
