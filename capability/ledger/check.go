@@ -250,12 +250,5 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	if !answers {
 		return nil
 	}
-	var a capability.Response
-	if err := l.codec.Decode(r.answer, &a, MaxEntry); err != nil {
-		return corrupt("device %s: remembered answer: %w", r.id, err)
-	}
-	if a.For != r.id || a.Key != r.key || a.Serial != r.serial || a.Correlation != r.correlation {
-		return corrupt("device %s: the remembered answer is %d to %x, for %s", r.id, a.Serial, a.Correlation[:4], a.For)
-	}
-	return nil
+	return l.checkRemembered(r)
 }

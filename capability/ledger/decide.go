@@ -121,8 +121,7 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	}
 	e := Entry{Started: f}
 	if c.Raw != 0 {
-		expected := l.now.Wall.Add(now.Lease - l.now.Lease + f.Slept)
-		r := judge(now.Lease, expected, c.Raw, Clock{})
+		r := judge(now.Lease, l.expected(now.Lease).Add(f.Slept), c.Raw, Clock{})
 		if now = r.Now; r.Clock != (Clock{}) {
 			e.Clock = &r.Clock
 		}

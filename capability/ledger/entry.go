@@ -78,6 +78,7 @@ type Served struct {
 	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
 
 	Spent capability.Seconds `cbor:"10,keyasint,omitzero"` // of the ration of moves, on the lease clock, after the one that this needed; zero: it needed none
+	Until capability.Seconds `cbor:"11,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
 }
 
 // Who is what a device says about itself, for people.

@@ -133,18 +133,17 @@ type held struct {
 
 // row is what is known of one device. A row stays when its last lease ends: its serial must go on growing.
 type row struct {
-	sequence    uint64
-	id          hostid.ID
-	key         capability.Digest
-	serial      uint64
-	correlation capability.CorrelationID
-	body        capability.Digest
-	answer      []byte // encoded, for a resend
-	who         Who
-	active      capability.Seconds // when it was last used, on the lease clock, as the device says
-	leases      []*lease
-	reports     []Reported // that can still be undone
-	waits       []*wait
+	sequence uint64
+	id       hostid.ID
+	key      capability.Digest
+	serial   uint64
+	last     remembered
+	earlier  []remembered // the oldest first
+	who      Who
+	active   capability.Seconds // when it was last used, on the lease clock, as the device says
+	leases   []*lease
+	reports  []Reported // that can still be undone
+	waits    []*wait
 }
 
 // lease is a served count with its end.

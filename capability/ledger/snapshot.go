@@ -74,6 +74,8 @@ type rowPart struct {
 	Active      capability.Seconds       `cbor:"9,keyasint,omitzero"`
 	Reports     []Reported               `cbor:"10,keyasint,omitempty"`
 	Waits       []Wait                   `cbor:"11,keyasint,omitempty"`
+	Until       capability.Seconds       `cbor:"12,keyasint,omitzero"` // of the answer
+	Earlier     []remembered             `cbor:"13,keyasint,omitempty"`
 }
 
 // leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
@@ -109,7 +111,8 @@ func (l *Ledger) Snapshot() []byte {
 	}
 	for _, r := range l.rows {
 		p := rowPart{
-			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.correlation, Body: r.body, Answer: r.answer, Who: r.who, Active: r.active, Reports: r.reports,
+			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.last.Correlation, Body: r.last.Body, Answer: r.last.Answer, Until: r.last.Until, Earlier: r.earlier,
+			Who: r.who, Active: r.active, Reports: r.reports,
 		}
 		for _, w := range r.waits {
 			p.Waits = append(p.Waits, w.Wait)
@@ -224,7 +227,8 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 		}
 	}
 	r := &row{
-		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, correlation: p.Correlation, body: p.Body, answer: p.Answer, who: p.Who, active: p.Active, reports: p.Reports,
+		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, last: remembered{Correlation: p.Correlation, Body: p.Body, Answer: p.Answer, Until: p.Until},
+		earlier: p.Earlier, who: p.Who, active: p.Active, reports: p.Reports,
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)
