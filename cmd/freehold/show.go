@@ -208,7 +208,7 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	fmt.Fprintf(w, "%s%s  tier %s, keys %s\n", h.Host, terminal.Plain(quoted(h.Alias)), h.Tier, keys(h.Proven))
 	fmt.Fprintf(w, "last         request %d, response %d, epoch %d\n", h.Answered, h.Serial, h.Epoch)
 	if auditRequest != 0 {
-		fmt.Fprintf(w, "audit        %d entries, the last %.16x, as of request %d\n", audit.Position, audit.Hash[:], auditRequest)
+		fmt.Fprintf(w, "audit        %d entries, the last %.8x, as of request %d\n", audit.Position, audit.Hash[:], auditRequest)
 	}
 	if h.Forked() {
 		fmt.Fprintln(w, "forked       two histories of this machine have sent requests: it, or its storage, was copied")
