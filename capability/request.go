@@ -16,7 +16,7 @@ const (
 	Grant   Operation = 0 // hold exactly what Desired says
 	Preview Operation = 1 // say what Grant would give; nothing changes
 	Report  Operation = 2 // say what is held and take the usage records; nothing is granted or renewed
-	Undo    Operation = 3 // cancel one metered report by its correlation ID
+	Undo    Operation = 3 // cancel the metered report that Undoes names
 )
 
 func (o Operation) String() string {
@@ -58,6 +58,8 @@ type Request struct {
 	Receipt     []byte        `cbor:"14,keyasint,omitempty" json:"receipt,omitempty"` // a signed response kept by the client: renews during a hold
 
 	Idle Seconds `cbor:"15,keyasint,omitzero" json:"idle,omitempty"` // how long nobody has used the program
+
+	Undoes CorrelationID `cbor:"16,keyasint,omitzero" json:"undoes,omitzero"` // of Undo, and of nothing else: the correlation ID of the report to cancel
 
 	// The rest is for the back office.
 	Number      uint64   `cbor:"20,keyasint,omitzero" json:"number,omitempty"`       // counts the requests written by this host
@@ -144,6 +146,12 @@ func (r *Request) Validate() error {
 		return malformed("correlation", "absent")
 	case r.Operation > Undo:
 		return malformed("operation", "%d is not known", r.Operation)
+	case (r.Undoes == CorrelationID{}) != (r.Operation != Undo):
+		return malformed("undoes", "an undo, and nothing else, names a report, and this is the operation %s", r.Operation)
+	case r.Operation == Undo && r.Undoes == r.Correlation:
+		return malformed("undoes", "the correlation of the undo itself")
+	case r.Operation == Undo && len(r.Desired) > 0:
+		return malformed("desired", "%d lines, and an undo has none", len(r.Desired))
 	case r.Borrow < 0:
 		return malformed("borrow", "%d seconds", r.Borrow)
 	case r.Idle < 0:

@@ -41,6 +41,8 @@ func (l *Ledger) Apply(e Entry) error {
 		err = l.applyReserved(e.Reserved)
 	case e.Configured != nil:
 		err = l.applyConfigured(e.Configured)
+	case e.Recovery != nil:
+		err = l.applyRecovery(e.Recovery)
 	case e.Drained != nil:
 		err = l.applyDrained(e.Drained)
 	default:
@@ -258,9 +260,11 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 		l.unbook(s)
 		l.gone = l.gone || s.slice.item.cut
 	}
-	r.key, r.serial, r.correlation, r.body, r.who, r.leases = a.Key, a.Serial, a.Correlation, f.Body, f.Who, leases
+	if err := l.remember(r, f); err != nil {
+		return err
+	}
+	r.serial, r.who, r.leases = a.Serial, f.Who, leases
 	r.active = l.now.Lease - f.Idle
-	r.answer = l.codec.Encode(a)
 	if err := l.transfer(moves); err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ import (
 
 // request is one request of a client of the simulation, and everything that must be so about its answer.
 func (w *world) request(c *client) error {
+	if err := w.duplicate(c); err != nil {
+		return err
+	}
 	s, again := w.compose(c)
 	hold := w.l.holdAt(w.now)
 	before := w.device(c)
@@ -46,6 +49,9 @@ func (w *world) request(c *client) error {
 	}
 	if preview.Version != 0 && preview.Status == capability.StatusPreview && a.Status != capability.StatusUnchanged && !reflect.DeepEqual(preview.Lines, a.Lines) {
 		return fmt.Errorf("preview %+v, request %+v", preview.Lines, a.Lines)
+	}
+	if len(d.Entries) > 0 {
+		w.remember(c, answered{s, a, w.now.Lease, len(w.journal)})
 	}
 	switch {
 	case a.Serial == 0 || a.Status == capability.StatusUnchanged:
@@ -104,6 +110,35 @@ func (w *world) request(c *client) error {
 			return fmt.Errorf("%d of %v told where %d are entitled; %d before", n, k, w.entitled(k), told[k])
 		}
 	}
+	return nil
+}
+
+// remember keeps what may come again. The other client of the host ID has its answers forgotten, where they are those of one row.
+func (w *world) remember(c *client, a answered) {
+	c.answered = append(c.answered, a)
+	c.answered = c.answered[max(0, len(c.answered)-MaxRemembered):]
+	for _, other := range w.clients {
+		if other != c && other.id == c.id {
+			other.answered = nil
+		}
+	}
+}
+
+// duplicate brings an old request once more, as a network may. It is answered as it was, and changes nothing.
+func (w *world) duplicate(c *client) error {
+	if len(c.answered) == 0 || w.rng.IntN(3) > 0 {
+		return nil
+	}
+	i := w.rng.IntN(len(c.answered))
+	old := c.answered[i]
+	if w.now.Lease >= old.at+remembers && i < len(c.answered)-1 {
+		return nil
+	}
+	d, err := w.decide(old.Serve)
+	if err != nil || len(d.Entries) > 0 || !reflect.DeepEqual(d.Response, old.answer) {
+		return fmt.Errorf("a late duplicate is answered %+v with %d entries, first %+v: %w", d.Response, len(d.Entries), old.answer, err)
+	}
+	w.happened[late]++
 	return nil
 }
 
@@ -189,6 +224,8 @@ func (w *world) count(a *capability.Response, fresh bool) {
 			w.happened[refusedOverage]++
 		case l.Denial.Code == capability.ErrHold:
 			w.happened[refusedHold]++
+		case l.Denial.Code == capability.ErrClock:
+			w.happened[refusedClock]++
 		case l.Denial.Code == capability.ErrLimit:
 			w.happened[limited]++
 		}
@@ -209,17 +246,14 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
 	switch n := w.rng.IntN(24); {
 	case n < 14 && c.report != (capability.CorrelationID{}):
-		r.Operation = capability.Undo
+		r.Operation, r.Undoes = capability.Undo, c.report
 	case n < 3:
 		r.Operation = capability.Operation(1 + w.rng.IntN(3))
 	case n < 7:
 		r.Operation = capability.Report
 	}
-	if r.Operation == capability.Undo {
-		r.Correlation = c.report
-	}
-	if r.Operation == capability.Undo && c.report == (capability.CorrelationID{}) {
-		r.Operation, r.Correlation = capability.Preview, capability.CorrelationID{9}
+	if r.Operation == capability.Undo && r.Undoes == (capability.CorrelationID{}) {
+		r.Operation = capability.Preview
 	}
 	r.User = []string{"", "u1", "u2"}[w.rng.IntN(3)]
 	r.Granularity = uint8(max(0, w.rng.IntN(12)-8))
@@ -232,11 +266,13 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	if w.rng.IntN(6) == 0 {
 		r.Borrow = capability.Seconds(1 + w.rng.IntN(400))
 	}
-	if w.rng.IntN(3) == 0 { // renew exactly what it has
+	switch {
+	case r.Operation == capability.Undo:
+	case w.rng.IntN(3) == 0: // renew exactly what it has
 		for _, g := range c.last.Rights {
 			r.Desired = append(r.Desired, capability.Desired{Feature: g.Feature, Version: g.Version, Count: g.Count})
 		}
-	} else {
+	default:
 		for range w.rng.IntN(4 + int(r.Operation)%3) {
 			d := capability.Desired{Feature: []string{"f", "f", "g", "g", "u", "m", "n", "x"}[w.rng.IntN(8)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
 			d.Version.Major = w.rng.Uint32N(3)
@@ -330,7 +366,7 @@ func (w *world) available(c *client, s *Serve) int64 {
 	}
 	var n int64
 	for _, it := range w.l.Items(w.now) {
-		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || w.now.Wall < it.Start || it.Expiry != 0 && w.now.Wall >= it.Expiry {
+		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || !inDates(w.l.Status(w.now).Clock, w.now.Wall, it.LineItem) {
 			continue
 		}
 		left := int64(it.Count)

@@ -11,7 +11,8 @@ type Command interface{ command() }
 // Serve answers a client. Every no is an answer in the Response; the error of Decide is only a *capability.Malformed.
 //
 // A device is the first host ID of the request; its leases belong to the key that asked first. While it holds none, the next key that asks owns the row, and its serial goes on.
-// Previews, reports and denials have no serial, make no entry and are not remembered; everything else is, and the same correlation and body get the same content again.
+// Previews, denials and reports of what is not metered have no serial, make no entry and are not remembered. Everything else is: the same correlation and body
+// get the same content again for two minutes, and longer if nothing else was answered since. At most MaxRemembered answers of a device are kept.
 type Serve struct {
 	Key     capability.Digest // thumbprint of the key that signed or sent the request
 	Request capability.Request

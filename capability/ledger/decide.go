@@ -49,6 +49,8 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.setTime(now, c)
 	case SetPolicy:
 		return l.setPolicy(now, c)
+	case TakeRecovery:
+		return l.takeRecovery(now, c)
 	case DisconnectIdle:
 		return l.disconnectIdle(now, c)
 	}
@@ -121,8 +123,7 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	}
 	e := Entry{Started: f}
 	if c.Raw != 0 {
-		expected := l.now.Wall.Add(now.Lease - l.now.Lease + f.Slept)
-		r := judge(now.Lease, expected, c.Raw, Clock{})
+		r := judge(now.Lease, l.expected(now.Lease).Add(f.Slept), c.Raw, Clock{})
 		if now = r.Now; r.Clock != (Clock{}) {
 			e.Clock = &r.Clock
 		}

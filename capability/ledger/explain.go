@@ -205,7 +205,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 	no := capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
 	at := s.l.dates(s.now)
 	var fitting, dated []*item
-	var doubted uint64 // that the line could have if the system clock were believed
+	var doubted []*slice // that might serve if the system clock were believed
 	for _, it := range s.l.features[w.Feature] {
 		switch {
 		case it.cut || !selects(it.Selectors, w.Selectors):
@@ -224,7 +224,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		case Doubted:
 			for _, sl := range it.slices {
 				if s.reaches(sl) {
-					doubted += s.free(sl)
+					doubted = append(doubted, sl)
 				}
 			}
 		}
@@ -233,11 +233,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		return no
 	}
 	no.Highest = capability.Version{}
-	if len(dated) == 0 && doubted > 0 {
-		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
-		return no
-	}
-	if len(dated) == 0 {
+	if len(dated)+len(doubted) == 0 {
 		no.Code = capability.ErrExpired
 		for _, it := range fitting {
 			if it.dated(at) == NotStarted && (no.Code == capability.ErrExpired || it.Start < no.Until) {
@@ -247,6 +243,10 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		return no
 	}
 	no.Code = capability.ErrNoSeat
+	helps := !limited && s.wouldDo(w, sources, doubted)
+	if len(dated) == 0 {
+		sources = doubted
+	}
 	var free, total, used uint64
 	frees := s.frees(sources)
 	for i, sl := range sources {
@@ -264,7 +264,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		}
 	}
 	no.Available, no.Total, no.Used = clip(free), clip(total), clip(used)
-	if doubted > 0 && free+doubted >= uint64(w.Count) && !limited {
+	if helps {
 		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
 	}
 	if limited {
@@ -281,4 +281,16 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		s.room -= len(h.Name) + holderBytes
 	}
 	return no
+}
+
+// wouldDo says that the line could have more if items that the system clock makes doubtful served as well.
+func (s *serving) wouldDo(w want, sources, doubted []*slice) bool {
+	var free, more uint64
+	for _, sl := range sources {
+		free += s.free(sl)
+	}
+	for _, sl := range doubted {
+		more += s.free(sl)
+	}
+	return more > 0 && (w.Partial || free+more >= uint64(w.Count))
 }

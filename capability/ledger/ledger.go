@@ -78,7 +78,8 @@ type Ledger struct {
 	run      Started
 	hold     capability.Seconds // end of the running hold; zero when none runs
 	life     capability.LifeID
-	epoch    uint64          // of the last request written
+	epoch    uint64 // of the last request written
+	recovery recovery
 	lost     capability.Code // why the storage before this one cannot be used; zero from the first response on
 
 	applied  capability.Response // the response in force, without its items
@@ -97,9 +98,10 @@ type Ledger struct {
 	lastID   uint64       // of a group, reservation or reservation entry
 	sources  []Source     // of the shares that items are divided into, in their order
 	divided  capability.Time
-	settings []Setting // changed by an administrator, by name
-	drains   []Drained // returns that have begun, by activation ID
-	gone     bool      // an item may be cut and idle
+	given    model.Given // to each allocation at the last division; nil where no rule asks for it
+	settings []Setting   // changed by an administrator, by name
+	drains   []Drained   // returns that have begun, by activation ID
+	gone     bool        // an item may be cut and idle
 
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row
@@ -133,18 +135,17 @@ type held struct {
 
 // row is what is known of one device. A row stays when its last lease ends: its serial must go on growing.
 type row struct {
-	sequence    uint64
-	id          hostid.ID
-	key         capability.Digest
-	serial      uint64
-	correlation capability.CorrelationID
-	body        capability.Digest
-	answer      []byte // encoded, for a resend
-	who         Who
-	active      capability.Seconds // when it was last used, on the lease clock, as the device says
-	leases      []*lease
-	reports     []Reported // that can still be undone
-	waits       []*wait
+	sequence uint64
+	id       hostid.ID
+	key      capability.Digest
+	serial   uint64
+	last     remembered
+	earlier  []remembered // the oldest first
+	who      Who
+	active   capability.Seconds // when it was last used, on the lease clock, as the device says
+	leases   []*lease
+	reports  []Reported // that can still be undone
+	waits    []*wait
 }
 
 // lease is a served count with its end.

@@ -3,14 +3,17 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/model"
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// said changes what a request says of its sender: "bu=a" is an entry of the dictionary, "@name" the alias, "user:name" the user, "is:VALUE/TYPE" the first host ID.
+// said changes what a request says of its sender: "bu=a" is an entry of the dictionary, "@name" the alias, "user:name" the user, "is:VALUE/TYPE" the first host ID;
+// and of itself: "cor:x" is its correlation, "undoes:x" that of the report to undo.
 func said(r *capability.Request, words ...string) {
 	for _, w := range words {
 		switch key, value, pair := strings.Cut(w, "="); {
@@ -20,6 +23,10 @@ func said(r *capability.Request, words ...string) {
 			r.Alias = w[1:]
 		case strings.HasPrefix(w, "user:"):
 			r.User = w[len("user:"):]
+		case strings.HasPrefix(w, "cor:"):
+			r.Correlation = named(w[len("cor:"):])
+		case strings.HasPrefix(w, "undoes:"):
+			r.Undoes = named(w[len("undoes:"):])
 		case strings.HasPrefix(w, "is:"):
 			id, err := hostid.Parse(w[len("is:"):])
 			if err != nil {
@@ -30,6 +37,17 @@ func said(r *capability.Request, words ...string) {
 			panic(w)
 		}
 	}
+}
+
+func named(s string) (id capability.CorrelationID) {
+	copy(id[:], "named "+s)
+	return id
+}
+
+// isSaid says that a word is for said, and not a line.
+func isSaid(w string) bool {
+	verb, _, is := strings.Cut(w, ":")
+	return strings.ContainsAny(w, "=@") || is && slices.Contains([]string{"user", "is", "cor", "undoes"}, verb)
 }
 
 // say is a step in words: "d1 bu=a user:u f:1.0 3, g:1.0 1" after an optional atomic, preview, report or undo. What has no digit after a space is said of the sender.
@@ -44,7 +62,7 @@ func (v *life) say(words string) capability.Response {
 	}
 	device, said1 := fields[0], []string(nil)
 	fields = fields[1:]
-	for len(fields) > 0 && (strings.ContainsAny(fields[0], "=@") || strings.HasPrefix(fields[0], "user:") || strings.HasPrefix(fields[0], "is:")) {
+	for len(fields) > 0 && isSaid(fields[0]) {
 		said1, fields = append(said1, fields[0]), fields[1:]
 	}
 	var lines []string
@@ -313,5 +331,69 @@ func TestApplyAssertsPools(t *testing.T) {
 		if err := l.Apply(d.Entries[0]); errors.Is(err, ErrCorrupt) == want {
 			t.Errorf("%d of 4: %v", n, err)
 		}
+	}
+}
+
+// A request that names no feature asks for what each allocation was given by the division in force, and does so after a restart too; it costs what a
+// request costs, however many allocations and items there are.
+func TestAllFromTheDivisionInForce(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(`partition "p" {"f" 2.0 50 % "f" 1.0 3}`, `on any() {use "p" without requested features {all from "p","p"} accept}`)
+	v.play([][2]string{{"d1", "OK | has 3"}})
+	if l, err := Restore(v.l.Snapshot()); err != nil || fmt.Sprint(l.given) != fmt.Sprint(v.l.given) || len(v.l.given["p"]) != 2 {
+		t.Errorf("after a restart %v where %v was given, %v", l.given, v.l.given, err)
+	}
+	v.must(DeleteModel{})
+	if v.l.given != nil {
+		t.Errorf("without a model %v is given", v.l.given)
+	}
+	cost := map[int]float64{}
+	for _, n := range []int{1, 200} {
+		items := make([]capability.LineItem, n)
+		for i := range items {
+			items[i] = lineItem('a', "g:1.0", 10)
+			items[i].ActivationID = numbered(i)
+		}
+		w := begin(t, append(items, lineItem('b', "f:1.0", 10))...)
+		w.model(`partition "p" {"f" 1.0 5} partition "q" {"g" 1.0 200}`, `on any() {use "p" without requested features {all from "p"} accept}`)
+		c := crowdServe(1, 1, "f", 1)
+		c.Request.Desired = nil
+		cost[n] = testing.AllocsPerRun(10, func() {
+			if d, err := w.l.Decide(w.now, c); err != nil || len(d.Entries) != 1 {
+				t.Fatal(err)
+			}
+		})
+	}
+	if cost[200] > cost[1]+2 {
+		t.Errorf("%.0f allocations of memory with 200 items, %.0f with one", cost[200], cost[1])
+	}
+}
+
+// The largest model gives the longest division, and its entry can be read from a journal: life reads every entry.
+func TestLargestDivision(t *testing.T) {
+	items := make([]capability.LineItem, 20)
+	for i := range items {
+		items[i] = lineItem('a', fmt.Sprintf("%c:1.0", 'a'+i), capability.MaxCount)
+		items[i].ActivationID = numbered(i)
+	}
+	var pools strings.Builder
+	for i := range model.MaxPools {
+		fmt.Fprintf(&pools, "partition \"%04d\" {", i)
+		for j := range model.MaxAllocations / model.MaxPools {
+			fmt.Fprintf(&pools, `"%c"1 99999`, 'a'+j)
+		}
+		pools.WriteByte('}')
+	}
+	v := begin(t, items...)
+	text := "model \"m\" {partitions{" + pools.String() + "}}"
+	if len(text) > model.MaxFile {
+		t.Fatalf("the model has %d bytes", len(text))
+	}
+	d := v.must(SetModel{Text: []byte(text)})
+	if n := len(d.Entries[0].Division.Shares); n != model.MaxPools {
+		t.Errorf("%d shares", n)
+	}
+	if _, err := Restore(v.l.Snapshot()); err != nil {
+		t.Error(err)
 	}
 }

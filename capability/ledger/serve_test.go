@@ -287,8 +287,7 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("serial %d", s)
 	}
 	for _, op := range []capability.Operation{capability.Preview, capability.Report, capability.Undo} {
-		r = v.request("d", "f:1.0 1")
-		r.Operation = op
+		r = v.operation(op, "d", "f:1.0 1")
 		if d := v.must(Serve{Key: key("d"), Request: r}); d.Response.Serial != 0 || len(d.Entries) != 0 {
 			t.Errorf("%s: serial %d, %d entries", op, d.Response.Serial, len(d.Entries))
 		}

@@ -46,6 +46,7 @@ type header struct {
 	Life         capability.LifeID  `cbor:"40,keyasint,omitzero"`
 	Lost         capability.Code    `cbor:"41,keyasint,omitzero"`
 	Epoch        uint64             `cbor:"42,keyasint,omitzero"`
+	Recovery     recovery           `cbor:"43,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -74,6 +75,8 @@ type rowPart struct {
 	Active      capability.Seconds       `cbor:"9,keyasint,omitzero"`
 	Reports     []Reported               `cbor:"10,keyasint,omitempty"`
 	Waits       []Wait                   `cbor:"11,keyasint,omitempty"`
+	Until       capability.Seconds       `cbor:"12,keyasint,omitzero"` // of the answer
+	Earlier     []remembered             `cbor:"13,keyasint,omitempty"`
 }
 
 // leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
@@ -94,7 +97,7 @@ func (l *Ledger) Snapshot() []byte {
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
-		Life: l.life, Lost: l.lost, Epoch: l.epoch,
+		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -109,7 +112,8 @@ func (l *Ledger) Snapshot() []byte {
 	}
 	for _, r := range l.rows {
 		p := rowPart{
-			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.correlation, Body: r.body, Answer: r.answer, Who: r.who, Active: r.active, Reports: r.reports,
+			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.last.Correlation, Body: r.last.Body, Answer: r.last.Answer, Until: r.last.Until, Earlier: r.earlier,
+			Who: r.who, Active: r.active, Reports: r.reports,
 		}
 		for _, w := range r.waits {
 			p.Waits = append(p.Waits, w.Wait)
@@ -155,7 +159,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	}
 	l.position, l.head, l.now, l.run, l.hold = h.Position, h.Head, h.Now, h.Run, h.Hold
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
-	l.life, l.lost, l.epoch = h.Life, h.Lost, h.Epoch
+	l.life, l.lost, l.epoch, l.recovery = h.Life, h.Lost, h.Epoch, h.Recovery
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
 	l.ration = ration{h.Spent, h.Moved}
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
@@ -195,6 +199,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	if err := l.verify(false); err != nil {
 		return nil, err
 	}
+	l.give()
 	return l, nil
 }
 
@@ -224,7 +229,8 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 		}
 	}
 	r := &row{
-		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, correlation: p.Correlation, body: p.Body, answer: p.Answer, who: p.Who, active: p.Active, reports: p.Reports,
+		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, last: remembered{Correlation: p.Correlation, Body: p.Body, Answer: p.Answer, Until: p.Until},
+		earlier: p.Earlier, who: p.Who, active: p.Active, reports: p.Reports,
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)

@@ -8,13 +8,16 @@ import (
 )
 
 // draw goes through the sources and takes, or only counts, up to need units. Shared counts are left to those who wait ahead, but for what the device had before.
-// limited says that a limit of the model, and nothing else, was in the way.
+// limited says that a limit of the model, and nothing else, was in the way. In a hold each unit is of a version of which the receipt proves one.
 func (s *serving) draw(sources []*slice, need, ahead uint64, take bool) (got uint64, limited bool) {
 	left := make([]uint64, len(s.limits))
 	for i := range s.limits {
 		left[i] = s.limits[i].left
 	}
-	shared := s.shared(sources, ahead)
+	shared, rights := s.shared(sources, ahead), s.rights
+	if !take {
+		rights = slices.Clone(rights)
+	}
 	free := s.frees(sources)
 	for i, sl := range sources {
 		n := min(need-got, free[i])
@@ -28,6 +31,9 @@ func (s *serving) draw(sources []*slice, need, ahead uint64, take bool) (got uin
 			}
 		}
 		limited = limited || n < want
+		if s.hold != 0 {
+			n = s.spend(rights, sl.item, n)
+		}
 		if n == 0 {
 			continue
 		}

@@ -19,6 +19,7 @@ func requestWords() map[string]string {
 		"granularity": "to what the end of a lease is rounded",
 		"receipt":     "an earlier answer, to renew during a hold",
 		"idle":        "how long nobody has used the program",
+		"undoes":      "the report that is canceled, by what was drawn for it",
 		"number":      "requests this machine has written, this one included",
 		"outstanding": "digests of the requests written since the last response",
 		"epoch":       "value of the TPM's counter that dates the trusted storage",
