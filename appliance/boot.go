@@ -10,8 +10,8 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// maxBootStates is how many boot states a vault is told of: an image and its firmware for some years of updates.
-const maxBootStates = 32
+// maxBootStates is how many boot states a vault is told of: an image and its firmware for many years of updates.
+const maxBootStates = 128
 
 // bootStates is the vault's public part with the boot states of a response added, the new ones first; nil where it says nothing new. A state that was signed
 // stays: what ran before an update must still start. Another boot key takes the place of the one before, and its states are all there are.
