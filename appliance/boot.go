@@ -27,7 +27,8 @@ func (a *Appliance) bootStates(b capability.Boot) []byte {
 		}
 	}
 	var fresh [][]byte
-	for _, s := range signedStates(b) {
+	signed := signedStates(b)
+	for _, s := range signed {
 		if !has[string(s.PCRs)] {
 			has[string(s.PCRs)], fresh = true, append(fresh, s.Encode())
 		}
@@ -35,7 +36,16 @@ func (a *Appliance) bootStates(b capability.Boot) []byte {
 	if len(fresh) == 0 {
 		return nil
 	}
+	// A response begins with the state that its request quoted: the one that runs, which is never cut off.
+	runs := func(b []byte) bool {
+		s, err := attest.DecodeSignedState(b)
+		return err == nil && bytes.Equal(s.PCRs, signed[0].PCRs)
+	}
 	known.States = append(fresh, known.States...)
+	if i := slices.IndexFunc(known.States, runs); i > 0 {
+		state := known.States[i]
+		known.States = slices.Insert(slices.Delete(known.States, i, i+1), 0, state)
+	}
 	known.States = slices.Clone(known.States[:min(len(known.States), maxBootStates)])
 	a.Boot = known
 	return a.codec.Encode(known)
