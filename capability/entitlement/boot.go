@@ -18,8 +18,8 @@ import (
 const (
 	// StateBytes is the length of a boot state: the values of PCR 7, 11 and 12.
 	StateBytes = 3 * 32
-	// MaxBootStates allowed at once: signed they have 165 bytes each, and with the storage of a machine 64 KiB of public data are kept.
-	MaxBootStates = 64
+	// MaxBootStates allowed at once: an appliance keeps 32, and the one that its request quoted is among them.
+	MaxBootStates = 31
 )
 
 // ErrBoot is in the error of a boot state that cannot be allowed or withdrawn; it says why.

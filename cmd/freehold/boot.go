@@ -45,7 +45,7 @@ func bootAllow(f *flags) *cobra.Command {
 	var pcrs, from, note string
 	c := &cobra.Command{
 		Use: "allow {--pcrs HEX|FILE | --from REQUEST} --note TEXT", Short: "Sign a boot state into every response from now on",
-		Long: "Allow adds a boot state to the book. At most 64 are allowed at once.",
+		Long: "Allow adds a boot state to the book. At most 31 are allowed at once.",
 		Example: "  freehold boot allow --from /media/stick/LEASEHOLD/7F3A22C9/REQ-0003.LHQ --note \"image 2026.2\"\n" +
 			"  freehold boot allow --pcrs image-2026.2.pcrs --note \"image 2026.2\"",
 		Args: cobra.NoArgs,
