@@ -222,23 +222,33 @@ func (a *Appliance) Backup(ctx context.Context, put func(name string, b []byte) 
 	if err != nil {
 		return err
 	}
-	names, err := archive.Files()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		b, err := archive.File(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it grew, and has another name
-		}
-		if err == nil {
-			err = put(name, b)
-		}
+	given := map[string]bool{}
+	for try := 0; ; try++ {
+		names, err := archive.Files()
 		if err != nil {
 			return err
 		}
+		grown := false
+		for _, name := range names {
+			if given[name] {
+				continue
+			}
+			b, err := archive.File(name)
+			if grown = grown || errors.Is(err, fs.ErrNotExist); errors.Is(err, fs.ErrNotExist) && try < 100 {
+				continue // a part that grew has another name by now
+			}
+			if err == nil {
+				err = put(name, b)
+			}
+			if err != nil {
+				return err
+			}
+			given[name] = true
+		}
+		if !grown {
+			return nil
+		}
 	}
-	return nil
 }
 
 // owned runs f in the owner's place, between two groups.
