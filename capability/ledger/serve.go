@@ -73,10 +73,14 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	case req.Operation == capability.Report && stale:
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
+		for _, w := range req.Desired {
+			s.answer.Lines = append(s.answer.Lines, s.repeat(w))
+		}
 		s.release()
 		s.restore(func(*lease) bool { return true })
-		s.tell(s.merged())
-		return Decision{Response: s.answer}, nil
+		grants := s.merged()
+		s.tell(grants)
+		return Decision{Response: s.answer}, s.fits(grants)
 	default:
 		s.route = l.routeOf(req)
 		wants := s.wants()
@@ -95,8 +99,8 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	move := s.ration()
 	grants := s.merged()
 	s.tell(grants)
-	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
-		return Decision{}, malformed("desired", "%d lines answered with %d rights do not fit one message", len(s.answer.Lines), len(grants))
+	if err := s.fits(grants); err != nil {
+		return Decision{}, err
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
@@ -129,6 +133,14 @@ const (
 	fewLines    = 12
 	holdersRoom = 4 << 10 // bytes of all the holders named in one answer
 )
+
+// fits says that the answer fits one message. The error is a *capability.Malformed.
+func (s *serving) fits(grants []grant) error {
+	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(s.l.codec.Encode(&s.answer)) > maxAnswer {
+		return malformed("desired", "%d lines answered with %d rights do not fit one message", len(s.answer.Lines), len(grants))
+	}
+	return nil
+}
 
 // tell puts what the device holds into the answer. In a hold nobody is told a later end than before without a receipt: the lease clock of an older copy is behind,
 // and what ended since may have gone to another. A lease that ended by what was told stays booked, but is not told again.
@@ -210,6 +222,7 @@ type serving struct {
 	explained []Explained
 	notices   []capability.Denial
 	touched   []*item
+	repeated  map[*lease]uint32    // units that lines of a report have repeated
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
 	room      int                  // bytes left for holders
 	answer    capability.Response
@@ -317,7 +330,7 @@ func (s *serving) line(i int, w want) capability.Line {
 		return capability.Line{Status: capability.LineInsufficient, Denial: no}
 	}
 	if s.req.Operation == capability.Report && !s.metered(w.Feature) {
-		return refuse(capability.Denial{Code: capability.ErrOperation, Subject: w.Feature, Detail: "a report grants nothing that is not metered"})
+		return s.repeat(w.Desired)
 	}
 	idle := s.l.interval(IdleLimit)
 	for _, h := range s.held {
@@ -431,7 +444,7 @@ func (s *serving) settleLines(pure bool) {
 	switch {
 	case len(s.refused) > 0:
 		s.answer.Status = capability.StatusPartly
-	case len(s.grants) == 0 && (pure || len(s.req.Desired) == 0):
+	case len(s.grants) == 0 && s.req.Operation != capability.Report && (pure || len(s.req.Desired) == 0):
 		s.answer.Status = capability.StatusReturned
 	}
 }
