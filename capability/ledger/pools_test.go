@@ -52,6 +52,11 @@ func isSaid(w string) bool {
 // say is a step in words: "d1 bu=a user:u f:1.0 3, g:1.0 1" after an optional atomic, preview, report or undo. What has no digit after a space is said of the sender.
 func (v *life) say(words string) capability.Response {
 	v.t.Helper()
+	return v.serve(v.saying(words))
+}
+
+func (v *life) saying(words string) Serve {
+	v.t.Helper()
 	fields := strings.Fields(words)
 	operations := map[string]capability.Operation{"preview": capability.Preview, "report": capability.Report, "undo": capability.Undo}
 	op, is := operations[fields[0]]
@@ -71,7 +76,7 @@ func (v *life) say(words string) capability.Response {
 	r := v.request(device, lines...)
 	r.Operation, r.Atomic, r.Alias = op, atomic, ""
 	said(&r, said1...)
-	return v.serve(Serve{Key: key(device), Request: r})
+	return Serve{Key: key(device), Request: r}
 }
 
 // has is what the device holds, as "item*count@source", by item and source.
@@ -131,6 +136,34 @@ func (v *life) play(steps [][2]string) {
 		}
 		if got != s[1] {
 			v.t.Errorf("step %d, %s:\n got %s\nwant %s", i+1, s[0], got, s[1])
+		}
+	}
+}
+
+// What the clause of a model stood for is told beside the answer, with what came of it.
+func TestClauseLines(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 3), lineItem('b', "g:1.1", 2))
+	v.model(`partition "p" {"f" 1.0 2 "g" 1.0 50 %}`, `
+		on user("u") {use "p" without requested features {all from "p"} accept}
+		on any() {use "default" without requested features {"f" 1.0 4 "h" 1.0 1} accept}`)
+	for words, want := range map[string]string{
+		"d user:u":         "f 1.0 2: 2 OK LH-0000, g 1.0 1: 1 OK LH-0000",
+		"preview d user:u": "f 1.0 2: 2 OK LH-0000, g 1.0 1: 1 OK LH-0000",
+		"e":                "f 1.0 4: 1 PARTIAL LH-3104, h 1.0 1: 0 PARTIAL LH-3101",
+		"d f:1.0 1":        "",
+		"report e":         "",
+	} {
+		c := v.saying(words)
+		d := v.must(c)
+		var got []string
+		for _, l := range d.Lines {
+			got = append(got, fmt.Sprintf("%s %s %d: %d %s %s", l.Feature, l.Version, l.Asked, l.Count, l.Status, l.Denial.Code))
+		}
+		if strings.Join(got, ", ") != want || len(c.Request.Desired) == 0 && len(d.Response.Lines) > 0 {
+			t.Errorf("%s: %s, %d lines in the answer", words, strings.Join(got, ", "), len(d.Response.Lines))
+		}
+		if words == "e" && (len(d.Explained) != 2 || d.Explained[1].Line != 1 || len(d.Explained[0].Looked) == 0) {
+			t.Errorf("explained: %+v", d.Explained)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: s.answer, Explained: s.explained, Notices: s.notices}, nil
+		return Decision{Response: s.answer, Explained: s.explained, Lines: s.clause, Notices: s.notices}, nil
 	}
 	if move {
 		f.Spent = l.ration.after(now).spent
@@ -118,7 +118,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained, d.Notices = s.answer, move, s.explained, s.notices
+	d.Response, d.Move, d.Explained, d.Lines, d.Notices = s.answer, move, s.explained, s.clause, s.notices
 	return d, nil
 }
 
@@ -220,6 +220,7 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
+	clause    []Line // of the model, in place of lines of the request
 	notices   []capability.Denial
 	touched   []*item
 	repeated  map[*lease]uint32    // units that lines of a report have repeated
@@ -278,8 +279,11 @@ func (s *serving) lines(wants []want) {
 	s.settleItems()
 	for i, w := range wants {
 		line := s.line(i, w)
-		if len(s.req.Desired) > 0 {
+		switch {
+		case len(s.req.Desired) > 0:
 			s.answer.Lines = append(s.answer.Lines, line)
+		case w.entry == 0:
+			s.clause = append(s.clause, Line{w.Feature, w.Version, w.Count, line})
 		}
 	}
 }

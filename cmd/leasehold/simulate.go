@@ -264,6 +264,9 @@ func (s *simulation) ask(r *capability.Request, o *outcome) error {
 		for i, w := range r.Desired {
 			o.Lines = append(o.Lines, s.line(i, w, &d))
 		}
+		for i, l := range d.Lines {
+			o.Lines = append(o.Lines, outcomeLine{l.Feature, l.Version, l.Asked, uint64(l.Count), l.Status.String(), s.whyNot(i, &d, l.Line)})
+		}
 		if len(r.Desired) == 0 && len(d.Response.Denials) > 0 {
 			o.Error = &outcomeError{Message: s.why(0, &d, d.Response.Denials[0])[0]}
 		}
@@ -281,15 +284,19 @@ func (s *simulation) line(i int, w capability.Desired, d *ledger.Decision) outco
 	switch {
 	case i < len(d.Response.Lines):
 		l := d.Response.Lines[i]
-		if out.Granted, out.Status = uint64(l.Count), l.Status.String(); l.Denial.Code != 0 {
-			out.Why = s.why(i, d, l.Denial)
-		}
+		out.Granted, out.Status, out.Why = uint64(l.Count), l.Status.String(), s.whyNot(i, d, l)
 	case len(d.Response.Denials) > 0:
 		out.Why = s.why(0, d, d.Response.Denials[0])
-	case d.Response.Status == capability.StatusOK: // an undo, or a report of what is not metered
-		out.Status = capability.LineOK.String()
 	}
 	return out
+}
+
+// whyNot is why a line got less than it asked for; nothing where it did not.
+func (s *simulation) whyNot(i int, d *ledger.Decision, l capability.Line) []string {
+	if l.Denial.Code == 0 {
+		return []string{}
+	}
+	return s.why(i, d, l.Denial)
 }
 
 // why is the explanation of a line in sentences, with the names and times of the scenario.
