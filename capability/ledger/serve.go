@@ -413,7 +413,7 @@ func (s *serving) spend(rights []capability.Right, it *item, n uint64) (spent ui
 	return spent
 }
 
-// settleLines applies what refusals mean for what the device had, and says the outcome. In a hold a line that is not renewed gives back what it did not ask for.
+// settleLines applies what refusals mean for what the device had, and says the outcome. Where it stays as it was, the lines still say what they would have had. In a hold a line that is not renewed gives back what it did not ask for.
 // What is metered and not reusable never goes down, and a report leaves alone what it does not name.
 func (s *serving) settleLines(pure bool) {
 	slices.Sort(s.refused)
@@ -421,11 +421,6 @@ func (s *serving) settleLines(pure bool) {
 	if len(s.refused) > 0 && s.req.Atomic {
 		s.restore(s.mayKeep)
 		s.answer.Status = capability.StatusUnchanged
-		for i := range s.answer.Lines {
-			if s.answer.Lines[i].Status != capability.LineInsufficient {
-				s.answer.Lines[i].Count = 0
-			}
-		}
 		return
 	}
 	for _, name := range s.refused {

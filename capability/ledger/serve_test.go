@@ -68,7 +68,9 @@ func TestServe(t *testing.T) {
 		{"atomic", items(lineItem('a', "f:1.0", 4), lineItem('b', "g:1.0", 1)), [][2]string{
 			{"d1 f:1.0 1, g:1.0 1", "OK | OK 1 | OK 1 | has 2"},
 			{"+10", ""},
-			{"atomic d1 f:1.0 3, g:1.0 2", "UNCHANGED | OK 0 | INSUFFICIENT 0 E_NO_SEAT | has 2"},
+			{"atomic d1 f:1.0 3, g:1.0 2", "UNCHANGED | OK 3 | INSUFFICIENT 0 E_NO_SEAT | has 2"},
+			{"atomic d1 f:1.0 1, f:1.0 9?, g:1.0 5, g:1.0 0", "UNCHANGED | OK 1 | PARTIAL 3 E_NO_SEAT | INSUFFICIENT 0 E_NO_SEAT | OK 0 | has 2"},
+			{"atomic d2 f:1.0 3, g:1.0 1", "UNCHANGED | OK 3 | INSUFFICIENT 0 E_NO_SEAT | has 0"},
 			{"holds d1", "a*1@890 b*1@890"},
 			{"atomic d1 f:1.0 3, g:1.0 2?", "OK | OK 3 | PARTIAL 1 E_NO_SEAT | has 4"},
 			{"holds d1", "a*3@900 b*1@900"},
