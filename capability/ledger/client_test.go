@@ -126,10 +126,10 @@ func (w *world) remember(c *client, a answered) {
 
 // duplicate brings an old request once more, as a network may. It is answered as it was, and changes nothing.
 func (w *world) duplicate(c *client) error {
-	if len(c.answered) == 0 || w.rng.IntN(3) > 0 {
+	if len(c.answered) == 0 || w.network.IntN(3) > 0 {
 		return nil
 	}
-	i := w.rng.IntN(len(c.answered))
+	i := w.network.IntN(len(c.answered))
 	old := c.answered[i]
 	if w.now.Lease >= old.at+remembers && i < len(c.answered)-1 {
 		return nil

@@ -59,6 +59,8 @@ func TestExplained(t *testing.T) {
 	tell("partial", v, nil, "d1 g:1.0 3?")
 	v.must(Drop{Device: v.l.devices[v.request("d2").Hosts[0]][0].id, Feature: "f"})
 	tell("dropped", v, nil, "d2 f:1.0 3")
+	used := v.l.devices[v.request("d2").Hosts[0]][0].last.Correlation
+	tell("a correlation twice", v, func(r *capability.Request) { r.Correlation = used }, "d2 g:1.0 1")
 	v.must(SetPolicy{Name: IdleLimit, Value: "60"})
 	tell("idle", v, func(r *capability.Request) { r.Idle = 61 }, "d1 g:1.0 1")
 	v.provision(lineItem('a', "f:1.0", 1), lineItem('d', "g:1.0", 3, overdraft(1)))

@@ -90,6 +90,7 @@ func (s *serving) undo(f *Served) (no capability.Denial) {
 	if i < 0 || slices.ContainsFunc(s.row.reports[i].all(), func(p ReportedPart) bool { return p.Until <= s.now.Lease }) {
 		return no
 	}
+	s.route = s.l.routeOf(s.req)
 	s.release()
 	s.restore(s.mayKeep)
 	for _, p := range s.row.reports[i].Parts {

@@ -65,7 +65,6 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	case req.Operation == capability.Undo && stale:
 		return s.deny(late)
 	case req.Operation == capability.Undo:
-		s.route = l.routeOf(req)
 		if no := s.undo(f); no.Code != 0 {
 			return s.deny(no)
 		}
@@ -238,6 +237,7 @@ type want struct {
 // deny refuses the request as a whole: nothing changes, nothing is told of what the device has.
 func (s *serving) deny(no capability.Denial) (Decision, error) {
 	s.answer.Status, s.answer.Lines, s.answer.Denials = capability.StatusDenied, nil, []capability.Denial{no}
+	s.explained = []Explained{{Denial: no, Whole: true, Rule: s.route.At, Number: s.route.Rule}}
 	return Decision{Response: s.answer, Explained: s.explained}, nil
 }
 
