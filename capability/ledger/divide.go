@@ -13,6 +13,7 @@ import (
 // item is in the default pool. A source that got nothing is not in it.
 type Division struct {
 	Shares []Share `cbor:"1,keyasint,omitempty"` // pools in the order of the model, reservation entries by ID
+	Split  bool    `cbor:"2,keyasint,omitzero"`  // a lease that a share has room for only in part keeps that part; else it leaves as a whole
 }
 
 // Share is what one source was given.
@@ -53,7 +54,7 @@ func (r rules) divide(at dates, items []capability.LineItem) *Division {
 	case r.model == nil:
 		return nil
 	}
-	d := &Division{}
+	d := &Division{Split: true}
 	for _, p := range r.model.Distribute(now, items).Pools {
 		s := Share{Source: Source{Pool: p.Name}}
 		for _, part := range p.Slices() {
@@ -82,7 +83,7 @@ func reserve(now capability.Time, items []capability.LineItem, groups []Group) *
 			left[i] = it.Count
 		}
 	}
-	d := &Division{}
+	d := &Division{Split: true}
 	for _, e := range entries(groups) {
 		var fitting []int
 		var sum uint64
@@ -152,8 +153,8 @@ func (l *Ledger) arriving(items []capability.LineItem) []capability.LineItem {
 	return out
 }
 
-// divide puts a division in force. Leases are never cut: a lease stays in its source while the new share has room for it, those of devices that asked first
-// before others; the rest is booked on the default pool. Where that lacks room, shares give what is free in them, the last share first, and have a deficit.
+// divide puts a division in force. What is leased is never cut: it stays in its source while the new share has room for it, that of devices that asked first
+// before that of others; the rest is booked on the default pool. Where that lacks room, shares give what is free in them, the last share first, and have a deficit.
 // This is what entries of old journals mean: it does not change.
 func (l *Ledger) divide(d *Division) error {
 	if d == nil {
@@ -193,11 +194,20 @@ func (l *Ledger) divide(d *Division) error {
 				return cmp.Or(cmp.Compare(a.row.sequence, b.row.sequence), compareLeases(a.lease(), b.lease()))
 			})
 			for _, s := range leases {
-				to := it.slice(from.source)
-				if to == nil || to.used+uint64(s.count) > to.count {
-					to = it.slices[inDefault]
+				to, n := it.slice(from.source), uint64(0)
+				if to != nil {
+					n = min(uint64(s.count), to.count-to.used)
 				}
-				l.rebook(s, to)
+				switch {
+				case n == uint64(s.count):
+					l.rebook(s, to)
+				case n > 0 && d.Split:
+					rest := l.split(s, uint32(n))
+					l.rebook(s, to)
+					l.rebook(rest, it.slices[inDefault])
+				default:
+					l.rebook(s, it.slices[inDefault])
+				}
 				if !touched[s.row] {
 					touched[s.row] = true
 					rows = append(rows, s.row)

@@ -256,6 +256,55 @@ func TestModelUnderLeases(t *testing.T) {
 	})
 }
 
+// A lease is split where the pool has room for a part of it: two that became one fare like two.
+func TestModelSplitsLeases(t *testing.T) {
+	pool := func(n int) (string, string) {
+		return fmt.Sprintf(`partition "p" {"f" 1.0 %d}`, n), `on any(){use "p","default" accept}`
+	}
+	for _, c := range []struct {
+		name  string
+		steps [][2]string // before the pool shrinks from 4 to 3
+		after [][2]string
+	}{
+		{"one lease", [][2]string{{"d1 f:1.0 4", "OK | OK 4 | has 4"}}, [][2]string{
+			{"has d1", "a*1@default a*3@p"}, {"slices", "default a 1/7, p a 3/3"}, {"d1 f:1.0 4", "OK | OK 4 | has 4"}, {"has d1", "a*1@default a*3@p"},
+			{"d1 f:1.0 3", "OK | OK 3 | has 3"}, {"has d1", "a*3@p"},
+		}},
+		{"two lines that became one lease", [][2]string{{"d1 f:1.0 2, f:1.0 2", "OK | OK 2 | OK 2 | has 4"}}, [][2]string{{"has d1", "a*1@default a*3@p"}}},
+		{"two devices, the one that asked first keeps its pool", [][2]string{{"d1 f:1.0 2", "OK | OK 2 | has 2"}, {"d2 f:1.0 2", "OK | OK 2 | has 2"}}, [][2]string{
+			{"has d1", "a*2@p"}, {"has d2", "a*1@default a*1@p"},
+		}},
+		{"two ends", [][2]string{{"d1 f:1.0 2", "OK | OK 2 | has 2"}, {"+10", ""}, {"d1 f:1.0 2, f:1.0 9", "PARTLY | OK 2 | INSUFFICIENT 0 E_NO_SEAT | has 2"}, {"d2 f:1.0 2", "OK | OK 2 | has 2"}}, [][2]string{
+			{"has d1", "a*2@p"}, {"has d2", "a*1@default a*1@p"}, {"+900", ""}, {"advance", ""}, {"slices", "default a 0/7, p a 0/3"},
+		}},
+		{"behind others in the default pool", [][2]string{{"d1 f:1.0 4", "OK | OK 4 | has 4"}, {"d2 f:1.0 6", "OK | OK 6 | has 6"}}, [][2]string{
+			{"has d1", "a*1@default a*3@p"}, {"has d2", "a*6@default"}, {"slices", "default a 7/7, p a 3/3"},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := begin(t, lineItem('a', "f:1.0", 10))
+			v.model(pool(4))
+			v.play(c.steps)
+			v.model(pool(3))
+			v.play(c.after)
+		})
+	}
+	// In old journals a lease left its pool as a whole.
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(pool(4))
+	v.say("d1 f:1.0 4")
+	pools, rules := pool(3)
+	d, err := v.l.Decide(v.now, SetModel{Text: []byte(`model "m" { partitions { ` + pools + ` } ` + rules + ` }`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Entries[0].Division.Split = false
+	v.apply(d.Entries...)
+	if got := v.has("d1"); got != "a*4@default" {
+		t.Error(got)
+	}
+}
+
 // W15.
 func TestReservedAndShared(t *testing.T) {
 	v := begin(t, lineItem('a', "f1:1.0", 10))
