@@ -87,12 +87,15 @@ func TestShrinkUnderReservations(t *testing.T) {
 	v.say("d2 f:1.0 4")
 	v.serial++
 	d := v.must(Provision{Response: v.response(v.serial, capability.Response{Items: items(lineItem('a', "f:1.0", 4))})})
-	if fmt.Sprint(d.Unsatisfied) != "[5 7]" {
+	if fmt.Sprint(d.Unsatisfied) != "[3 5 7]" {
 		t.Errorf("loses %v", d.Unsatisfied)
 	}
-	v.states("3 pending 0/3, 5 unsatisfied 0/4, 7 unsatisfied 0/2")
-	v.play([][2]string{{"has d2", "a*4@default"}, {"d2", "RETURNED | has 0"}, {"advance", ""}, {"slices", "default a 0/1, reservation 3 a 0/3"}})
-	d = v.must(v.giveUp(1, 'a', 2))
+	v.states("3 unsatisfied 0/3, 5 unsatisfied 0/4, 7 unsatisfied 0/2")
+	v.play([][2]string{{"has d2", "a*4@default"}, {"d2", "RETURNED | has 0"}, {"advance", ""}, {"slices", "default a 0/4"}})
+	v.provision(lineItem('a', "f:1.0", 5))
+	v.play([][2]string{{"slices", "default a 0/0, reservation 3 a 0/3, reservation 7 a 0/2"}})
+	v.must(DeleteReserved{ID: 7})
+	d = v.must(v.giveUp(1, 'a', 3))
 	if fmt.Sprint(d.Unsatisfied) != "[3]" {
 		t.Errorf("a return loses %v", d.Unsatisfied)
 	}

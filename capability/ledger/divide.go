@@ -45,17 +45,16 @@ type rules struct {
 
 func (l *Ledger) rules() rules { return rules{l.model, l.groups} }
 
-// divide computes the division of items, which are in order; nil without a model and reservations.
-func (r rules) divide(at dates, items []capability.LineItem) *Division {
-	now, items := at.from, at.unexpired(items)
+// division computes the division of items, which are in order; nil without a model and reservations.
+func (l *Ledger) division(r rules, now Now, at dates, items []capability.LineItem) *Division {
 	switch {
 	case len(r.groups) > 0:
-		return reserve(now, items, r.groups)
+		return l.satisfy(now, at, items, r.groups)
 	case r.model == nil:
 		return nil
 	}
 	d := &Division{Split: true}
-	for _, p := range r.model.Distribute(now, items).Pools {
+	for _, p := range r.model.Distribute(at.from, at.unexpired(items)).Pools {
 		s := Share{Source: Source{Pool: p.Name}}
 		for _, part := range p.Slices() {
 			at, _ := slices.BinarySearchFunc(items, part.Item, func(i capability.LineItem, id capability.ItemID) int { return compareItems(i.ID(), id) })
@@ -73,44 +72,6 @@ func (d *Division) add(s Share) {
 		slices.SortFunc(s.Parts, func(a, b Part) int { return cmp.Compare(a.Item, b.Item) })
 		d.Shares = append(d.Shares, s)
 	}
-}
-
-// reserve gives each entry, oldest first, all it asks for or nothing.
-func reserve(now capability.Time, items []capability.LineItem, groups []Group) *Division {
-	left := make([]uint32, len(items))
-	for i := range items {
-		if it := (&item{LineItem: items[i]}); it.divisible() && it.dated(dates{from: now, until: now}) == Usable {
-			left[i] = it.Count
-		}
-	}
-	d := &Division{Split: true}
-	for _, e := range entries(groups) {
-		var fitting []int
-		var sum uint64
-		first, _ := slices.BinarySearchFunc(items, e.Feature, func(i capability.LineItem, name string) int { return cmp.Compare(i.Feature, name) })
-		for i := first; i < len(items) && items[i].Feature == e.Feature; i++ {
-			if items[i].Version.Compare(e.Version) >= 0 && left[i] > 0 {
-				fitting = append(fitting, i)
-				sum += uint64(left[i])
-			}
-		}
-		if sum < uint64(e.Count) {
-			continue
-		}
-		// The lowest version that will do comes first, then the longest expiry.
-		slices.SortStableFunc(fitting, func(a, b int) int {
-			return cmp.Or(items[a].Version.Compare(items[b].Version), cmp.Compare(lasting(items[b].Expiry), lasting(items[a].Expiry)))
-		})
-		s, need := Share{Source: Source{Entry: e.ID}}, e.Count
-		for _, i := range fitting {
-			n := min(need, left[i])
-			left[i] -= n
-			need -= n
-			s.Parts = append(s.Parts, Part{Item: uint64(i), Count: n})
-		}
-		d.add(s)
-	}
-	return d
 }
 
 // lasting is an expiry with permanent as the longest.
