@@ -129,6 +129,8 @@ func (w *world) begin(b *box, place int) bool {
 		b.served = b.served || place == 0
 		return b.daemons[place] != nil
 	case errors.Is(err, storagetest.ErrStopped):
+	case errors.Is(err, ledger.ErrCorrupt):
+		w.fail("%s does not start: %v", b, err)
 	case b.tampered:
 		w.count("start refused")
 	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrRolledBack), errors.Is(err, errNotHere):
