@@ -152,6 +152,9 @@ func New(o Options) (*Appliance, error) {
 // begin writes the first entry of a run into v.
 func (a *Appliance) begin(v Vault) error {
 	start := a.Start
+	if _, err := io.ReadFull(a.Rand, start.Life[:]); err != nil {
+		return fmt.Errorf("draw the name of this life: %w", err)
+	}
 	if a.Held {
 		start.HoldFor = a.Ledger.Policy().Lease
 	}

@@ -184,7 +184,8 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		r.Hosts = append(r.Hosts, a.Host)
 		r.Applied = applied.Serial
 		r.BookHead = applied.BookHead
-		r.Number = l.Status(now).Number + 1
+		s := l.Status(now)
+		r.Number, r.Life, r.Condition = s.Number+1, s.Life, s.Lost
 		for _, w := range l.Outstanding() {
 			r.Outstanding = append(r.Outstanding, w.Digest)
 		}
@@ -213,7 +214,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	if err != nil {
 		return nil, err
 	}
-	if err := a.do(ctx, &call{command: ledger.WriteRequest{Number: r.Number, Digest: digest, By: by}}); err != nil {
+	if err := a.do(ctx, &call{command: ledger.WriteRequest{Number: r.Number, Digest: digest, Epoch: r.Epoch, By: by}}); err != nil {
 		return nil, err
 	}
 	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)

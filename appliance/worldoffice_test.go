@@ -95,7 +95,7 @@ func (o *office) respond(file []byte) []byte {
 	signed, err := w.codec.ReadRequest(file)
 	must(w, err)
 	host := signed.Request.Hosts[0]
-	res, err := o.o.Respond(file, "operator", capability.Time(w.now))
+	res, err := o.o.Respond(file, "", "operator", capability.Time(w.now))
 	o.m.Plan(nil)
 	if err := o.o.Book().Check(); err != nil {
 		w.fail("the book: %v", err)
@@ -107,7 +107,7 @@ func (o *office) respond(file []byte) []byte {
 	if errors.As(err, &refusal) {
 		w.count("refused " + refusal.Code.String())
 		switch refusal.Code {
-		case capability.ErrFork, capability.ErrHostKey, capability.ErrRollbackSuspect:
+		case capability.ErrFork, capability.ErrHostKey, capability.ErrRollbackSuspect, capability.ErrRepair, capability.ErrReplaced:
 			if !w.boxOf(host).tampered {
 				w.fail("%s is accused and did nothing: %v", w.boxOf(host), err)
 			}
@@ -156,7 +156,8 @@ func (o *office) forks(host hostid.ID, mine *branch, err error) {
 	o.w.count("forks")
 	h, _ := o.o.Book().Host(host)
 	for _, i := range h.Incidents {
-		if i.Code == capability.ErrFork {
+		// A storage made anew is a second line as well; the operator of this world never says that it takes the place of the first.
+		if i.Code == capability.ErrFork || i.Code == capability.ErrRepair {
 			return
 		}
 	}

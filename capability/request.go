@@ -16,7 +16,7 @@ const (
 	Grant   Operation = 0 // hold exactly what Desired says
 	Preview Operation = 1 // say what Grant would give; nothing changes
 	Report  Operation = 2 // say what is held and take the usage records; nothing is granted or renewed
-	Undo    Operation = 3 // cancel one metered report by its correlation ID
+	Undo    Operation = 3 // cancel the metered report that Undoes names
 )
 
 func (o Operation) String() string {
@@ -59,6 +59,8 @@ type Request struct {
 
 	Idle Seconds `cbor:"15,keyasint,omitzero" json:"idle,omitempty"` // how long nobody has used the program
 
+	Undoes CorrelationID `cbor:"16,keyasint,omitzero" json:"undoes,omitzero"` // of Undo, and of nothing else: the correlation ID of the report to cancel
+
 	// The rest is for the back office.
 	Number      uint64   `cbor:"20,keyasint,omitzero" json:"number,omitempty"`       // counts the requests written by this host
 	Outstanding []Digest `cbor:"21,keyasint,omitempty" json:"outstanding,omitempty"` // of every request written since the last response, oldest first
@@ -71,6 +73,7 @@ type Request struct {
 	Policy      Digest   `cbor:"28,keyasint,omitzero" json:"policy,omitzero"`     // of the policy in force
 	Producer    Digest   `cbor:"29,keyasint,omitzero" json:"producer,omitzero"`   // of the root the sender trusts
 	BookHead    Digest   `cbor:"30,keyasint,omitzero" json:"bookHead,omitzero"`   // the back office's head as the last response named it
+	Life        LifeID   `cbor:"31,keyasint,omitzero" json:"life,omitzero"`       // of the sender's trusted storage
 }
 
 // Desired is one line of a request. An appliance is asked for a feature, the back office for an activation ID; Count is the whole wanted total, and zero gives back.
@@ -83,6 +86,10 @@ type Desired struct {
 	Selectors    []Pair       `cbor:"6,keyasint,omitempty" json:"selectors,omitempty"`
 	Wait         bool         `cbor:"7,keyasint,omitzero" json:"wait,omitempty"` // queue for it where it is busy
 }
+
+// LifeID names one life of trusted storage; it is drawn when the storage is made. A storage that was lost and one that was made in its place differ in it,
+// so that their requests, which are both numbered from 1, cannot be mistaken for one history.
+type LifeID [16]byte
 
 // Head is a position in a journal and the hash of the record there.
 type Head struct {
@@ -139,6 +146,12 @@ func (r *Request) Validate() error {
 		return malformed("correlation", "absent")
 	case r.Operation > Undo:
 		return malformed("operation", "%d is not known", r.Operation)
+	case (r.Undoes == CorrelationID{}) != (r.Operation != Undo):
+		return malformed("undoes", "an undo, and nothing else, names a report, and this is the operation %s", r.Operation)
+	case r.Operation == Undo && r.Undoes == r.Correlation:
+		return malformed("undoes", "the correlation of the undo itself")
+	case r.Operation == Undo && len(r.Desired) > 0:
+		return malformed("desired", "%d lines, and an undo has none", len(r.Desired))
 	case r.Borrow < 0:
 		return malformed("borrow", "%d seconds", r.Borrow)
 	case r.Idle < 0:

@@ -71,6 +71,7 @@ type Response struct {
 	ReturnAsked  bool       `cbor:"27,keyasint,omitzero" json:"returnAsked,omitempty"`
 	BookHead     Digest     `cbor:"28,keyasint,omitzero" json:"bookHead,omitzero"`
 	Epoch        uint64     `cbor:"29,keyasint,omitzero" json:"epoch,omitempty"` // of the request: a first response is taken only while the counter is still there
+	Life         LifeID     `cbor:"30,keyasint,omitzero" json:"life,omitzero"`   // of the request: no other trusted storage takes it
 }
 
 // Right is a served count with its expiry.

@@ -147,7 +147,10 @@ func TestSoakPowerCutAtEveryBoundary(t *testing.T) {
 	list := workloads()
 	for seed := uint64(0); tried.n < size; seed++ {
 		r := rand.New(rand.NewPCG(seed, 11))
-		for _, at := range r.Perm(len(list)) {
+		order := r.Perm(len(list))
+		first := slices.Index(order, 0) // how a vault is made comes into every run
+		order[0], order[first] = 0, order[0]
+		for _, at := range order {
 			if tried.n >= size {
 				break
 			}

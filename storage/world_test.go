@@ -76,8 +76,8 @@ func raw(list []string) (b [][]byte) {
 func (w *world) create() error {
 	w.told, w.maybe, w.public = nil, nil, []string{"public 0"}
 	first := w.entries(1, 40)
-	v, err := storage.Create(w.m.Disk, w.o, []byte("public 0"), state(first))
 	w.told = first // a vault that is there has its state, acknowledged or not
+	v, err := storage.Create(w.m.Disk, w.o, []byte("public 0"), state(first))
 	w.v = v
 	w.made = w.made || err == nil
 	return err

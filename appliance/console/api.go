@@ -29,6 +29,7 @@ type Health struct {
 	Requests  uint64              `json:"requests"`          // written so far
 	Waiting   int                 `json:"waiting"`           // requests without an answer
 	Returns   []capability.Return `json:"returns,omitempty"` // not yet acknowledged
+	Drains    []Draining          `json:"drains,omitempty"`  // returns that have begun
 	Total     uint64              `json:"total"`
 	Used      uint64              `json:"used"`
 	Features  int                 `json:"features"`
@@ -65,11 +66,13 @@ type Problem struct {
 // Feature is one row of GET features.
 type Feature struct {
 	capability.LineItem
-	Total     uint64 `json:"total"`
-	Used      uint64 `json:"used"`
-	Available uint64 `json:"available"`
-	Overage   uint64 `json:"overage,omitempty"`
-	Status    string `json:"status"` // valid, not started, expired, clock held, overage
+	Total     uint64          `json:"total"`
+	Used      uint64          `json:"used"`
+	Available uint64          `json:"available"`
+	Overage   uint64          `json:"overage,omitempty"`
+	Status    string          `json:"status"`              // valid, not started, expired, clock held, overage, being returned
+	Returning uint32          `json:"returning,omitempty"` // copies whose return has begun
+	ReturnBy  capability.Time `json:"returnBy,omitempty"`  // when they are not renewed any more
 }
 
 // Device is one row of GET devices.
@@ -120,6 +123,24 @@ type Change struct {
 	Feature string `json:"feature"`
 	Before  uint64 `json:"before"`
 	After   uint64 `json:"after"`
+}
+
+// Drain is the body of POST drains: what will be returned is not served anew, and renewed for so many seconds more. POST drains/cancel looks at the ID only.
+type Drain struct {
+	ActivationID capability.ActivationID `json:"activationId"`
+	Copies       uint32                  `json:"copies,omitempty"` // zero: all
+	For          capability.Seconds      `json:"for,omitempty"`
+}
+
+// Draining is one row of GET drains, and answers POST drains and drains/cancel; the latter leaves no copies.
+type Draining struct {
+	ActivationID capability.ActivationID `json:"activationId"`
+	Copies       uint32                  `json:"copies"`
+	Deadline     capability.Time         `json:"deadline,omitempty"`
+	By           string                  `json:"by,omitempty"`
+	InTheWay     uint64                  `json:"inTheWay"`       // units that must come free before the copies can be returned
+	Holders      []capability.Holder     `json:"holders"`        // those that end first; not all of them where there are many
+	Last         capability.Time         `json:"last,omitempty"` // when all leases have ended, if nothing is renewed
 }
 
 // Giving is the body of POST returns.

@@ -65,7 +65,7 @@ func serve(t *testing.T, c *Console) func(method, path, body string) (int, Probl
 // steering is every path that changes something, or keeps the ledger busy.
 func steering() []string {
 	return []string{
-		"POST requests", "POST responses", "POST returns", "POST drops", "POST model/check", "PUT model", "DELETE model", "POST reservations", "PUT reservations",
+		"POST requests", "POST responses", "POST returns", "POST drains", "POST drains/cancel", "POST drops", "POST model/check", "PUT model", "DELETE model", "POST reservations", "PUT reservations",
 		"POST reservations/edit", "DELETE reservations/1", "POST policies", "POST seats/disconnect", "POST time",
 	}
 }
@@ -73,8 +73,9 @@ func steering() []string {
 // The kernel says who asks: whoever may not steer is refused before anything is read, on every path that steers, and may look.
 func TestWhoMaySteer(t *testing.T) {
 	var asked []Peer
-	c := &Console{Condition: capability.Refuse(capability.ErrRollback, "", "test"), Allowed: func(p Peer) bool { asked = append(asked, p); return false },
-		Doctor: func(context.Context) []Examination { return []Examination{{What: "x", Result: "failure"}} }}
+	c := refusing(t, capability.ErrRollback)
+	c.Allowed = func(p Peer) bool { asked = append(asked, p); return false }
+	c.Doctor = func(context.Context) []Examination { return []Examination{{What: "x", Result: "failure"}} }
 	call := serve(t, c)
 	for _, path := range steering() {
 		method, path, _ := strings.Cut(path, " ")
@@ -109,7 +110,7 @@ func TestRefusalIsHeardBySenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Console{Condition: capability.Refuse(capability.ErrCorrupt, "", "test"), Allowed: func(Peer) bool { return true }}
+	c := refusing(t, capability.ErrCorrupt)
 	server := &http.Server{Handler: c.Handler(), ConnContext: WithPeer}
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
@@ -119,7 +120,7 @@ func TestRefusalIsHeardBySenders(t *testing.T) {
 			t.Fatal(err)
 		}
 		body := strings.Repeat("x", 900<<10)
-		go fmt.Fprintf(conn, "POST %sresponses HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", Base, len(body), body)
+		go fmt.Fprintf(conn, "POST %smodel/check HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", Base, len(body), body)
 		b, err := io.ReadAll(conn)
 		conn.Close()
 		if err != nil || !bytes.Contains(b, []byte("LH-4004")) {
@@ -128,11 +129,17 @@ func TestRefusalIsHeardBySenders(t *testing.T) {
 	}
 }
 
-// While trusted storage is closed, every change is refused with the reason.
+// While trusted storage cannot be used, every change is refused with the reason, but for the two that lead to its repair.
 func TestRefusingChangesNothing(t *testing.T) {
-	call := serve(t, &Console{Condition: capability.Refuse(capability.ErrCorrupt, "", "test"), Allowed: func(Peer) bool { return true }})
+	call := serve(t, refusing(t, capability.ErrCorrupt))
+	if _, p, _ := call("POST", Base+"responses", "{}"); p.Code != capability.ErrFileKind {
+		t.Errorf("a response is read: %+v", p)
+	}
 	for _, path := range steering() {
 		method, path, _ := strings.Cut(path, " ")
+		if path == "requests" || path == "responses" || path == "time" {
+			continue
+		}
 		if _, p, _ := call(method, Base+path, "{}"); p.Code != capability.ErrCorrupt || p.Symbol != "E_CORRUPT" {
 			t.Errorf("%s: %+v", path, p)
 		}
@@ -140,7 +147,7 @@ func TestRefusingChangesNothing(t *testing.T) {
 }
 
 func TestBadForms(t *testing.T) {
-	call := serve(t, &Console{Appliance: &appliance.Appliance{}, Allowed: func(Peer) bool { return true }})
+	call, _ := running(t)
 	for _, c := range []struct {
 		method, path, body string
 		status             int

@@ -20,10 +20,10 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// Console answers for one appliance, or for one that refuses to start and says why.
+// Console answers for one appliance.
 type Console struct {
-	Appliance *appliance.Appliance // nil when Condition is set
-	Condition *capability.Refusal
+	Appliance *appliance.Appliance
+	Lost      *capability.Refusal // what the start found of a storage that cannot be used; it stands until a response has repaired that
 	Host      hostid.ID
 	Trust     []byte // the bundle, as a file
 	Version   string
@@ -75,11 +75,17 @@ func (c *Console) Handler() http.Handler {
 				if !ok || !c.Allowed(p) {
 					return nil, capability.Refuse(capability.ErrForbidden, "", "%s", p)
 				}
-				if c.Condition != nil {
-					return nil, c.Condition
-				}
 				return f(r, p.String())
 			})
+		})
+	}
+	// What an administrator changes on an appliance that waits for its repair would be gone with it.
+	steerOpen := func(path string, f func(*http.Request, string) (any, error)) {
+		steer(path, func(r *http.Request, by string) (any, error) {
+			if err := c.look(r, func(*ledger.Ledger, ledger.Now) {}); err != nil {
+				return nil, err
+			}
+			return f(r, by)
 		})
 	}
 	look("health", c.health)
@@ -92,11 +98,14 @@ func (c *Console) Handler() http.Handler {
 	})
 	steer("POST requests", c.request)
 	steer("POST responses", c.response)
-	steer("POST returns", c.giveBack)
-	steer("POST drops", c.drop)
+	steerOpen("POST returns", c.giveBack)
+	look("drains", c.drains)
+	steerOpen("POST drains", c.drain)
+	steerOpen("POST drains/cancel", c.cancelDrain)
+	steerOpen("POST drops", c.drop)
 	look("time", c.time)
 	steer("POST time", c.setTime)
-	c.rules(look, steer)
+	c.rules(look, steerOpen)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
 			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
@@ -166,10 +175,6 @@ func status(c capability.Code) int {
 
 func (c *Console) health(r *http.Request) (any, error) {
 	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Media: "auto"}
-	if c.Condition != nil {
-		h.State, h.Condition = "refusing", c.problem(c.Condition)
-		return h, nil
-	}
 	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
 		s := l.Status(now)
 		applied, _ := l.Applied()
@@ -177,6 +182,8 @@ func (c *Console) health(r *http.Request) (any, error) {
 		h.Journal.Position, h.Journal.Hash = headOf(c.Appliance.Vault)
 		h.State = "serving"
 		switch {
+		case s.Lost != 0:
+			h.State, h.Condition = "refusing", c.problem(c.lost(s.Lost))
 		case applied.Serial == 0:
 			h.State = "not activated"
 		case s.Hold != 0:
@@ -188,6 +195,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 			t.Proof = nil
 			h.Returns = append(h.Returns, t)
 		}
+		h.Drains = drains(l, now)
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
@@ -197,6 +205,30 @@ func (c *Console) health(r *http.Request) (any, error) {
 	}
 	h.Clock, err = c.clock(r)
 	return h, err
+}
+
+// look shows the ledger to f, unless it is only what stands in for a trusted storage that cannot be used.
+func (c *Console) look(r *http.Request, f func(*ledger.Ledger, ledger.Now)) error {
+	var lost capability.Code
+	if err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+		if lost = l.Status(now).Lost; lost == 0 {
+			f(l, now)
+		}
+	}); err != nil {
+		return err
+	}
+	if lost != 0 {
+		return c.lost(lost)
+	}
+	return nil
+}
+
+// lost is what the start found, in its own words where it has some.
+func (c *Console) lost(code capability.Code) *capability.Refusal {
+	if c.Lost != nil && c.Lost.Code == code {
+		return c.Lost
+	}
+	return capability.Refuse(code, "", "")
 }
 
 // NextExpiry is the first expiry of an item that is still to come, or zero.
@@ -217,10 +249,7 @@ func headOf(v appliance.Vault) (uint64, capability.Digest) {
 
 func (c *Console) features(r *http.Request) (any, error) {
 	out := []Feature{}
-	if c.Condition != nil {
-		return nil, c.Condition
-	}
-	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
 		for _, it := range l.Items(now) {
 			f := Feature{LineItem: it.LineItem, Total: uint64(it.Count), Used: it.Used, Available: it.Available, Status: "valid"}
 			switch {
@@ -235,6 +264,8 @@ func (c *Console) features(r *http.Request) (any, error) {
 				f.Status = "expired"
 			case it.Dates == ledger.Doubted:
 				f.Status = "clock held"
+			case it.Returning > 0:
+				f.Status, f.Returning, f.ReturnBy = "being returned", it.Returning, it.ReturnBy
 			}
 			out = append(out, f)
 		}
@@ -244,10 +275,7 @@ func (c *Console) features(r *http.Request) (any, error) {
 
 func (c *Console) devices(r *http.Request) (any, error) {
 	out := []Device{}
-	if c.Condition != nil {
-		return nil, c.Condition
-	}
-	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
 		for _, d := range l.Devices(now) {
 			row := Device{Host: HostOf(d.ID), Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
 			for _, h := range d.Holdings {

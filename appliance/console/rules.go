@@ -31,14 +31,6 @@ func (c *Console) rules(look func(string, func(*http.Request) (any, error)), ste
 	steer("POST seats/disconnect", c.disconnect)
 }
 
-// look shows the ledger to f, unless trusted storage is closed.
-func (c *Console) look(r *http.Request, f func(*ledger.Ledger, ledger.Now)) error {
-	if c.Condition != nil {
-		return c.Condition
-	}
-	return c.Appliance.Look(r.Context(), f)
-}
-
 func (c *Console) model(r *http.Request) (any, error) {
 	var out *Model
 	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {

@@ -76,6 +76,15 @@ const start = 1795161600
 // running is a console of an appliance with ten counts of f 1.0, of which device d holds four.
 func running(t *testing.T) (func(method, path, body string) (int, Problem, string), *kept) {
 	t.Helper()
+	return runningBy(t, noon)
+}
+
+// noon is the system clock of most of them.
+func noon() time.Time { return time.Unix(start+60, 0) }
+
+// runningBy is the same by another system clock.
+func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body string) (int, Problem, string), *kept) {
+	t.Helper()
 	l, now := ledger.New(), ledger.At(0, start)
 	do := func(c ledger.Command) {
 		t.Helper()
@@ -101,9 +110,23 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 		Version: capability.Protocol, Hosts: []hostid.ID{{Type: hostid.String, Value: "d"}}, Correlation: capability.CorrelationID{3}, Alias: "WS-1",
 		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: 4}},
 	}})
+	a, vault := started(t, l, 0, clock)
+	return serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }}), vault
+}
+
+// refusing is a console of an appliance whose trusted storage was lost in that way.
+func refusing(t *testing.T, lost capability.Code) *Console {
+	a, _ := started(t, ledger.New(), lost, noon)
+	return &Console{Appliance: a, Lost: capability.Refuse(lost, "", "test"), Allowed: func(Peer) bool { return true }}
+}
+
+// started is an appliance that runs until the end of the test.
+func started(t *testing.T, l *ledger.Ledger, lost capability.Code, clock func() time.Time) (*appliance.Appliance, *kept) {
+	t.Helper()
 	vault := &kept{}
 	a, err := appliance.New(appliance.Options{
-		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: func() time.Time { return time.Unix(start+60, 0) },
+		Start:  ledger.Start{Lost: lost},
+		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: clock,
 		Elapsed: func() time.Duration { return 0 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -112,14 +135,13 @@ func running(t *testing.T) (func(method, path, body string) (int, Problem, strin
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- a.Run(ctx) }()
-	call := serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }})
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return call, vault
+	return a, vault
 }
 
 func read[T any](t *testing.T, body string) (v T) {

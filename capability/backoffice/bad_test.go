@@ -87,7 +87,7 @@ func TestBadFiles(t *testing.T) {
 		{"an operation for appliances", draft(func(r *capability.Request) { r.Operation = capability.Preview }), capability.ErrOperation},
 	} {
 		before := o.book.Digest()
-		if res, err := o.Respond(c.file, "operator", today); codeOf(err) != c.code || res != nil {
+		if res, err := o.Respond(c.file, "", "operator", today); codeOf(err) != c.code || res != nil {
 			t.Errorf("%s: %v, want %s", c.name, err, c.code)
 		}
 		if o.book.Digest() != before {
@@ -98,11 +98,11 @@ func TestBadFiles(t *testing.T) {
 	for i := range next {
 		bad := bytes.Clone(next)
 		bad[i] ^= 1
-		if res, err := o.Respond(bad, "operator", today); codeOf(err) == 0 || res != nil {
+		if res, err := o.Respond(bad, "", "operator", today); codeOf(err) == 0 || res != nil {
 			t.Fatalf("byte %d flipped: %v", i, err)
 		}
 		if i%64 == 0 {
-			if _, err := o.Respond(next[:i], "operator", today); codeOf(err) != capability.ErrFileCut {
+			if _, err := o.Respond(next[:i], "", "operator", today); codeOf(err) != capability.ErrFileCut {
 				t.Fatalf("cut at %d: %v", i, err)
 			}
 		}
@@ -113,7 +113,7 @@ func TestBadFiles(t *testing.T) {
 	// A second history of the same machine is refused, and kept on record.
 	fork := evidence(nil)
 	_, length := o.book.Head()
-	if _, err := o.Respond(fork, "operator", today); codeOf(err) != capability.ErrFork {
+	if _, err := o.Respond(fork, "", "operator", today); codeOf(err) != capability.ErrFork {
 		t.Errorf("a copied machine: %v", err)
 	}
 	if h, _ := o.book.Host(a.host); len(h.Incidents) != 1 {
@@ -132,7 +132,7 @@ func TestRequestForAnotherProducer(t *testing.T) {
 	_, ours := newOffice(t, nil)
 	_, theirs := newOffice(t, nil)
 	a := newAppliance(t)
-	if _, err := ours.Respond(a.request(theirs), "operator", today); codeOf(err) != capability.ErrOtherProducer {
+	if _, err := ours.Respond(a.request(theirs), "", "operator", today); codeOf(err) != capability.ErrOtherProducer {
 		t.Errorf("%v", err)
 	}
 	file := mustRespond(t, theirs, a.request(theirs)).File
@@ -165,7 +165,7 @@ func TestResponseFileDamaged(t *testing.T) {
 		if err := change(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := o.Respond(request, "operator", today); codeOf(err) != capability.ErrBookDamaged {
+		if _, err := o.Respond(request, "", "operator", today); codeOf(err) != capability.ErrBookDamaged {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := os.WriteFile(names[0], good, 0o600); err != nil {

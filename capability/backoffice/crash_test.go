@@ -53,7 +53,7 @@ func TestCrashInRespond(t *testing.T) {
 				m.Plan(storagetest.At(n, ending))
 				var told []byte
 				if o, err := Open(p, passphrase(), m); err == nil {
-					if res, err := o.Respond(file, "operator", today); err == nil {
+					if res, err := o.Respond(file, "", "operator", today); err == nil {
 						told = res.File
 					}
 					o.Close()
@@ -67,7 +67,7 @@ func TestCrashInRespond(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				res, err := o.Respond(file, "operator", today)
+				res, err := o.Respond(file, "", "operator", today)
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -104,7 +104,7 @@ func TestBrokenDisk(t *testing.T) {
 			file := a.request(o)
 			a.number, a.outstanding = 0, nil
 			m.Plan(storagetest.At(n, c.fault))
-			res, err := o.Respond(file, "operator", today)
+			res, err := o.Respond(file, "", "operator", today)
 			done := len(m.Calls()) <= n
 			m.Plan(nil)
 			if err == nil {

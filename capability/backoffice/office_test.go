@@ -239,7 +239,7 @@ func want(id capability.ActivationID, n uint32) capability.Desired {
 
 func mustRespond(t testing.TB, o *Office, file []byte) *Result {
 	t.Helper()
-	r, err := o.Respond(file, "operator", today)
+	r, err := o.Respond(file, "", "operator", today)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,7 +417,7 @@ func TestUnknownAuthority(t *testing.T) {
 	}
 	a.apply(o.Trust(), plain.File)
 	file, before := a.request(o, want(id, 5)), o.book.Digest()
-	if _, err := o.Respond(file, "operator", today); codeOf(err) != capability.ErrTier {
+	if _, err := o.Respond(file, "", "operator", today); codeOf(err) != capability.ErrTier {
 		t.Errorf("an unknown authority: %v", err)
 	}
 	if o.book.Digest() != before {

@@ -24,6 +24,7 @@ type Result struct {
 	Host        hostid.ID
 	Alias       string
 	Tier        entitlement.Tier
+	Repaired    bool   // this answer replaced the machine's trusted storage
 	TierNote    string // why the certificates did not raise the tier, if so
 	Proven      bool   // a response was opened by this machine before: its keys are in one TPM
 	Number      uint64
@@ -50,14 +51,16 @@ type Line struct {
 // and the book has changed by the record of it at most.
 //
 // The order of writes: the response file, then the book's entry, which names the file's digest. Only then are the bytes handed out.
-func (o *Office) Respond(file []byte, by string, now capability.Time) (*Result, error) {
+//
+// A request of a trusted storage that is new to the book is refused, unless repair says in words why that storage takes the place of the one on record.
+func (o *Office) Respond(file []byte, repair, by string, now capability.Time) (*Result, error) {
 	signed, id, err := o.judge(file)
 	if err != nil {
 		return nil, err
 	}
 	r := &signed.Request
 	tier, tierErr := attest.TierOf(id, o.roots, now.Std())
-	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: by, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
+	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: by, Repair: repair, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
 		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tierOf(tier)}}
 	d, err := o.book.Decide(now, answer)
 	if err != nil {
@@ -211,6 +214,7 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 // say fills in what the operator reads.
 func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision) *Result {
 	resp := d.Response
+	res.Repaired = d.Entries[0].Answer.Repair != nil
 	res.Serial, res.Made, res.ApplyBefore = resp.Serial, resp.Time, resp.Time.Add(resp.Lifetime)
 	res.Status, res.Items, res.Credited, res.Denials = resp.Status, resp.Items, d.Credited, resp.Denials
 	for n, l := range resp.Lines {

@@ -45,7 +45,7 @@ func (b *Book) Apply(e *Entry) error {
 	case e.Item != nil:
 		err = b.applyItem(*e.Item)
 	case e.Answer != nil:
-		err = b.applyAnswer(e.Answer)
+		err = b.applyAnswer(e)
 	case e.Incident != nil:
 		err = b.applyIncident(*e.Incident)
 	}
@@ -79,7 +79,8 @@ func (b *Book) applyIncident(i Incident) error {
 	return nil
 }
 
-func (b *Book) applyAnswer(a *Answered) error {
+func (b *Book) applyAnswer(e *Entry) error {
+	a := e.Answer
 	if b.answered[a.Request.Digest] != nil {
 		return fmt.Errorf("request %.8x was answered before", a.Request.Digest[:])
 	}
@@ -87,6 +88,14 @@ func (b *Book) applyAnswer(a *Answered) error {
 	h := &Host{Identity: a.Identity}
 	if old != nil {
 		h = old.clone()
+	}
+	if a.Repair != nil {
+		if old == nil || a.Life == h.Life || slices.ContainsFunc(h.Past, func(p PastLife) bool { return p.Life == a.Life }) || a.Epoch < h.Epoch {
+			return fmt.Errorf("host %s is repaired, and has had no other life before", a.Identity.Host.Short())
+		}
+		h.replace(a.Repair, e.Time, e.By)
+	} else if old != nil && h.Life != (capability.LifeID{}) && a.Life != h.Life {
+		return fmt.Errorf("host %s changes its life without a repair", h.Host.Short())
 	}
 	if err := plausible(h, a); err != nil {
 		return err
@@ -188,7 +197,7 @@ func (b *Book) sums(h *Host, a *Answered) ([]sum, error) {
 // record writes everything of an answer into the host, but for the totals.
 func record(h *Host, a *Answered) {
 	h.Identity, h.Alias, h.Proven = a.Identity, a.Alias, a.Proven
-	h.Epoch, h.Answered, h.Serial = a.Epoch, a.Request.Number, a.Request.Serial
+	h.Epoch, h.Answered, h.Serial, h.Life = a.Epoch, a.Request.Number, a.Request.Serial, a.Life
 	for _, k := range append(slices.Clone(a.Named), a.Request) {
 		at, ok := h.findRequest(k.Number)
 		if ok {

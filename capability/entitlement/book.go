@@ -117,7 +117,7 @@ func (b *Book) Host(id hostid.ID) (Host, bool) {
 
 func (h *Host) clone() *Host {
 	c := *h
-	c.Holds, c.Requests, c.Returns, c.Incidents = slices.Clone(h.Holds), slices.Clone(h.Requests), slices.Clone(h.Returns), slices.Clone(h.Incidents)
+	c.Holds, c.Requests, c.Returns, c.Incidents, c.Past = slices.Clone(h.Holds), slices.Clone(h.Requests), slices.Clone(h.Returns), slices.Clone(h.Incidents), slices.Clone(h.Past)
 	return &c
 }
 
@@ -175,6 +175,13 @@ func (h *Host) byDigest(d capability.Digest) (*Known, bool) {
 			return &h.Requests[i], true
 		}
 	}
+	for _, p := range h.Past {
+		for i := range p.Requests {
+			if p.Requests[i].Digest == d {
+				return &p.Requests[i], true
+			}
+		}
+	}
 	return nil, false
 }
 
@@ -217,6 +224,9 @@ type Answered struct {
 	Named    []Known       `cbor:"6,keyasint,omitempty" json:"named,omitempty"`   // earlier requests heard of for the first time
 	Returns  []ReturnSeen  `cbor:"7,keyasint,omitempty" json:"returns,omitempty"` // new, or newly credited or refused
 	Holds    []Fulfillment `cbor:"8,keyasint,omitempty" json:"holds,omitempty"`   // totals that changed; zero copies: none left
+
+	Life   capability.LifeID `cbor:"9,keyasint,omitzero" json:"life,omitzero"`
+	Repair *Repaired         `cbor:"10,keyasint,omitempty" json:"repair,omitempty"` // this life replaces the one before
 }
 
 // MaxEntry bounds an entry in bytes: 1,024 named requests of 50 bytes, 256 returns of 90, 256 totals of 40, two keys.

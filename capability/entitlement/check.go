@@ -2,6 +2,7 @@ package entitlement
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 )
@@ -59,23 +60,36 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 		}
 		last = f.ActivationID
 	}
-	number, serial := uint64(0), uint64(0)
-	for _, k := range h.Requests {
-		if k.Number <= number {
-			return 0, fmt.Errorf("request %d follows request %d", k.Number, number)
+	serial := uint64(0)
+	lives := map[capability.LifeID]bool{h.Life: true}
+	for _, p := range append(slices.Clone(h.Past), PastLife{Answered: h.Answered, Requests: h.Requests}) {
+		number := uint64(0)
+		for _, k := range p.Requests {
+			if k.Number <= number {
+				return 0, fmt.Errorf("request %d follows request %d", k.Number, number)
+			}
+			number = k.Number
+			if k.Serial == 0 {
+				continue
+			}
+			// Serials grow with the numbers of the requests they answer, without gaps, from life to life.
+			if answers++; k.Serial != serial+1 || b.answered[k.Digest] != h {
+				return 0, fmt.Errorf("response %d follows response %d", k.Serial, serial)
+			}
+			serial = k.Serial
 		}
-		number = k.Number
-		if k.Serial == 0 {
-			continue
+		if number != p.Answered || number == 0 {
+			return 0, fmt.Errorf("request %d is the last of a life, on record %d", p.Answered, number)
 		}
-		// Serials grow with the numbers of the requests they answer, without gaps.
-		if answers++; k.Serial != serial+1 || b.answered[k.Digest] != h {
-			return 0, fmt.Errorf("response %d follows response %d", k.Serial, serial)
-		}
-		serial = k.Serial
 	}
-	if serial != h.Serial || number != h.Answered || serial == 0 {
-		return 0, fmt.Errorf("response %d to request %d are the last, on record %d to %d", h.Serial, h.Answered, serial, number)
+	for _, p := range h.Past {
+		if lives[p.Life] || len(p.Reason) > MaxReason {
+			return 0, fmt.Errorf("life %x is there twice, or ended for %d bytes of reasons", p.Life, len(p.Reason))
+		}
+		lives[p.Life] = true
+	}
+	if serial != h.Serial || serial == 0 {
+		return 0, fmt.Errorf("response %d is the last, on record %d", h.Serial, serial)
 	}
 	ids := map[capability.ReturnID]bool{}
 	for _, s := range h.Returns {

@@ -36,6 +36,8 @@ type Answer struct {
 	Identity Identity
 	Proofs   []Proof // one for each return of the request, in its order
 	By       string
+	// Repair is the operator's reason to take a new trusted storage for the machine's; empty, one that the book does not know is refused.
+	Repair string
 }
 
 // Proof is what was found in the proof of a return: the epoch that the TPM attests over it, or in Fault why it attests nothing.
@@ -121,11 +123,21 @@ func (c Answer) decide(b *Book, now capability.Time) (*Decision, error) {
 	if before == nil {
 		before = &Host{Identity: c.Identity}
 	}
-	named, refusal := history(before, &c)
+	host, repair, refusal := renewed(before, &c)
+	if repair != nil {
+		host = host.clone()
+		host.replace(repair, now, c.By)
+	}
+	var named []Known
+	if refusal == nil {
+		named, refusal = history(host, &c)
+	}
 	if refusal != nil {
 		return b.incident(now, &c, before, refusal), refusal
 	}
-	return b.answer(now, &c, before, named), nil
+	d := b.answer(now, &c, host, named)
+	d.Entries[0].Answer.Repair = repair
+	return d, nil
 }
 
 // check refuses what no machine of ours writes.
@@ -139,6 +151,9 @@ func (c *Answer) check() error {
 	}
 	if uint64(len(r.Outstanding)) >= r.Number {
 		return &capability.Malformed{Field: "outstanding", Cause: fmt.Sprintf("%d requests before number %d", len(r.Outstanding), r.Number)}
+	}
+	if len(c.Repair) > MaxReason {
+		return fmt.Errorf("reason of %d bytes where at most %d are allowed", len(c.Repair), MaxReason)
 	}
 	if len(c.Proofs) != len(r.Returns) {
 		return fmt.Errorf("%d proofs were judged for %d returns", len(c.Proofs), len(r.Returns))
@@ -189,7 +204,7 @@ func history(h *Host, c *Answer) (named []Known, _ *capability.Refusal) {
 	switch {
 	case r.Applied > h.Serial:
 		return nil, fork("it has applied response %d, and the last one in this book is %d: the book may be an older copy", r.Applied, h.Serial)
-	case r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding:
+	case h.Answered > 0 && r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding:
 		return nil, fork("request %d was answered, and this request %d does not know of it", h.Answered, r.Number)
 	}
 	if k, ok := h.bySerial(r.Applied); ok && r.BookHead != (capability.Digest{}) && k.Head != r.BookHead {
@@ -220,12 +235,12 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 	r, h := c.Request, before.clone()
 	resp := &capability.Response{
 		Version: capability.Protocol, For: r.Hosts[0], Serial: before.Serial + 1, Correlation: r.Correlation, Time: now, Lifetime: b.policy.ResponseLife,
-		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head, Epoch: r.Epoch,
+		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head, Epoch: r.Epoch, Life: r.Life,
 	}
 	resp.Policy.Lease, resp.Policy.Holders = b.policy.Lease, b.policy.Holders
 	d := &Decision{Response: resp}
 
-	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Named: named,
+	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Life: r.Life, Named: named,
 		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now}}
 	back := b.credit(h, c, a, d)
 	if r.Operation == capability.Grant {

@@ -288,7 +288,7 @@ func TestRefusedWhole(t *testing.T) {
 			return c.request(99)
 		}, capability.ErrRollbackSuspect, true},
 		{"an operation for appliances", func(w *world, m *machine, sent []Answer, unsent Answer) Answer {
-			unsent.Request.Operation = capability.Undo
+			unsent.Request.Operation, unsent.Request.Undoes, unsent.Request.Desired = capability.Undo, capability.CorrelationID{5}, nil
 			return unsent
 		}, capability.ErrOperation, false},
 	} {

@@ -176,8 +176,11 @@ type Host struct {
 	Answered uint64        `json:"answered"` // its number
 	Serial   uint64        `json:"serial"`   // of the last response
 	Holds    []Fulfillment `json:"holds"`    // by activation ID, none of zero copies
-	Requests []Known       `json:"requests"` // by number
-	Returns  []ReturnSeen  `json:"returns"`  // in the order they were first seen
+	Requests []Known       `json:"requests"` // of the running life, by number
+	// Life is that of the machine's trusted storage, Past are those that repairs ended, in order.
+	Life    capability.LifeID `json:"life"`
+	Past    []PastLife        `json:"past,omitempty"`
+	Returns []ReturnSeen      `json:"returns"` // in the order they were first seen
 	// Incidents are the requests that were refused as a whole, at most MaxIncidents, each once.
 	Incidents []Incident `json:"incidents"`
 }

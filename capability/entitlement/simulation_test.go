@@ -30,15 +30,16 @@ func TestLives(t *testing.T) {
 		seen.add(s.seen)
 	}
 	t.Logf("%d lives: %+v", lives, seen)
-	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 {
+	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
 }
 
-type outcomes struct{ Answered, Again, Older, Forks, Credited, Refused int }
+type outcomes struct{ Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced int }
 
 func (o *outcomes) add(p outcomes) {
 	o.Answered, o.Again, o.Older = o.Answered+p.Answered, o.Again+p.Again, o.Older+p.Older
+	o.Repaired, o.Replaced = o.Repaired+p.Repaired, o.Replaced+p.Replaced
 	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
 }
 
@@ -101,12 +102,23 @@ func (s *simulation) act() {
 		}
 	case k < 19 && len(s.copies) > 0:
 		s.write(s.copies[s.rng.IntN(len(s.copies))])
+	case k < 19 && s.rng.IntN(4) == 0:
+		s.wipe(s.rng.IntN(len(s.machines)))
 	default:
 		b, err := Restore(s.w.book.Snapshot())
 		if err != nil {
 			s.w.fatalf("%v", err)
 		}
 		s.w.book = b
+	}
+}
+
+// wipe takes the storage of a machine; sometimes a copy of it turns up later.
+func (s *simulation) wipe(n int) {
+	old := s.machines[n]
+	s.machines[n] = old.wiped()
+	if s.rng.IntN(3) == 0 && len(s.copies) < 2 {
+		s.copies = append(s.copies, old)
 	}
 }
 
@@ -134,6 +146,13 @@ func (s *simulation) write(m *machine) {
 
 func (s *simulation) send(f *file) {
 	d, err := s.w.do(f.request)
+	if code(err) == capability.ErrRepair && s.rng.IntN(2) == 0 {
+		repair := f.request
+		repair.Repair = "the disk died"
+		if d, err = s.w.do(repair); err == nil {
+			s.seen.Repaired++
+		}
+	}
 	switch c := code(err); {
 	case err == nil && d.Known != nil:
 		s.seen.Again++
@@ -153,11 +172,18 @@ func (s *simulation) send(f *file) {
 		}
 		s.answers[f.request.Digest], f.response = d.Response, d.Response
 		s.named(f)
+	case c == capability.ErrRepair && f.request.Request.Life != (capability.LifeID{}):
+	case c == capability.ErrReplaced:
+		s.seen.Replaced++
+		if h, _ := s.w.book.Host(f.by.id.Host); h.Life == f.by.life {
+			s.w.fatalf("the running life of %s is said to be replaced", h.Host.Short())
+		}
 	case c == capability.ErrOlderRequest:
 		s.seen.Older++
 	case c == capability.ErrFork || c == capability.ErrRollbackSuspect:
 		s.seen.Forks++
-		if !s.isCopied(f.by) {
+		// An older storage than the one on record, which the book never heard of, is suspect too.
+		if h, ok := s.w.book.Host(f.by.id.Host); !s.isCopied(f.by) && (!ok || h.Life == f.by.life) {
 			s.w.fatalf("a machine that was never copied is said to be two: %v", err)
 		}
 	default:
@@ -168,7 +194,7 @@ func (s *simulation) send(f *file) {
 // named: of a machine and its copies, only one history may have been answered from where they part.
 func (s *simulation) named(f *file) {
 	for _, other := range s.written {
-		if other != f && s.answers[other.request.Digest] != nil && other.request.Identity.Host == f.request.Identity.Host &&
+		if other != f && s.answers[other.request.Digest] != nil && other.request.Identity.Host == f.request.Identity.Host && other.request.Request.Life == f.request.Request.Life &&
 			other.request.Request.Number == f.request.Request.Number {
 			s.w.fatalf("two requests with number %d of one machine were answered", f.request.Request.Number)
 		}

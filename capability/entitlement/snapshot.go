@@ -18,6 +18,8 @@ type section struct {
 	Request  *Known       `cbor:"5,keyasint,omitempty"`
 	Return   *ReturnSeen  `cbor:"6,keyasint,omitempty"`
 	Incident *Incident    `cbor:"7,keyasint,omitempty"`
+	Past     *PastLife    `cbor:"8,keyasint,omitempty"`
+	Before   *Known       `cbor:"9,keyasint,omitempty"` // a request of the past life before
 }
 
 type headRecord struct {
@@ -34,6 +36,8 @@ type hostRecord struct {
 	Epoch    uint64   `cbor:"4,keyasint,omitzero"`
 	Answered uint64   `cbor:"5,keyasint,omitzero"`
 	Serial   uint64   `cbor:"6,keyasint,omitzero"`
+
+	Life capability.LifeID `cbor:"7,keyasint,omitzero"`
 }
 
 // maxRecord: the largest record is an item with all its features, 64 of 150 bytes.
@@ -51,7 +55,7 @@ func (b *Book) Snapshot() []byte {
 		put(section{Item: &i.Item})
 	}
 	for _, h := range b.hosts {
-		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial}})
+		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life}})
 		for _, f := range h.Holds {
 			put(section{Hold: &f})
 		}
@@ -63,6 +67,12 @@ func (b *Book) Snapshot() []byte {
 		}
 		for _, i := range h.Incidents {
 			put(section{Incident: &i})
+		}
+		for _, p := range h.Past {
+			put(section{Past: &p})
+			for _, k := range p.Requests {
+				put(section{Before: &k})
+			}
 		}
 	}
 	return out
@@ -118,7 +128,7 @@ func (b *Book) restore(s *section) error {
 		b.byID[s.Item.ActivationID] = b.items[len(b.items)-1]
 	case s.Host != nil:
 		r := s.Host
-		h = &Host{Identity: r.Identity, Alias: r.Alias, Proven: r.Proven, Epoch: r.Epoch, Answered: r.Answered, Serial: r.Serial}
+		h = &Host{Identity: r.Identity, Alias: r.Alias, Proven: r.Proven, Epoch: r.Epoch, Answered: r.Answered, Serial: r.Serial, Life: r.Life}
 		b.hosts, b.byKey[h.Host] = append(b.hosts, h), h
 	case h == nil:
 		return corrupt("snapshot has a part of a host before the host")
@@ -136,6 +146,17 @@ func (b *Book) restore(s *section) error {
 		}
 	case s.Return != nil:
 		h.Returns = append(h.Returns, *s.Return)
+	case s.Past != nil:
+		h.Past = append(h.Past, *s.Past)
+	case s.Before != nil:
+		if len(h.Past) == 0 {
+			return corrupt("snapshot has a request of a past life before the life")
+		}
+		p := &h.Past[len(h.Past)-1]
+		p.Requests = append(p.Requests, *s.Before)
+		if s.Before.Serial != 0 {
+			b.answered[s.Before.Digest] = h
+		}
 	case s.Incident != nil:
 		h.Incidents = append(h.Incidents, *s.Incident)
 	}

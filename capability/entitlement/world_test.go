@@ -107,6 +107,7 @@ func (w *world) entitle(n uint64, copies uint32, change func(*Item)) capability.
 // and returns copies under a new epoch.
 type machine struct {
 	id          Identity
+	life        capability.LifeID
 	number      uint64
 	applied     uint64
 	head        capability.Digest
@@ -120,7 +121,7 @@ type machine struct {
 func newMachine(n byte) *machine {
 	key := sha256.Sum256([]byte{n})
 	return &machine{id: Identity{Host: hostid.OfDigest(hostid.TPMEK, key), AKName: append([]byte{0, 11}, key[:]...), AK: key[:8], EK: key[8:16], Tier: Hardware},
-		epoch: 3, rights: map[capability.ActivationID]uint32{}}
+		life: capability.LifeID{n}, epoch: 3, rights: map[capability.ActivationID]uint32{}}
 }
 
 // copied is the same machine once more: its storage or all of it was copied.
@@ -134,11 +135,18 @@ func (m *machine) copied() *machine {
 	return &c
 }
 
+// wiped is what the machine is after its storage was lost: it knows nothing, but for the TPM's counter.
+func (m *machine) wiped() *machine {
+	w := &machine{id: m.id, life: m.life, epoch: m.epoch + 1, drawn: m.drawn, rights: map[capability.ActivationID]uint32{}}
+	w.life[15]++
+	return w
+}
+
 // salt makes requests of copied machines differ, as their drawn correlation IDs do.
 func (m *machine) request(salt uint64, desired ...capability.Desired) Answer {
 	m.number++
 	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{m.id.Host}, Number: m.number, Applied: m.applied, Epoch: m.epoch,
-		BookHead: m.head, Desired: desired, Returns: slices.Clone(m.returns)}
+		BookHead: m.head, Life: m.life, Desired: desired, Returns: slices.Clone(m.returns)}
 	binary.BigEndian.PutUint64(r.Correlation[:], salt)
 	r.Correlation[15] = 1
 	for _, k := range m.outstanding {
@@ -161,7 +169,7 @@ func (m *machine) giveBack(id capability.ActivationID, copies uint32) {
 
 // apply is what an appliance does with a response: the newest wins, and what it returned meanwhile stays returned.
 func (m *machine) apply(r *capability.Response) {
-	if r == nil || r.Serial <= m.applied {
+	if r == nil || r.Serial <= m.applied || r.Life != m.life {
 		return
 	}
 	m.applied, m.head = r.Serial, r.BookHead

@@ -41,6 +41,8 @@ func (l *Ledger) Apply(e Entry) error {
 		err = l.applyReserved(e.Reserved)
 	case e.Configured != nil:
 		err = l.applyConfigured(e.Configured)
+	case e.Drained != nil:
+		err = l.applyDrained(e.Drained)
 	default:
 		err = corrupt("no fact")
 	}
@@ -123,7 +125,16 @@ func (l *Ledger) applyStarted(f *Started) error {
 	if f.Slept < 0 || f.Slept > maxSlept || f.At < 0 || f.At > l.now.Lease {
 		return corrupt("a start at %d, and %d seconds after the entry before, while it is %d", f.At, f.Slept, l.now.Lease)
 	}
-	l.run, l.hold = *f, f.Hold
+	if f.Life != (capability.LifeID{}) {
+		if l.life != (capability.LifeID{}) {
+			return corrupt("life %x began in the middle of %x", f.Life, l.life)
+		}
+		l.life = f.Life
+	}
+	if f.Lost != l.lost && (l.provisioned() || f.Lost == 0) {
+		return corrupt("what was lost before is %s, and %s now", l.lost, f.Lost)
+	}
+	l.run, l.hold, l.lost = *f, f.Hold, f.Lost
 	return nil
 }
 
@@ -134,6 +145,12 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	}
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
+	}
+	if (f.Hold != 0) != (l.lost != 0) || f.Hold != 0 && f.Hold < max(l.hold, l.now.Lease+1) {
+		return corrupt("a hold until %d with a response, it is %d, and what was lost is %s", f.Hold, l.now.Lease, l.lost)
+	}
+	if f.Hold != 0 {
+		l.run.Hold, l.hold, l.lost = f.Hold, f.Hold, 0
 	}
 	for _, it := range l.items {
 		it.cut = true
@@ -165,6 +182,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 			l.closed = append(l.closed, id)
 		}
 	}
+	l.endDrains(func(d Drained) bool { _, copies := l.activation(d.ActivationID); return copies == 0 })
 	l.closed = l.closed[max(0, len(l.closed)-capability.MaxReturns):]
 	l.written = slices.DeleteFunc(l.written, func(w Written) bool { return w.Number <= r.Number })
 	r.Items = nil
@@ -229,14 +247,22 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	if err != nil {
 		return err
 	}
+	if f.Spent != 0 {
+		if f.Spent <= max(l.ration.spent, l.now.Lease) {
+			return corrupt("a move that leaves the ration at %d, and it was at %d", f.Spent, l.ration.spent)
+		}
+		l.ration = ration{f.Spent, l.now.Lease}
+	}
 	uses := l.usesOf(r.leases, leases)
 	for _, s := range r.leases {
 		l.unbook(s)
 		l.gone = l.gone || s.slice.item.cut
 	}
-	r.key, r.serial, r.correlation, r.body, r.who, r.leases = a.Key, a.Serial, a.Correlation, f.Body, f.Who, leases
+	if err := l.remember(r, f); err != nil {
+		return err
+	}
+	r.serial, r.who, r.leases = a.Serial, f.Who, leases
 	r.active = l.now.Lease - f.Idle
-	r.answer = l.codec.Encode(a)
 	if err := l.transfer(moves); err != nil {
 		return err
 	}
@@ -247,7 +273,7 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 		return err
 	}
 	for _, u := range uses {
-		if err := u.assert(); err != nil {
+		if err := u.assert(l.drainOf(u.slice.item.ActivationID)); err != nil {
 			return err
 		}
 	}
@@ -279,9 +305,15 @@ func (l *Ledger) usesOf(old, leases []*lease) (out []use) {
 	return out
 }
 
-// assert says that nothing was given that was not there.
-func (u use) assert() error {
+// assert says that nothing was given that was not there, or is being returned.
+func (u use) assert(drain *Drained) error {
 	it := u.slice.item
+	if drain != nil {
+		rest := less(it.LineItem, drain.Copies)
+		if rest.Copies == 0 && u.slice.used > u.before && it.used > u.item || rest.Copies > 0 && !it.Uncounted && it.used > u.item && it.used > uint64(rest.Count) {
+			return corrupt("%d of %s in use where %d remain after its return", it.used, it.ID(), rest.Count)
+		}
+	}
 	switch {
 	case it.Uncounted && u.slice.source == Source{}:
 	case u.slice.used > u.before && u.slice.used > u.slice.count:
@@ -322,6 +354,8 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
 		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
 			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
+		case l.drained(it, r, n):
+			return nil, corrupt("a new lease of %s, which is being returned", n.Item)
 		case l.hold != 0 && f.Receipt == 0:
 			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)
 		case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
@@ -352,6 +386,7 @@ func (l *Ledger) applyReturned(f *Returned) error {
 		it.cut = rest.Copies == 0
 	}
 	l.gone = true
+	l.endDrains(func(d Drained) bool { return d.ActivationID == t.ActivationID })
 	l.returns = append(l.returns, t)
 	return nil
 }
@@ -369,7 +404,10 @@ func (l *Ledger) applyRequested(f *Requested) error {
 	if f.Written.Number != l.number+1 {
 		return corrupt("request %d where the next is %d", f.Written.Number, l.number+1)
 	}
-	l.number = f.Written.Number
+	if f.Epoch < l.epoch {
+		return corrupt("request %d is of epoch %d, the one before of epoch %d", f.Written.Number, f.Epoch, l.epoch)
+	}
+	l.number, l.epoch = f.Written.Number, f.Epoch
 	l.written = append(l.written, f.Written)
 	l.written = slices.Clone(l.written[max(0, len(l.written)-capability.MaxOutstanding):])
 	return nil

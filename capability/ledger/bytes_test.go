@@ -37,9 +37,12 @@ func everything(t testing.TB) *life {
 	waits := v.request("d5", "f:1.0 4")
 	waits.Desired[0].Wait, waits.Idle = true, 30
 	v.serve(Serve{Key: key("d5"), Request: waits})
-	v.must(Start{BootID: "2", HoldFor: 60, Cause: "power"})
+	v.see(v.now.Wall.Add(30 * days))
+	v.must(SetTime{Time: v.now.Wall, Raw: v.now.Wall.Add(30 * days), By: "admin"})
+	v.must(Start{BootID: "2", HoldFor: 60, Cause: "power", Raw: v.now.Wall, TPM: TPMClock{Milliseconds: 5, Resets: 6, Restarts: 7}})
 	v.pass(60)
 	v.must(Advance{})
+	v.see(v.now.Wall.Add(40 * days))
 	return v
 }
 
@@ -54,6 +57,27 @@ func TestEntryBytes(t *testing.T) {
 		"01" + "a1" + "01" + "01" + // number 1, no digest
 		"02" + "64" + "726f6f74" // by root
 	if got := hex.EncodeToString(e.Encode()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	e = Entry{Position: 2, Now: At(300, day), Clock: &Clock{State: ClockAhead, Ahead: 90000, Correction: -2}, Stated: &Stated{Time: 5, Raw: 7, By: "root"}}
+	want = "a4" + // map of 4
+		"01" + "02" + // position
+		"03" + "82" + "19012c" + "1a713fb300" + // 300 on the lease clock, 1900000000 on the wall
+		"09" + "a3" + // 9: the clock
+		"01" + "03" + "02" + "1a00015f90" + "03" + "21" + // ahead, by 90000, corrected by -2
+		"181f" + "a3" + // 31: the time was stated
+		"01" + "05" + "02" + "07" + "03" + "64" + "726f6f74" // 5 while the system clock said 7, by root
+	if got := hex.EncodeToString(e.Encode()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	e = Entry{Position: 2, Now: At(300, day), Clock: &Clock{}, Watched: &Watched{Raw: 7}}
+	want = "a4" + "01" + "02" + "03" + "82" + "19012c" + "1a713fb300" + "09" + "a0" + "181e" + "a1" + "01" + "07" // 30: watched, and all is well
+	if got := hex.EncodeToString(e.Encode()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	run := Started{BootID: "b", Slept: 3, TPM: TPMClock{Milliseconds: 4, Resets: 5, Restarts: 6}, At: 7}
+	want = "a4" + "01" + "61" + "62" + "04" + "03" + "05" + "a3" + "01" + "04" + "02" + "05" + "03" + "06" + "06" + "07"
+	if got := hex.EncodeToString(New().codec.Encode(run)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	lease := Served{Leases: []Lease{{Item: capability.ItemID{ActivationID: "A", Feature: "f"}, Count: 1, End: 2, Dropped: true, Told: 3}}}
@@ -74,7 +98,7 @@ func TestEntriesChain(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 12 { // a division, and the kinds of entries there are
+	if len(kinds) != 15 { // a division, a clock, and the kinds of entries there are
 		t.Errorf("a life with %v only", kinds)
 	}
 	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.
@@ -302,8 +326,8 @@ func TestCheckFinds(t *testing.T) {
 		},
 		"ends":        func(l *Ledger) { l.ends = nil },
 		"row":         func(l *Ledger) { l.rows[0].serial = 0 },
-		"answer":      func(l *Ledger) { l.rows[0].answer = l.rows[1].answer },
-		"no answer":   func(l *Ledger) { l.rows[0].answer = nil },
+		"answer":      func(l *Ledger) { l.rows[0].last.Answer = l.rows[1].last.Answer },
+		"no answer":   func(l *Ledger) { l.rows[0].last.Answer = nil },
 		"devices":     func(l *Ledger) { delete(l.devices, l.rows[0].id) },
 		"leases":      func(l *Ledger) { l.leases++ },
 		"head":        func(l *Ledger) { l.head = capability.Digest{} },

@@ -61,10 +61,14 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("position %d with head %x", l.position, l.head[:8])
 	case l.now.Lease < 0 || l.now.Wall < 0 || (l.position == 0) != (l.now == Now{}):
 		return corrupt("entry %d at %d and %s", l.position, l.now.Lease, l.now.Wall)
+	case l.ration.moved > l.now.Lease || l.ration.moved < 0 || l.ration != (ration{}) && l.ration.spent <= l.ration.moved:
+		return corrupt("the ration of moves is at %d since %d, and it is %d", l.ration.spent, l.ration.moved, l.now.Lease)
 	case l.hold != 0 && l.hold <= l.now.Lease:
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:
 		return corrupt("the hold ends at %d, and the run began with %d", l.hold, l.run.Hold)
+	case l.lost != 0 && l.provisioned():
+		return corrupt("the storage before was lost by %s, and a response is in force", l.lost)
 	case len(l.applied.Items) > 0:
 		return corrupt("items beside the items")
 	case !l.provisioned() && len(l.items)+len(l.rows)+len(l.returns)+len(l.closed) > 0:
@@ -90,16 +94,23 @@ func (l *Ledger) checkHeader() error {
 	if err := checkIDs(l.groups, l.lastID); err != nil {
 		return err
 	}
-	for i, s := range l.sources {
-		if !l.divides(s) || i > 0 && !l.follows(l.sources[i-1], s) {
+	places, last := l.places(), 0
+	for _, s := range l.sources {
+		if places[s] <= last {
 			return corrupt("source %s is not in its place", s)
 		}
+		last = places[s]
 	}
 	for i, s := range l.settings {
 		k, is := known(s.Name)
 		value, err := k.check(s.Value)
 		if !is || k.Owner == Producer || s.Value == "" || value != s.Value || err != nil || i > 0 && l.settings[i-1].Name >= s.Name {
 			return corrupt("setting %q is %q", s.Name, s.Value)
+		}
+	}
+	for i, d := range l.drains {
+		if _, copies := l.activation(d.ActivationID); copies == 0 || d.Copies == 0 || d.Deadline <= 0 || i > 0 && compareDrains(l.drains[i-1], d) >= 0 {
+			return corrupt("a drain of %d copies of %s, of which %d are here, until %s", d.Copies, d.ActivationID, copies, d.Deadline)
 		}
 	}
 	for i, w := range l.written {
@@ -239,12 +250,5 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	if !answers {
 		return nil
 	}
-	var a capability.Response
-	if err := l.codec.Decode(r.answer, &a, MaxEntry); err != nil {
-		return corrupt("device %s: remembered answer: %w", r.id, err)
-	}
-	if a.For != r.id || a.Key != r.key || a.Serial != r.serial || a.Correlation != r.correlation {
-		return corrupt("device %s: the remembered answer is %d to %x, for %s", r.id, a.Serial, a.Correlation[:4], a.For)
-	}
-	return nil
+	return l.checkRemembered(r)
 }

@@ -13,6 +13,9 @@ import (
 
 // request is one request of a client of the simulation, and everything that must be so about its answer.
 func (w *world) request(c *client) error {
+	if err := w.duplicate(c); err != nil {
+		return err
+	}
 	s, again := w.compose(c)
 	hold := w.l.holdAt(w.now)
 	before := w.device(c)
@@ -29,18 +32,26 @@ func (w *world) request(c *client) error {
 		}
 		preview = d.Response
 	}
+	was := w.l.Items(w.now)
 	d, err := w.decide(s)
 	if err != nil {
+		return err
+	}
+	if err := w.keptBack(was); err != nil {
 		return err
 	}
 	a := d.Response
 	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
+	w.happened[shortened] += len(d.Notices)
 	if w.seen(&a, again, len(d.Entries)) {
 		w.happened[resent]++
 	}
 	if preview.Version != 0 && preview.Status == capability.StatusPreview && a.Status != capability.StatusUnchanged && !reflect.DeepEqual(preview.Lines, a.Lines) {
 		return fmt.Errorf("preview %+v, request %+v", preview.Lines, a.Lines)
+	}
+	if len(d.Entries) > 0 {
+		w.remember(c, answered{s, a, w.now.Lease, len(w.journal)})
 	}
 	switch {
 	case a.Serial == 0 || a.Status == capability.StatusUnchanged:
@@ -79,9 +90,13 @@ func (w *world) request(c *client) error {
 			}
 		}
 		if s.Request.Operation == capability.Report {
-			c.report = s.Request.Correlation
+			c.report = capability.CorrelationID{}
+			if e := d.Entries[0].Served; e.Reported != nil {
+				c.report = s.Request.Correlation
+			}
 		}
 		if s.Request.Operation == capability.Undo {
+			c.report = capability.CorrelationID{}
 			w.happened[undone]++
 		}
 	}
@@ -93,6 +108,51 @@ func (w *world) request(c *client) error {
 	for k, n := range w.toldAll() {
 		if !k.endless() && n > told[k] && n > w.entitled(k)+over[k] {
 			return fmt.Errorf("%d of %v told where %d are entitled; %d before", n, k, w.entitled(k), told[k])
+		}
+	}
+	return nil
+}
+
+// remember keeps what may come again. The other client of the host ID has its answers forgotten, where they are those of one row.
+func (w *world) remember(c *client, a answered) {
+	c.answered = append(c.answered, a)
+	c.answered = c.answered[max(0, len(c.answered)-MaxRemembered):]
+	for _, other := range w.clients {
+		if other != c && other.id == c.id {
+			other.answered = nil
+		}
+	}
+}
+
+// duplicate brings an old request once more, as a network may. It is answered as it was, and changes nothing.
+func (w *world) duplicate(c *client) error {
+	if len(c.answered) == 0 || w.rng.IntN(3) > 0 {
+		return nil
+	}
+	i := w.rng.IntN(len(c.answered))
+	old := c.answered[i]
+	if w.now.Lease >= old.at+remembers && i < len(c.answered)-1 {
+		return nil
+	}
+	d, err := w.decide(old.Serve)
+	if err != nil || len(d.Entries) > 0 || !reflect.DeepEqual(d.Response, old.answer) {
+		return fmt.Errorf("a late duplicate is answered %+v with %d entries, first %+v: %w", d.Response, len(d.Entries), old.answer, err)
+	}
+	w.happened[late]++
+	return nil
+}
+
+// keptBack says that a request took nothing new of what is being returned.
+func (w *world) keptBack(was []Item) error {
+	for _, it := range w.l.Items(w.now) {
+		if it.Returning == 0 || it.Cut {
+			continue
+		}
+		w.happened[drained]++
+		before := was[slices.IndexFunc(was, func(o Item) bool { return o.ID() == it.ID() })]
+		rest := less(it.LineItem, it.Returning)
+		if all := it.Returning == it.Copies; all && it.Used+it.Overdrawn > before.Used+before.Overdrawn || !all && !it.Uncounted && it.Used > max(before.Used, uint64(rest.Count)) {
+			return fmt.Errorf("%d of %s in use after %d, and %d of %d copies are being returned", it.Used, it.ID(), before.Used, it.Returning, it.Copies)
 		}
 	}
 	return nil
@@ -156,12 +216,16 @@ func (w *world) count(a *capability.Response, fresh bool) {
 			w.happened[renewedByReceipt]++
 		case l.Count > 0:
 			w.happened[granted]++
+		case l.Denial.Code == capability.ErrNoSeat && l.Denial.Detail != "":
+			w.happened[refusedDrain]++
 		case l.Denial.Code == capability.ErrNoSeat:
 			w.happened[refusedSeat]++
 		case l.Denial.Code == capability.ErrOverage:
 			w.happened[refusedOverage]++
 		case l.Denial.Code == capability.ErrHold:
 			w.happened[refusedHold]++
+		case l.Denial.Code == capability.ErrClock:
+			w.happened[refusedClock]++
 		case l.Denial.Code == capability.ErrLimit:
 			w.happened[limited]++
 		}
@@ -180,14 +244,16 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	w.calls++
 	r := capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.id}, Applied: c.last.Serial, Atomic: w.rng.IntN(5) == 0, Alias: c.id.Value}
 	r.Correlation = capability.CorrelationID{1, byte(w.calls), byte(w.calls >> 8), byte(w.step)}
-	if w.rng.IntN(8) == 0 {
+	switch n := w.rng.IntN(24); {
+	case n < 14 && c.report != (capability.CorrelationID{}):
+		r.Operation, r.Undoes = capability.Undo, c.report
+	case n < 3:
 		r.Operation = capability.Operation(1 + w.rng.IntN(3))
+	case n < 7:
+		r.Operation = capability.Report
 	}
-	if r.Operation == capability.Undo {
-		r.Correlation = c.report
-	}
-	if r.Operation == capability.Undo && c.report == (capability.CorrelationID{}) {
-		r.Operation, r.Correlation = capability.Preview, capability.CorrelationID{9}
+	if r.Operation == capability.Undo && r.Undoes == (capability.CorrelationID{}) {
+		r.Operation = capability.Preview
 	}
 	r.User = []string{"", "u1", "u2"}[w.rng.IntN(3)]
 	r.Granularity = uint8(max(0, w.rng.IntN(12)-8))
@@ -200,14 +266,19 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 	if w.rng.IntN(6) == 0 {
 		r.Borrow = capability.Seconds(1 + w.rng.IntN(400))
 	}
-	if w.rng.IntN(3) == 0 { // renew exactly what it has
+	switch {
+	case r.Operation == capability.Undo:
+	case w.rng.IntN(3) == 0: // renew exactly what it has
 		for _, g := range c.last.Rights {
 			r.Desired = append(r.Desired, capability.Desired{Feature: g.Feature, Version: g.Version, Count: g.Count})
 		}
-	} else {
+	default:
 		for range w.rng.IntN(4 + int(r.Operation)%3) {
-			d := capability.Desired{Feature: []string{"f", "f", "g", "u", "m", "n", "x"}[w.rng.IntN(7)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
+			d := capability.Desired{Feature: []string{"f", "f", "g", "g", "u", "m", "n", "x"}[w.rng.IntN(8)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
 			d.Version.Major = w.rng.Uint32N(3)
+			if r.Operation == capability.Report && w.rng.IntN(4) > 0 {
+				d.Feature, d.Version.Major, d.Count = []string{"m", "n"}[w.rng.IntN(2)], 1, 1+w.rng.Uint32N(4)
+			}
 			r.Desired = append(r.Desired, d)
 		}
 	}
@@ -286,7 +357,7 @@ func (w *world) toldAll() map[class]uint64 {
 
 // available is what the first line of a request could have, counted from the views the slow way; -1 where the slow way knows too little.
 func (w *world) available(c *client, s *Serve) int64 {
-	if len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
+	if len(w.l.drains) > 0 || len(s.Request.Desired) != 1 || s.Request.Operation != capability.Grant || w.l.model != nil || len(w.l.groups) > 0 || len(w.l.waiting) > 0 || s.Request.Idle > 0 {
 		return -1
 	}
 	line := s.Request.Desired[0]
@@ -295,7 +366,7 @@ func (w *world) available(c *client, s *Serve) int64 {
 	}
 	var n int64
 	for _, it := range w.l.Items(w.now) {
-		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || w.now.Wall < it.Start || it.Expiry != 0 && w.now.Wall >= it.Expiry {
+		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || !inDates(w.l.Status(w.now).Clock, w.now.Wall, it.LineItem) {
 			continue
 		}
 		left := int64(it.Count)

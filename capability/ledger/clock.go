@@ -125,7 +125,7 @@ func (r Reading) Behind() capability.Seconds {
 // Read judges the system clock at a moment of the lease clock. The Now of the reading is that of every command; where the reading is Due, Watch comes first.
 func (l *Ledger) Read(lease capability.Seconds, raw capability.Time) Reading {
 	lease = max(lease, l.now.Lease)
-	r := judge(lease, l.now.Wall.Add(lease-l.now.Lease), raw, l.clock)
+	r := judge(lease, l.expected(lease), raw, l.clock)
 	change := r.Clock.Ahead - l.clock.Ahead
 	if r.Due = r.Clock.State != l.clock.State || r.Clock.Correction != l.clock.Correction || max(change, -change) > clockStep; !r.Due {
 		r.Clock = l.clock
@@ -133,7 +133,15 @@ func (l *Ledger) Read(lease capability.Seconds, raw capability.Time) Reading {
 	return r
 }
 
-// judge compares the system clock with the time that is expected; before the first entry nothing is. Of a corrected and an uncorrected clock the nearer one is
+// expected is the wall time at a moment of the lease clock if both went on alike since the last entry. Before the first one nothing is expected: it is zero.
+func (l *Ledger) expected(lease capability.Seconds) capability.Time {
+	if l.position == 0 {
+		return 0
+	}
+	return l.now.Wall.Add(lease - l.now.Lease)
+}
+
+// judge compares the system clock with the time that is expected. Of a corrected and an uncorrected clock the nearer one is
 // believed: a clock that was wrong and has been set since needs no correction any more.
 func judge(lease capability.Seconds, expected, raw capability.Time, was Clock) Reading {
 	raw = min(max(raw, 1), lastTime)

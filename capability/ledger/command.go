@@ -11,7 +11,8 @@ type Command interface{ command() }
 // Serve answers a client. Every no is an answer in the Response; the error of Decide is only a *capability.Malformed.
 //
 // A device is the first host ID of the request; its leases belong to the key that asked first. While it holds none, the next key that asks owns the row, and its serial goes on.
-// Previews, reports and denials have no serial, make no entry and are not remembered; everything else is, and the same correlation and body get the same content again.
+// Previews, denials and reports of what is not metered have no serial, make no entry and are not remembered. Everything else is: the same correlation and body
+// get the same content again for two minutes, and longer if nothing else was answered since. At most MaxRemembered answers of a device are kept.
 type Serve struct {
 	Key     capability.Digest // thumbprint of the key that signed or sent the request
 	Request capability.Request
@@ -34,7 +35,11 @@ func ReceiptOf(r *capability.Response) *Receipt {
 
 // Start is the first command of each run. A running hold goes on; HoldFor above zero starts one, and the later end wins. The moves of the epoch at a start are the caller's.
 type Start struct {
-	BootID  string // of the operating system
+	BootID string // of the operating system
+	// Life names the trusted storage. It counts at the first start only.
+	Life capability.LifeID
+	// Lost says why the trusted storage that was here before cannot be used, if there was one. It counts until the first response.
+	Lost    capability.Code
 	HoldFor capability.Seconds
 	Cause   string          // why there is a hold, or why there is none
 	Raw     capability.Time // what the system clock says; zero: it is not judged, and the moment of the command is believed
@@ -72,6 +77,7 @@ type Prove struct {
 type WriteRequest struct {
 	Number uint64
 	Digest capability.Digest
+	Epoch  uint64 // as the request says it
 	By     string
 }
 
@@ -98,6 +104,6 @@ type Decision struct {
 	Return      capability.Return   // of Return: what the TPM's proof is about
 	Explained   []Explained         // of Serve: for each refused line what was looked at
 	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
-	Notices     []capability.Denial // of Provision: what of the response is in force only later, and why
+	Notices     []capability.Denial // of Provision: what of the response is in force only later; of Serve: leases that are shorter than asked for
 	Move        bool                // the entries must be durable under a new epoch before anyone hears of them
 }

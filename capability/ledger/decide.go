@@ -39,6 +39,10 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.putGroup(now, c)
 	case DeleteReserved:
 		return l.deleteReserved(now, c)
+	case Drain:
+		return l.drain(now, c)
+	case CancelDrain:
+		return l.cancelDrain(now, c)
 	case Watch:
 		return l.watch(now, c), nil
 	case SetTime:
@@ -105,13 +109,19 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if c.HoldFor > 0 {
 		end = max(end, now.Lease+c.HoldFor)
 	}
-	e := Entry{Started: &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease}}
-	if l.run.TPM != (TPMClock{}) && c.TPM == l.run.TPM {
-		e.Started.At = l.run.At // the reading is of that start
+	f := &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Lost: l.lost, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease}
+	if l.life == (capability.LifeID{}) {
+		f.Life = c.Life
 	}
+	if !l.provisioned() && c.Lost != 0 {
+		f.Lost = c.Lost
+	}
+	if l.run.TPM != (TPMClock{}) && c.TPM == l.run.TPM {
+		f.At = l.run.At // the reading is of that start
+	}
+	e := Entry{Started: f}
 	if c.Raw != 0 {
-		expected := l.now.Wall.Add(now.Lease - l.now.Lease + e.Started.Slept)
-		r := judge(now.Lease, expected, c.Raw, Clock{})
+		r := judge(now.Lease, l.expected(now.Lease).Add(f.Slept), c.Raw, Clock{})
 		if now = r.Now; r.Clock != (Clock{}) {
 			e.Clock = &r.Clock
 		}
@@ -137,6 +147,8 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 		return Decision{}, malformed("serial", "absent")
 	case r.Status == capability.StatusPreview:
 		return Decision{}, malformed("status", "%s is never applied", r.Status)
+	case r.Life != (capability.LifeID{}) && r.Life != l.life:
+		return Decision{}, capability.Refuse(capability.ErrResponseEpoch, "", "its request was written by another trusted storage")
 	case r.Serial < l.applied.Serial:
 		return Decision{}, capability.Refuse(capability.OlderResponse, "", "serial %d, in force is %d", r.Serial, l.applied.Serial)
 	case r.Serial == l.applied.Serial && c.Digest == l.digest:
@@ -165,8 +177,12 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if changed != nil {
 		clock = *changed
 	}
+	f := &Provisioned{Response: r, Digest: c.Digest}
+	if l.lost != 0 {
+		f.Hold = max(l.holdAt(now), now.Lease+leaseOf(r.Policy))
+	}
 	div := l.rules().divide(clock.dates(now), l.arriving(r.Items))
-	d := l.decided(now, Entry{Provisioned: &Provisioned{Response: r, Digest: c.Digest}, Division: div, Clock: changed})
+	d := l.decided(now, Entry{Provisioned: f, Division: div, Clock: changed})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
 	}
@@ -212,28 +228,22 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 	switch {
 	case slices.Contains(l.closed, c.ID):
 		return refuse(capability.ErrNothingToReturn, "the back office has acknowledged this very return")
-	case !l.provisioned():
-		return refuse(capability.ErrNotProvisioned, "")
 	case end != 0:
 		return Decision{}, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrHold, Subject: string(c.ActivationID), Until: now.Told(end)}}
 	case len(l.returns) >= capability.MaxReturns:
 		return refuse(capability.ErrBusy, "%d returns wait for their acknowledgment, and no request carries more", len(l.returns))
 	}
-	items, copies := l.activation(c.ActivationID)
-	switch {
-	case copies == 0:
-		return refuse(capability.ErrNothingToReturn, "none is here")
-	case c.Copies > copies:
-		return refuse(capability.ErrNothingToReturn, "%d copies where %d are here", c.Copies, copies)
-	case c.Copies != 0:
-		copies = c.Copies
+	copies, err := l.returnable(c.ActivationID, c.Copies)
+	if err != nil {
+		return Decision{}, err
 	}
+	items, _ := l.activation(c.ActivationID)
 	d := l.draft(now, nil, "")
 	for _, it := range items {
-		rest, used := less(it.LineItem, copies), uint64(d.inUse(it)+d.used(it.slices[inOverdraft]))
-		if it.Uncounted && (rest.Copies > 0 || used == 0) || !it.Uncounted && d.inUse(it) <= int64(rest.Count) && (rest.Copies > 0 || used == 0) {
+		if d.inTheWay(it, copies) == 0 {
 			continue
 		}
+		rest, used := less(it.LineItem, copies), uint64(d.inUse(it)+d.used(it.slices[inOverdraft]))
 		no := capability.Denial{
 			Code: capability.ErrInUse, Subject: string(c.ActivationID), Detail: it.Feature,
 			Asked: it.Count - rest.Count, Available: clip(int64(it.Count) - d.inUse(it)), Total: it.Count, Used: clip(used),
@@ -257,6 +267,14 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 }
 
 func (l *Ledger) provisioned() bool { return l.applied.Serial != 0 }
+
+// absent is why there are no rights before the first response.
+func (l *Ledger) absent() capability.Code {
+	if l.lost != 0 {
+		return l.lost
+	}
+	return capability.ErrNotProvisioned
+}
 
 // pending is the place of a return that waits for its acknowledgment, or -1.
 func (l *Ledger) pending(id capability.ReturnID) int {
@@ -293,10 +311,12 @@ func (l *Ledger) writeRequest(now Now, c WriteRequest) (Decision, error) {
 		return Decision{}, malformed("by", "%d bytes where at most %d are allowed", len(c.By), capability.MaxText)
 	case slices.Contains(l.written, w):
 		return Decision{}, nil
+	case c.Epoch < l.epoch:
+		return Decision{}, malformed("epoch", "%d where request %d was of epoch %d", c.Epoch, l.number, l.epoch)
 	case c.Number != l.number+1:
 		return Decision{}, malformed("number", "%d where the next is %d", c.Number, l.number+1)
 	default:
-		return l.decided(now, Entry{Requested: &Requested{Written: w, By: c.By}}), nil
+		return l.decided(now, Entry{Requested: &Requested{Written: w, By: c.By, Epoch: c.Epoch}}), nil
 	}
 }
 

@@ -162,8 +162,11 @@ func (l *Ledger) divide(d *Division) error {
 	given := make([][]*slice, len(l.items))
 	sums := make([]uint64, len(l.items))
 	var sources []Source
-	for i, s := range d.Shares {
-		if len(s.Parts) == 0 || !l.divides(s.Source) || i > 0 && !l.follows(d.Shares[i-1].Source, s.Source) {
+	places, last := l.places(), 0
+	for _, s := range d.Shares {
+		if at := places[s.Source]; len(s.Parts) > 0 && at > last {
+			last = at
+		} else {
 			return corrupt("the share of %s is not in its place", s.Source)
 		}
 		sources = append(sources, s.Source)
@@ -226,26 +229,18 @@ func (it *item) makeRoom() {
 	}
 }
 
-// divides says that the model or the reservations in force have this source.
-func (l *Ledger) divides(s Source) bool {
-	switch {
-	case s == Source{} || s.Overdraft || s.Pool != "" && s.Entry != 0:
-		return false
-	case s.Entry != 0:
-		return slices.ContainsFunc(entries(l.groups), func(e ReservationEntry) bool { return e.ID == s.Entry })
+// places is every source that the model or the reservations in force have, with its place in the order of the division, from 1.
+func (l *Ledger) places() map[Source]int {
+	out := map[Source]int{}
+	for _, e := range entries(l.groups) {
+		out[Source{Entry: e.ID}] = len(out) + 1
 	}
-	return l.model != nil && slices.ContainsFunc(l.model.Pools, func(p model.Pool) bool { return p.Name == s.Pool })
-}
-
-// follows says that b comes after a in the order of the division.
-func (l *Ledger) follows(a, b Source) bool {
-	if a.Entry != 0 {
-		return a.Entry < b.Entry
+	if l.model != nil {
+		for _, p := range l.model.Pools {
+			out[Source{Pool: p.Name}] = len(out) + 1
+		}
 	}
-	at := func(name string) int {
-		return slices.IndexFunc(l.model.Pools, func(p model.Pool) bool { return p.Name == name })
-	}
-	return at(a.Pool) < at(b.Pool)
+	return out
 }
 
 // transfer applies what a decision moved between slices.

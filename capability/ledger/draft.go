@@ -101,21 +101,21 @@ func (d *draft) over(it *item) bool {
 	return it.over() && int64(it.used)-d.ended[it] > int64(it.Count)
 }
 
-// free is what the slice could still give. An item over its count, or cut, gives nothing, not even renewals.
+// free is what the slice could still give. An item over its count, or cut, gives nothing, not even renewals; one that is being returned only what its drain leaves.
 func (d *draft) free(s *slice) uint64 {
 	it := s.item
+	var n uint64
 	switch {
-	case it.cut:
-		return 0
-	case it.Uncounted:
-		if s.source == (Source{}) {
-			return capability.MaxCount
-		}
-		return 0
-	case it.over() && d.inUse(it) > int64(it.Count):
-		return 0
+	case it.cut, it.over() && d.inUse(it) > int64(it.Count):
+	case it.Uncounted && s.source == Source{}:
+		n = capability.MaxCount
+	case !it.Uncounted:
+		n = uint64(max(0, d.count(s)-d.used(s)))
 	}
-	return uint64(max(0, d.count(s)-d.used(s)))
+	if spare, drained := d.spare(s); drained {
+		n = min(n, spare)
+	}
+	return n
 }
 
 // settle moves what is free where it belongs: first what the default pool lacks comes from the shares, the last first; then what came back to the default pool

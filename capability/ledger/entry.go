@@ -37,6 +37,7 @@ type Entry struct {
 	Modeled     *Modeled     `cbor:"18,keyasint,omitzero"`
 	Reserved    *Reserved    `cbor:"19,keyasint,omitzero"`
 	Configured  *Configured  `cbor:"20,keyasint,omitzero"`
+	Drained     *Drained     `cbor:"21,keyasint,omitzero"`
 	Watched     *Watched     `cbor:"30,keyasint,omitzero"`
 	Stated      *Stated      `cbor:"31,keyasint,omitzero"`
 }
@@ -48,7 +49,9 @@ type Started struct {
 	Cause  string             `cbor:"3,keyasint,omitzero"`
 	Slept  capability.Seconds `cbor:"4,keyasint,omitzero"` // at least so long after the entry before, by the TPM's clock
 	TPM    TPMClock           `cbor:"5,keyasint,omitzero"`
-	At     capability.Seconds `cbor:"6,keyasint,omitzero"` // on the lease clock, when the TPM showed that
+	At     capability.Seconds `cbor:"6,keyasint,omitzero"`  // on the lease clock, when the TPM showed that
+	Life   capability.LifeID  `cbor:"10,keyasint,omitzero"` // of the first run only
+	Lost   capability.Code    `cbor:"11,keyasint,omitzero"` // what became of the storage before this one
 }
 
 // Advanced: time went on, and what was due ended.
@@ -58,6 +61,7 @@ type Advanced struct{}
 type Provisioned struct {
 	Response capability.Response `cbor:"1,keyasint,omitzero"`
 	Digest   capability.Digest   `cbor:"2,keyasint,omitzero"`
+	Hold     capability.Seconds  `cbor:"3,keyasint,omitzero"` // end of the hold that begins with it: leases that the lost storage gave may still run
 }
 
 // Served: a device holds exactly these leases from now on.
@@ -72,6 +76,9 @@ type Served struct {
 
 	Reported *Reported                `cbor:"8,keyasint,omitzero"` // what a report added, for an undo
 	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
+
+	Spent capability.Seconds `cbor:"10,keyasint,omitzero"` // of the ration of moves, on the lease clock, after the one that this needed; zero: it needed none
+	Until capability.Seconds `cbor:"11,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
 }
 
 // Who is what a device says about itself, for people.
@@ -107,6 +114,7 @@ type Proved struct {
 type Requested struct {
 	Written Written `cbor:"1,keyasint,omitzero"`
 	By      string  `cbor:"2,keyasint,omitzero"`
+	Epoch   uint64  `cbor:"10,keyasint,omitzero"`
 }
 
 // Written is a request file.
@@ -138,7 +146,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil} {
 		if set {
 			n++
 		}

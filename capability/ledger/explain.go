@@ -40,18 +40,19 @@ type Reason uint8
 
 // The reasons.
 const (
-	Usable       Reason = iota
-	OtherVersion        // below the version asked for
-	NotStarted          // until At
-	Expired             // since At
-	Withdrawn           // in no response any more
-	OtherKind           // lacks a selector that the line names
-	Overused            // more in use than licensed
-	Unrouted            // the rules do not lead to this pool
-	Foreign             // reserved for another
-	NotMetered          // a report counts only what is metered
-	InUse               // nothing is free
-	Doubted             // has dates, and the system clock is not believed
+	Usable        Reason = iota
+	OtherVersion         // below the version asked for
+	NotStarted           // until At
+	Expired              // since At
+	Withdrawn            // in no response any more
+	OtherKind            // lacks a selector that the line names
+	Overused             // more in use than licensed
+	Unrouted             // the rules do not lead to this pool
+	Foreign              // reserved for another
+	NotMetered           // a report counts only what is metered
+	InUse                // nothing is free
+	BeingReturned        // what is free leaves with a return that has begun; renewed until At
+	Doubted              // has dates, and the system clock is not believed
 )
 
 // String is the sentence about one source.
@@ -78,6 +79,8 @@ func (x Looked) String() string {
 		return where + "not metered"
 	case InUse:
 		return where + "none free"
+	case BeingReturned:
+		return where + "being returned; what is held of it is renewed until " + x.At.String()
 	case Doubted:
 		return where + "has dates, and the system clock is not believed"
 	}
@@ -170,10 +173,18 @@ func (s *serving) look(sl *slice, reason Reason, at capability.Time) Looked {
 		x.Skipped, x.Owner = Foreign, s.owners[sl.source.Entry].String()
 	case !s.reaches(sl):
 		x.Skipped = Unrouted
+	case x.Free == 0 && s.beingReturned(sl):
+		x.Skipped, x.At = BeingReturned, s.l.drainOf(sl.item.ActivationID).Deadline
 	case x.Free == 0:
 		x.Skipped = InUse
 	}
 	return x
+}
+
+// beingReturned says that a drain keeps the request from what is free of the slice.
+func (s *serving) beingReturned(sl *slice) bool {
+	n, drained := s.spare(sl)
+	return drained && uint64(max(0, s.draft.count(sl)-s.draft.used(sl))) > n && sl.item.dated(s.l.dates(s.now)) == Usable
 }
 
 // owners is who each reservation entry is for.
@@ -194,7 +205,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 	no := capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
 	at := s.l.dates(s.now)
 	var fitting, dated []*item
-	var doubted uint64 // that the line could have if the system clock were believed
+	var doubted []*slice // that might serve if the system clock were believed
 	for _, it := range s.l.features[w.Feature] {
 		switch {
 		case it.cut || !selects(it.Selectors, w.Selectors):
@@ -213,7 +224,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		case Doubted:
 			for _, sl := range it.slices {
 				if s.reaches(sl) {
-					doubted += s.free(sl)
+					doubted = append(doubted, sl)
 				}
 			}
 		}
@@ -222,11 +233,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		return no
 	}
 	no.Highest = capability.Version{}
-	if len(dated) == 0 && doubted > 0 {
-		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
-		return no
-	}
-	if len(dated) == 0 {
+	if len(dated)+len(doubted) == 0 {
 		no.Code = capability.ErrExpired
 		for _, it := range fitting {
 			if it.dated(at) == NotStarted && (no.Code == capability.ErrExpired || it.Start < no.Until) {
@@ -236,12 +243,20 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		return no
 	}
 	no.Code = capability.ErrNoSeat
+	helps := !limited && s.wouldDo(w, sources, doubted)
+	if len(dated) == 0 {
+		sources = doubted
+	}
 	var free, total, used uint64
-	for _, sl := range sources {
+	frees := s.frees(sources)
+	for i, sl := range sources {
 		if sl.item.cut {
 			continue
 		}
-		free += s.free(sl)
+		free += frees[i]
+		if s.beingReturned(sl) {
+			no.Detail = "counts of it are being returned"
+		}
 		total += uint64(s.draft.count(sl))
 		used += uint64(s.draft.used(sl))
 		if s.over(sl.item) {
@@ -249,7 +264,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		}
 	}
 	no.Available, no.Total, no.Used = clip(free), clip(total), clip(used)
-	if doubted > 0 && free+doubted >= uint64(w.Count) && !limited {
+	if helps {
 		no.Code, no.Detail = capability.ErrClock, s.l.clock.Sentence(s.now.Wall)
 	}
 	if limited {
@@ -266,4 +281,16 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		s.room -= len(h.Name) + holderBytes
 	}
 	return no
+}
+
+// wouldDo says that the line could have more if items that the system clock makes doubtful served as well.
+func (s *serving) wouldDo(w want, sources, doubted []*slice) bool {
+	var free, more uint64
+	for _, sl := range sources {
+		free += s.free(sl)
+	}
+	for _, sl := range doubted {
+		more += s.free(sl)
+	}
+	return more > 0 && (w.Partial || free+more >= uint64(w.Count))
 }

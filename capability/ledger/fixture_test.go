@@ -131,6 +131,19 @@ func (v *life) request(device string, lines ...string) capability.Request {
 	return r
 }
 
+// operation is a request for that operation; an undo has no lines, and names a report that there never was.
+func (v *life) operation(op capability.Operation, device string, lines ...string) capability.Request {
+	v.t.Helper()
+	if op != capability.Undo {
+		r := v.request(device, lines...)
+		r.Operation = op
+		return r
+	}
+	r := v.request(device)
+	r.Operation, r.Undoes = op, named("nothing")
+	return r
+}
+
 func key(device string) capability.Digest {
 	var k capability.Digest
 	copy(k[:], "key of "+device)
@@ -277,6 +290,9 @@ func (v *life) step(words string) string {
 		r := v.parse(rest)
 		r.Atomic = verb == "atomic"
 		r.Operation = map[string]capability.Operation{"preview": capability.Preview, "report": capability.Report, "undo": capability.Undo}[verb]
+		if verb == "undo" {
+			r.Undoes = named("nothing")
+		}
 		return show(v.serve(Serve{Key: key(r.Hosts[0].Value), Request: r}))
 	}
 	r := v.parse(words)

@@ -112,8 +112,8 @@ func TestHoldClaims(t *testing.T) {
 	kept := v.ask("d1", "f:1.0 3")
 	v.must(Start{HoldFor: 900})
 	for _, op := range []capability.Operation{capability.Grant, capability.Preview, capability.Report, capability.Undo} {
-		r := v.request("d1", "f:1.0 2")
-		r.Operation, r.Applied = op, kept.Serial+1
+		r := v.operation(op, "d1", "f:1.0 2")
+		r.Applied = kept.Serial + 1
 		if got := v.serve(Serve{Key: key("d1"), Request: r, Receipt: ReceiptOf(&kept)}); show(got) != "DENIED E_HOLD | has 0" {
 			t.Errorf("%s: %s", op, show(got))
 		}
@@ -136,6 +136,36 @@ func TestHoldAtomic(t *testing.T) {
 		t.Error(show(got))
 	}
 	v.expect("holds d1", "a*3@890 b*1@890")
+}
+
+// A receipt proves what it names: a count of another version, which an older copy shows as free, may have gone to another since.
+func TestHoldVersions(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 3), lineItem('b', "f:2.0", 3))
+	kept := v.ask("d1", "f:2.0 3")
+	old := v.l.Snapshot()
+	v.expect("d2 f:1.0 3", "OK | OK 3 | has 3")
+	l, err := Restore(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.l = l
+	v.must(Start{HoldFor: 900})
+	v.provision(lineItem('a', "f:1.0", 3), lineItem('b', "f:2.0", 1))
+	for line, want := range map[string]string{
+		"f:1.0 3":  "PREVIEW | INSUFFICIENT 0 E_OVERAGE | has 3",
+		"f:1.0 3?": "PREVIEW | PARTIAL 1 E_OVERAGE | has 1", // all that is left of version 2
+		"f:1.0 1":  "PREVIEW | OK 1 | has 1",
+	} {
+		r := v.request("d1", line)
+		r.Operation = capability.Preview
+		if got := v.serve(Serve{Key: key("d1"), Request: r, Receipt: ReceiptOf(&kept)}); show(got) != want {
+			t.Errorf("%s: %s", line, show(got))
+		}
+	}
+	v.provision(lineItem('a', "f:1.0", 3))
+	if got := v.serve(Serve{Key: key("d1"), Request: v.request("d1", "f:1.0 3"), Receipt: ReceiptOf(&kept)}); show(got) != "PARTLY | INSUFFICIENT 0 E_HOLD | has 3" {
+		t.Error(show(got))
+	}
 }
 
 // What the ledger lost in an older copy a receipt brings back, if it fits; what was given to another since does not.

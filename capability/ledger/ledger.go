@@ -9,7 +9,7 @@
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
 // Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, and those of an
-// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy and DisconnectIdle. A ledger is owned by one goroutine.
+// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.
@@ -77,6 +77,9 @@ type Ledger struct {
 	now      Now
 	run      Started
 	hold     capability.Seconds // end of the running hold; zero when none runs
+	life     capability.LifeID
+	epoch    uint64          // of the last request written
+	lost     capability.Code // why the storage before this one cannot be used; zero from the first response on
 
 	applied  capability.Response // the response in force, without its items
 	digest   capability.Digest   // of that response as it came
@@ -88,14 +91,15 @@ type Ledger struct {
 	features map[string][]*item
 	ends     queue[*slice] // slices with leases, by the first end
 
-	text    []byte       // of the model in force; nil where there is none
-	model   *model.Model // the same, read
-	groups  []Group      // of reservations; never beside a model
-	lastID  uint64       // of a group, reservation or reservation entry
-	sources []Source     // of the shares that items are divided into, in their order
-	divided capability.Time
-	settings     []Setting // changed by an administrator, by name
-	gone         bool      // an item may be cut and idle
+	text     []byte       // of the model in force; nil where there is none
+	model    *model.Model // the same, read
+	groups   []Group      // of reservations; never beside a model
+	lastID   uint64       // of a group, reservation or reservation entry
+	sources  []Source     // of the shares that items are divided into, in their order
+	divided  capability.Time
+	settings []Setting // changed by an administrator, by name
+	drains   []Drained // returns that have begun, by activation ID
+	gone     bool      // an item may be cut and idle
 
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row
@@ -106,7 +110,8 @@ type Ledger struct {
 	clock        Clock
 	dividedAhead capability.Seconds // of the clock at the last division
 
-	overdrawn int    // overdrafts in use
+	overdrawn int // overdrafts in use
+	ration    ration
 	steps     func() // counts work in tests of cost; nil otherwise
 }
 
@@ -128,18 +133,17 @@ type held struct {
 
 // row is what is known of one device. A row stays when its last lease ends: its serial must go on growing.
 type row struct {
-	sequence    uint64
-	id          hostid.ID
-	key         capability.Digest
-	serial      uint64
-	correlation capability.CorrelationID
-	body        capability.Digest
-	answer      []byte // encoded, for a resend
-	who         Who
-	active      capability.Seconds // when it was last used, on the lease clock, as the device says
-	leases      []*lease
-	reports     []Reported // that can still be undone
-	waits       []*wait
+	sequence uint64
+	id       hostid.ID
+	key      capability.Digest
+	serial   uint64
+	last     remembered
+	earlier  []remembered // the oldest first
+	who      Who
+	active   capability.Seconds // when it was last used, on the lease clock, as the device says
+	leases   []*lease
+	reports  []Reported // that can still be undone
+	waits    []*wait
 }
 
 // lease is a served count with its end.
@@ -185,7 +189,7 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	if date := l.nextDate(); date != 0 {
 		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
 	}
-	if l.overdrawn > 0 && slices.ContainsFunc(l.items, (*item).overpaid) {
+	if l.overdrawn > 0 && slices.ContainsFunc(l.items, l.overpaid) {
 		sooner(l.now.Lease)
 	}
 	return due, due != 0
@@ -194,9 +198,7 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 // policy is the policy in force, with defaults where the producer said nothing. Duplicate clients are off while reservations exist, which would lose their owners.
 func (l *Ledger) policy() capability.Policy {
 	p, d := l.applied.Policy, capability.DefaultPolicy()
-	if p.Lease == 0 {
-		p.Lease = d.Lease
-	}
+	p.Lease = leaseOf(p)
 	if p.RenewPercent == 0 {
 		p.RenewPercent = d.RenewPercent
 	}
@@ -205,6 +207,14 @@ func (l *Ledger) policy() capability.Policy {
 	}
 	p.Duplicates = p.Duplicates && len(l.groups) == 0
 	return p
+}
+
+// leaseOf is the lease interval of a policy.
+func leaseOf(p capability.Policy) capability.Seconds {
+	if p.Lease == 0 {
+		return capability.DefaultPolicy().Lease
+	}
+	return p.Lease
 }
 
 // leasing says that the device holds something that ends: what is metered stays counted for its host ID, whatever key asks.

@@ -8,18 +8,22 @@ import (
 
 // What is metered is counted, not leased: a count has no end of its own. A reusable count may go down again, another only up. A counted item refuses
 // what is above its count, an uncounted one only records. A report sets the counts of metered features and touches nothing else; an undo takes back what one
-// report added, while the undo interval of the item runs.
+// report added, or gives again what it took where that is still free, while the undo interval of the item runs.
 
 // MaxReports bounds the reports of one device that can be undone; the oldest go first.
 const MaxReports = 32
 
-// Reported is what one report added.
+// Reported is what one report changed.
 type Reported struct {
 	Correlation capability.CorrelationID `cbor:"1,keyasint,omitzero"`
-	Parts       []ReportedPart           `cbor:"2,keyasint,omitempty"`
+	Parts       []ReportedPart           `cbor:"2,keyasint,omitempty"` // added
+	Taken       []ReportedPart           `cbor:"3,keyasint,omitempty"` // of what may be used again
 }
 
-// ReportedPart is what it added to one item, and until when that can be undone, on the lease clock.
+// all is every part, whichever way it went.
+func (r Reported) all() []ReportedPart { return slices.Concat(r.Parts, r.Taken) }
+
+// ReportedPart is what it added to one item or took from it, and until when that can be undone, on the lease clock.
 type ReportedPart struct {
 	_     struct{} `cbor:",toarray"`
 	Item  capability.ItemID
@@ -37,29 +41,35 @@ func (s *serving) reports() bool {
 	return s.req.Operation == capability.Report && slices.ContainsFunc(s.req.Desired, func(w capability.Desired) bool { return s.metered(w.Feature) })
 }
 
-// reported is what the report added to items that have an undo interval; nil if nothing.
-func (s *serving) reported(grants []grant) *Reported {
+// reported is what the report changed of items that have an undo interval; nil if nothing.
+func (s *serving) reported() *Reported {
 	r := &Reported{Correlation: s.req.Correlation}
-	for _, g := range grants {
-		it := g.slice.item
-		if n := s.change[g.slice]; it.Metered && it.UndoInterval > 0 && n > 0 {
+	for _, it := range s.touched {
+		if !it.Metered || it.UndoInterval <= 0 {
+			continue
+		}
+		switch n := s.change[it.slices[inDefault]] + s.change[it.slices[inOverdraft]]; {
+		case n > 0:
 			r.Parts = append(r.Parts, ReportedPart{Item: it.ID(), Count: clip(n), Until: s.now.Lease + it.UndoInterval})
+		case n < 0:
+			r.Taken = append(r.Taken, ReportedPart{Item: it.ID(), Count: clip(-n), Until: s.now.Lease + it.UndoInterval})
 		}
 	}
-	if len(r.Parts) == 0 {
+	if len(r.all()) == 0 {
 		return nil
 	}
 	return r
 }
 
-// undo drafts what the device has without the report that the request names by its correlation ID.
-func (s *serving) undo(f *Served) bool {
+// undo drafts what the device has without the report that the request names, or says why that cannot be.
+func (s *serving) undo(f *Served) (no capability.Denial) {
+	no.Code = capability.ErrUndo
 	if s.row == nil {
-		return false
+		return no
 	}
-	i := slices.IndexFunc(s.row.reports, func(r Reported) bool { return r.Correlation == s.req.Correlation })
-	if i < 0 || slices.ContainsFunc(s.row.reports[i].Parts, func(p ReportedPart) bool { return p.Until <= s.now.Lease }) {
-		return false
+	i := slices.IndexFunc(s.row.reports, func(r Reported) bool { return r.Correlation == s.req.Undoes })
+	if i < 0 || slices.ContainsFunc(s.row.reports[i].all(), func(p ReportedPart) bool { return p.Until <= s.now.Lease }) {
+		return no
 	}
 	s.release()
 	s.restore(s.mayKeep)
@@ -74,8 +84,43 @@ func (s *serving) undo(f *Served) bool {
 		}
 	}
 	s.grants = slices.DeleteFunc(s.grants, func(g grant) bool { return g.count == 0 })
-	f.Undone = s.req.Correlation
-	return true
+	s.limits = s.limitsOf()
+	for i := range s.limits {
+		for _, g := range s.grants {
+			if m := &s.limits[i]; m.covers(g.slice.item) {
+				m.left -= min(m.left, uint64(g.count))
+			}
+		}
+	}
+	for _, p := range s.row.reports[i].Taken {
+		if no := s.giveAgain(p); no.Code != 0 {
+			return no
+		}
+	}
+	f.Undone = s.req.Undoes
+	return capability.Denial{}
+}
+
+// giveAgain takes for the device what a report took from it, all of it or nothing.
+func (s *serving) giveAgain(p ReportedPart) capability.Denial {
+	it := s.l.find(p.Item)
+	w := want{Desired: capability.Desired{Feature: p.Item.Feature, Count: p.Count}}
+	if it == nil || it.cut || !it.Metered {
+		return capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
+	}
+	if s.hold != 0 {
+		return capability.Denial{Code: capability.ErrHold, Subject: w.Feature, Asked: w.Count, Until: s.now.Told(s.hold)}
+	}
+	w.Version = it.Version
+	var sources []*slice
+	if it.dated(s.l.dates(s.now)) == Usable {
+		sources = it.slices[:firstShare]
+	}
+	if got, limited := s.draw(sources, uint64(p.Count), 0, false); got < uint64(p.Count) {
+		return s.why(w, sources, limited)
+	}
+	s.draw(sources, uint64(p.Count), 0, true)
+	return capability.Denial{}
 }
 
 // applyMeter keeps what can still be undone.
@@ -88,12 +133,12 @@ func (l *Ledger) applyMeter(r *row, f *Served) error {
 		r.reports = slices.Delete(r.reports, i, i+1)
 	}
 	r.reports = slices.DeleteFunc(r.reports, func(p Reported) bool {
-		return !slices.ContainsFunc(p.Parts, func(p ReportedPart) bool { return p.Until > l.now.Lease })
+		return !slices.ContainsFunc(p.all(), func(p ReportedPart) bool { return p.Until > l.now.Lease })
 	})
 	if f.Reported != nil {
-		for _, p := range f.Reported.Parts {
+		for _, p := range f.Reported.all() {
 			if it := l.find(p.Item); it == nil || !it.Metered || p.Count == 0 || p.Until <= l.now.Lease {
-				return corrupt("a report of %d of %s until %d", p.Count, p.Item, p.Until)
+				return corrupt("a report about %d of %s until %d", p.Count, p.Item, p.Until)
 			}
 		}
 		r.reports = append(r.reports, *f.Reported)

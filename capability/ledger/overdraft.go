@@ -15,19 +15,27 @@ type Booking struct {
 }
 
 // overpaid says that leases of the overdraft could be of the default pool.
-func (it *item) overpaid() bool {
+func (l *Ledger) overpaid(it *item) bool {
 	rest := it.slices[inDefault]
-	return !it.cut && !it.Uncounted && it.slices[inOverdraft].used > 0 && rest.used < rest.count
+	return l.coverable(it, int64(rest.count)-int64(rest.used), int64(it.used), int64(it.slices[inOverdraft].used)) > 0
+}
+
+// coverable is how much of the overdraft in use can be booked over to what is free: of an item that is being returned not what leaves with the return.
+func (l *Ledger) coverable(it *item, free, used, over int64) int64 {
+	if it.cut || it.Uncounted {
+		return 0
+	}
+	if dr := l.drainOf(it.ActivationID); dr != nil {
+		free = min(free, int64(less(it.LineItem, dr.Copies).Count)-used)
+	}
+	return min(free, over)
 }
 
 // bookings is what is free in the default pools of these items once the draft has settled, as far as their overdrafts are in use.
 func (d *draft) bookings(items []*item) (out []Booking) {
 	for _, it := range items {
 		rest := it.slices[inDefault]
-		if it.cut || it.Uncounted {
-			continue
-		}
-		if n := min(d.count(rest)-d.used(rest), d.used(it.slices[inOverdraft])); n > 0 {
+		if n := d.l.coverable(it, d.count(rest)-d.used(rest), d.inUse(it), d.used(it.slices[inOverdraft])); n > 0 {
 			out = append(out, Booking{Item: uint64(it.place), Count: uint64(n)})
 		}
 	}

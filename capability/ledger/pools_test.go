@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,7 +11,8 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// said changes what a request says of its sender: "bu=a" is an entry of the dictionary, "@name" the alias, "user:name" the user, "is:VALUE/TYPE" the first host ID.
+// said changes what a request says of its sender: "bu=a" is an entry of the dictionary, "@name" the alias, "user:name" the user, "is:VALUE/TYPE" the first host ID;
+// and of itself: "cor:x" is its correlation, "undoes:x" that of the report to undo.
 func said(r *capability.Request, words ...string) {
 	for _, w := range words {
 		switch key, value, pair := strings.Cut(w, "="); {
@@ -20,6 +22,10 @@ func said(r *capability.Request, words ...string) {
 			r.Alias = w[1:]
 		case strings.HasPrefix(w, "user:"):
 			r.User = w[len("user:"):]
+		case strings.HasPrefix(w, "cor:"):
+			r.Correlation = named(w[len("cor:"):])
+		case strings.HasPrefix(w, "undoes:"):
+			r.Undoes = named(w[len("undoes:"):])
 		case strings.HasPrefix(w, "is:"):
 			id, err := hostid.Parse(w[len("is:"):])
 			if err != nil {
@@ -30,6 +36,17 @@ func said(r *capability.Request, words ...string) {
 			panic(w)
 		}
 	}
+}
+
+func named(s string) (id capability.CorrelationID) {
+	copy(id[:], "named "+s)
+	return id
+}
+
+// isSaid says that a word is for said, and not a line.
+func isSaid(w string) bool {
+	verb, _, is := strings.Cut(w, ":")
+	return strings.ContainsAny(w, "=@") || is && slices.Contains([]string{"user", "is", "cor", "undoes"}, verb)
 }
 
 // say is a step in words: "d1 bu=a user:u f:1.0 3, g:1.0 1" after an optional atomic, preview, report or undo. What has no digit after a space is said of the sender.
@@ -44,7 +61,7 @@ func (v *life) say(words string) capability.Response {
 	}
 	device, said1 := fields[0], []string(nil)
 	fields = fields[1:]
-	for len(fields) > 0 && (strings.ContainsAny(fields[0], "=@") || strings.HasPrefix(fields[0], "user:") || strings.HasPrefix(fields[0], "is:")) {
+	for len(fields) > 0 && isSaid(fields[0]) {
 		said1, fields = append(said1, fields[0]), fields[1:]
 	}
 	var lines []string

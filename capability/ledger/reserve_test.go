@@ -36,7 +36,7 @@ func TestReservedCountsStayWithTheirUser(t *testing.T) {
 	r.Operation, r.User = capability.Report, "ann"
 	v.serve(Serve{Key: key("d"), Request: r})
 	undo := v.request("d")
-	undo.Operation, undo.User, undo.Correlation = capability.Undo, "bob", r.Correlation
+	undo.Operation, undo.User, undo.Undoes = capability.Undo, "bob", r.Correlation
 	v.serve(Serve{Key: key("d"), Request: undo})
 	if got := v.has("d"); got != "" {
 		t.Errorf("bob undoes and has %s", got)

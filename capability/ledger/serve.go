@@ -25,19 +25,24 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.answer.Hold = now.Told(s.hold)
 	}
 	body := digest(l.codec.Encode(req))
-	repeats := r != nil && r.key == c.Key && r.correlation == req.Correlation && req.Operation != capability.Undo
+	var before remembered
+	repeats := false
+	if r != nil && r.key == c.Key {
+		before, repeats = r.recall(req.Correlation, now)
+	}
 	switch {
-	case repeats && r.body == body:
+	case repeats && before.Body == body:
 		var again capability.Response
-		if err := l.codec.Decode(r.answer, &again, MaxEntry); err != nil {
+		if err := l.codec.Decode(before.Answer, &again, MaxEntry); err != nil {
 			return Decision{}, corrupt("remembered answer to %s: %w", r.id, err)
 		}
 		return Decision{Response: again}, nil
 	case !l.provisioned():
-		return s.deny(capability.Denial{Code: capability.ErrNotProvisioned})
+		return s.deny(capability.Denial{Code: l.absent()})
 	case other != nil:
 		return s.deny(capability.Denial{Code: capability.ErrDeviceKey, Subject: other.name(), Until: now.Told(lastEnd(other.live(now)))})
-	case repeats:
+	case repeats, req.Operation == capability.Report && r != nil && slices.ContainsFunc(r.reports, func(p Reported) bool { return p.Correlation == req.Correlation }):
+		// A report that another request came after would be counted beside itself, and an undo would take back one of the two.
 		return s.deny(capability.Denial{Code: capability.ErrCorrelationReused})
 	}
 
@@ -53,17 +58,18 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	// another since. In a hold it gets what its receipt proves, or hears nothing and keeps what it has.
 	stale := s.hold != 0 && max(req.Applied, s.receipt.serial()) > serial
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
-	f := &Served{Body: body, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
+	f := &Served{Body: body, Until: now.Lease + remembers, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
 	s.entries = l.own(req.Hosts[0], req.User)
 	pure := false
 	switch reports := s.reports(); {
 	case req.Operation == capability.Undo && stale:
 		return s.deny(late)
 	case req.Operation == capability.Undo:
-		if !s.undo(f) {
-			return s.deny(capability.Denial{Code: capability.ErrUndo})
+		s.route = l.routeOf(req)
+		if no := s.undo(f); no.Code != 0 {
+			return s.deny(no)
 		}
-		s.touch(s.wants())
+		s.touch(nil)
 	case req.Operation == capability.Report && stale:
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
@@ -72,7 +78,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.tell(s.merged())
 		return Decision{Response: s.answer}, nil
 	default:
-		s.route = l.model.Route(model.Facts{Hosts: req.Hosts, User: req.User, Alias: req.Alias, DeviceType: req.DeviceType, Dictionary: req.Dictionary})
+		s.route = l.routeOf(req)
 		wants := s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		if !s.route.Accept && !pure {
@@ -86,6 +92,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.settleLines(pure)
 	}
 	s.settleItems()
+	move := s.ration()
 	grants := s.merged()
 	s.tell(grants)
 	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
@@ -93,7 +100,10 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: s.answer, Explained: s.explained}, nil
+		return Decision{Response: s.answer, Explained: s.explained, Notices: s.notices}, nil
+	}
+	if move {
+		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
 	f.Answer, f.Receipt, f.Waits = s.answer, s.used, s.waits
@@ -101,11 +111,16 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		f.Leases = append(f.Leases, g.lease())
 	}
 	if req.Operation == capability.Report {
-		f.Reported = s.reported(grants)
+		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained = s.answer, s.moves(grants), s.explained
+	d.Response, d.Move, d.Explained, d.Notices = s.answer, move, s.explained, s.notices
 	return d, nil
+}
+
+// routeOf is where the rules of the model lead the request.
+func (l *Ledger) routeOf(req *capability.Request) model.Route {
+	return l.model.Route(model.Facts{Hosts: req.Hosts, User: req.User, Alias: req.Alias, DeviceType: req.DeviceType, Dictionary: req.Dictionary})
 }
 
 // An answer that does not fit a frame with its proof is never told, so nothing may be decided by it. Up to fewLines of the longest lines and rights always fit.
@@ -193,6 +208,7 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
+	notices   []capability.Denial
 	touched   []*item
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
 	room      int                  // bytes left for holders
@@ -332,13 +348,16 @@ func (s *serving) line(i int, w want) capability.Line {
 	if available < uint64(asked) {
 		if !w.Partial || s.hold != 0 && available == 0 {
 			no := s.why(w, sources, limited)
+			if s.hold != 0 && no.Code == capability.ErrNoSeat && no.Available >= asked { // of versions that the receipt does not prove
+				no = capability.Denial{Code: capability.ErrHold, Subject: w.Feature, Asked: asked, Available: clip(available), Until: s.now.Told(s.hold)}
+			}
 			s.enqueue(w, &no)
 			return refuse(no)
 		}
 		asked = clip(available)
 	}
 	if s.hold != 0 {
-		s.spend(w.Desired, asked)
+		s.used = s.receipt.Serial
 	}
 	out := capability.Line{Count: asked}
 	if asked < w.Count {
@@ -364,17 +383,17 @@ func (s *serving) covers(r capability.Right, w capability.Desired) bool {
 	return r.Feature == w.Feature && r.Version.Compare(w.Version) >= 0 && r.Expiry > s.l.dates(s.now).until
 }
 
-// spend takes what a line renewed from the receipt's rights, lowest version first, so that no right covers two lines.
-func (s *serving) spend(w capability.Desired, count uint32) {
-	s.used = s.receipt.Serial
-	slices.SortStableFunc(s.rights, func(a, b capability.Right) int { return a.Version.Compare(b.Version) })
-	for i := range s.rights {
-		if r := &s.rights[i]; s.covers(*r, w) {
-			n := min(r.Count, count)
-			r.Count -= n
-			count -= n
+// spend takes up to n units of the item's version from the rights, so that no right covers two lines, and says how many there were. Another version is another
+// count, which this copy of the state may show as free after it went to somebody else.
+func (s *serving) spend(rights []capability.Right, it *item, n uint64) (spent uint64) {
+	for i := range rights {
+		if r := &rights[i]; r.Version == it.Version && s.covers(*r, capability.Desired{Feature: it.Feature, Version: it.Version}) {
+			k := min(r.Count, clip(n-spent))
+			r.Count -= k
+			spent += uint64(k)
 		}
 	}
+	return spent
 }
 
 // settleLines applies what refusals mean for what the device had, and says the outcome. In a hold a line that is not renewed gives back what it did not ask for.

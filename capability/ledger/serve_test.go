@@ -238,16 +238,6 @@ func TestBorrow(t *testing.T) {
 	}
 }
 
-// A lease longer than a hold is one that a hold does not cover.
-func TestMoves(t *testing.T) {
-	s := &serving{draft: &draft{now: At(1000, day)}, policy: capability.Policy{Lease: 60}}
-	for end, want := range map[capability.Seconds]bool{1001: false, 1060: false, 1061: true} {
-		if got := s.moves([]grant{{end: 1010}, {end: 9999, kept: true}, {end: end}}); got != want {
-			t.Errorf("end %d: %v", end, got)
-		}
-	}
-}
-
 func TestSelectors(t *testing.T) {
 	red := capability.Pair{Key: "color", Value: "red"}
 	v := begin(t, lineItem('a', "f:1.0", 1), lineItem('b', "f:1.0", 1, func(i *capability.LineItem) { i.Selectors = []capability.Pair{{Key: "size", Value: "1"}, red} }))
@@ -297,8 +287,7 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("serial %d", s)
 	}
 	for _, op := range []capability.Operation{capability.Preview, capability.Report, capability.Undo} {
-		r = v.request("d", "f:1.0 1")
-		r.Operation = op
+		r = v.operation(op, "d", "f:1.0 1")
 		if d := v.must(Serve{Key: key("d"), Request: r}); d.Response.Serial != 0 || len(d.Entries) != 0 {
 			t.Errorf("%s: serial %d, %d entries", op, d.Response.Serial, len(d.Entries))
 		}

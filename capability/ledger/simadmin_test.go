@@ -12,7 +12,7 @@ import (
 func (w *world) administer() error {
 	pick := func(all ...string) string { return all[w.rng.IntN(len(all))] }
 	var c Command
-	switch w.rng.IntN(8) {
+	switch w.rng.IntN(11) {
 	case 0, 1:
 		c = SetModel{Text: []byte(pick(simModels()...))}
 	case 2:
@@ -31,6 +31,13 @@ func (w *world) administer() error {
 		c = SetPolicy{Name: name, Value: value}
 	case 7:
 		c = DisconnectIdle{After: 1 + capability.Seconds(w.rng.IntN(500)), Feature: pick("", "f")}
+	case 8, 9:
+		c = Drain{ActivationID: simItems()[w.rng.IntN(8)].ActivationID, Copies: w.rng.Uint32N(3), Deadline: w.now.Wall + 1 + capability.Time(w.rng.IntN(600)), By: "admin"}
+	case 10:
+		if len(w.l.drains) == 0 {
+			return nil
+		}
+		c = CancelDrain{ActivationID: w.l.drains[w.rng.IntN(len(w.l.drains))].ActivationID}
 	}
 	held := w.holdings()
 	d, err := w.decide(c)

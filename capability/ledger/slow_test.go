@@ -15,6 +15,7 @@ import (
 // views show, with nothing of the draft, the indexes and the queues of the ledger. It knows neither holds nor the queue of a feature.
 type slow struct {
 	now    Now
+	clock  Clock
 	parts  []*part
 	limits []model.Limit
 	mine   map[*part]uint64 // what the device held before
@@ -39,10 +40,10 @@ type slowAnswer struct {
 
 func slowServe(l *Ledger, now Now, s *Serve) (slowAnswer, bool) {
 	r := &s.Request
-	if l.Status(now).Hold != 0 || r.Operation != capability.Grant || r.Idle != 0 || !l.Status(now).Provisioned {
+	if len(l.drains) > 0 || l.Status(now).Hold != 0 || r.Operation != capability.Grant || r.Idle != 0 || !l.Status(now).Provisioned {
 		return slowAnswer{}, false
 	}
-	x := slow{now: now, mine: map[*part]uint64{}, got: map[*part]uint64{}, others: map[string]uint64{}}
+	x := slow{now: now, clock: l.Status(now).Clock, mine: map[*part]uint64{}, got: map[*part]uint64{}, others: map[string]uint64{}}
 	items := map[capability.ItemID]Item{}
 	for _, it := range l.Items(now) {
 		items[it.ID()] = it
@@ -202,7 +203,7 @@ func (x *slow) draw(w capability.Desired, sources []Source) (n uint32) {
 		var here []*part
 		for _, p := range x.parts {
 			i := p.item
-			dated := x.now.Wall >= i.Start && (i.Expiry == 0 || x.now.Wall < i.Expiry)
+			dated := inDates(x.clock, x.now.Wall, i)
 			if p.source == src && i.Feature == w.Feature && i.Version.Compare(w.Version) >= 0 && !p.cut && dated && !x.over(i.ID()) {
 				here = append(here, p)
 			}
@@ -283,4 +284,12 @@ func (a slowAnswer) agrees(r *capability.Response, after Device) error {
 		return fmt.Errorf("holds %v, and the slow way says %v", holds, a.holds)
 	}
 	return nil
+}
+
+// inDates says that an item may serve at that time under that clock.
+func inDates(c Clock, now capability.Time, i capability.LineItem) bool {
+	if i.Start == 0 && i.Expiry == 0 {
+		return true
+	}
+	return c.State != ClockHeld && now >= i.Start && (i.Expiry == 0 || now < i.Expiry && now+capability.Time(c.Ahead) < i.Expiry)
 }

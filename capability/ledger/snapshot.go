@@ -37,9 +37,15 @@ type header struct {
 	Sources  []Source              `cbor:"18,keyasint,omitempty"`
 	Divided  capability.Time       `cbor:"19,keyasint,omitzero"`
 	Settings []Setting             `cbor:"20,keyasint,omitempty"`
+	Drains   []Drained             `cbor:"21,keyasint,omitempty"`
+	Spent    capability.Seconds    `cbor:"22,keyasint,omitzero"`
+	Moved    capability.Seconds    `cbor:"23,keyasint,omitzero"`
 
 	Clock        Clock              `cbor:"30,keyasint,omitzero"`
 	DividedAhead capability.Seconds `cbor:"31,keyasint,omitzero"`
+	Life         capability.LifeID  `cbor:"40,keyasint,omitzero"`
+	Lost         capability.Code    `cbor:"41,keyasint,omitzero"`
+	Epoch        uint64             `cbor:"42,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -68,6 +74,8 @@ type rowPart struct {
 	Active      capability.Seconds       `cbor:"9,keyasint,omitzero"`
 	Reports     []Reported               `cbor:"10,keyasint,omitempty"`
 	Waits       []Wait                   `cbor:"11,keyasint,omitempty"`
+	Until       capability.Seconds       `cbor:"12,keyasint,omitzero"` // of the answer
+	Earlier     []remembered             `cbor:"13,keyasint,omitempty"`
 }
 
 // leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
@@ -86,8 +94,9 @@ func (l *Ledger) Snapshot() []byte {
 	b := l.part(make([]byte, 0, 1<<12+len(l.items)*256+len(l.rows)*512), &header{
 		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest,
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
-		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings,
+		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
+		Life: l.life, Lost: l.lost, Epoch: l.epoch,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -102,7 +111,8 @@ func (l *Ledger) Snapshot() []byte {
 	}
 	for _, r := range l.rows {
 		p := rowPart{
-			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.correlation, Body: r.body, Answer: r.answer, Who: r.who, Active: r.active, Reports: r.reports,
+			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.last.Correlation, Body: r.last.Body, Answer: r.last.Answer, Until: r.last.Until, Earlier: r.earlier,
+			Who: r.who, Active: r.active, Reports: r.reports,
 		}
 		for _, w := range r.waits {
 			p.Waits = append(p.Waits, w.Wait)
@@ -148,7 +158,9 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	}
 	l.position, l.head, l.now, l.run, l.hold = h.Position, h.Head, h.Now, h.Run, h.Hold
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
-	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings
+	l.life, l.lost, l.epoch = h.Life, h.Lost, h.Epoch
+	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
+	l.ration = ration{h.Spent, h.Moved}
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
 	if len(l.text) > 0 {
 		var err error
@@ -215,7 +227,8 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 		}
 	}
 	r := &row{
-		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, correlation: p.Correlation, body: p.Body, answer: p.Answer, who: p.Who, active: p.Active, reports: p.Reports,
+		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, last: remembered{Correlation: p.Correlation, Body: p.Body, Answer: p.Answer, Until: p.Until},
+		earlier: p.Earlier, who: p.Who, active: p.Active, reports: p.Reports,
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)

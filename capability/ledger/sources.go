@@ -8,15 +8,19 @@ import (
 )
 
 // draw goes through the sources and takes, or only counts, up to need units. Shared counts are left to those who wait ahead, but for what the device had before.
-// limited says that a limit of the model, and nothing else, was in the way.
+// limited says that a limit of the model, and nothing else, was in the way. In a hold each unit is of a version of which the receipt proves one.
 func (s *serving) draw(sources []*slice, need, ahead uint64, take bool) (got uint64, limited bool) {
 	left := make([]uint64, len(s.limits))
 	for i := range s.limits {
 		left[i] = s.limits[i].left
 	}
-	shared := s.shared(sources, ahead)
-	for _, sl := range sources {
-		n := min(need-got, s.free(sl))
+	shared, rights := s.shared(sources, ahead), s.rights
+	if !take {
+		rights = slices.Clone(rights)
+	}
+	free := s.frees(sources)
+	for i, sl := range sources {
+		n := min(need-got, free[i])
 		if sl.source.Entry == 0 {
 			n = min(n, shared)
 		}
@@ -27,6 +31,9 @@ func (s *serving) draw(sources []*slice, need, ahead uint64, take bool) (got uin
 			}
 		}
 		limited = limited || n < want
+		if s.hold != 0 {
+			n = s.spend(rights, sl.item, n)
+		}
 		if n == 0 {
 			continue
 		}
@@ -142,7 +149,8 @@ func selects(have, want []capability.Pair) bool {
 }
 
 // end is when a lease of the item that begins now ends: after the client's interval if that is smaller than the item's, or the policy's where the
-// item has none; never above what the producer or an administrator allows; rounded up; and never past the item's expiry. What is metered has no end.
+// item has none; never above what the producer or an administrator allows; rounded up; never past the deadline of a drain, but for a plain lease; and
+// never past the item's expiry. What is metered has no end.
 func (s *serving) end(it *item) capability.Seconds {
 	if it.Metered {
 		return forever
@@ -161,18 +169,11 @@ func (s *serving) end(it *item) capability.Seconds {
 		g = Granularity(s.req.Granularity)
 	}
 	end := g.end(s.now.Wall.Add(length), s.l.interval(ZoneOffset))
+	if dr := s.l.drainOf(it.ActivationID); dr != nil && s.now.Wall < dr.Deadline {
+		end = min(end, max(dr.Deadline, s.now.Wall.Add(s.policy.Lease)))
+	}
 	if it.Expiry != 0 {
 		end = min(end, it.Expiry.Add(-s.l.clock.Ahead))
 	}
 	return s.now.Lease + capability.Seconds(end-s.now.Wall)
-}
-
-// moves says that something new was given that a hold would not cover: a lease longer than a hold lasts, or more of what is metered and counted.
-func (s *serving) moves(grants []grant) bool {
-	return slices.ContainsFunc(grants, func(g grant) bool {
-		if g.end == forever {
-			return !g.slice.item.Uncounted && s.change[g.slice] > 0
-		}
-		return !g.kept && g.end-s.now.Lease > s.policy.Lease
-	})
 }

@@ -17,12 +17,15 @@ type Status struct {
 	Serial      uint64          // of the response in force
 	Applied     capability.Time // when the back office made it
 	Number      uint64          // of the last request file
+	Epoch       uint64          // that it was of
 	Outstanding int             // request files not answered yet
 	Returns     int             // returns not acknowledged yet
 	Position    uint64
 	Head        capability.Digest
 	Now         Now // of the last entry
 	BootID      string
+	Life        capability.LifeID
+	Lost        capability.Code    // what became of the storage before this one, until the first response
 	Hold        capability.Seconds // end of the running hold on the lease clock, or zero
 	HoldUntil   capability.Time    // the same as wall time
 	Items       int                // in the response in force
@@ -38,7 +41,7 @@ type Status struct {
 func (l *Ledger) Status(now Now) Status {
 	s := Status{
 		Provisioned: l.provisioned(), Host: l.applied.For, Serial: l.applied.Serial, Applied: l.applied.Time, Number: l.number, Outstanding: len(l.written),
-		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Hold: l.hold, Leases: l.leases, Clock: l.clock,
+		Returns: len(l.returns), Position: l.position, Head: l.head, Now: l.now, BootID: l.run.BootID, Life: l.life, Lost: l.lost, Epoch: l.epoch, Hold: l.hold, Leases: l.leases, Clock: l.clock,
 	}
 	if s.Hold = l.holdAt(now); s.Hold != 0 {
 		s.HoldUntil = now.Told(s.Hold)
@@ -74,6 +77,8 @@ type Item struct {
 	Available uint64          // what could be served now; for an uncounted item MaxCount, outside its dates zero
 	Cut       bool            // in no response any more; goes with its last lease
 	Over      bool            // more in use than licensed: nothing is served until leases have ended
+	Returning uint32          // copies whose return has begun
+	ReturnBy  capability.Time // when they are not renewed any more
 	Dates     Reason          // NotStarted, Expired or Doubted where it does not serve for its dates
 	FirstEnd  capability.Time // when the first lease ends, or zero
 }
@@ -86,11 +91,14 @@ func (l *Ledger) Items(now Now) []Item {
 		v := Item{LineItem: it.LineItem, Used: uint64(d.inUse(it)), Overdrawn: uint64(d.used(it.slices[inOverdraft])), Cut: it.cut, Over: d.over(it)}
 		v.Selectors = slices.Clone(it.Selectors)
 		if v.Dates = it.dated(l.dates(now)); v.Dates == Usable {
-			for _, s := range it.slices {
-				if !s.source.Overdraft {
-					v.Available += d.free(s)
+			for i, n := range d.frees(it.slices) {
+				if i != inOverdraft {
+					v.Available += n
 				}
 			}
+		}
+		if dr := l.drainOf(it.ActivationID); dr != nil && !it.cut {
+			v.Returning, v.ReturnBy = min(dr.Copies, it.Copies), dr.Deadline
 		}
 		v.FirstEnd, _ = d.holders(it.slices, capability.HoldersCount, 0)
 		out = append(out, v)

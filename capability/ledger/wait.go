@@ -79,11 +79,12 @@ func (s *serving) ahead(feature string) (n uint64) {
 // shared is how much of the shared sources the request may take: what those ahead leave, but at least what the device had of them.
 func (s *serving) shared(sources []*slice, ahead uint64) uint64 {
 	var free, had uint64
-	for _, sl := range sources {
+	frees := s.frees(sources)
+	for i, sl := range sources {
 		if sl.source.Entry != 0 {
 			continue
 		}
-		free += s.free(sl)
+		free += frees[i]
 		for _, h := range s.held {
 			if h.slice == sl {
 				had += uint64(h.count)

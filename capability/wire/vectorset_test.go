@@ -153,7 +153,9 @@ func (s *set) requests() {
 	plain := s.clientRequest()
 	s.good("request", "request-poll", "the least a request can say: who asks, and nothing is held", capability.Request{Version: 1, Hosts: []hostid.ID{client()}, Correlation: correlation()}, nil)
 	good := s.good("request", "request-feature", "a client asks for two of a feature, at least version 2026.1", plain, nil)
-	s.good("request", "request-every-field", "every field of a request and of what is in it", s.fullRequest(), nil)
+	s.good("request", "request-every-field", "every field of a request and of what is in it, but for undoes", s.fullRequest(), nil)
+	undo := capability.Request{Version: 1, Hosts: []hostid.ID{client()}, Correlation: capability.CorrelationID{0xc1}, Operation: capability.Undo, Undoes: correlation()}
+	s.good("request", "request-undo", "the report of request-feature is canceled; the undo has a correlation of its own", undo, nil)
 
 	bad := func(name, description string, b []byte) {
 		s.bad("request", "request-"+name, "malformed", description, b, nil)
@@ -215,6 +217,10 @@ func (s *set) requests() {
 	change("host-value", "a host ID that is not printable ASCII", func(r *capability.Request) { r.Hosts[0].Value = "a\u00e9" })
 	change("no-correlation", "no correlation", func(r *capability.Request) { r.Correlation = capability.CorrelationID{} })
 	change("operation-4", "an operation that is not known", func(r *capability.Request) { r.Operation = 4 })
+	change("undo-of-nothing", "an undo that names no report", func(r *capability.Request) { r.Operation, r.Desired = capability.Undo, nil })
+	change("undo-of-itself", "an undo that names itself", func(r *capability.Request) { r.Operation, r.Undoes, r.Desired = capability.Undo, r.Correlation, nil })
+	change("undo-with-lines", "an undo with a line", func(r *capability.Request) { r.Operation, r.Undoes = capability.Undo, capability.CorrelationID{9} })
+	change("undoes-of-a-report", "a report that names a report", func(r *capability.Request) { r.Operation, r.Undoes = capability.Report, capability.CorrelationID{9} })
 	change("neither", "a line that names nothing", func(r *capability.Request) { r.Desired[0].Feature = "" })
 	change("both", "a line that names a feature and an activation ID", func(r *capability.Request) { r.Desired[0].ActivationID = s.id(7) })
 	change("count", "a count of 2^30 and one", func(r *capability.Request) { r.Desired[0].Count = capability.MaxCount + 1 })

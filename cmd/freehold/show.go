@@ -44,6 +44,7 @@ type hostData struct {
 	Requests []entitlement.Known      `json:"requests"`
 	Returns  []entitlement.ReturnSeen `json:"returns"`
 	Refused  []entitlement.Incident   `json:"refused"`
+	Past     []entitlement.PastLife   `json:"past"`
 }
 
 func showCommand(f *flags) *cobra.Command {
@@ -174,9 +175,12 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 
 func (f *flags) showHost(w io.Writer, h *entitlement.Host) error {
 	if f.json {
-		data := hostData{terminal.NewData("freehold.host/1"), summary(h), h.Requests, h.Returns, h.Incidents}
+		data := hostData{terminal.NewData("freehold.host/1"), summary(h), h.Requests, h.Returns, h.Incidents, h.Past}
 		if data.Returns == nil {
 			data.Returns = []entitlement.ReturnSeen{}
+		}
+		if data.Past == nil {
+			data.Past = []entitlement.PastLife{}
 		}
 		if data.Refused == nil {
 			data.Refused = []entitlement.Incident{}
@@ -194,6 +198,9 @@ func (f *flags) showHost(w io.Writer, h *entitlement.Host) error {
 			what = "not credited: " + s.Refused.String() + " " + s.Refused.Entry().Title
 		}
 		fmt.Fprintf(w, "returned     %d copies of %s at epoch %d, %s\n", s.Copies, s.ActivationID, s.Epoch, what)
+	}
+	for _, p := range h.Past {
+		fmt.Fprintf(w, "repaired     %s by %s: %s; the storage before ended at epoch %d with request %d\n", p.Ended, terminal.Plain(p.By), terminal.Plain(p.Reason), p.Epoch, p.Answered)
 	}
 	for _, i := range h.Incidents {
 		fmt.Fprintf(w, "refused      %s  request %d  %s %s: %s\n", i.Time, i.Number, i.Code, i.Code.Entry().Title, terminal.Plain(i.Detail))

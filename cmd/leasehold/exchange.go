@@ -136,12 +136,15 @@ func (p *program) request(ctx context.Context, w wish, to place) error {
 
 func (p *program) returnCommand() *cobra.Command {
 	var count uint32
-	var again bool
+	var again, cancel bool
+	var drain time.Duration
 	var to place
 	c := &cobra.Command{
-		Use: "return ID [--count N] [-o DIR | --stick DIR]", Short: "Take rights out of service for good, with proof", Args: cobra.ExactArgs(1),
+		Use: "return ID [--count N] [-o DIR | --stick DIR | --drain TIME | --cancel]", Short: "Take rights out of service for good, with proof", Args: cobra.ExactArgs(1),
 		Long: "The counts leave service before this command ends, and cannot come back by an older disk. The proof rides in each request from then on, until the back office " +
-			"has credited it; with -o or --stick such a request is written at once.",
+			"has credited it; with -o or --stick such a request is written at once.\n\n" +
+			"Only what nobody holds can be returned. --drain makes it free: nothing of it is served anew from then on, and from the end of that time on nothing is renewed " +
+			"either; the leases run out. --cancel serves it again.",
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := capability.ParseActivationID(args[0])
 			if err != nil {
@@ -150,12 +153,18 @@ func (p *program) returnCommand() *cobra.Command {
 			if c.Flags().Changed("count") && (count == 0 || count > capability.MaxCount) {
 				return terminal.Usage("--count %d: want a number from 1 to %d, or leave it out to return all", count, capability.MaxCount)
 			}
+			if c.Flags().Changed("drain") || cancel {
+				return p.drain(c.Context(), console.Drain{ActivationID: id, Copies: count, For: capability.Seconds(drain / time.Second)}, drain, cancel)
+			}
 			return p.giveBack(c.Context(), console.Giving{ActivationID: id, Copies: count}, again, to)
 		},
 	}
 	c.Flags().BoolVar(&again, "again", false, "return more although an earlier return of this ID still waits for the back office")
 	c.Flags().Uint32Var(&count, "count", 0, "copies to return, `N`; all")
+	c.Flags().DurationVar(&drain, "drain", 0, "return nothing yet: serve nothing of it anew, and renew for this `TIME` only")
+	c.Flags().BoolVar(&cancel, "cancel", false, "end a drain, and serve as before")
 	to.flags(c)
+	c.MarkFlagsMutuallyExclusive("drain", "cancel", "output", "stick")
 	return c
 }
 
@@ -183,6 +192,10 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 	defer signal.Reset(os.Interrupt)
 	var t capability.Return
 	if err := p.call(ctx, http.MethodPost, "returns", g, &t); err != nil {
+		var no *capability.Refusal
+		if errors.As(err, &no) && no.Code == capability.ErrInUse && !p.json {
+			p.holders(no.Holders)
+		}
 		return err
 	}
 	switch {

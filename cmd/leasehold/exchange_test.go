@@ -267,3 +267,48 @@ func TestCompletionOffersFeatures(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// A return that is refused says who is in the way; a drain says how far it is, and can be ended.
+func TestDrain(t *testing.T) {
+	m := newMachine(t)
+	d := m.daemon()
+	id := activationID(1)
+	holders := []capability.Holder{{Name: "WS-114\x1b[2J", Count: 2, Expiry: 1795248900}}
+	d.does("POST returns", func([]byte) (any, *capability.Refusal) {
+		return nil, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrInUse, Subject: string(id), Holders: holders}}
+	})
+	now := console.Draining{ActivationID: id, Copies: 5, Deadline: 1795240000, InTheWay: 2, Holders: holders, Last: 1795248900}
+	d.does("POST drains", func([]byte) (any, *capability.Refusal) { return now, nil })
+	d.says("POST drains/cancel", console.Draining{ActivationID: id, Holders: []capability.Holder{}})
+	for _, row := range []struct {
+		args           string
+		status         int
+		stdout, stderr string
+	}{
+		{"return " + string(id), 13, "", "held: 2 by WS-114"},
+		{"return " + string(id), 13, "", "next: leasehold return ID --drain 8h"},
+		{"return " + string(id) + " --count 5 --drain 8h", 0, "5 copies of " + string(id) + " being returned", "--cancel"},
+		{"return " + string(id) + " --drain 8h", 0, "2 in the way", "held: 2 by WS-114"},
+		{"return " + string(id) + " --cancel", 0, string(id) + " is served as before", ""},
+		{"return " + string(id) + " --drain 1500ms", 2, "", "want whole seconds"},
+		{"return " + string(id) + " --drain 0s", 2, "", "want whole seconds"},
+		{"return " + string(id) + " --drain -1s", 2, "", "want whole seconds"},
+		{"return " + string(id) + " --drain 9h --cancel", 2, "", "drain"},
+		{"return " + string(id) + " --drain 9h -o .", 2, "", "drain"},
+	} {
+		status, out, stderr := m.run(strings.Fields(row.args)...)
+		if status != row.status || !strings.Contains(out, row.stdout) || !strings.Contains(stderr, row.stderr) || strings.Contains(stderr, "\x1b") {
+			t.Errorf("%s: %d\n%s%s", row.args, status, out, stderr)
+		}
+	}
+	var asked console.Drain
+	d.asked(t, "POST drains", &asked)
+	if asked.ActivationID != id || asked.For != 8*3600 {
+		t.Errorf("asked %+v", asked)
+	}
+	m.prints("drain", "return "+string(id)+" --count 5 --drain 8h", 0)
+	now.InTheWay = 0
+	if _, _, stderr := m.run("return", string(id), "--drain", "8h"); !strings.Contains(stderr, "Nothing is in the way") {
+		t.Error(stderr)
+	}
+}

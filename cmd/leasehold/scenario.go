@@ -293,11 +293,10 @@ func (f *reading) request(v value) *capability.Request {
 	case r.Operation != capability.Undo && undoes != "":
 		f.fail(o["undoes"].path, "only an undo has one")
 	case undoes != "":
-		r.Correlation = correlation("named", undoes)
-	case own != "":
+		r.Undoes = correlation("named", undoes)
+	}
+	if r.Correlation = correlation("unnamed", v.path); own != "" {
 		r.Correlation = correlation("named", own)
-	default:
-		r.Correlation = correlation("unnamed", v.path)
 	}
 	if f.err == nil {
 		var bad *capability.Malformed

@@ -66,6 +66,9 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 			p.printf("expiry       none to come\n")
 		}
 		p.printf("back office  %s; %s\n", exchange(h), waiting(h))
+		for _, d := range h.Drains {
+			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", copies(d.Copies), d.ActivationID, d.InTheWay, minute(d.Deadline))
+		}
 		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
 	}
 	p.printf("host ID      %s\n", h.Host)

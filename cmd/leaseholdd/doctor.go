@@ -31,7 +31,12 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 		out = append(out, console.Examination{What: what, Result: result, Detail: detail})
 	}
 	var check error
-	err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) { check = l.Check() })
+	var lost capability.Code
+	err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) { check, lost = l.Check(), l.Status(now).Lost })
+	if lost != 0 {
+		code := lost.String()
+		out = append(out, console.Examination{What: "trusted storage", Result: failure, Detail: lost.Entry().Title + " - next: " + lost.Entry().Next, Code: &code})
+	}
 	switch {
 	case err != nil:
 		add("ledger", failure, err.Error())
@@ -87,10 +92,4 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 		add("disk", success, fmt.Sprintf("%d MiB are free in %s", free>>20, state))
 	}
 	return out
-}
-
-// examineRefusal is all there is to say while trusted storage is closed.
-func examineRefusal(r *capability.Refusal) []console.Examination {
-	code := r.Code.String()
-	return []console.Examination{{What: "trusted storage", Result: failure, Detail: r.Sentence() + " - next: " + r.Code.Entry().Next, Code: &code}}
 }

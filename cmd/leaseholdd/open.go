@@ -24,56 +24,164 @@ type opened struct {
 	ledger  *ledger.Ledger
 	vault   *storage.Vault
 	held    bool
-	cause   string // the start decision in words
+	cause   string              // the start decision in words
+	lost    *capability.Refusal // why the storage that was here before cannot be used; nil where there was none or it can
 	counter func() (uint64, error)
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
 	settled func()
 }
 
-// The state directory holds one of two storages. requests is there before the first response: sealed to this TPM in any boot state, holding no right.
-// vault is there after it: sealed to this TPM, a signed boot state and the epoch. When both are there, a power cut came between making the vault and leaving requests.
-func open(state string, device *tpm.Device) (*opened, error) {
-	if err := os.MkdirAll(state, 0o700); err != nil {
+// place is the state directory. It holds one of two storages: requests before the first response, sealed to this TPM in any boot state and holding no right;
+// vault after it, sealed to this TPM, a signed boot state and the epoch. When both are there and the vault opens, a power cut came between making the vault
+// and leaving requests. A vault that cannot be used any more stays as it is while requests beside it ask for its repair; the response to one of them makes
+// another vault, and the old one is put aside.
+type place struct {
+	state  string
+	device *tpm.Device
+}
+
+func (p place) requests() string { return filepath.Join(p.state, "requests") }
+func (p place) vault() string    { return filepath.Join(p.state, "vault") }
+
+func (p place) open() (*opened, error) {
+	if err := os.MkdirAll(p.state, 0o700); err != nil {
 		return nil, err
 	}
-	requests, vault := storage.Dir(filepath.Join(state, "requests")), storage.Dir(filepath.Join(state, "vault"))
-	_, err := storage.Public(vault)
+	lost, err := p.lost()
+	if err != nil {
+		return nil, err
+	}
+	if lost == nil {
+		if _, err := storage.Public(storage.Dir(p.vault())); err == nil {
+			s, err := p.openVault()
+			if lost = repairable(err); lost == nil {
+				return s, err
+			}
+		} else if !errors.Is(err, storage.ErrAbsent) {
+			if lost = repairable(condition(err)); lost == nil {
+				return nil, condition(err)
+			}
+		}
+	}
+	s, err := p.openRequests(lost)
+	if refusal := repairable(err); refusal != nil {
+		// It holds no right. What is lost with it are the numbers of requests, and the back office is asked for a repair.
+		if err := p.aside(p.requests()); err != nil {
+			return nil, err
+		}
+		if lost == nil {
+			lost = refusal
+		}
+		s, err = p.openRequests(lost)
+	}
+	return s, err
+}
+
+// lost says why a vault that is not there, or without its header, cannot be used: the TPM has counted for one, or there are files of one.
+func (p place) lost() (*capability.Refusal, error) {
+	if _, err := storage.Public(storage.Dir(p.vault())); !errors.Is(err, storage.ErrAbsent) {
+		return nil, nil
+	}
+	if _, err := storage.Public(storage.Dir(p.requests())); !errors.Is(err, storage.ErrAbsent) {
+		return nil, nil // a vault that is being made may stand beside requests
+	}
+	names, err := storage.Dir(p.vault()).List()
 	switch {
-	case err == nil:
-		return openVault(state, vault, device)
-	case !errors.Is(err, storage.ErrAbsent):
+	case err != nil:
 		return nil, condition(err)
+	case len(names) > 0:
+		return capability.Refuse(capability.ErrCorrupt, "", "the vault has %d files and no header", len(names)), nil
 	}
-	o := storage.Options{Sealer: device.Setup(), Rand: rand.Reader}
+	switch epoch, err := epochOf(p.device); {
+	case errors.Is(err, tpm.ErrCounter):
+		return nil, nil
+	case err != nil:
+		return nil, condition(err)
+	default:
+		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d", epoch), nil
+	}
+}
+
+// repairable is the condition in which an administrator needs a response of the back office to go on, or nil.
+func repairable(err error) *capability.Refusal {
+	if r, ok := errors.AsType[*capability.Refusal](err); ok {
+		switch r.Code {
+		case capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone:
+			return r
+		}
+	}
+	return nil
+}
+
+// aside renames a storage, so that it can be looked at and is in nobody's way. The last of each kind is kept.
+func (p place) aside(dir string) error {
+	old := dir + ".lost"
+	if err := os.RemoveAll(old); err != nil {
+		return err
+	}
+	// A cut here has lost nothing: dir is still there.
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// openRequests opens the storage of an appliance without rights, or makes it.
+func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
+	requests, o := storage.Dir(p.requests()), storage.Options{Sealer: p.device.Setup(), Rand: rand.Reader}
 	v, r, err := storage.Open(requests, o)
+	var s *opened
 	if errors.Is(err, storage.ErrAbsent) {
-		// A vault that is being made for the first time stands beside requests; files of one without its header and without requests are what is left of a life.
-		if names, err := vault.List(); err != nil || len(names) > 0 {
-			return nil, condition(errors.Join(err, fmt.Errorf("%w: the vault has %d files and no header", storage.ErrCorrupt, len(names))))
+		s = &opened{ledger: ledger.New(), cause: "first start"}
+		s.vault, err = storage.Create(requests, o, nil, s.ledger.Snapshot())
+	} else if err == nil {
+		if s, err = restore(v, r); err != nil {
+			v.Close()
+			return nil, err
 		}
-		s := &opened{ledger: ledger.New(), cause: "first start", counter: counter(device)}
-		if s.vault, err = storage.Create(requests, o, nil, s.ledger.Snapshot()); err != nil {
-			return nil, condition(err)
-		}
-		s.found = founder(vault, device)
-		s.settled = func() { os.RemoveAll(filepath.Join(state, "requests")) }
-		return s, nil
+		s.cause = "not activated"
 	}
 	if err != nil {
 		return nil, condition(err)
 	}
-	s, err := restore(v, r)
-	if err != nil {
-		v.Close()
-		return nil, err
+	// A vault that was put aside for the response to come leaves its condition to the ledger.
+	if code := s.ledger.Status(ledger.Now{}).Lost; lost == nil && code != 0 {
+		lost = capability.Refuse(code, "", "")
 	}
-	s.cause, s.found, s.counter = "not activated", founder(vault, device), counter(device)
-	s.settled = func() { os.RemoveAll(filepath.Join(state, "requests")) }
+	if s.lost = lost; lost != nil {
+		s.cause = lost.Code.Entry().Title
+	}
+	if s.lost == nil {
+		if err := p.outlived(s); err != nil {
+			s.vault.Close()
+			return nil, err
+		}
+	}
+	s.counter, s.found = counter(p.device), p.founder()
+	s.settled = func() { os.RemoveAll(p.requests()) }
 	return s, nil
 }
 
-func openVault(state string, vault storage.Disk, device *tpm.Device) (*opened, error) {
-	v, r, err := storage.Open(vault, vaultOptions(device))
+// outlived refuses requests that were kept from before a vault that is gone: its making moved the counter on. A vault whose making was cut off has left its directory.
+func (p place) outlived(s *opened) error {
+	if _, err := os.Stat(p.vault()); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	written := s.ledger.Status(ledger.Now{}).Epoch
+	epoch, err := epochOf(p.device)
+	switch {
+	case written == 0 || errors.Is(err, tpm.ErrCounter):
+		return nil
+	case err != nil:
+		return condition(err)
+	case epoch != written:
+		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the last request was written at %d", epoch, written)
+	}
+	return nil
+}
+
+func (p place) openVault() (*opened, error) {
+	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device))
 	if err != nil {
 		return nil, condition(err)
 	}
@@ -91,7 +199,7 @@ func openVault(state string, vault storage.Disk, device *tpm.Device) (*opened, e
 	default:
 		s.cause = "exact after a crash"
 	}
-	if err := os.RemoveAll(filepath.Join(state, "requests")); err != nil {
+	if err := os.RemoveAll(p.requests()); err != nil {
 		v.Close()
 		return nil, err
 	}
@@ -122,25 +230,32 @@ func restore(v *storage.Vault, r *storage.Restored) (*opened, error) {
 // counter reads the TPM's epoch counter, and makes one where none is: its value is above every one that this TPM ever had, and stays until the vault
 // makes its own. The secret that could move it is thrown away.
 func counter(device *tpm.Device) func() (uint64, error) {
-	b := device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
 	return func() (uint64, error) {
-		epoch, err := b.Epoch()
+		epoch, err := epochOf(device)
 		if !errors.Is(err, tpm.ErrCounter) {
 			return epoch, err
 		}
 		secret := make([]byte, 32)
 		rand.Read(secret)
-		return b.Provision(secret)
+		return device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(secret)
 	}
 }
 
-// founder makes the vault when the first response has come. Its public part is the producer's word on boot states, which is needed to unseal it.
-func founder(vault storage.Disk, device *tpm.Device) func(capability.Boot, []byte) (appliance.Vault, error) {
+func epochOf(device *tpm.Device) (uint64, error) {
+	return device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Epoch()
+}
+
+// founder makes the vault when the first response has come, or the one that repairs. Its public part is the producer's word on boot states, which is needed to unseal it.
+func (p place) founder() func(capability.Boot, []byte) (appliance.Vault, error) {
 	return func(boot capability.Boot, state []byte) (appliance.Vault, error) {
-		if _, err := binding(device, boot); err != nil {
+		if _, err := binding(p.device, boot); err != nil {
 			return nil, capability.Refuse(capability.ErrResponseForm, "boot", "%v", err)
 		}
-		v, err := storage.Create(vault, vaultOptions(device), wire.New().Encode(boot), state)
+		if err := p.aside(p.vault()); err != nil {
+			return nil, err
+		}
+		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
+		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device), wire.New().Encode(boot), state)
 		if err != nil {
 			return nil, coded(err)
 		}

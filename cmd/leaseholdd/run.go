@@ -47,7 +47,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "requests.lost", "vault.lost")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
@@ -78,24 +78,23 @@ func run(ctx context.Context, f flags) error {
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
 		Allowed: allowed(), CodeOf: codeOf,
 	}
-	s, err := open(f.state, device)
-	var refusal *capability.Refusal
-	switch {
-	case errors.As(err, &refusal) && refusesAndStays(refusal.Code):
-		log.Error(refusal.Sentence(), "code", refusal.Code.String())
-		c.Condition, c.Start = refusal, refusal.Code.Entry().Title
-		c.Doctor = func(context.Context) []console.Examination { return examineRefusal(refusal) }
-		return refuse(ctx, f, c, log)
-	case err != nil:
+	s, err := place{f.state, device}.open()
+	if err != nil {
 		return err
+	}
+	start := ledger.Start{Cause: s.cause}
+	if s.lost != nil {
+		log.Error(s.lost.Sentence(), "code", s.lost.Code.String())
+		start.Lost = s.lost.Code
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		boot = nil // hidden from hardened units: the TPM's counts tell boots apart
 	}
+	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: ledger.Start{BootID: strings.TrimSpace(string(boot)), Cause: s.cause, TPM: ticks(device)},
+		Start: start,
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
 		Counter: s.counter, Found: s.found, Settled: s.settled,
 	})
@@ -103,19 +102,10 @@ func run(ctx context.Context, f flags) error {
 		s.vault.Close()
 		return coded(err)
 	}
-	c.Appliance, c.Start = a, s.cause
+	c.Appliance, c.Start, c.Lost = a, s.cause, s.lost
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	return serve(ctx, f, a, c, log)
-}
-
-// refusesAndStays says which conditions an administrator must be able to ask about: the daemon stays up, serves nothing and explains.
-func refusesAndStays(c capability.Code) bool {
-	switch c {
-	case capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared:
-		return true
-	}
-	return false
 }
 
 // coded gives an error of the layers below the catalog's code.
@@ -336,6 +326,8 @@ func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err e
 	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		s := l.Status(now)
 		switch {
+		case s.Lost != 0:
+			line = "serving nothing: " + s.Lost.Entry().Title + " - next: " + s.Lost.Entry().Next
 		case !s.Provisioned:
 			line = "not activated - next: leasehold request -o DIR"
 		case s.Hold != 0:
@@ -350,31 +342,4 @@ func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err e
 		}
 	})
 	return line, err
-}
-
-// refuse stays up for the administrator's questions and serves nothing: who connects to the clients' port is let go at once.
-func refuse(ctx context.Context, f flags, c *console.Console, log *slog.Logger) error {
-	clients, admin, err := listeners(f)
-	if err != nil {
-		return err
-	}
-	server := adminServer(c)
-	defer context.AfterFunc(ctx, func() { clients.Close(); server.Close() })()
-	go func() {
-		for {
-			conn, err := clients.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
-	go systemd.Watch(ctx, func(context.Context) error { return nil })
-	if err := systemd.Ready("serving nothing: " + c.Condition.Sentence() + " - next: " + c.Condition.Code.Entry().Next); err != nil {
-		log.Warn("the service manager was not told", "cause", err.Error())
-	}
-	if err := server.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

@@ -19,6 +19,7 @@ func requestWords() map[string]string {
 		"granularity": "to what the end of a lease is rounded",
 		"receipt":     "an earlier answer, to renew during a hold",
 		"idle":        "how long nobody has used the program",
+		"undoes":      "the report that is canceled, by what was drawn for it",
 		"number":      "requests this machine has written, this one included",
 		"outstanding": "digests of the requests written since the last response",
 		"epoch":       "value of the TPM's counter that dates the trusted storage",
@@ -28,6 +29,7 @@ func requestWords() map[string]string {
 		"policy":      "digest of the producer's policy in force",
 		"producer":    "digest of the producer's root keys that the machine trusts",
 		"bookHead":    "head of the back office's book, as its last response named it",
+		"life":        "names the trusted storage, drawn at random when it was made",
 
 		"desired.feature":         "feature wanted",
 		"desired.version":         "at least this version",

@@ -1,0 +1,105 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// A move of the epoch is a write to memory that wears out. What clients ask for is therefore rationed: one move in 72 minutes in the long run, which is 20 a
+// day, and a month of them saved up. What is given without a move must be such that an older copy of the state, which begins with a hold, cannot give it again:
+// a lease no longer than a hold, or units that the device has as long already.
+const (
+	movePeriod capability.Seconds = 72 * 60
+	moveSaved                     = 600
+	// Reports of metered counts ask for a move this long after the last one only. Those between are durable, but not anchored: an older copy of the same epoch
+	// begins with a hold and forgets at most an hour of metering, and the clients, which report totals, put it back.
+	meterPeriod capability.Seconds = 60 * 60
+)
+
+// ration is the moves that clients may still cause. Both moments are on the lease clock.
+type ration struct {
+	spent capability.Seconds // when the last move would have been at one in movePeriod: the theoretical arrival time of the next one
+	moved capability.Seconds // when it was; spent is zero while there was none
+}
+
+// left says that there is a move left now.
+func (r ration) left(now Now) bool {
+	return max(r.spent, now.Lease)-now.Lease <= (moveSaved-1)*movePeriod
+}
+
+// after is the ration once a move was made.
+func (r ration) after(now Now) ration {
+	return ration{max(r.spent, now.Lease) + movePeriod, now.Lease}
+}
+
+// meters says that a report may ask for a move.
+func (r ration) meters(now Now) bool {
+	return r.left(now) && (r.spent == 0 || now.Lease-r.moved >= meterPeriod)
+}
+
+// ration makes the grants such that they need no move, or says that they need one. Without a move left, leases are cut to the length of a hold, but units that
+// the device had longer keep an end that it had; at a later renewal they get all of their interval.
+func (s *serving) ration() (move bool) {
+	l := s.l
+	held := slices.Clone(s.held)
+	slices.SortStableFunc(held, func(a, b *lease) int { return cmp.Compare(a.end, b.end) })
+	left := make([]uint32, len(held))
+	for i, h := range held {
+		left[i] = h.count
+	}
+	short := s.now.Lease + s.policy.Lease
+	// had takes up to n units of the item that the device had at least until from, and says until when.
+	had := func(it *item, n uint32, from capability.Seconds) (uint32, capability.Seconds) {
+		for i, h := range held {
+			if h.slice.item == it && left[i] > 0 && h.end >= from && h.end != forever {
+				n = min(n, left[i])
+				left[i] -= n
+				return n, h.end
+			}
+		}
+		return 0, 0
+	}
+	// What has its end already needs no move; what is kept comes first, as it was.
+	var fresh, rest []grant
+	slices.SortStableFunc(s.grants, func(a, b grant) int { return -compareBool(a.kept, b.kept) })
+	for _, g := range s.grants {
+		if g.end == forever || g.end <= short {
+			rest = append(rest, g)
+			continue
+		}
+		for g.count > 0 {
+			n, _ := had(g.slice.item, g.count, g.end)
+			if n == 0 {
+				fresh = append(fresh, g)
+				break
+			}
+			part := g
+			part.count = n
+			rest = append(rest, part)
+			g.count -= n
+		}
+	}
+	metered := slices.ContainsFunc(s.grants, func(g grant) bool { return g.end == forever && !g.slice.item.Uncounted && s.change[g.slice] > 0 })
+	if len(fresh) == 0 || l.ration.left(s.now) {
+		return len(fresh) > 0 || metered && l.ration.meters(s.now)
+	}
+	s.grants = rest
+	for _, g := range fresh {
+		it := g.slice.item
+		s.notices = append(s.notices, capability.Denial{Code: capability.BorrowShortened, Subject: it.Feature, Until: s.now.Told(short)})
+		for g.count > 0 {
+			n, end := had(it, g.count, short+1)
+			if n == 0 {
+				n, end = g.count, short
+			}
+			part := g
+			part.count, part.end = n, min(end, g.end) // which is not past the expiry of the item
+			part.told = s.ends(it, part.end)
+			s.grants = append(s.grants, part)
+			g.count -= n
+		}
+	}
+	return false
+}
