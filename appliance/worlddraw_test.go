@@ -212,6 +212,8 @@ func (d *drawing) wipe() {
 	switch d.IntN(20) {
 	case 0:
 		d.add("clear", b, 0, 0)
+	case 1, 2, 3, 4:
+		d.add("restore", b, 3, 0)
 	default:
 		d.add("wipe", b, d.IntN(3), 0)
 	}
