@@ -138,7 +138,7 @@ func preview(t *testing.T, do func(ledger.Command) (ledger.Decision, error), hos
 // With more entries than pools each owner has one pool; with very many owners the rules for a device with a user are left out. Both is said in the text.
 func TestConvertedMany(t *testing.T) {
 	var views []ledger.EntryView
-	for i := range 1200 {
+	for i := range 4800 {
 		v := ledger.EntryView{ReservationEntry: ledger.ReservationEntry{ID: uint64(i + 1), Feature: "f", Count: 1}, Group: "g", Host: hostid.ID{Type: hostid.String, Value: fmt.Sprint("d", i%40)}}
 		if i%2 == 1 {
 			v.Host = hostid.ID{Type: hostid.User, Value: fmt.Sprint("u", i%80)}
@@ -152,7 +152,7 @@ func TestConvertedMany(t *testing.T) {
 	}{
 		{40, 40, 400, ""},
 		{100, 100, 800, ""},
-		{1200, 60, 800, "all entries of one owner are one"},
+		{4800, 60, 800, "all entries of one owner are one"},
 	} {
 		text, err := asModel(views[:c.entries])
 		if err != nil {
@@ -162,7 +162,7 @@ func TestConvertedMany(t *testing.T) {
 		if err != nil || len(m.Pools) != c.pools || strings.Count(string(text), " and user(") != c.together || !strings.Contains(string(text), c.says) {
 			t.Errorf("%d entries: %d pools, %d rules for two, %v", c.entries, len(m.Pools), strings.Count(string(text), " and user("), err)
 		}
-		if c.entries == 1200 && m.Pools[0].Allocations[0].Amount.Number != 30 {
+		if c.entries == 4800 && m.Pools[0].Allocations[0].Amount.Number != 120 {
 			t.Errorf("%+v", m.Pools[0])
 		}
 	}

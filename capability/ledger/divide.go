@@ -182,6 +182,7 @@ func (l *Ledger) divide(d *Division) error {
 		}
 	}
 	l.sources, l.divided, l.dividedAhead = sources, l.now.Wall, l.clock.Ahead
+	l.give()
 	touched := map[*row]bool{}
 	var rows []*row
 	for i, it := range l.items {
@@ -241,6 +242,16 @@ func (l *Ledger) places() map[Source]int {
 		}
 	}
 	return out
+}
+
+// give keeps what each allocation was given by the division in force, so that a request that names no feature need not divide again.
+func (l *Ledger) give() {
+	l.given = nil
+	if l.model == nil || !slices.ContainsFunc(l.model.Rules, func(r model.Rule) bool { return r.Spec != nil && len(r.Spec.All) > 0 }) {
+		return
+	}
+	at := dates{from: l.divided, until: l.divided.Add(l.dividedAhead)}
+	l.given = l.model.Distribute(at.from, at.unexpired(l.inventory())).Given()
 }
 
 // transfer applies what a decision moved between slices.

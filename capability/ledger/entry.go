@@ -8,8 +8,8 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// MaxEntry bounds an encoded entry in bytes: the largest holds a whole response file, or a model, and a division.
-const MaxEntry = capability.MaxFile + 512<<10
+// MaxEntry bounds an encoded entry in bytes: the largest holds a whole response file, or a model, and a division, which is no longer than either.
+const MaxEntry = 2 * capability.MaxFile
 
 // Entry is a fact of the ledger. The entries are the audit log. Exactly one of the pointers is set.
 //

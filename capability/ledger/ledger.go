@@ -97,9 +97,10 @@ type Ledger struct {
 	lastID   uint64       // of a group, reservation or reservation entry
 	sources  []Source     // of the shares that items are divided into, in their order
 	divided  capability.Time
-	settings []Setting // changed by an administrator, by name
-	drains   []Drained // returns that have begun, by activation ID
-	gone     bool      // an item may be cut and idle
+	given    model.Given // to each allocation at the last division; nil where no rule asks for it
+	settings []Setting   // changed by an administrator, by name
+	drains   []Drained   // returns that have begun, by activation ID
+	gone     bool        // an item may be cut and idle
 
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/model"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -330,5 +331,69 @@ func TestApplyAssertsPools(t *testing.T) {
 		if err := l.Apply(d.Entries[0]); errors.Is(err, ErrCorrupt) == want {
 			t.Errorf("%d of 4: %v", n, err)
 		}
+	}
+}
+
+// A request that names no feature asks for what each allocation was given by the division in force, and does so after a restart too; it costs what a
+// request costs, however many allocations and items there are.
+func TestAllFromTheDivisionInForce(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(`partition "p" {"f" 2.0 50 % "f" 1.0 3}`, `on any() {use "p" without requested features {all from "p","p"} accept}`)
+	v.play([][2]string{{"d1", "OK | has 3"}})
+	if l, err := Restore(v.l.Snapshot()); err != nil || fmt.Sprint(l.given) != fmt.Sprint(v.l.given) || len(v.l.given["p"]) != 2 {
+		t.Errorf("after a restart %v where %v was given, %v", l.given, v.l.given, err)
+	}
+	v.must(DeleteModel{})
+	if v.l.given != nil {
+		t.Errorf("without a model %v is given", v.l.given)
+	}
+	cost := map[int]float64{}
+	for _, n := range []int{1, 200} {
+		items := make([]capability.LineItem, n)
+		for i := range items {
+			items[i] = lineItem('a', "g:1.0", 10)
+			items[i].ActivationID = numbered(i)
+		}
+		w := begin(t, append(items, lineItem('b', "f:1.0", 10))...)
+		w.model(`partition "p" {"f" 1.0 5} partition "q" {"g" 1.0 200}`, `on any() {use "p" without requested features {all from "p"} accept}`)
+		c := crowdServe(1, 1, "f", 1)
+		c.Request.Desired = nil
+		cost[n] = testing.AllocsPerRun(10, func() {
+			if d, err := w.l.Decide(w.now, c); err != nil || len(d.Entries) != 1 {
+				t.Fatal(err)
+			}
+		})
+	}
+	if cost[200] > cost[1]+2 {
+		t.Errorf("%.0f allocations of memory with 200 items, %.0f with one", cost[200], cost[1])
+	}
+}
+
+// The largest model gives the longest division, and its entry can be read from a journal: life reads every entry.
+func TestLargestDivision(t *testing.T) {
+	items := make([]capability.LineItem, 20)
+	for i := range items {
+		items[i] = lineItem('a', fmt.Sprintf("%c:1.0", 'a'+i), capability.MaxCount)
+		items[i].ActivationID = numbered(i)
+	}
+	var pools strings.Builder
+	for i := range model.MaxPools {
+		fmt.Fprintf(&pools, "partition \"%04d\" {", i)
+		for j := range model.MaxAllocations / model.MaxPools {
+			fmt.Fprintf(&pools, `"%c"1 99999`, 'a'+j)
+		}
+		pools.WriteByte('}')
+	}
+	v := begin(t, items...)
+	text := "model \"m\" {partitions{" + pools.String() + "}}"
+	if len(text) > model.MaxFile {
+		t.Fatalf("the model has %d bytes", len(text))
+	}
+	d := v.must(SetModel{Text: []byte(text)})
+	if n := len(d.Entries[0].Division.Shares); n != model.MaxPools {
+		t.Errorf("%d shares", n)
+	}
+	if _, err := Restore(v.l.Snapshot()); err != nil {
+		t.Error(err)
 	}
 }

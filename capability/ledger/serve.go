@@ -246,13 +246,7 @@ func (s *serving) wants() (out []want) {
 
 // spec is what the clause of the model asks for where a request names nothing. "all from" asks for what each allocation of its pools was given.
 func (s *serving) spec() []capability.Desired {
-	switch {
-	case s.route.Spec == nil:
-		return nil
-	case len(s.route.Spec.All) == 0:
-		return model.Distribution{}.Lines(s.route.Spec)
-	}
-	return s.l.Distribution(s.now).Lines(s.route.Spec)
+	return s.l.given.Lines(s.route.Spec)
 }
 
 // lines grants every line, in order.

@@ -121,7 +121,7 @@ func slowServe(l *Ledger, now Now, s *Serve) (slowAnswer, bool) {
 			e := entries[i]
 			lines = append(lines, line{capability.Desired{Feature: e.Feature, Version: e.Version, Count: e.Count, Partial: true}, &src})
 		}
-		for _, w := range l.Distribution(now).Lines(route.Spec) {
+		for _, w := range l.model.Distribute(l.divided, dates{until: l.divided.Add(l.dividedAhead), from: l.divided}.unexpired(l.inventory())).Given().Lines(route.Spec) {
 			lines = append(lines, line{w, nil})
 		}
 	}

@@ -198,6 +198,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	if err := l.verify(false); err != nil {
 		return nil, err
 	}
+	l.give()
 	return l, nil
 }
 

@@ -22,9 +22,13 @@ func Check(text []byte, now capability.Time, items []capability.LineItem) Report
 	if m == nil {
 		return r
 	}
-	r.Findings = append(r.Findings, m.Lint(now, items)...)
+	stock := newStock(now, items)
+	r.Distribution = m.distribute(stock)
+	if items == nil {
+		stock = nil
+	}
+	r.Findings = append(r.Findings, m.lint(r.Distribution, stock)...)
 	slices.SortStableFunc(r.Findings, inText)
-	r.Distribution = m.Distribute(now, items)
 	if len(refusals) == 0 {
 		r.Model = m
 	}

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"cmp"
-	"math"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -54,9 +52,26 @@ type Distribution struct {
 	Default []Slice     `json:"default"` // every line item, by ID, with what no pool took; zero where nothing is left
 }
 
+// Given is what each allocation of a pool got, as lines that ask for it. Whoever keeps it need not divide again to answer a request that names no feature.
+type Given map[string][]capability.Desired
+
+// Given is what the allocations of all pools got.
+func (d Distribution) Given() Given {
+	g := make(Given, len(d.Pools))
+	for _, p := range d.Pools {
+		lines := make([]capability.Desired, len(p.Shares))
+		for i, sh := range p.Shares {
+			a := sh.Allocation
+			lines[i] = capability.Desired{Feature: a.Feature, Version: a.Version, Count: uint32(min(sh.Got, MaxCount)), Partial: true}
+		}
+		g[p.Name] = lines
+	}
+	return g
+}
+
 // Lines is what a request that names no feature asks for under a clause: each line takes less where there is less. "all from" asks for what each
-// allocation of its pools got.
-func (d Distribution) Lines(s *Spec) []capability.Desired {
+// allocation of its pools got; the default pool has none.
+func (g Given) Lines(s *Spec) []capability.Desired {
 	if s == nil {
 		return nil
 	}
@@ -64,17 +79,11 @@ func (d Distribution) Lines(s *Spec) []capability.Desired {
 	for _, l := range s.Lines {
 		all = append(all, capability.Desired{Feature: l.Feature, Version: l.Version, Count: l.Count, Partial: true})
 	}
-	for k, n := range s.All {
-		if slices.ContainsFunc(s.All[:k], func(o Name) bool { return o.Text == n.Text }) {
-			continue
-		}
-		i := slices.IndexFunc(d.Pools, func(p PoolShare) bool { return p.Name == n.Text })
-		if i < 0 {
-			continue // the default pool has no allocations
-		}
-		for _, sh := range d.Pools[i].Shares {
-			a := sh.Allocation
-			all = append(all, capability.Desired{Feature: a.Feature, Version: a.Version, Count: uint32(min(sh.Got, MaxCount)), Partial: true})
+	asked := map[string]bool{}
+	for _, n := range s.All {
+		if !asked[n.Text] {
+			asked[n.Text] = true
+			all = append(all, g[n.Text]...)
 		}
 	}
 	return all
@@ -87,101 +96,21 @@ func (m *Model) Distribute(now capability.Time, items []capability.LineItem) Dis
 	if m == nil {
 		m = &Model{}
 	}
-	stock := newStock(now, items)
-	d := Distribution{Pools: make([]PoolShare, len(m.Pools)), Default: make([]Slice, 0, len(items))}
+	return m.distribute(newStock(now, items))
+}
+
+func (m *Model) distribute(s *stock) Distribution {
+	d := Distribution{Pools: make([]PoolShare, len(m.Pools)), Default: make([]Slice, 0, len(s.all))}
 	for i := range m.Pools {
 		p := &m.Pools[i]
 		d.Pools[i] = PoolShare{Name: p.Name, Shares: make([]Share, len(p.Allocations))}
 		for j := range p.Allocations {
-			d.Pools[i].Shares[j] = stock.fill(&p.Allocations[j])
+			d.Pools[i].Shares[j] = s.fill(&p.Allocations[j])
 		}
 	}
-	for i := range stock.all {
-		s := &stock.all[i]
-		d.Default = append(d.Default, Slice{s.item.ID(), s.left})
+	for i := range s.all {
+		d.Default = append(d.Default, Slice{s.all[i].item.ID(), s.all[i].left})
 	}
 	slices.SortFunc(d.Default, func(a, b Slice) int { return compareIDs(a.Item, b.Item) })
 	return d
-}
-
-// stock is what is left of an inventory while pools are filled.
-type stock struct {
-	all       []stocked
-	byFeature map[string][]*stocked // those eligible, in the order in which they are taken
-}
-
-type stocked struct {
-	item *capability.LineItem
-	left uint32
-}
-
-func newStock(now capability.Time, items []capability.LineItem) *stock {
-	s := &stock{all: make([]stocked, len(items)), byFeature: map[string][]*stocked{}}
-	for i := range items {
-		s.all[i] = stocked{&items[i], items[i].Count}
-	}
-	slices.SortFunc(s.all, func(a, b stocked) int {
-		return cmp.Or(a.item.Version.Compare(b.item.Version), cmp.Compare(lasts(b.item), lasts(a.item)), compareIDs(a.item.ID(), b.item.ID()))
-	})
-	for i := range s.all {
-		it := s.all[i].item
-		if it.Start <= now && now < lasts(it) && !it.Metered && !it.Uncounted {
-			s.byFeature[it.Feature] = append(s.byFeature[it.Feature], &s.all[i])
-		}
-	}
-	return s
-}
-
-// lasts is the first moment an item is not licensed; a permanent one lasts longest.
-func lasts(i *capability.LineItem) capability.Time {
-	if i.Expiry == 0 {
-		return math.MaxInt64
-	}
-	return i.Expiry
-}
-
-func compareIDs(a, b capability.ItemID) int {
-	return cmp.Or(cmp.Compare(a.ActivationID, b.ActivationID), cmp.Compare(a.Feature, b.Feature))
-}
-
-func (s *stock) fill(a *Allocation) Share {
-	var eligible []*stocked
-	var total, left uint64
-	for _, i := range s.byFeature[a.Feature] {
-		if a.takes(i.item) {
-			eligible = append(eligible, i)
-			total += uint64(i.item.Count)
-			left += uint64(i.left)
-		}
-	}
-	sh := Share{Allocation: a, Want: uint64(a.Amount.Number)}
-	switch a.Amount.Measure {
-	case Percent:
-		sh.Want = total * uint64(a.Amount.Number) / 100
-	case Remainder:
-		sh.Want = left
-	}
-	for _, i := range eligible {
-		t := uint32(min(sh.Want-sh.Got, uint64(i.left)))
-		if t == 0 {
-			continue
-		}
-		i.left -= t
-		sh.Got += uint64(t)
-		sh.Slices = append(sh.Slices, Slice{i.item.ID(), t})
-	}
-	return sh
-}
-
-// takes says whether an item of the allocation's feature is one for it: its version and its filters.
-func (a *Allocation) takes(i *capability.LineItem) bool {
-	if i.Version.Compare(a.Version) < 0 {
-		return false
-	}
-	for _, f := range a.Filters {
-		if !f.Pattern.matches([...]string{i.VendorString, i.Product, string(i.ActivationID)}[f.Property]) {
-			return false
-		}
-	}
-	return true
 }

@@ -112,7 +112,7 @@ func TestLines(t *testing.T) {
 	d := m.Distribute(now, stockOf(item{feature: "f1", count: 10}, item{feature: "g", count: 3}))
 	for user, want := range map[string]string{"a": "f1:1.0*2 f1:1.0*8 g:1.0*1", "b": "x:1.2*3 x:1.3*0", "c": ""} {
 		var got []string
-		for _, l := range d.Lines(m.Route(Facts{User: user}).Spec) {
+		for _, l := range d.Given().Lines(m.Route(Facts{User: user}).Spec) {
 			got = append(got, fmt.Sprintf("%s*%d", capability.Feature{Name: l.Feature, Version: l.Version}, l.Count))
 			if !l.Partial {
 				t.Errorf("%s: line %+v is not partial", user, l)
@@ -124,7 +124,7 @@ func TestLines(t *testing.T) {
 	}
 	huge := must(t, within(`partition "p" {"f" 1 100 %}`, `on any() {without requested features {all from "p"} accept}`))
 	d = huge.Distribute(now, stockOf(item{feature: "f", count: MaxCount}, item{feature: "f", count: MaxCount}))
-	if l := d.Lines(huge.Route(Facts{}).Spec); l[0].Count != MaxCount {
+	if l := d.Given().Lines(huge.Route(Facts{}).Spec); l[0].Count != MaxCount {
 		t.Errorf("a line asks for %d, more than a request may", l[0].Count)
 	}
 }

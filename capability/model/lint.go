@@ -10,16 +10,24 @@ import (
 // Lint finds what is allowed but may not be what was meant, in the order of the text. With nil items the inventory is not known, and only what
 // shows without it is found.
 func (m *Model) Lint(now capability.Time, items []capability.LineItem) []Finding {
+	if items == nil {
+		return m.lint(Distribution{}, nil)
+	}
+	s := newStock(now, items)
+	return m.lint(m.distribute(s), s)
+}
+
+// lint is Lint with an inventory that was divided; a nil stock is one that is not known.
+func (m *Model) lint(d Distribution, s *stock) []Finding {
 	var l linter
 	reached := l.rules(m)
 	l.unused(m, reached)
 	l.remainders(m)
-	if items == nil {
+	if s == nil {
 		l.percentages(m)
 		l.comments(m, nil)
 	} else {
-		d := m.Distribute(now, items)
-		l.demand(d, newStock(now, items))
+		l.demand(d, s)
 		l.comments(m, d.Pools)
 	}
 	slices.SortStableFunc(l.findings, inText)
@@ -84,52 +92,6 @@ func (l *linter) percentages(m *Model) {
 				l.say(a.Position, SymbolOversubscribed, "%q is oversubscribed: with pool %q the pools ask for %d %% of version %s", a.Feature, p.Name, sums[key], a.Version)
 			}
 		}
-	}
-}
-
-// demand finds features of which the pools ask for more than there is, at the first allocation that goes short.
-func (l *linter) demand(d Distribution, s *stock) {
-	type demand struct {
-		want, total uint64
-		pool        string
-		short       *Share
-		all         []*Allocation
-	}
-	byFeature := map[string]*demand{}
-	var order []*demand
-	for i := range d.Pools {
-		for j := range d.Pools[i].Shares {
-			sh := &d.Pools[i].Shares[j]
-			f, known := byFeature[sh.Allocation.Feature]
-			if !known {
-				f = &demand{}
-				byFeature[sh.Allocation.Feature] = f
-				order = append(order, f)
-			}
-			if sh.Allocation.Amount.Measure != Remainder {
-				f.want += sh.Want
-			}
-			f.all = append(f.all, sh.Allocation)
-			if f.short == nil && sh.Short() > 0 {
-				f.short, f.pool = sh, d.Pools[i].Name
-			}
-		}
-	}
-	for _, f := range order {
-		if f.short == nil {
-			continue
-		}
-		a := f.short.Allocation
-		for _, i := range s.byFeature[a.Feature] {
-			if slices.ContainsFunc(f.all, func(a *Allocation) bool { return a.takes(i.item) }) {
-				f.total += uint64(i.item.Count)
-			}
-		}
-		if f.want > f.total {
-			l.say(a.Position, SymbolOversubscribed, "%q is oversubscribed: the pools ask for %d of %d; pool %q gets %d of %d", a.Feature, f.want, f.total, f.pool, f.short.Got, f.short.Want)
-			continue
-		}
-		l.say(a.Position, SymbolShort, "pool %q gets %d of %d %q %s: what else there is is below that version, not let in by a filter, or in a pool before", f.pool, f.short.Got, f.short.Want, a.Feature, a.Version)
 	}
 }
 

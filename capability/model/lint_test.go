@@ -70,6 +70,18 @@ func TestLint(t *testing.T) {
 		{within(`partition "p" {"f" 1 60 %} partition "q" {"f" 1 40 %} partition "r" {"f" 1 99}`, used), nil, "", ""},
 		{within(`partition "p" {"f" 1 60 %} partition "q" {"f" 2 60 %} partition "r" {"f" 1 40 %}`, used), nil, "", ""},
 
+		{within(`partition "p" {"f" 1 5 vendor string matches "x"} partition "q" {‸"f" 1 2 vendor string matches "x"}`, `on any() {use "p","q" accept}`),
+			stockOf(item{feature: "f", count: 5, vendor: "x"}, item{feature: "f", count: 50, vendor: "y"}), SymbolOversubscribed,
+			`"f" is oversubscribed: the pools ask for 7 of 5 of vendor string "x"; pool "q" gets 0 of 2`},
+		{within(`partition "p" {"f" 2 5 vendor string matches "x" "f" 1 1 vendor string matches "y"} partition "q" {‸"f" 1 2 vendor string matches "x"}`, `on any() {use "p","q" accept}`),
+			stockOf(item{feature: "f", version: "2.0", count: 5, vendor: "x"}, item{feature: "f", version: "0.9", count: 5, vendor: "x"}, item{feature: "f", count: 50, vendor: "y"}), SymbolOversubscribed,
+			`"f" is oversubscribed: the pools ask for 7 of 5 of vendor string "x"; pool "q" gets 0 of 2`},
+		{alloc("\"f\" 1 3 vendor string matches \"x\"\n‸\"f\" 2 3 vendor string matches ~/x|y/ product name matches \"P\""),
+			stockOf(item{feature: "f", version: "2.0", count: 3, vendor: "x", product: "P"}, item{feature: "f", version: "2.0", count: 3, vendor: "z"}), SymbolOversubscribed,
+			`"f" is oversubscribed: the pools ask for 6 of 3; pool "p" gets 0 of 3`},
+		{alloc("\"f\" 1 3\n‸\"f\" 2 3 vendor string matches \"x\""),
+			stockOf(item{feature: "f", version: "2.0", count: 3, vendor: "x"}, item{feature: "f", version: "3.0", count: 3}), SymbolShort,
+			`pool "p" gets 0 of 3 "f" 2.0: what else there is is below that version, not let in by a filter, or in a pool before`},
 		{alloc("\"f\" 1 1\n‸\"f\" 2 3"), stockOf(item{feature: "f", count: 8}, item{feature: "f", version: "2.0", count: 2}), SymbolShort,
 			`pool "p" gets 2 of 3 "f" 2.0: what else there is is below that version, not let in by a filter, or in a pool before`},
 		{alloc("\"f\" 1 1\n‸\"f\" 2 3"), stockOf(item{feature: "f", count: 2}, item{feature: "f", version: "2.0", count: 2}), SymbolShort, // as many as there are
@@ -232,6 +244,17 @@ func TestCheck(t *testing.T) {
 		if g := strings.Join(got, " "); g != c.want || r.Read != c.read || (r.Model != nil) != c.model || (len(r.Distribution.Pools) > 0) != c.read {
 			t.Errorf("%.99s\ngot  %s, read %t, model %t, %d pools\nwant %s, read %t, model %t", c.text, g, r.Read, r.Model != nil, len(r.Distribution.Pools), c.want, c.read, c.model)
 		}
+	}
+}
+
+// An inventory that is not known is not an empty one.
+func TestCheckWithoutInventory(t *testing.T) {
+	text := []byte(within(`partition "p" {"f" 1 1}`, `on any() {use "p" accept}`))
+	if r := Check(text, now, nil); len(r.Findings) > 0 || r.Distribution.Pools[0].Shares[0].Short() != 1 {
+		t.Errorf("not known: %+v", r)
+	}
+	if r := Check(text, now, []capability.LineItem{}); len(r.Findings) != 1 {
+		t.Errorf("empty: %+v", r.Findings)
 	}
 }
 

@@ -55,17 +55,20 @@ type keyMatcher struct {
 	values matcher
 }
 
-// compile makes a regexp that matches whole values. The source must stand on its own, so that no bracket of it closes one of ours;
-// cost is what is left for this regexp and those after it.
+// compile makes a regexp that matches whole values. The source must stand on its own, so that no bracket of it closes one of ours, and is written anew
+// from what was understood, so that a \Q without its \E does not swallow ours; cost is what is left for this regexp and those after it, above what is free.
 func compile(source string, cost *int) (*regexp.Regexp, error) {
 	tree, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
 		return nil, err
 	}
-	if *cost -= weigh(tree, *cost); *cost < 0 {
+	free := FreeRegexpCost * len(source)
+	above := max(0, weigh(tree, free+*cost)-free)
+	if above > *cost {
 		return nil, fmt.Errorf("the regexps of this model are too large together: repeats count as often as they repeat")
 	}
-	return regexp.Compile(`\A(?:` + source + `)\z`)
+	*cost -= above
+	return regexp.Compile(`\A(?:` + tree.String() + `)\z`)
 }
 
 // weigh estimates the size of a compiled regexp and stops counting above most.

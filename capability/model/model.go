@@ -36,16 +36,19 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
 	"github.com/leasehold/leasehold/capability"
 )
 
-// DefaultPool is the pool of everything that no named pool holds. No pool of a model can have its name, or ReservedPool.
+// DefaultPool is the pool of everything that no named pool holds. No model, and no pool of one, can have its name or ReservedPool. OverdraftPool is what
+// a screen calls the counts above those licensed, and no pool can have it.
 const (
-	DefaultPool  = "default"
-	ReservedPool = "reservations"
+	DefaultPool   = "default"
+	ReservedPool  = "reservations"
+	OverdraftPool = "overdraft"
 )
 
 // Position is a place in a text: line and column from 1, the column in characters.
@@ -55,6 +58,10 @@ type Position struct {
 }
 
 func (p Position) String() string { return fmt.Sprintf("%d:%d", p.Line, p.Column) }
+
+func (p Position) compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
+}
 
 // Model is a text that was read and found good. It is made by Parse only, and never changed after.
 type Model struct {
@@ -106,6 +113,7 @@ const (
 	VendorString Property = iota
 	ProductName
 	ActivationID
+	properties = iota
 )
 
 // Filter restricts an allocation to line items whose property matches. An item without that property does not.

@@ -39,12 +39,7 @@ func read(text []byte) (*Model, []Finding) {
 }
 
 // inText orders findings as they come in the text.
-func inText(a, b Finding) int {
-	if a.Line != b.Line {
-		return a.Line - b.Line
-	}
-	return a.Column - b.Column
-}
+func inText(a, b Finding) int { return a.compare(b.Position) }
 
 // parser reads by recursive descent. Once it has stopped every token is the end of the text, so that all loops end.
 type parser struct {
@@ -124,7 +119,10 @@ func (p *parser) model() *Model {
 	m := &Model{Position: p.token.Position}
 	p.pools = map[string]*Pool{}
 	p.want("model")
-	m.Name = p.name("the name of the model").Text
+	name := p.name("the name of the model in double quotes")
+	if m.Name = name.Text; m.Name == DefaultPool || m.Name == ReservedPool {
+		p.refuse(name.Position, SymbolReserved, "%q is reserved: no model can have that name", m.Name)
+	}
 	p.want("{")
 	if p.accept("partitions") {
 		p.want("{")
@@ -157,7 +155,7 @@ func (p *parser) pool() Pool {
 	name := p.name("the name of a pool in double quotes")
 	pool.Name = name.Text
 	switch first, known := p.pools[name.Text]; {
-	case name.Text == DefaultPool || name.Text == ReservedPool:
+	case name.Text == DefaultPool || name.Text == ReservedPool || name.Text == OverdraftPool:
 		p.refuse(name.Position, SymbolReserved, "%q is reserved: no pool can have that name", name.Text)
 	case known:
 		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.Position)

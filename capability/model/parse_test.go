@@ -80,7 +80,7 @@ func TestParseRefuses(t *testing.T) {
 		{`‸`, SymbolSyntax, `want "model", found the end of the text`},
 		{`‸Model "m" {}`, SymbolSyntax, `want "model", found "Model"`},
 		{`‸"model" "m" {}`, SymbolSyntax, `want "model", found the string "model"`},
-		{`model ‸m {}`, SymbolSyntax, `want the name of the model, found "m"`},
+		{`model ‸m {}`, SymbolSyntax, `want the name of the model in double quotes, found "m"`},
 		{`model "m" ‸`, SymbolSyntax, `want "{", found the end of the text`},
 		{`model "m" {‸`, SymbolSyntax, `want "on" or "}", found the end of the text`},
 		{`model "m" {} ‸}`, SymbolSyntax, `want the end of the text, found "}"`},
@@ -90,6 +90,8 @@ func TestParseRefuses(t *testing.T) {
 		{`model "m" { partitions ‸partition "p" {} }`, SymbolSyntax, `want "{", found "partition"`},
 		{"model \"m\" {\n\n\r\n/* a\nb\n\nc */ ‸return }", SymbolSyntax, `want "on" or "}", found "return"`},
 		{`model "m" { ‸return }`, SymbolSyntax, `want "on" or "}", found "return"`},
+		{`model ‸"default" {}`, SymbolReserved, `"default" is reserved: no model can have that name`},
+		{`model ‸"reservations" {}`, SymbolReserved, `"reservations" is reserved: no model can have that name`},
 		{`model ‸"" {}`, SymbolName, `a name of 0 bytes where 1 to 128 are allowed`},
 
 		// Characters, strings, regexps, comments.
@@ -153,6 +155,7 @@ func TestParseRefuses(t *testing.T) {
 		{within(`partition ‸p {}`, ""), SymbolSyntax, `want the name of a pool in double quotes, found "p"`},
 		{within(`partition ‸"default" {}`, ""), SymbolReserved, `"default" is reserved: no pool can have that name`},
 		{within(`partition ‸"reservations" {}`, ""), SymbolReserved, `"reservations" is reserved: no pool can have that name`},
+		{within(`partition ‸"overdraft" {}`, ""), SymbolReserved, `"overdraft" is reserved: no pool can have that name`},
 		{within("partition \"é\" {} partition \"q\" {}\npartition ‸\"é\" {}", ""), SymbolDuplicatePool, `pool "é" is named twice; the first is at 3:1`},
 
 		// W12 to W14 and their kin.
@@ -263,11 +266,11 @@ func TestLimits(t *testing.T) {
 		reason string
 	}{
 		{"file", MaxFile, func(n int) string { s := `model "m" {} `; return s + strings.Repeat(" ", n-len(s)) }, "1:1: 921601 bytes where at most 921600 are allowed"},
-		{"pools", MaxPools, func(n int) string { return within(repeat(n, "partition \"p%d\" {}\n"), "") }, "1027:1: more than 1024 pools"},
+		{"pools", MaxPools, func(n int) string { return within(repeat(n, "partition \"p%d\" {}\n"), "") }, "4099:1: more than 4096 pools"},
 		{"allocations", MaxAllocations, func(n int) string {
 			return within("partition \"p\" {\n"+repeat(n-1, "\"f%d\" 1 1\n")+`} partition "q" { "f" 1 1 }`, "")
-		}, "8196:19: more than 8192 allocations"},
-		{"rules", MaxRules, func(n int) string { return ruled(strings.Repeat("on any() {deny}\n", n)) }, "8197:1: more than 8192 rules"},
+		}, "49156:19: more than 49152 allocations"},
+		{"rules", MaxRules, func(n int) string { return `model "m" {` + strings.Repeat("on any(){deny}", n) + "}" }, "1:917516: more than 65536 rules"},
 		{"nesting", MaxNesting, func(n int) string {
 			return ruled("on " + strings.Repeat("(", n) + "any()" + strings.Repeat(")", n) + "{deny}")
 		}, "5:36: more than 32 parentheses inside each other"},
@@ -319,9 +322,23 @@ func TestRegexpCost(t *testing.T) {
 	if _, err := Parse([]byte(ruled(`on user(` + fits + `) {deny}`))); err != nil {
 		t.Error(err)
 	}
-	_, err := Parse([]byte(ruled(`on user(` + fits + `) {deny} on user("a", ` + fits + `) {deny}`)))
+	_, err := Parse([]byte(ruled(`on user(` + fits + `) {deny} on user(~/a/, ` + fits + `) {deny}`)))
 	if want := "the regexps of this model are too large together: repeats count as often as they repeat"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
+	}
+	// What the text bounds is free: a file full of ordinary patterns fits.
+	ordinary := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < MaxFile-100; i++ {
+			fmt.Fprintf(&b, format+",", i)
+		}
+		return `model "m" {on user(` + b.String() + `"x") {deny}}`
+	}
+	for _, format := range []string{`~/user-%d-[a-z]+/`, `~/%06X[0-9A-F]{6}\/ETHERNET/`, `~/.*[-_ ]%d(-x)?\.works/`} {
+		must(t, ordinary(format))
+	}
+	if _, err := Parse([]byte(ordinary(`~/x{500}%d/`))); err == nil {
+		t.Error("repeats are free")
 	}
 	for _, source := range []string{`((x{30}){30}){30}`, strings.Repeat(`\pL`, 160), `(?i)` + strings.Repeat(`[\p{Lu}\p{Ll}]`, 30), strings.Repeat("(", 250) + strings.Repeat(")", 250)} {
 		left := MaxRegexpCost

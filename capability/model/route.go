@@ -35,7 +35,7 @@ func (m *Model) Route(f Facts) Route {
 	}
 	v := f.values()
 	r := Route{Accept: true}
-	some := false
+	some, gathered := false, map[string]bool{}
 	for i := range m.Rules {
 		rule := &m.Rules[i]
 		if !rule.Condition.holds(&v) {
@@ -46,7 +46,8 @@ func (m *Model) Route(f Facts) Route {
 			return Route{Rule: i + 1, At: rule.Position}
 		}
 		for _, n := range rule.Use {
-			if !slices.Contains(r.Pools, n.Text) {
+			if !gathered[n.Text] {
+				gathered[n.Text] = true
 				r.Pools = append(r.Pools, n.Text)
 			}
 		}
@@ -62,7 +63,7 @@ func (m *Model) Route(f Facts) Route {
 	if !some {
 		r.Pools = []string{DefaultPool}
 	}
-	r.Default = slices.Contains(r.Pools, DefaultPool)
+	r.Default = gathered[DefaultPool] || !some
 	return r
 }
 

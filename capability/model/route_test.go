@@ -171,6 +171,8 @@ func TestConditions(t *testing.T) {
 		{`user(~/a|b/)`, []facts{user(true, "a"), user(true, "b"), user(false, "ab"), user(false, "ax"), user(false, "xb")}},
 		{`user(~/(?i)joe/, ~/x$/)`, []facts{user(true, "JOE"), user(true, "x"), user(false, "X")}},
 		{`user(~/(?m)^a$/)`, []facts{user(true, "a"), user(false, "a\nb"), user(false, "b\na")}},
+		{`user(~/\Qa.b/)`, []facts{user(true, "a.b"), user(false, "axb"), user(false, "a.bc")}},
+		{`user(~/\Qa.b|\E|(?i)c/, ~/x(?i:y)z/)`, []facts{user(true, "a.b|"), user(true, "C"), user(true, "xYz"), user(false, "Xyz")}},
 		{`user(~/.*/, "")`, []facts{user(false, ""), user(true, " ")}},
 		{`user(~/.é/)`, []facts{user(true, "éé"), user(false, "é")}},
 		{`hostname("h", ~/z.*/)`, []facts{{Facts{Alias: "h"}, true}, {Facts{Alias: "zzz"}, true}, {Facts{DeviceType: "h", User: "h", Hosts: hosts("h")}, false}}},

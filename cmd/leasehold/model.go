@@ -160,17 +160,7 @@ func (p *program) checkAgainst(ctx context.Context, text []byte, against string)
 			return nil, err
 		}
 	}
-	out := console.CheckModel(sim.ledger, sim.now, text)
-	named := func(id *capability.ActivationID, feature string) {
-		*id = capability.ActivationID(sim.names[capability.ItemID{ActivationID: *id, Feature: feature}])
-	}
-	for i := range out.Moves {
-		named(&out.Moves[i].ActivationID, out.Moves[i].Feature)
-	}
-	for i := range out.After {
-		named(&out.After[i].ActivationID, out.After[i].Feature)
-	}
-	return out, nil
+	return sim.checkModel(text), nil
 }
 
 // printCheck prints findings, and with an inventory what the pools get and what moves.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -28,20 +27,28 @@ const (
 
 type scenario struct {
 	now          capability.Time
-	items        []capability.LineItem
+	items        inventory
 	reservations []console.Reserved
 	model        string
 	steps        []step
 	names        map[capability.ItemID]string // of items, as the scenario calls them
+	given        activations                  // of all items of the scenario, as they are first given
 }
 
-// step is one thing that happens. Exactly one field besides the path is set.
+// inventory is the items of a moment.
+type inventory struct {
+	items []capability.LineItem
+	given activations
+}
+
+// step is one thing that happens: exactly one pointer is set.
 type step struct {
 	path         string
 	request      *capability.Request
-	advance      *capability.Seconds
+	advance      *time.Duration
+	seconds      capability.Seconds // by which an advance moves the clock: fractions of steps add up
 	model        *string
-	items        *[]capability.LineItem
+	items        *inventory
 	reservations *[]console.Reserved
 }
 
@@ -58,7 +65,7 @@ func parseScenario(b []byte) (*scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &reading{scenario: &scenario{names: map[capability.ItemID]string{}}}
+	f := &reading{scenario: &scenario{names: map[capability.ItemID]string{}, given: activations{}}}
 	o := f.object(v, "now", "items", "reservations", "model", "steps")
 	f.numberItems(v)
 	s := f.scenario
@@ -66,14 +73,17 @@ func parseScenario(b []byte) (*scenario, error) {
 	s.items = f.items(o["items"])
 	s.reservations = f.reservations(o["reservations"])
 	s.model = f.text(o["model"])
-	at := s.now
+	at, part := s.now, time.Duration(0) // of a second
 	for _, v := range f.list(o["steps"]) {
 		st := f.step(v)
 		if st.advance != nil {
-			if *st.advance > capability.Seconds(latest+shift-at) {
+			part += *st.advance % time.Second
+			st.seconds = capability.Seconds(*st.advance/time.Second + part/time.Second)
+			part %= time.Second
+			if st.seconds > capability.Seconds(latest+shift-at) {
 				f.fail(v.path+".advance", "leads past the year 9999")
 			}
-			at = at.Add(*st.advance)
+			at = at.Add(st.seconds)
 		}
 		s.steps = append(s.steps, st)
 	}
@@ -87,7 +97,7 @@ type reading struct {
 	ranks    map[string]int // of the IDs of all items of the scenario, in order
 }
 
-// numberItems finds every item's ID, so that those without an activation ID get one that sorts as their own IDs do: ties are broken by it.
+// numberItems finds every item's ID, so that the activation IDs that the ledger sees sort as they do: ties are broken by it.
 func (f *reading) numberItems(v value) {
 	var names []string
 	var visit func(value)
@@ -117,19 +127,9 @@ func (f *reading) numberItems(v value) {
 	}
 }
 
-// rankedID is an activation ID made of a number; IDs sort as their numbers do.
-func rankedID(rank int) (capability.ActivationID, error) {
-	symbols := make([]byte, 18) // of five bits each
-	for i := len(symbols) - 1; rank > 0; i-- {
-		symbols[i] = byte(rank & 31)
-		rank >>= 5
-	}
-	return capability.NewActivationID(bytes.NewReader(symbols))
-}
-
-func (f *reading) items(v value) []capability.LineItem {
-	out := []capability.LineItem{}
-	here, there := map[string]bool{}, map[capability.ItemID]bool{}
+func (f *reading) items(v value) inventory {
+	out := inventory{items: []capability.LineItem{}, given: activations{}}
+	here := map[string]bool{}
 	list := f.list(v)
 	if len(list) > capability.MaxItems {
 		f.fail(v.path, "%d items where at most %d are allowed", len(list), capability.MaxItems)
@@ -144,37 +144,34 @@ func (f *reading) items(v value) []capability.LineItem {
 			VendorString: f.line(o["vendorString"]), Product: f.line(o["product"]), Overdraft: f.count(o["overdraft"]), Uncounted: f.flag(o["uncounted"]),
 			Metered: f.flag(o["metered"]), Reusable: f.flag(o["reusable"]), UndoInterval: capability.Seconds(f.number(o["undoInterval"], latest)), Grace: f.flag(o["grace"]),
 		}
-		if err := capability.CheckName("ID", name); err != nil {
+		switch err := capability.CheckName("ID", name); {
+		case err != nil:
 			f.fail(o["id"].path, "%w", err)
-		}
-		if here[name] {
+		case strings.Contains(name, "@"):
+			f.fail(o["id"].path, "%q has an @, which stands between an item and its pool where a device's holdings are shown", name)
+		case here[name]:
 			f.fail(o["id"].path, "%q is there twice", name)
 		}
 		here[name] = true
-		var err error
-		if text := f.text(o["activationId"]); text != "" {
-			it.ActivationID, err = capability.ParseActivationID(text)
-		} else {
-			it.ActivationID, err = rankedID(f.ranks[name])
-		}
-		if err != nil {
-			f.fail(o["activationId"].path, "%w", err)
-		}
 		if err := capability.CheckName("feature", it.Feature); err != nil {
 			f.fail(o["feature"].path, "%w", err)
 		}
-		if err := it.Validate(); err != nil {
+		if it.Expiry != 0 && it.Start >= it.Expiry {
+			f.fail(o["start"].path, "%s where less than the expiry, %s, is wanted", o["start"], o["expiry"])
+		}
+		var err error
+		if it.ActivationID, err = rankedID(f.ranks[name]); err == nil {
+			err = it.Validate()
+		}
+		if err != nil {
 			f.fail(v.path, "%w", err)
 		}
-		switch other, known := f.scenario.names[it.ID()]; {
-		case there[it.ID()]:
-			f.fail(v.path, "another item has this activation ID and feature")
-		case known && other != name:
-			f.fail(o["id"].path, "%q was called %q before", name, other)
+		id, given := it.ID(), f.line(o["activationId"])
+		if _, known := f.scenario.given[id]; !known {
+			f.scenario.given[id] = given
 		}
-		there[it.ID()] = true
-		f.scenario.names[it.ID()] = name
-		out = append(out, it)
+		f.scenario.names[id] = name
+		out.items, out.given[id] = append(out.items, it), given
 	}
 	return out
 }
@@ -234,15 +231,8 @@ func (f *reading) step(v value) step {
 	case o["request"].is != nil:
 		st.request = f.request(o["request"])
 	case o["advance"].is != nil:
-		d, err := time.ParseDuration(f.text(o["advance"]))
-		switch {
-		case err != nil:
-			f.fail(o["advance"].path, "%s where a duration like \"90s\" or \"1h30m\" is wanted", o["advance"])
-		case d < 0 || d%time.Second != 0:
-			f.fail(o["advance"].path, "%s where whole seconds, and no less than none, are wanted", o["advance"])
-		}
-		advance := capability.Seconds(d / time.Second)
-		st.advance = &advance
+		d := f.duration(o["advance"])
+		st.advance = &d
 	case o["model"].is != nil:
 		text := f.text(o["model"])
 		st.model = &text
@@ -254,6 +244,33 @@ func (f *reading) step(v value) step {
 		st.reservations = &all
 	}
 	return st
+}
+
+// duration is a length of time as Go writes it, no less than none.
+func (f *reading) duration(v value) time.Duration {
+	text := f.text(v)
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		zeros := strings.Map(func(r rune) rune {
+			if '0' <= r && r <= '9' {
+				return '0'
+			}
+			return r
+		}, text)
+		if _, unlike := time.ParseDuration(zeros); unlike != nil {
+			f.fail(v.path, "%s where a duration like \"90s\" or \"1h30m\" is wanted", v)
+			return 0
+		}
+		if d = math.MinInt64; text[0] != '-' {
+			f.fail(v.path, "%s is too large: at most %s is allowed", v, time.Duration(math.MaxInt64).Truncate(time.Hour))
+			return 0
+		}
+	}
+	if d < 0 {
+		f.fail(v.path, "%s where no less than none is allowed: time goes forward only", v)
+		return 0
+	}
+	return d
 }
 
 func (f *reading) request(v value) *capability.Request {
@@ -285,6 +302,9 @@ func (f *reading) request(v value) *capability.Request {
 		r.Operation = capability.Undo
 	default:
 		f.fail(o["operation"].path, "%q where request, preview, report or undo is wanted", text)
+	}
+	if r.Operation == capability.Undo && len(r.Desired) > 0 {
+		f.fail(o["desired"].path, "an undo is of a whole report, and names no features")
 	}
 	own, undoes := f.text(o["correlation"]), f.text(o["undoes"])
 	switch {
@@ -334,27 +354,6 @@ func (f *reading) dictionary(v value) (out []capability.Pair) {
 		for _, e := range f.list(m.value) {
 			out = append(out, capability.Pair{Key: m.name, Value: f.text(e)})
 		}
-	}
-	return out
-}
-
-// places says for each entry ID which entry of the input it is. The groups are those made of that input.
-func places(all []console.Reserved, made []ledger.Group) map[uint64]int {
-	type place struct {
-		group string
-		host  console.Host
-	}
-	entries := map[place][]ledger.ReservationEntry{}
-	for _, g := range made {
-		for _, r := range g.Reservations {
-			entries[place{g.Name, console.HostOf(r.Host)}] = r.Entries
-		}
-	}
-	out := map[uint64]int{}
-	for i, e := range all {
-		at := place{e.Group, e.Host}
-		out[entries[at][0].ID] = i
-		entries[at] = entries[at][1:]
 	}
 	return out
 }

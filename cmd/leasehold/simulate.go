@@ -11,12 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/model"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
-	"github.com/leasehold/leasehold/hostid"
 )
 
 func (p *program) simulateCommand() *cobra.Command {
@@ -27,7 +25,8 @@ func (p *program) simulateCommand() *cobra.Command {
 			"An item has id, feature, version and count, and as needed start, expiry, vendorString, product, activationId, overdraft, uncounted, metered, reusable, undoInterval and grace. " +
 			"A reservation has group, hostId, feature, version and count. A request has device, hostIds, user, alias, deviceType, dictionary, desired, atomic, operation (request, preview, report " +
 			"or undo), borrow, correlation and undoes; each line of desired has feature, version, count and partial. A host ID has type and value. " +
-			"Times are seconds, an advance is a duration like \"90s\", a version is text like \"2026.1\", and what is absent is zero.\n\n" +
+			"Times are seconds, an advance is a duration like \"90s\", a version is text like \"2026.1\", and what is absent is zero. " +
+			"An item is the same one in every list that has its ID; its activationId is any text, for the filters of a model to look at. Reservations age in the order in which they are listed.\n\n" +
 			"With --json each step is one object on a line of its own, and the last line has the slices of all pools. A refused step is an answer: the exit status is 0. " +
 			"A scenario that cannot be read ends with status 2 and names the path of what is wrong.",
 		Example: `  echo '{"items":[{"id":"a","feature":"render","version":"1.0","count":2}],"steps":[{"request":{"device":{"type":"STRING",` +
@@ -88,107 +87,6 @@ func (p *program) simulate(path string) (*scenario, *simulation, error) {
 	return nil, nil, terminal.Coded(capability.ErrScenario, fmt.Errorf("%s: %w", path, err))
 }
 
-// simulation is a ledger with the names of a scenario.
-type simulation struct {
-	ledger       *ledger.Ledger
-	now          ledger.Now
-	serial       uint64
-	names        map[capability.ItemID]string
-	reservations []console.Reserved
-	entries      map[uint64]int // places of reservation entries in the scenario, by their IDs
-}
-
-// begin sets up a scenario; where is the path in it that an error is about.
-func begin(sc *scenario) (s *simulation, where string, err error) {
-	s = &simulation{ledger: ledger.New(), now: ledger.At(0, sc.now), names: sc.names}
-	if err := s.provision(sc.items); err != nil {
-		return nil, "items", err
-	}
-	if err := s.reserve(sc.reservations); err != nil {
-		return nil, "reservations", err
-	}
-	return s, "model", s.setModel(sc.model)
-}
-
-// do makes a command a fact, and what is due by it at once.
-func (s *simulation) do(c ledger.Command) (ledger.Decision, error) {
-	d, err := s.ledger.Decide(s.now, c)
-	if err != nil {
-		return d, err
-	}
-	for _, e := range d.Entries {
-		if err := s.ledger.Apply(e); err != nil {
-			return d, err
-		}
-	}
-	if due, any := s.ledger.NextDue(); any && due <= s.now.Lease && len(d.Entries) > 0 {
-		_, err = s.do(ledger.Advance{})
-	}
-	return d, err
-}
-
-func (s *simulation) provision(items []capability.LineItem) error {
-	s.serial++
-	_, err := s.do(ledger.Provision{
-		Response: capability.Response{
-			Version: capability.Protocol, For: hostid.ID{Type: hostid.String, Value: "simulation"}, Serial: s.serial, Time: s.now.Wall, Items: items,
-		},
-		Digest: sha256.Sum256(fmt.Append(nil, "response ", s.serial)),
-	})
-	return err
-}
-
-func (s *simulation) reserve(all []console.Reserved) error {
-	before, _ := s.ledger.Reservations()
-	groups, err := console.Groups(all, before)
-	if err != nil {
-		return err
-	}
-	if _, err := s.do(ledger.SetReservations{Groups: groups, By: "simulation"}); err != nil {
-		return err
-	}
-	made, _ := s.ledger.Reservations()
-	s.reservations, s.entries = all, places(all, made)
-	return nil
-}
-
-func (s *simulation) setModel(text string) error {
-	if text != "" {
-		if _, err := model.Parse([]byte(text)); err != nil {
-			return err
-		}
-		_, err := s.do(ledger.SetModel{Text: []byte(text), By: "simulation"})
-		return err
-	}
-	if m, _ := s.ledger.Model(); m == nil {
-		return nil
-	}
-	_, err := s.do(ledger.DeleteModel{By: "simulation"})
-	return err
-}
-
-// advance goes from one moment at which something is due to the next, as the daemon does.
-func (s *simulation) advance(by capability.Seconds) error {
-	end := s.now.Lease + by
-	for {
-		due, any := s.ledger.NextDue()
-		at := end
-		if any && due < end {
-			at = max(due, s.now.Lease)
-		}
-		s.now = ledger.At(at, s.now.Wall.Add(at-s.now.Lease))
-		d, err := s.do(ledger.Advance{})
-		if err != nil || at == end {
-			return err
-		}
-		if len(d.Entries) == 0 {
-			s.now = ledger.At(end, s.now.Wall.Add(end-s.now.Lease))
-			_, err := s.do(ledger.Advance{})
-			return err
-		}
-	}
-}
-
 // outcome is what a step came to: its JSON is one line.
 type outcome struct {
 	Step   int               `json:"step"`
@@ -208,8 +106,8 @@ type outcomeLine struct {
 }
 
 type outcomeError struct {
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
+	Line    int    `json:"line,omitempty"` // from 1; absent where it is not about a text
+	Column  int    `json:"column,omitempty"`
 	Message string `json:"message"`
 }
 
@@ -221,7 +119,7 @@ func (s *simulation) play(n int, st *step) (outcome, error) {
 	case st.request != nil:
 		err = s.ask(st.request, &o)
 	case st.advance != nil:
-		err = s.advance(*st.advance)
+		err = s.advance(st.seconds)
 	case st.model != nil:
 		err = s.setModel(*st.model)
 	case st.items != nil:
@@ -250,9 +148,9 @@ func refused(err error) *outcomeError {
 	case errors.As(err, &bad):
 		return &outcomeError{bad.Line, bad.Column, bad.Reason}
 	case errors.As(err, &refusal):
-		return &outcomeError{Message: refusal.Error()}
+		return &outcomeError{Message: coded(refusal.Denial)}
 	case errors.As(err, &malformed):
-		return &outcomeError{Message: malformed.Error()}
+		return &outcomeError{Message: coded(capability.Denial{Code: capability.ErrProto, Detail: malformed.Error()})}
 	}
 	return nil
 }
@@ -265,7 +163,7 @@ func (s *simulation) ask(r *capability.Request, o *outcome) error {
 			o.Lines = append(o.Lines, s.line(i, w, &d))
 		}
 		if len(r.Desired) == 0 && len(d.Response.Denials) > 0 {
-			o.Error = &outcomeError{Message: s.why(0, &d, d.Response.Denials[0])[0]}
+			o.Error = &outcomeError{Message: s.denied(&d)[0]}
 		}
 	}
 	device, _ := s.ledger.Device(r.Hosts[0], s.now)
@@ -285,7 +183,7 @@ func (s *simulation) line(i int, w capability.Desired, d *ledger.Decision) outco
 			out.Why = s.why(i, d, l.Denial)
 		}
 	case len(d.Response.Denials) > 0:
-		out.Why = s.why(0, d, d.Response.Denials[0])
+		out.Why = s.denied(d)
 	case d.Response.Status == capability.StatusOK: // an undo, or a report of what is not metered
 		out.Status = capability.LineOK.String()
 	}
@@ -297,7 +195,7 @@ func (s *simulation) why(i int, d *ledger.Decision, no capability.Denial) []stri
 	at := slices.IndexFunc(d.Explained, func(e ledger.Explained) bool { return e.Line == i })
 	if at < 0 {
 		no.Until = unshifted(no.Until)
-		return []string{no.Sentence()}
+		return []string{no.Sentence(), "next: " + no.Code.Entry().Next}
 	}
 	e := d.Explained[at]
 	e.Denial.Until = unshifted(e.Denial.Until)
@@ -311,6 +209,20 @@ func (s *simulation) why(i int, d *ledger.Decision, no capability.Denial) []stri
 		}
 	}
 	return e.Sentences()
+}
+
+// denied is why a request was refused as a whole.
+func (s *simulation) denied(d *ledger.Decision) []string {
+	no := d.Response.Denials[0]
+	out := s.why(0, d, no)
+	no.Until = unshifted(no.Until)
+	out[0] = coded(no)
+	return out
+}
+
+// coded is a denial with the code and symbol that the manual has it under.
+func coded(no capability.Denial) string {
+	return fmt.Sprintf("%s %s %s", no.Code, no.Code.Symbol(), no.Sentence())
 }
 
 func unshifted(t capability.Time) capability.Time {
@@ -353,14 +265,15 @@ type count struct {
 // slices is every slice by pool and item. A pool that got nothing of an item that it asks for has zero of it.
 func (s *simulation) slices() map[string]map[string]count {
 	out := map[string]map[string]count{model.DefaultPool: {}}
-	all := s.ledger.Slices()
-	empty := func(pool, feature string, version capability.Version) {
+	items := s.ledger.Items(s.now)
+	asked := func(pool, feature string, version capability.Version, filters []model.Filter) {
 		if out[pool] == nil {
 			out[pool] = map[string]count{}
 		}
-		for _, sl := range all {
-			if sl.Item.Feature == feature && sl.Version.Compare(version) >= 0 {
-				out[pool][s.names[sl.Item]] = count{}
+		passes := passing(filters)
+		for _, it := range items {
+			if it.Feature == feature && it.Version.Compare(version) >= 0 && passes(it.LineItem) {
+				out[pool][s.names[it.ID()]] = count{}
 			}
 		}
 	}
@@ -368,22 +281,25 @@ func (s *simulation) slices() map[string]map[string]count {
 		for _, p := range m.Pools {
 			out[p.Name] = map[string]count{}
 			for _, a := range p.Allocations {
-				empty(p.Name, a.Feature, a.Version)
+				asked(p.Name, a.Feature, a.Version, a.Filters)
 			}
 		}
-	}
-	if m, _ := s.ledger.Model(); m == nil {
+	} else {
 		for i, e := range s.reservations {
-			empty(fmt.Sprintf("reservation:%d", i), e.Feature, e.Version)
+			asked(fmt.Sprintf("reservation:%d", i), e.Feature, e.Version, nil)
 		}
 	}
-	for _, sl := range all {
+	for _, sl := range s.ledger.Slices() {
 		pool := s.pool(sl.Source)
 		if out[pool] == nil {
 			out[pool] = map[string]count{}
 		}
 		c := out[pool][s.names[sl.Item]]
-		out[pool][s.names[sl.Item]] = count{c.Count + sl.Count, c.Used + sl.Used}
+		if !sl.Cut { // what is not licensed any more is used only
+			c.Count += sl.Count
+		}
+		c.Used += sl.Used
+		out[pool][s.names[sl.Item]] = c
 	}
 	return out
 }
@@ -440,7 +356,7 @@ func (st *step) String() string {
 	case st.model != nil:
 		return "new model"
 	case st.items != nil:
-		return fmt.Sprintf("inventory of %s", terminal.Plural(len(*st.items), "item"))
+		return fmt.Sprintf("inventory of %s", terminal.Plural(len(st.items.items), "item"))
 	}
 	return terminal.Plural(len(*st.reservations), "reserved feature")
 }
