@@ -208,7 +208,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	}
 	// A vault whose making was cut off has moved the counter once, one that told anything at least four times: then this is a copy from before it, and its
 	// request would get the rights once more, beside all that the vault has told.
-	if before != 0 && r.Epoch > before+1 {
+	if before != 0 && r.Condition == 0 && r.Epoch > before+1 {
 		return nil, capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the last request was written at %d", r.Epoch, before)
 	}
 	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, wire.AttestationKeyID(a.ak), func(d capability.Digest) ([]byte, error) {
