@@ -65,7 +65,7 @@ func TestSoakKill(t *testing.T) {
 		for _, d := range all {
 			answered += d.answered
 		}
-		t.Logf("%d kills: %v; %d answers to clients, %d returns; %.0f ms from exec to the first answer", tried, ends, answered, a.given, float64(starting.Milliseconds())/float64(max(tried, 1)))
+		t.Logf("%d kills: %v; %d answers to clients, %d returns; %.0f ms a start with its audit", tried, ends, answered, a.given, float64(starting.Milliseconds())/float64(max(tried, 1)))
 	}()
 	if err := b.start(); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ type desk struct {
 	config *tls.Config
 	codec  *wire.Codec
 	conn   *tls.Conn
+	server ed25519.PublicKey // of the last answer
 
 	mu       sync.Mutex
 	held     uint32          // counts of the last verified answer
@@ -116,6 +117,7 @@ func (d *desk) want(address string, count uint32, fill func(*capability.Request)
 	if !ok {
 		return nil, fmt.Errorf("the server's key is no Ed25519 key")
 	}
+	d.server = key
 	resp, _, err := d.codec.VerifyAnswer(key, &a)
 	if err != nil {
 		return nil, err

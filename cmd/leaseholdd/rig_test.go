@@ -19,7 +19,6 @@ import (
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
-	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
 
@@ -28,6 +27,7 @@ import (
 
 const (
 	passphrase = "a passphrase that nobody guesses"
+	customer   = "Customer of the canaries"
 	planted    = 4000 // copies the appliance was given
 )
 
@@ -35,8 +35,6 @@ const (
 type site struct {
 	dir string // bin, fh, tpm, state, trust, pass
 	id  capability.ActivationID
-	rsp []byte // the response file it was activated with
-	req []byte
 }
 
 // lazySite is made when the first test asks for it.
@@ -86,7 +84,7 @@ func (s *site) make() error {
 	if _, err := o.run("init", "--producer", "Works", "--trust", path("trust"), "--minimum-tier", "software"); err != nil {
 		return err
 	}
-	out, err := o.run("entitle", "--customer", "Acme", "--product", "Render", "--feature", "render:2026.1", "--feature", "paint:1.0", "--count", fmt.Sprint(planted))
+	out, err := o.run("entitle", "--customer", customer, "--product", "Render", "--feature", "render:2026.1", "--feature", "paint:1.0", "--count", fmt.Sprint(planted))
 	if err != nil {
 		return err
 	}
@@ -109,13 +107,15 @@ func (s *site) make() error {
 	if err := b.start(); err != nil {
 		return err
 	}
-	if s.req, err = b.request(s.id); err != nil {
+	request, err := b.request(s.id)
+	if err != nil {
 		return err
 	}
-	if s.rsp, err = o.respond(s.req); err != nil {
+	response, err := o.respond(request)
+	if err != nil {
 		return err
 	}
-	if err := b.imports(s.rsp); err != nil {
+	if err := b.imports(response); err != nil {
 		return err
 	}
 	return b.halt()
@@ -164,8 +164,10 @@ type box struct {
 	state  string
 	chip   *tpmtest.TPM
 	bus    string // address of the TPM as the daemon sees it; empty: its own
+	trust  string // bundle; empty: the site's
 	level  string
 	extra  []string // environment of the daemon
+	cores  bool     // it may dump, into a directory of its own
 
 	clients, admin net.Listener
 	files          []*os.File
@@ -274,16 +276,29 @@ func (b *box) close() {
 
 // spawn starts the daemon and does not wait. The descriptors are numbered from 3, and LISTEN_PID is the daemon's own, which only a shell that becomes it knows.
 func (b *box) spawn() error {
-	bus, level := b.bus, b.level
+	bus, trust, level := b.bus, b.trust, b.level
 	if bus == "" {
 		bus = b.chip.Address()
+	}
+	if trust == "" {
+		trust = filepath.Join(b.site.dir, "trust")
 	}
 	if level == "" {
 		level = "info"
 	}
-	b.cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", filepath.Join(b.site.dir, "bin", "leaseholdd"),
-		"--state", b.state, "--tpm", bus, "--trust", filepath.Join(b.site.dir, "trust"), "--log-level", level)
+	become := `LISTEN_PID=$$ exec "$@"`
+	if b.cores {
+		become = "ulimit -c unlimited; " + become
+	}
+	b.cmd = exec.Command("sh", "-c", become, "sh", filepath.Join(b.site.dir, "bin", "leaseholdd"),
+		"--state", b.state, "--tpm", bus, "--trust", trust, "--log-level", level)
 	b.cmd.Env = append(append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=clients:admin"), b.extra...)
+	if b.cores {
+		b.cmd.Dir = filepath.Join(b.dir, "cwd")
+		if err := os.MkdirAll(b.cmd.Dir, 0o700); err != nil {
+			return err
+		}
+	}
 	b.cmd.ExtraFiles = b.files
 	b.log = new(bytes.Buffer)
 	b.cmd.Stderr = b.log
@@ -425,13 +440,4 @@ func (b *box) request(ids ...capability.ActivationID) ([]byte, error) {
 func (b *box) imports(file []byte) error {
 	var in console.Imported
 	return b.ask("POST", "responses", file, &in)
-}
-
-// trust is the producer's root.
-func (s *site) trust() (*wire.Trust, error) {
-	f, err := os.ReadFile(filepath.Join(s.dir, "trust"))
-	if err != nil {
-		return nil, err
-	}
-	return wire.New().DecodeTrust(f)
 }
