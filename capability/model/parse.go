@@ -48,6 +48,7 @@ type parser struct {
 	line        int // on which the token before ended
 	refusals    []Finding
 	stopped     bool
+	inside      *[]comment // where comments of the allocation that is read go; nil outside
 	pools       map[string]*Pool
 	allocations int
 	regexpCost  int
@@ -61,6 +62,9 @@ func (p *parser) advance() {
 	p.line = p.lexer.at.Line
 	t, bad := p.lexer.next()
 	p.token = t
+	if p.inside != nil {
+		*p.inside = append(*p.inside, p.lexer.comments...)
+	}
 	if bad != nil {
 		p.stop(*bad)
 	}
@@ -170,7 +174,7 @@ func (p *parser) pool() Pool {
 			p.stop(refusal(p.token.Position, SymbolLimit, "more than %d allocations", MaxAllocations))
 			break
 		}
-		a := p.allocation()
+		a := p.allocation(len(pool.Allocations) == 0)
 		if first, why := before.add(a); why != "" {
 			p.refuse(a.Position, SymbolDuplicateEntry, "duplicate feature entries: pool %q has %q %s already at %s, %s", pool.Name, a.Feature, a.Version, first, why)
 		}
@@ -235,9 +239,18 @@ func (a Allocation) vendor() string {
 	return strings.Join(slices.Compact(all), " ")
 }
 
-func (p *parser) allocation() Allocation {
+// allocation reads an allocation with the comments before it on its line, inside it, and behind it on its last line. One between two allocations of
+// a line is that of the first.
+func (p *parser) allocation(first bool) Allocation {
 	a := Allocation{Position: p.token.Position}
 	refused := len(p.refusals)
+	for _, c := range p.lexer.comments {
+		if c.Line+strings.Count(c.text, "\n") == a.Line && (first || c.Line != p.line) {
+			a.comments = append(a.comments, c)
+		}
+	}
+	p.inside = &a.comments
+	defer func() { p.inside = nil }()
 	a.Feature = p.name("a feature in double quotes").Text
 	a.Version = p.version()
 	switch {
@@ -254,7 +267,6 @@ func (p *parser) allocation() Allocation {
 	default:
 		p.wanted(`a count, a percentage or "remainder"`)
 	}
-	a.comments = p.beside(a.comments)
 	for !p.stopped {
 		f := Filter{Position: p.token.Position}
 		switch {
@@ -268,6 +280,7 @@ func (p *parser) allocation() Allocation {
 			p.want("id")
 			f.Property = ActivationID
 		default:
+			a.comments = p.beside(a.comments[:len(a.comments)-len(p.lexer.comments)])
 			if len(p.refusals) > refused {
 				a.comments = nil // they stand beside a number that was not taken
 			}
@@ -276,7 +289,6 @@ func (p *parser) allocation() Allocation {
 		p.want("matches")
 		f.Pattern = p.pattern()
 		a.Filters = append(a.Filters, f)
-		a.comments = p.beside(a.comments)
 	}
 	return a
 }
