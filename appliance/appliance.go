@@ -46,7 +46,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but Found and Settled are required.
+// Options are the parts of an appliance. All but Found, Settled, Boot, Journal and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -68,6 +68,12 @@ type Options struct {
 	// Found makes the vault that rights live in, when the first response has come; state is what it begins with. Until then Vault holds requests only,
 	// and no epoch counts. Nil when Vault is that vault already.
 	Found func(boot capability.Boot, state []byte) (Vault, error)
+	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here.
+	Boot capability.Boot
+	// Journal is the entries since the snapshot that Ledger was made from, for the archive.
+	Journal [][]byte
+	// Archive opens the archive beside the vault; the entries that wait for it begin at first, last is the newest. Nil: nothing is kept.
+	Archive func(v Vault, first, last uint64) (Archive, error)
 	// Settled is called once, when the vault that Found made has taken the rights.
 	Settled func()
 }
@@ -88,7 +94,8 @@ type Appliance struct {
 	ak        []byte
 	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
 	at        time.Duration
-	compactAt int64      // bytes of journal at which a snapshot is due
+	compactAt int64 // bytes of journal at which a snapshot is due
+	keeper    keeper
 	requests  sync.Mutex // one request file is written at a time, so that numbers follow each other
 
 	mu     sync.Mutex
@@ -143,6 +150,15 @@ func New(o Options) (*Appliance, error) {
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
 	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
+	if err := a.keeper.inherit(o.Journal); err != nil {
+		return nil, err
+	}
+	a.keeper.off = a.Archive == nil
+	if a.Journal = nil; a.Found == nil {
+		if err := a.openArchive(o.Vault); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
 	}
@@ -163,9 +179,11 @@ func (a *Appliance) begin(v Vault) error {
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
 	}
-	if err := v.Begin(encode(d.Entries)...); err != nil {
+	entries := encode(d.Entries)
+	if err := v.Begin(entries...); err != nil {
 		return fmt.Errorf("begin a run: %w: %w", ErrStorage, err)
 	}
+	a.keeper.keep(d.Entries, entries)
 	return a.apply(d.Entries)
 }
 
@@ -197,6 +215,9 @@ func (a *Appliance) Run(ctx context.Context) error {
 // leave stops cleanly, or after a failure as a crash would, and fails every call that waits.
 func (a *Appliance) leave(err error) error {
 	if err == nil {
+		if err := a.archiveEntries(true); err != nil {
+			a.Log.Warn("the archive is behind", "cause", err.Error()) // the journal has what it has not
+		}
 		if err = a.Vault.Stop(); err != nil {
 			err = fmt.Errorf("stop: %w: %w", ErrStorage, err)
 		}
@@ -356,8 +377,9 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	entries := encode(watched)
+	facts, entries := watched, encode(watched)
 	var responses [][]byte
+	var public []byte
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
 	for _, c := range calls {
@@ -378,6 +400,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		case ledger.Provision:
 			command.Raw = capability.At(a.Now())
 			c.command = command
+			public = a.bootStates(command.Response.Boot)
 		case ledger.SetTime:
 			if command.Raw = capability.At(a.Now()); command.Time == 0 {
 				command.Time = command.Raw
@@ -396,6 +419,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		if err := a.apply(c.decision.Entries); err != nil {
 			return n, err
 		}
+		facts = append(facts, c.decision.Entries...)
 		for _, b := range encode(c.decision.Entries) {
 			entries, size = append(entries, b), size+len(b)
 		}
@@ -416,9 +440,10 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		at := a.now().Wall
 		go func() { signed <- a.codec.SignTree(a.serving, wire.Grow(responses), at, epoch) }()
 	}
-	if err := a.write(entries, move, len(responses) > 0); err != nil {
+	if err := a.write(public, entries, move, len(responses) > 0); err != nil {
 		return n, err
 	}
+	a.keeper.keep(facts, entries)
 	if len(responses) > 0 {
 		tree, i := <-signed, 0
 		for _, c := range calls[:n] {
@@ -432,24 +457,28 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	return n, nil
 }
 
-// compact replaces a long journal by a snapshot. One that cannot be written, for want of space say, changes nothing: the journal goes on, and after as much again
+// compact moves entries to the archive, and replaces a long journal by a snapshot once the archive has all of it. A snapshot that cannot be written, for want of space say, changes nothing: the journal goes on, and after as much again
 // it is tried again. If more is wrong than that, the next write says so.
 func (a *Appliance) compact() {
-	if a.Vault.JournalBytes() < a.compactAt {
-		return
+	due := a.Vault.JournalBytes() >= a.compactAt
+	err := a.archiveEntries(due)
+	if due && err == nil {
+		err = a.Vault.Snapshot(a.Ledger.Snapshot())
 	}
-	if err := a.Vault.Snapshot(a.Ledger.Snapshot()); err != nil {
+	if err != nil {
 		a.Log.Warn("the journal was not shortened", "cause", err.Error())
 	}
-	a.compactAt = a.Vault.JournalBytes() + snapshotAfter
+	if due {
+		a.compactAt = a.Vault.JournalBytes() + snapshotAfter
+	}
 }
 
 // write makes a group durable. A group that only repeats answers reads the anchor back, because an answer by a daemon that was overtaken must not leave it.
-func (a *Appliance) write(entries [][]byte, move, tells bool) error {
+func (a *Appliance) write(public []byte, entries [][]byte, move, tells bool) error {
 	var err error
 	switch {
 	case move:
-		err = a.Vault.Move(nil, entries)
+		err = a.Vault.Move(public, entries)
 	case len(entries) > 0 || tells:
 		err = a.Vault.Commit(entries)
 	}
@@ -482,7 +511,14 @@ func (a *Appliance) found(c *call) error {
 		return nil
 	}
 	old := a.Vault
-	a.Vault, a.Found = v, nil
+	a.Vault, a.Found, a.Boot = v, nil, p.Response.Boot
+	if err := a.openArchive(v); err != nil {
+		return err
+	}
+	// What came before the vault is in the storage of requests only, which goes. A cut up to here loses these entries for the audit trail, and nothing else.
+	if err := a.archiveEntries(true); err != nil {
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	}
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("leave the storage of requests: %w: %w", ErrStorage, err)
 	}
@@ -497,9 +533,11 @@ func (a *Appliance) found(c *call) error {
 	if err := a.apply(c.decision.Entries); err != nil {
 		return err
 	}
-	if err := v.Move(nil, encode(c.decision.Entries)); err != nil {
+	entries := encode(c.decision.Entries)
+	if err := v.Move(nil, entries); err != nil {
 		return fmt.Errorf("take the rights: %w: %w", ErrStorage, err)
 	}
+	a.keeper.keep(c.decision.Entries, entries)
 	if a.Settled != nil {
 		a.Settled()
 	}

@@ -186,6 +186,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		r.BookHead = applied.BookHead
 		s := l.Status(now)
 		r.Number, r.Life, r.Condition = s.Number+1, s.Life, s.Lost
+		r.Head = capability.Head{Position: s.Position, Hash: s.Head}
 		for _, w := range l.Outstanding() {
 			r.Outstanding = append(r.Outstanding, w.Digest)
 		}
@@ -194,7 +195,6 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		r.Producer = a.codec.Fingerprint(a.Trust.Root)
 		if a.Found == nil {
 			r.Epoch = a.Vault.Epoch()
-			r.Head.Position, r.Head.Hash = head(a.Vault)
 		} else {
 			r.Epoch, counted = a.Counter()
 		}
@@ -219,11 +219,6 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	}
 	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)
 	return &File{r.Number, capability.FileName("REQ", r.Number, "LHQ"), file}, nil
-}
-
-func head(v Vault) (uint64, capability.Digest) {
-	p, h := v.Head()
-	return p, h
 }
 
 // Return takes copies of an activation ID out of service for good (zero: all of them). When it answers, the return is durable, the epoch has moved so that no earlier

@@ -70,6 +70,10 @@ const (
 	ErrStorage        Code = 4011
 	ErrTime           Code = 4012
 	ErrStorageGone    Code = 4013
+	ErrRecoveryTaken  Code = 4014
+	ErrRecovery       Code = 4015
+	ErrNoArchive      Code = 4016
+	ErrAuditForm      Code = 4017
 	// 4020 to 4029: the state directory before anything in it is read.
 	ErrStorageOwner    Code = 4020
 	ErrStorageMode     Code = 4021
@@ -188,6 +192,10 @@ func Catalog() []Entry {
 		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
 		{ErrTime, "E_TIME", "the time cannot be set back", "trusted time never goes below the latest moment it has reached, or an expired right would serve again", "set the system clock to the true time, then see both: leasehold time", ExitUsage},
 		{ErrStorageGone, "E_STORAGE_GONE", "trusted storage is gone", "this TPM has counted for a trusted storage before, and there is none on the disk", "put the disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrRecoveryTaken, "E_RECOVERY_TAKEN", "the recovery key was shown already", "it is shown once, so that whoever has it is known", "ask who has it, or make another: leasehold recovery show --new", ExitPolicy},
+		{ErrRecovery, "E_RECOVERY_KEY", "the recovery key does not open this archive", "a symbol is wrong, or the key is of another machine or was replaced by a newer one", "read it again from the paper; leasehold recovery says its number", ExitPolicy},
+		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "the directory holds no archive of an appliance, or the appliance has no rights yet", "name the folder that holds a file called key: leasehold recover DIR", ExitNotFound},
+		{ErrAuditForm, "E_AUDIT_FORM", "the audit trail does not hold", "an entry is missing, changed or out of order, or it contradicts what was said of it elsewhere", "keep the file as evidence, and export it again: leasehold audit export -o FILE", ExitFile},
 		{ErrStorageOwner, "E_STORAGE_OWNER", "the state directory belongs to another account", "it, or a file in it, was made by another account than the one that runs leaseholdd, for instance when it was started by hand", "chown -R leasehold: DIRECTORY, then start it by its unit: systemctl start leaseholdd", ExitError},
 		{ErrStorageMode, "E_STORAGE_MODE", "the state directory is open to other accounts", "the group or everyone may read or change it, or a file in it", "chmod -R go= DIRECTORY, then start again", ExitError},
 		{ErrStorageReadOnly, "E_STORAGE_READ_ONLY", "the state directory cannot be written", "its file system is mounted read-only, often after an error of the disk, or its mode keeps its own account out", "check the disk, mount it for writing, chmod -R u+rwX DIRECTORY, then start again", ExitError},

@@ -126,7 +126,11 @@ func ours(path string, vaults []string) bool {
 	} else if dir != "." {
 		return false
 	}
-	kind, _, numbered := nameOf(strings.TrimSuffix(name, newSuffix))
+	name = strings.TrimSuffix(name, newSuffix)
+	if _, ok := partOf(name); ok || name == noteName || name == keyName {
+		return true
+	}
+	kind, _, numbered := nameOf(name)
 	return name == lockName || numbered && slices.Contains([]string{"header", "journal", "snapshot"}, kind)
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	formatSealed = 0x51 // opens in a signed boot state and at its epoch only
 	formatSetup  = 0x61 // opens on its TPM; the epoch is part of the sealed data
+	formatBoot   = 0x71 // opens in a signed boot state, at any epoch
 
 	MaxBlobBytes = 1 << 10 // checked before anything is parsed
 

@@ -36,6 +36,7 @@ type Health struct {
 	Devices   int                 `json:"devices"`
 	Expiry    capability.Time     `json:"expiry,omitempty"` // next expiry of an item
 	Policy    capability.Policy   `json:"policy"`
+	NoPaper   bool                `json:"recoveryKeyNotTaken,omitempty"` // nobody has the recovery key
 	Journal   capability.Head     `json:"journal"`
 	Media     string              `json:"media"`
 	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses

@@ -32,6 +32,8 @@ type Console struct {
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
 	Doctor    func(context.Context) []Examination
 	CodeOf    func(error) capability.Code // of an error from below, or zero
+	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
+	OpenNote func(key, note []byte) ([]byte, error)
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
@@ -105,6 +107,13 @@ func (c *Console) Handler() http.Handler {
 	steerOpen("POST drops", c.drop)
 	look("time", c.time)
 	steer("POST time", c.setTime)
+	look("recovery", c.recovery)
+	steerOpen("POST recovery", c.takeRecovery)
+	look("configuration", c.configuration)
+	steerOpen("PUT configuration", c.configure)
+	steerOpen("POST restore", c.restore)
+	mux.Handle("GET "+Base+"audit", c.stream(c.audit))
+	mux.Handle("GET "+Base+"backup", c.stream(c.backup))
 	c.rules(look, steerOpen)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
@@ -199,6 +208,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
+		h.NoPaper = applied.Serial != 0 && l.Recovery().Taken == 0
 	})
 	if err != nil {
 		return nil, err

@@ -41,6 +41,8 @@ func (l *Ledger) Apply(e Entry) error {
 		err = l.applyReserved(e.Reserved)
 	case e.Configured != nil:
 		err = l.applyConfigured(e.Configured)
+	case e.Recovery != nil:
+		err = l.applyRecovery(e.Recovery)
 	case e.Drained != nil:
 		err = l.applyDrained(e.Drained)
 	default:

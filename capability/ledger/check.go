@@ -67,6 +67,8 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:
 		return corrupt("the hold ends at %d, and the run began with %d", l.hold, l.run.Hold)
+	case l.recovery != (recovery{}) && (l.recovery.Taken == 0 || l.recovery.Taken > l.now.Wall || !l.provisioned()):
+		return corrupt("recovery key %d was shown %s, and it is %s", l.recovery.Number, l.recovery.Taken, l.now.Wall)
 	case l.lost != 0 && l.provisioned():
 		return corrupt("the storage before was lost by %s, and a response is in force", l.lost)
 	case len(l.applied.Items) > 0:

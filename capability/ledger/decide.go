@@ -49,6 +49,8 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.setTime(now, c)
 	case SetPolicy:
 		return l.setPolicy(now, c)
+	case TakeRecovery:
+		return l.takeRecovery(now, c)
 	case DisconnectIdle:
 		return l.disconnectIdle(now, c)
 	}

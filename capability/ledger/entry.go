@@ -40,6 +40,7 @@ type Entry struct {
 	Drained     *Drained     `cbor:"21,keyasint,omitzero"`
 	Watched     *Watched     `cbor:"30,keyasint,omitzero"`
 	Stated      *Stated      `cbor:"31,keyasint,omitzero"`
+	Recovery    *Recovery    `cbor:"32,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -146,7 +147,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil} {
 		if set {
 			n++
 		}

@@ -78,7 +78,8 @@ type Ledger struct {
 	run      Started
 	hold     capability.Seconds // end of the running hold; zero when none runs
 	life     capability.LifeID
-	epoch    uint64          // of the last request written
+	epoch    uint64 // of the last request written
+	recovery recovery
 	lost     capability.Code // why the storage before this one cannot be used; zero from the first response on
 
 	applied  capability.Response // the response in force, without its items

@@ -46,6 +46,7 @@ type header struct {
 	Life         capability.LifeID  `cbor:"40,keyasint,omitzero"`
 	Lost         capability.Code    `cbor:"41,keyasint,omitzero"`
 	Epoch        uint64             `cbor:"42,keyasint,omitzero"`
+	Recovery     recovery           `cbor:"43,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -96,7 +97,7 @@ func (l *Ledger) Snapshot() []byte {
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
-		Life: l.life, Lost: l.lost, Epoch: l.epoch,
+		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -158,7 +159,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	}
 	l.position, l.head, l.now, l.run, l.hold = h.Position, h.Head, h.Now, h.Run, h.Hold
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
-	l.life, l.lost, l.epoch = h.Life, h.Lost, h.Epoch
+	l.life, l.lost, l.epoch, l.recovery = h.Life, h.Lost, h.Epoch, h.Recovery
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
 	l.ration = ration{h.Spent, h.Moved}
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead

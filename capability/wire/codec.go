@@ -51,6 +51,16 @@ func (c *Codec) Encode(v any) []byte {
 	return b
 }
 
+// Cut divides a CBOR sequence (RFC 8742) behind its first item. The error is ErrMalformed where that is cut short or no item.
+func (c *Codec) Cut(b []byte) (item, rest []byte, err error) {
+	var raw cbor.RawMessage
+	rest, err = c.dec.UnmarshalFirst(b, &raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return b[:len(b)-len(rest)], rest, nil
+}
+
 // Decode reads b into the pointer v and accepts no other encoding than Encode's: what was decoded is encoded again and compared.
 // The strictest options of the decoder alone still take longer integers than needed and keys out of order.
 // At most limit bytes are looked at. The error is ErrMalformed.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -13,14 +14,17 @@ import (
 )
 
 // A scenario names its items itself, and calls their activation IDs what it likes: the same for two of them, another one tomorrow, or nothing at all. For the ledger
-// each item has an activation ID of ours, made of its place among the names of the scenario, and filters of a model speak of those.
+// each item has an activation ID of ours, and filters of a model speak of those.
 
-// rankedID is an activation ID made of a number; IDs sort as their numbers do.
-func rankedID(rank int) (capability.ActivationID, error) {
+// The part of an ID of ours that its class is in.
+const classFrom, classTo = 16, 21
+
+// ourID is an activation ID made of two numbers below 2^20. IDs sort by rank; those of one class are alike from classFrom to classTo.
+func ourID(rank, class int) (capability.ActivationID, error) {
 	symbols := make([]byte, 18) // of five bits each
-	for i := len(symbols) - 1; rank > 0; i-- {
-		symbols[i] = byte(rank & 31)
-		rank >>= 5
+	for i := range 4 {
+		symbols[13-i] = byte(rank >> (5 * i) & 31)
+		symbols[17-i] = byte(class >> (5 * i) & 31)
 	}
 	return capability.NewActivationID(bytes.NewReader(symbols))
 }
@@ -60,14 +64,12 @@ func (a activations) inOurs(m *model.Model, text string) string {
 
 // patterns is a function that puts a pattern in terms of ours: what it gives matches the items of the feature whose given activation IDs the pattern matches.
 func (a activations) patterns() func(feature string, p model.Pattern) model.Pattern {
-	items := map[string][]capability.ItemID{}
-	for id := range a {
-		items[id.Feature] = append(items[id.Feature], id)
-	}
-	for _, all := range items {
-		slices.SortFunc(all, func(a, b capability.ItemID) int {
-			return strings.Compare(string(a.ActivationID), string(b.ActivationID))
-		})
+	ours := map[string]map[string][]string{} // by feature and given activation ID
+	for id, given := range a {
+		if ours[id.Feature] == nil {
+			ours[id.Feature] = map[string][]string{}
+		}
+		ours[id.Feature][given] = append(ours[id.Feature][given], string(id.ActivationID))
 	}
 	known := map[[2]string]model.Pattern{}
 	return func(feature string, p model.Pattern) model.Pattern {
@@ -75,24 +77,45 @@ func (a activations) patterns() func(feature string, p model.Pattern) model.Patt
 		if _, is := known[key]; !is {
 			matches := whole(p)
 			var yes, no []string
-			for _, id := range items[feature] {
-				if given := a[id]; given != "" && matches(given) {
-					yes = append(yes, string(id.ActivationID))
+			for given, ids := range ours[feature] {
+				if given != "" && matches(given) {
+					yes = append(yes, ids...)
 				} else {
-					no = append(no, string(id.ActivationID))
+					no = append(no, ids...)
 				}
 			}
-			switch len(yes) {
-			case 0:
-				known[key] = model.Pattern{Text: "-"} // which is no activation ID
-			case 1:
-				known[key] = model.Pattern{Text: yes[0]}
-			default:
-				known[key] = model.Pattern{Text: telling(yes, no), Regexp: true}
-			}
+			known[key] = apart(yes, no)
 		}
 		return known[key]
 	}
+}
+
+// apart is a pattern that matches all of yes and none of no, which are IDs of ours.
+func apart(yes, no []string) model.Pattern {
+	switch len(yes) {
+	case 0:
+		return model.Pattern{Text: "-"} // which is no activation ID
+	case 1:
+		return model.Pattern{Text: yes[0]}
+	}
+	in, out := classes(yes), classes(no)
+	if slices.ContainsFunc(in, func(c string) bool { _, both := slices.BinarySearch(out, c); return both }) {
+		// An item had another activation ID before, so that its class says nothing.
+		slices.Sort(yes)
+		slices.Sort(no)
+		return model.Pattern{Text: telling(yes, no), Regexp: true}
+	}
+	return model.Pattern{Text: fmt.Sprintf(".{%d}%s.*", classFrom, telling(in, out)), Regexp: true}
+}
+
+// classes is the classes of IDs of ours, in order and each once.
+func classes(ids []string) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id[classFrom:classTo]
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // passing says whether an item is one for an allocation with these filters.

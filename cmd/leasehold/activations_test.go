@@ -11,26 +11,37 @@ import (
 	"github.com/leasehold/leasehold/capability/model"
 )
 
-// Ours sort as numbers do, and each is an activation ID.
-func TestRankedID(t *testing.T) {
+// Ours sort as their ranks do, and each is an activation ID with its class in its place.
+func TestOurID(t *testing.T) {
 	var before capability.ActivationID
-	for _, rank := range []int{0, 1, 31, 32, 1023, 1024, 40959, 1 << 20} {
-		id, err := rankedID(rank)
-		if err == nil {
-			err = id.Validate()
+	for rank := 0; rank < 1<<20; rank = rank*2 + 1 {
+		var all []string
+		for _, class := range []int{1<<20 - 1, 0, 1 << 10, 31} {
+			id, err := ourID(rank, class)
+			if err == nil {
+				err = id.Validate()
+			}
+			if err != nil || id <= before {
+				t.Errorf("%d of class %d is %q, after %q: %v", rank, class, id, before, err)
+			}
+			all = append(all, string(id))
 		}
-		if err != nil || id <= before {
-			t.Errorf("%d is %q, after %q: %v", rank, id, before, err)
+		if got := classes(all); !slices.Equal(got, []string{"0-000", "0-00Z", "0-100", "Z-ZZZ"}) {
+			t.Error(rank, got)
 		}
-		before = id
+		before = capability.ActivationID(slices.Max(all))
 	}
 }
 
-// someActivations is items of two features, with what the scenario calls their activation IDs.
-func someActivations(t *testing.T, given ...string) activations {
+// someActivations is items of two features, with what the scenario calls their activation IDs. Changed says that it called each something else before.
+func someActivations(t *testing.T, changed bool, given ...string) activations {
 	out := activations{}
 	for i, text := range given {
-		id, err := rankedID(i)
+		class := slices.Index(given, text)
+		if changed {
+			class = i / 3
+		}
+		id, err := ourID(i, class)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +59,13 @@ func gets(m *model.Model, id capability.ActivationID, feature string) bool {
 
 // In terms of ours a model takes the same items as it does by the given activation IDs, and its rules are on the same lines.
 func TestModelInOurs(t *testing.T) {
-	a := someActivations(t, "ACT-1", "ACT-2", "ACT-1", "", "act-1", "ACT-10", `a"b\c/d`, "größe", "ACT-1", "a.c", "abc", "-", ".*")
+	for _, changed := range []bool{false, true} {
+		a := someActivations(t, changed, "ACT-1", "ACT-2", "ACT-1", "", "act-1", "ACT-10", `a"b\c/d`, "größe", "ACT-1", "a.c", "abc", "-", ".*")
+		testInOurs(t, a)
+	}
+}
+
+func testInOurs(t *testing.T, a activations) {
 	for _, filters := range []string{
 		`activation id matches "ACT-1"`,
 		`activation id matches "ACT-2"`,
@@ -106,8 +123,30 @@ func TestModelInOursUntouched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ours := someActivations(t, "ACT-1").inOurs(m, text); ours != text {
+	if ours := someActivations(t, false, "ACT-1").inOurs(m, text); ours != text {
 		t.Error(ours)
+	}
+}
+
+// As long as activation IDs do not change, any number of items in any order fits a model.
+func TestApart(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	var yes, no []string
+	for i := range capability.MaxItems {
+		class := random.IntN(40)
+		id, err := ourID(i, class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if class%8 == 5 {
+			yes = append(yes, string(id))
+		} else {
+			no = append(no, string(id))
+		}
+	}
+	p := apart(yes, no)
+	if matches := whole(p); len(p.Text) > model.MaxRegexp || slices.ContainsFunc(no, matches) || slices.ContainsFunc(yes, func(s string) bool { return !matches(s) }) {
+		t.Error(p)
 	}
 }
 
@@ -135,7 +174,7 @@ func checkTelling(t *testing.T, n int, in func(int) bool) string {
 	t.Helper()
 	var yes, no []string
 	for i := range n {
-		id, err := rankedID(i)
+		id, err := ourID(i, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,50 @@ func (p *program) call(ctx context.Context, method, path string, in, out any) er
 		return err
 	}
 	r.Header.Set("Content-Type", kind)
+	w, err := p.daemon(r)
+	if err != nil {
+		return err
+	}
+	defer w.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer+1))
+	if err != nil || len(b) > maxAnswer {
+		return terminal.Coded(capability.ErrNoDaemon, fmt.Errorf("read the answer of the daemon, %d bytes so far: %w", len(b), errors.Join(err, io.ErrUnexpectedEOF)))
+	}
+	if w.StatusCode != http.StatusOK {
+		return problemOf(w, b)
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = b
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's answer to %s is not the JSON this program knows: %w", path, err))
+	}
+	return nil
+}
+
+// stream asks the daemon for an answer that may be larger than memory, and reads it with f.
+func (p *program) stream(ctx context.Context, path string, f func(io.Reader) error) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://leaseholdd"+console.Base+path, nil)
+	if err != nil {
+		return err
+	}
+	w, err := p.daemon(r)
+	if err != nil {
+		return err
+	}
+	defer w.Body.Close()
+	if w.StatusCode != http.StatusOK {
+		b, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer))
+		if err != nil {
+			return terminal.Coded(capability.ErrNoDaemon, err)
+		}
+		return problemOf(w, b)
+	}
+	return f(w.Body)
+}
+
+func (p *program) daemon(r *http.Request) (*http.Response, error) {
 	daemon := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -47,29 +91,18 @@ func (p *program) call(ctx context.Context, method, path string, in, out any) er
 		if errors.Is(err, fs.ErrPermission) {
 			code = capability.ErrForbidden
 		}
-		return terminal.Coded(code, fmt.Errorf("%s: %w", p.socket, cause(err)))
+		return nil, terminal.Coded(code, fmt.Errorf("%s: %w", p.socket, cause(err)))
 	}
-	defer w.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer+1))
-	if err != nil || len(b) > maxAnswer {
-		return terminal.Coded(capability.ErrNoDaemon, fmt.Errorf("read the answer of the daemon, %d bytes so far: %w", len(b), errors.Join(err, io.ErrUnexpectedEOF)))
+	return w, nil
+}
+
+func problemOf(w *http.Response, b []byte) error {
+	var problem console.Problem
+	if json.Unmarshal(b, &problem) != nil || problem.Code == 0 {
+		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon answers %s and says no code", w.Status))
 	}
-	if w.StatusCode != http.StatusOK {
-		var problem console.Problem
-		if json.Unmarshal(b, &problem) != nil || problem.Code == 0 {
-			return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon answers %s and says no code", w.Status))
-		}
-		problem.Denial.Code = problem.Code
-		return &capability.Refusal{Denial: problem.Denial}
-	}
-	if raw, ok := out.(*[]byte); ok {
-		*raw = b
-		return nil
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's answer to %s is not the JSON this program knows: %w", path, err))
-	}
-	return nil
+	problem.Denial.Code = problem.Code
+	return &capability.Refusal{Denial: problem.Denial}
 }
 
 func encode(in any) (body []byte, kind string, err error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -94,37 +95,51 @@ func parseScenario(b []byte) (*scenario, error) {
 type reading struct {
 	form
 	scenario *scenario
-	ranks    map[string]int // of the IDs of all items of the scenario, in order
+	ranks    map[string]int // of all items of the scenario by their IDs
+	classes  map[string]int // of the same: those of one activation ID, as it is first given, are one
 }
 
-// numberItems finds every item's ID, so that the activation IDs that the ledger sees sort as they do: ties are broken by it.
+// numberItems finds every item, so that the activation IDs that the ledger sees sort as the items' IDs do: ties are broken by them.
 func (f *reading) numberItems(v value) {
-	var names []string
+	given := map[string]string{}
 	var visit func(value)
 	visit = func(v value) {
 		members, _ := v.is.([]member)
 		for _, m := range members {
 			list, _ := m.is.([]value)
 			for _, e := range list {
-				if m.name == "steps" {
+				switch m.name {
+				case "steps":
 					visit(e)
-					continue
-				}
-				fields, _ := e.is.([]member)
-				for _, field := range fields {
-					if id, is := field.is.(string); is && m.name == "items" && field.name == "id" {
-						names = append(names, id)
+				case "items":
+					name, activation := e.textOf("id"), e.textOf("activationId")
+					if _, known := given[name]; !known {
+						given[name] = activation
 					}
 				}
 			}
 		}
 	}
 	visit(v)
-	slices.Sort(names)
-	f.ranks = map[string]int{}
-	for i, n := range slices.Compact(names) {
-		f.ranks[n] = i
+	f.ranks, f.classes = map[string]int{}, map[string]int{}
+	for i, name := range slices.Sorted(maps.Keys(given)) {
+		f.ranks[name] = i
 	}
+	texts := slices.Sorted(maps.Values(given))
+	for name, text := range given {
+		f.classes[name], _ = slices.BinarySearch(texts, text)
+	}
+}
+
+// textOf is a text in an object that was not looked at yet; empty where there is none.
+func (v value) textOf(name string) string {
+	members, _ := v.is.([]member)
+	for _, m := range members {
+		if text, is := m.is.(string); is && m.name == name {
+			return text
+		}
+	}
+	return ""
 }
 
 func (f *reading) items(v value) inventory {
@@ -160,7 +175,7 @@ func (f *reading) items(v value) inventory {
 			f.fail(o["start"].path, "%s where less than the expiry, %s, is wanted", o["start"], o["expiry"])
 		}
 		var err error
-		if it.ActivationID, err = rankedID(f.ranks[name]); err == nil {
+		if it.ActivationID, err = ourID(f.ranks[name], f.classes[name]); err == nil {
 			err = it.Validate()
 		}
 		if err != nil {

@@ -30,6 +30,9 @@ func (p *program) statusCommand() *cobra.Command {
 			if h.Condition != nil {
 				notes = append(notes, h.Condition.Code.String()+" "+h.Condition.Text)
 			}
+			if h.NoPaper {
+				notes = append(notes, "nobody has taken the recovery key: leasehold recovery show")
+			}
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
 			}

@@ -28,6 +28,10 @@ type opened struct {
 	lost    *capability.Refusal // why the storage that was here before cannot be used; nil where there was none or it can
 	counter func() (uint64, error)
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
+	archive func(v appliance.Vault, first, last uint64) (appliance.Archive, error)
+	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
+	boot    capability.Boot                        // that the vault is sealed to
+	journal [][]byte                               // entries since the snapshot
 	settled func()
 }
 
@@ -157,7 +161,9 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 			return nil, err
 		}
 	}
-	s.counter, s.found = counter(p.device), p.founder()
+	boot := &capability.Boot{}
+	s.counter, s.found, s.archive = counter(p.device), p.founder(boot), p.openArchive(boot)
+	s.note = p.openNote(boot)
 	s.settled = func() { os.RemoveAll(p.requests()) }
 	return s, nil
 }
@@ -190,6 +196,11 @@ func (p place) openVault() (*opened, error) {
 		v.Close()
 		return nil, err
 	}
+	if err := wire.New().Decode(r.Public, &s.boot, storage.MaxPublicBytes); err != nil {
+		v.Close()
+		return nil, condition(fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err))
+	}
+	s.archive, s.note = p.openArchive(&s.boot), p.openNote(&s.boot)
 	s.held = r.Verdict == storage.Hold
 	switch {
 	case s.held:
@@ -224,7 +235,7 @@ func restore(v *storage.Vault, r *storage.Restored) (*opened, error) {
 	if err := l.Check(); err != nil {
 		return nil, condition(err)
 	}
-	return &opened{ledger: l, vault: v}, nil
+	return &opened{ledger: l, vault: v, journal: r.Records}, nil
 }
 
 // counter reads the TPM's epoch counter, and makes one where none is: its value is above every one that this TPM ever had, and stays until the vault
@@ -246,12 +257,13 @@ func epochOf(device *tpm.Device) (uint64, error) {
 }
 
 // founder makes the vault when the first response has come, or the one that repairs. Its public part is the producer's word on boot states, which is needed to unseal it.
-func (p place) founder() func(capability.Boot, []byte) (appliance.Vault, error) {
+func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (appliance.Vault, error) {
 	return func(boot capability.Boot, state []byte) (appliance.Vault, error) {
+		*sealed = boot
 		if _, err := binding(p.device, boot); err != nil {
 			return nil, capability.Refuse(capability.ErrResponseForm, "boot", "%v", err)
 		}
-		if err := p.aside(p.vault()); err != nil {
+		if err := errors.Join(p.aside(p.vault()), p.aside(p.archive())); err != nil {
 			return nil, err
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
@@ -268,7 +280,7 @@ func vaultOptions(device *tpm.Device) storage.Options {
 	return storage.Options{
 		SealerFor: func(public []byte) (storage.Sealer, error) {
 			var boot capability.Boot
-			if err := wire.New().Decode(public, &boot, capability.MaxSigned); err != nil {
+			if err := wire.New().Decode(public, &boot, storage.MaxPublicBytes); err != nil {
 				return nil, fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err)
 			}
 			return binding(device, boot)

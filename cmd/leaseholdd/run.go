@@ -47,7 +47,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault", "requests.lost", "vault.lost")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
@@ -96,13 +96,13 @@ func run(ctx context.Context, f flags) error {
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
 		Start: start,
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
-		Counter: s.counter, Found: s.found, Settled: s.settled,
+		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: s.boot, Journal: s.journal, Archive: s.archive,
 	})
 	if err != nil {
 		s.vault.Close()
 		return coded(err)
 	}
-	c.Appliance, c.Start, c.Lost = a, s.cause, s.lost
+	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	return serve(ctx, f, a, c, log)
@@ -339,6 +339,9 @@ func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err e
 			if next := console.NextExpiry(l, now); next != 0 {
 				line += ", next expiry " + next.Std().Format(time.DateOnly)
 			}
+		}
+		if s.Provisioned && l.Recovery().Taken == 0 {
+			line += " - nobody has the recovery key: leasehold recovery show"
 		}
 	})
 	return line, err

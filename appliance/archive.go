@@ -1,0 +1,251 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+)
+
+// Archive keeps the entries that trusted storage lets go of, and the configuration; package storage has it. It holds no right, and what it holds proves itself: each entry
+// names the hash of the one before.
+type Archive interface {
+	Next() uint64 // position of the next entry; zero: none is there yet
+	Append(first uint64, entries [][]byte) error
+	SetNote(configuration []byte) error
+	Trim(limit int64) error
+	// Read may be called beside the others, from any goroutine.
+	Read(from uint64, f func(position uint64, entry []byte) error) error
+	// Rekey lets the recovery key of that number open the archive from now on, and no other.
+	Rekey(number uint32) (capability.RecoveryKey, error)
+	// Files are what a backup copies.
+	Files() ([]string, error)
+	File(name string) ([]byte, error)
+}
+
+const (
+	archiveAfter = 512 << 10 // bytes of entries that wait in memory for the archive
+	archiveLimit = 1 << 30   // bytes of the archive's files: at 500 leases a year and more
+)
+
+// keeper hands entries to the archive beside the owner. The owner gathers; one batch at a time is written by a goroutine.
+type keeper struct {
+	archive    Archive
+	first      uint64 // position of the first that waits
+	waiting    [][]byte
+	bytes      int
+	configured bool       // the note is older than the configuration
+	writing    chan error // of the batch that is written; nil when none is
+	written    int        // entries in it
+	off        bool       // nothing is kept
+}
+
+// keep takes what has become durable.
+func (k *keeper) keep(entries []ledger.Entry, encoded [][]byte) {
+	if k.off {
+		return
+	}
+	for i, e := range entries {
+		if len(k.waiting) == 0 {
+			k.first = e.Position
+		}
+		k.waiting = append(k.waiting, encoded[i])
+		k.bytes += len(encoded[i])
+		k.configured = k.configured || e.Configures()
+	}
+}
+
+// inherit takes what was durable before this run. Until there is an archive, entries wait: an appliance without rights makes few.
+func (k *keeper) inherit(journal [][]byte) error {
+	for i, b := range journal {
+		if i == 0 {
+			e, err := ledger.DecodeEntry(b)
+			if err != nil {
+				return err
+			}
+			k.first = e.Position
+		}
+		k.waiting = append(k.waiting, b)
+		k.bytes += len(b)
+	}
+	return nil
+}
+
+// settle ends the batch that is written, or with wait waits for it. After an error the entries wait on, and are tried again with the next batch.
+func (k *keeper) settle(wait bool) error {
+	if k.writing == nil {
+		return nil
+	}
+	if !wait {
+		select {
+		case err := <-k.writing:
+			return k.settled(err)
+		default:
+			return nil
+		}
+	}
+	return k.settled(<-k.writing)
+}
+
+func (k *keeper) settled(err error) error {
+	k.writing = nil
+	if err != nil {
+		k.configured = true
+		return err
+	}
+	for _, b := range k.waiting[:k.written] {
+		k.bytes -= len(b)
+	}
+	k.first += uint64(k.written)
+	k.waiting = append([][]byte(nil), k.waiting[k.written:]...)
+	return nil
+}
+
+// start begins to write all that waits.
+func (k *keeper) start(note []byte) {
+	batch, first := k.waiting[:len(k.waiting):len(k.waiting)], k.first
+	k.written, k.configured, k.writing = len(batch), false, make(chan error, 1)
+	go func(done chan<- error) {
+		err := k.archive.Append(first, batch)
+		if err == nil && note != nil {
+			err = k.archive.SetNote(note)
+		}
+		if err == nil {
+			err = k.archive.Trim(archiveLimit)
+		}
+		done <- err
+	}(k.writing)
+}
+
+// archive moves entries to the archive when there are many, or with all, all of them and waits. A failure changes nothing but the journal's length.
+func (a *Appliance) archiveEntries(all bool) error {
+	k := &a.keeper
+	if k.archive == nil {
+		return nil
+	}
+	if err := k.settle(all); err != nil {
+		return fmt.Errorf("write the archive: %w", err)
+	}
+	if k.writing != nil || !all && k.bytes < archiveAfter || len(k.waiting) == 0 && !k.configured {
+		return nil
+	}
+	var note []byte
+	if k.configured {
+		note = a.codec.Encode(a.Ledger.Configuration())
+	}
+	k.start(note)
+	if !all {
+		return nil
+	}
+	if err := k.settle(true); err != nil {
+		return fmt.Errorf("write the archive: %w", err)
+	}
+	return nil
+}
+
+// openArchive gives the keeper the archive of the vault.
+func (a *Appliance) openArchive(v Vault) error {
+	if a.Archive == nil {
+		a.keeper = keeper{off: true}
+		return nil
+	}
+	k, last := &a.keeper, a.Ledger.Status(ledger.Now{}).Position
+	if len(k.waiting) == 0 {
+		k.first = last + 1
+	}
+	archive, err := a.Archive(v, k.first, last)
+	if err != nil {
+		return fmt.Errorf("open the archive: %w", err)
+	}
+	for next := archive.Next(); next > k.first && len(k.waiting) > 0; k.first++ {
+		k.bytes -= len(k.waiting[0])
+		k.waiting = k.waiting[1:]
+	}
+	k.archive, k.configured = archive, true
+	return nil
+}
+
+// Audit writes the entries from position from on to w, one after the other: a CBOR sequence (RFC 8742). What is durable when it is called is in it.
+func (a *Appliance) Audit(ctx context.Context, from uint64, w io.Writer) error {
+	var archive Archive
+	if err := a.owned(ctx, func() error {
+		archive = a.keeper.archive
+		return a.archiveEntries(true)
+	}); err != nil {
+		return err
+	}
+	if archive == nil {
+		return capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
+	}
+	for try := 0; ; try++ {
+		err := archive.Read(from, func(position uint64, entry []byte) error {
+			_, err := w.Write(entry)
+			from = position + 1
+			return err
+		})
+		// A part that grew has another name by now; what was written so far stays.
+		if errors.Is(err, fs.ErrNotExist) && try < 100 {
+			continue
+		}
+		return err
+	}
+}
+
+// RecoveryKey shows the recovery key, once, or with anew makes another that is shown.
+func (a *Appliance) RecoveryKey(ctx context.Context, anew bool, by string) (key capability.RecoveryKey, err error) {
+	if err := a.do(ctx, &call{command: ledger.TakeRecovery{New: anew, By: by}}); err != nil {
+		return "", err
+	}
+	err = a.owned(ctx, func() (err error) {
+		key, err = a.keeper.archive.Rekey(a.Ledger.Recovery().Number)
+		return err
+	})
+	if err == nil {
+		a.Log.Info("recovery key shown", "by", by)
+	}
+	return key, err
+}
+
+// Backup gives the files of the archive, which are encrypted, with everything durable in them.
+func (a *Appliance) Backup(ctx context.Context, put func(name string, b []byte) error) error {
+	var archive Archive
+	if err := a.owned(ctx, func() error {
+		archive = a.keeper.archive
+		return a.archiveEntries(true)
+	}); err != nil {
+		return err
+	}
+	if archive == nil {
+		return capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
+	}
+	names, err := archive.Files()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		b, err := archive.File(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it grew, and has another name
+		}
+		if err == nil {
+			err = put(name, b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owned runs f in the owner's place, between two groups.
+func (a *Appliance) owned(ctx context.Context, f func() error) error {
+	var err error
+	if e := a.Look(ctx, func(*ledger.Ledger, ledger.Now) { err = f() }); e != nil {
+		return e
+	}
+	return err
+}

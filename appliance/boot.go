@@ -1,0 +1,61 @@
+package appliance
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"slices"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// maxBootStates is how many boot states a vault is told of: an image and its firmware for some years of updates.
+const maxBootStates = 32
+
+// bootStates is the vault's public part with the boot states of a response added, the new ones first; nil where it says nothing new. A state that was signed
+// stays: what ran before an update must still start. Another boot key takes the place of the one before, and its states are all there are.
+func (a *Appliance) bootStates(b capability.Boot) []byte {
+	known := a.Boot
+	if !bytes.Equal(b.Key, known.Key) || !bytes.Equal(b.Ref, known.Ref) {
+		known = capability.Boot{Key: b.Key, Ref: b.Ref}
+	}
+	has := map[string]bool{}
+	for _, s := range known.States {
+		if state, err := attest.DecodeSignedState(s); err == nil {
+			has[string(state.PCRs)] = true
+		}
+	}
+	var fresh [][]byte
+	for _, s := range signedStates(b) {
+		if !has[string(s.PCRs)] {
+			has[string(s.PCRs)], fresh = true, append(fresh, s.Encode())
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	known.States = append(fresh, known.States...)
+	known.States = slices.Clone(known.States[:min(len(known.States), maxBootStates)])
+	a.Boot = known
+	return a.codec.Encode(known)
+}
+
+// signedStates are the states of b that its key has signed. What it has not signed is left out: it would open nothing, and stop the vault from being sealed.
+func signedStates(b capability.Boot) (out []*attest.SignedState) {
+	k, err := x509.ParsePKIXPublicKey(b.Key)
+	if err != nil {
+		return nil
+	}
+	public, ok := k.(*ecdsa.PublicKey)
+	if !ok {
+		return nil
+	}
+	key := attest.BootKey{Public: public, Ref: b.Ref}
+	for _, s := range b.States {
+		if state, err := attest.DecodeSignedState(s); err == nil && key.Verify(state) == nil {
+			out = append(out, state)
+		}
+	}
+	return out
+}

@@ -1,0 +1,79 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// Trail follows the audit trail entry by entry: each must name the one before. The zero Trail takes any entry as its first; from entry 1 on nothing can be missing.
+type Trail struct {
+	Position uint64            // of the last entry
+	Head     capability.Digest // its SHA-256
+	First    uint64
+}
+
+// Add takes the next entry, as it was written. The error says what does not fit; it wraps ErrCorrupt.
+func (t *Trail) Add(b []byte) (Entry, error) {
+	e, err := DecodeEntry(b)
+	switch {
+	case err != nil:
+		return Entry{}, err
+	case t.First == 0 && e.Position == 1 && e.Previous != capability.Digest{}:
+		return Entry{}, corrupt("entry 1 names an entry before it")
+	case t.First == 0:
+		t.First = e.Position
+	case e.Position != t.Position+1:
+		return Entry{}, corrupt("entry %d follows entry %d", e.Position, t.Position)
+	case e.Previous != t.Head:
+		return Entry{}, corrupt("entry %d names %x as the one before, which is %x", e.Position, e.Previous[:8], t.Head[:8])
+	}
+	t.Position, t.Head = e.Position, digest(b)
+	return e, nil
+}
+
+// Words says the fact of an entry for people: its kind, what it is about, and who did it where that is an administrator.
+func (e *Entry) Words() (kind, subject, by string) {
+	switch {
+	case e.Started != nil:
+		return "started", e.Started.Cause, ""
+	case e.Advanced != nil:
+		return "time went on", "", ""
+	case e.Provisioned != nil:
+		return "response applied", fmt.Sprintf("response %d", e.Provisioned.Response.Serial), ""
+	case e.Served != nil:
+		return "served", fmt.Sprintf("%s, answer %d, %d leases", e.Served.Answer.For, e.Served.Answer.Serial, len(e.Served.Leases)), e.Served.Who.User
+	case e.Returned != nil:
+		return "returned", fmt.Sprintf("%d copies of %s", e.Returned.Return.Copies, e.Returned.Return.ActivationID), e.Returned.By
+	case e.Proved != nil:
+		return "return proved", fmt.Sprintf("%x", e.Proved.ID), ""
+	case e.Requested != nil:
+		return "request written", fmt.Sprintf("request %d", e.Requested.Written.Number), e.Requested.By
+	case e.Dropped != nil:
+		return "lease dropped", fmt.Sprintf("%s of %s", e.Dropped.Feature, e.Dropped.Device), e.Dropped.By
+	case e.Modeled != nil && len(e.Modeled.Text) == 0:
+		return "model deleted", "", e.Modeled.By
+	case e.Modeled != nil:
+		return "model uploaded", fmt.Sprintf("%d bytes", len(e.Modeled.Text)), e.Modeled.By
+	case e.Reserved != nil:
+		return "reservations changed", fmt.Sprintf("%d groups", len(e.Reserved.Groups)), e.Reserved.By
+	case e.Configured != nil:
+		return "setting changed", fmt.Sprintf("%s = %q", e.Configured.Setting.Name, e.Configured.Setting.Value), e.Configured.By
+	case e.Drained != nil:
+		return "return begun", fmt.Sprintf("%d copies of %s", e.Drained.Copies, e.Drained.ActivationID), e.Drained.By
+	case e.Watched != nil:
+		return "clock judged", e.Clock.describe(e.Now.Wall), ""
+	case e.Stated != nil:
+		return "time stated", e.Stated.Time.String(), e.Stated.By
+	case e.Recovery != nil:
+		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
+	}
+	return "unknown", "", ""
+}
+
+func (c *Clock) describe(at capability.Time) string {
+	if c == nil {
+		return ""
+	}
+	return c.Sentence(at)
+}

@@ -1,0 +1,480 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/appliance/courier"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/storage"
+)
+
+func (p *program) recoveryCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "recovery", Short: "Say who has the recovery key", Args: cobra.NoArgs,
+		Long: "The recovery key opens the appliance's archive, which is its configuration and its audit trail, where its TPM does not open it any more. It never opens rights: those come back by a repair. " +
+			"It is shown once, to be written on paper and kept in a safe.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			var r console.Recovery
+			if err := p.call(c.Context(), http.MethodGet, "recovery", nil, &r); err != nil {
+				return err
+			}
+			if p.json {
+				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					console.Recovery
+				}{terminal.NewData("leasehold.recovery/1"), r}))
+			}
+			if r.Taken == 0 {
+				p.printf("recovery key %d was never shown\n# next: leasehold recovery show\n", r.Number)
+				return nil
+			}
+			p.printf("recovery key %d was shown %s to %s\n", r.Number, r.Taken, terminal.Plain(r.By))
+			return nil
+		},
+	}
+	var anew bool
+	show := &cobra.Command{
+		Use: "show [--new]", Short: "Show the recovery key, once", Args: cobra.NoArgs,
+		Long: "Prints the recovery key and nothing else on standard output. It is shown once; that it was, and to whom, is in the audit trail. With --new there is another key from then on, and the one before opens nothing any more.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			var r console.RecoveryKey
+			if err := p.call(c.Context(), http.MethodPost, "recovery", console.RecoveryForm{New: anew}, &r); err != nil {
+				return err
+			}
+			if p.json {
+				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					terminal.Data
+					console.RecoveryKey
+				}{terminal.NewData("leasehold.recovery-key/1"), r}))
+			}
+			p.printf("%s\n", r.Key)
+			p.say("Write it on paper, and keep it away from this machine. It is not shown again.\n")
+			return nil
+		},
+	}
+	show.Flags().BoolVar(&anew, "new", false, "make another key; the one before opens nothing any more")
+	c.AddCommand(show)
+	return c
+}
+
+func (p *program) auditCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "audit", Short: "Export and verify the audit trail",
+		Long: "The audit trail is the ledger itself: every entry names the hash of the one before, and every request to the back office names the last.",
+		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	var out string
+	var asCSV bool
+	var from uint64
+	export := &cobra.Command{
+		Use: "export -o FILE [--csv] [--from N]", Short: "Write the audit trail into a file", Args: cobra.NoArgs,
+		Long: "Writes the entries as a CBOR sequence (RFC 8742), which verify reads, or with --csv as a table for people. FILE must not be there yet; - is standard output.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.put(out, func(w io.Writer) error {
+				return p.stream(c.Context(), "audit?from="+strconv.FormatUint(from, 10), func(r io.Reader) error {
+					if !asCSV {
+						_, err := io.Copy(w, r)
+						return err
+					}
+					return table(r, w)
+				})
+			})
+		},
+	}
+	export.Flags().StringVarP(&out, "output", "o", "", "`file` to write")
+	export.Flags().BoolVar(&asCSV, "csv", false, "as a table with a heading")
+	export.Flags().Uint64Var(&from, "from", 1, "number of the first `entry`")
+	if err := export.MarkFlagRequired("output"); err != nil {
+		panic(err)
+	}
+	var request []string
+	verify := &cobra.Command{
+		Use: "verify FILE [--request REQUEST]...", Short: "Say whether an audit trail holds", Args: cobra.ExactArgs(1),
+		Long: "Follows the hashes from the first entry to the last. With requests of the same appliance, which name the end of the trail at their time, it says whether the file agrees with each. It needs no daemon.",
+		RunE: func(c *cobra.Command, args []string) error { return p.verify(args[0], request) },
+	}
+	verify.Flags().StringArrayVar(&request, "request", nil, "`file` with a request of the same appliance")
+	c.AddCommand(export, verify)
+	return c
+}
+
+// put writes a new file, or standard output; a file that was not finished is removed.
+func (p *program) put(name string, f func(io.Writer) error) error {
+	if name == "-" {
+		return f(p.stdout)
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	w := bufio.NewWriter(file)
+	if err = f(w); err == nil {
+		if err = errors.Join(w.Flush(), file.Sync()); err != nil {
+			err = terminal.Coded(capability.ErrFileRead, err)
+		}
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		os.Remove(name)
+	}
+	return err
+}
+
+// entries reads a CBOR sequence of entries, item by item.
+func entries(r io.Reader, f func(item []byte) error) error {
+	codec, in := wire.New(), bufio.NewReaderSize(r, 2*ledger.MaxEntry)
+	for {
+		b, err := in.Peek(2 * ledger.MaxEntry)
+		if len(b) == 0 && errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		item, _, err := codec.Cut(b)
+		if err == nil {
+			err = f(item)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := in.Discard(len(item)); err != nil {
+			return err
+		}
+	}
+}
+
+func table(r io.Reader, out io.Writer) error {
+	w := csv.NewWriter(out)
+	if err := w.Write([]string{"entry", "time", "fact", "subject", "by"}); err != nil {
+		return err
+	}
+	var trail ledger.Trail
+	if err := entries(r, func(item []byte) error {
+		e, err := trail.Add(item)
+		if err != nil {
+			return terminal.Coded(capability.ErrAuditForm, err)
+		}
+		kind, subject, by := e.Words()
+		// A spreadsheet takes what begins with these for a formula.
+		for _, s := range []*string{&subject, &by} {
+			if *s = terminal.Plain(*s); *s != "" && bytes.ContainsRune([]byte("=+-@"), rune((*s)[0])) {
+				*s = "'" + *s
+			}
+		}
+		return w.Write([]string{strconv.FormatUint(e.Position, 10), e.Now.Wall.String(), kind, subject, by})
+	}); err != nil {
+		return err
+	}
+	w.Flush()
+	return w.Error()
+}
+
+func (p *program) verify(name string, requests []string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	defer file.Close()
+	said := map[uint64]capability.Head{}
+	for _, name := range requests {
+		b, err := courier.ReadFile(name)
+		if err != nil {
+			return terminal.Coded(courier.Code(err), err)
+		}
+		s, err := wire.New().ReadRequest(b)
+		if err != nil {
+			return terminal.Coded(wire.Code(err), fmt.Errorf("%s: %w", name, err))
+		}
+		if h, twice := said[s.Request.Head.Position]; twice && h != s.Request.Head {
+			return capability.Refuse(capability.ErrAuditForm, name, "two requests name entry %d with different hashes", h.Position)
+		}
+		said[s.Request.Head.Position] = s.Request.Head
+	}
+	agree := 0
+	var trail ledger.Trail
+	if err := entries(file, func(item []byte) error {
+		_, err := trail.Add(item)
+		if h, ok := said[trail.Position]; err == nil && ok {
+			if agree++; h.Hash != trail.Head {
+				err = fmt.Errorf("a request says that entry %d is %x, and here it is %x", h.Position, h.Hash[:8], trail.Head[:8])
+			}
+		}
+		return err
+	}); err != nil {
+		return capability.Refuse(capability.ErrAuditForm, filepath.Base(name), "%v", err)
+	}
+	for at := range said {
+		if at > trail.Position || at < trail.First {
+			return capability.Refuse(capability.ErrAuditForm, filepath.Base(name), "a request names entry %d, and the file has %d to %d", at, trail.First, trail.Position)
+		}
+	}
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+			terminal.Data
+			First    uint64            `json:"first"`
+			Last     uint64            `json:"last"`
+			Head     capability.Digest `json:"head"`
+			Requests int               `json:"requests"`
+		}{terminal.NewData("leasehold.audit/1"), trail.First, trail.Position, trail.Head, agree}))
+	}
+	p.printf("GOOD  entries %d to %d, none missing or changed; head %x\n", trail.First, trail.Position, trail.Head)
+	if len(requests) > 0 {
+		p.printf("agrees with %s\n", terminal.Plural(len(requests), "request"))
+	}
+	return nil
+}
+
+func (p *program) configurationCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "configuration", Short: "Export and import what administrators have set",
+		Long: "The configuration is the model or the reservations, and the settings. It holds no right and no secret, and may be put on another appliance.",
+		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(&cobra.Command{
+		Use: "export", Short: "Print the configuration as JSON", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var conf console.Configuration
+			if err := p.call(c.Context(), http.MethodGet, "configuration", nil, &conf); err != nil {
+				return err
+			}
+			return terminal.JSON(p.stdout, conf)
+		},
+	}, &cobra.Command{
+		Use: "import FILE", Short: "Make this the configuration", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			b, err := os.ReadFile(args[0])
+			if err != nil {
+				return terminal.Coded(capability.ErrFileRead, err)
+			}
+			var out console.Configured
+			if err := p.call(c.Context(), http.MethodPut, "configuration", json.RawMessage(b), &out); err != nil {
+				return err
+			}
+			return p.configured(&out)
+		},
+	})
+	return c
+}
+
+func (p *program) configured(out *console.Configured) error {
+	if p.json {
+		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+			terminal.Data
+			console.Configured
+		}{terminal.NewData("leasehold.configured/1"), *out}))
+	}
+	for _, name := range out.Changed {
+		p.printf("restored  %s\n", terminal.Plain(name))
+	}
+	for _, d := range out.Refused {
+		p.printf("refused   %s %s\n", d.Code, terminal.Plain(d.Sentence()))
+	}
+	if len(out.Changed)+len(out.Refused) == 0 {
+		p.printf("nothing changed\n")
+	}
+	return nil
+}
+
+func (p *program) backupCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use: "backup -o DIR", Short: "Copy the configuration and the audit trail, encrypted", Args: cobra.NoArgs,
+		Long: "Writes the appliance's archive into DIR. It is encrypted: this machine's TPM opens it, and the recovery key. It holds no right, so it brings none back. Files that are in DIR already are not written again.",
+		RunE: func(c *cobra.Command, _ []string) error { return p.backup(c.Context(), dir) },
+	}
+	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the copy, which is made if need be")
+	if err := c.MarkFlagRequired("output"); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (p *program) backup(ctx context.Context, dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	defer root.Close()
+	files, size := 0, 0
+	if err := p.stream(ctx, "backup", func(r io.Reader) error {
+		for d := json.NewDecoder(r); ; {
+			var f console.ArchiveFile
+			if err := d.Decode(&f); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return terminal.Coded(capability.ErrNoDaemon, err)
+			}
+			if err := writeWhole(root, f.Name, f.Bytes); err != nil {
+				return terminal.Coded(capability.ErrFileRead, err)
+			}
+			files, size = files+1, size+len(f.Bytes)
+		}
+	}); err != nil {
+		return err
+	}
+	p.printf("%s, %d bytes in %s\n", terminal.Plural(files, "file"), size, dir)
+	return nil
+}
+
+func writeWhole(root *os.Root, name string, b []byte) error {
+	temp := name + ".new"
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return root.Rename(temp, name)
+}
+
+func (p *program) restoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restore DIR", Short: "Bring the configuration of a backup back", Args: cobra.ExactArgs(1),
+		Long: "Takes the configuration out of a backup of this machine: its TPM opens it, and no other does. Rights do not come from a backup; they come back by a repair. To read a backup of another machine: leasehold recover.",
+		RunE: func(c *cobra.Command, args []string) error {
+			form := console.RestoreForm{}
+			for _, f := range []struct {
+				name string
+				to   *[]byte
+			}{{"key", &form.Key}, {"note", &form.Note}} {
+				b, err := os.ReadFile(filepath.Join(args[0], f.name))
+				if errors.Is(err, fs.ErrNotExist) {
+					return capability.Refuse(capability.ErrNoArchive, args[0], "it has no file called %s", f.name)
+				} else if err != nil {
+					return terminal.Coded(capability.ErrFileRead, err)
+				}
+				*f.to = b
+			}
+			var out console.Configured
+			if err := p.call(c.Context(), http.MethodPost, "restore", form, &out); err != nil {
+				return err
+			}
+			return p.configured(&out)
+		},
+	}
+}
+
+func (p *program) recoverCommand() *cobra.Command {
+	var dir, keyFile string
+	c := &cobra.Command{
+		Use: "recover ARCHIVE -o DIR", Short: "Open an archive with the recovery key", Args: cobra.ExactArgs(1),
+		Long: "Reads an appliance's archive (the folder archive of its state directory, or a backup) with the recovery key, and writes configuration.json and audit.cbor into DIR. It needs neither the appliance nor its TPM. " +
+			"The key is asked for on the terminal, or read from --key-file; it is never an argument, which every user of a machine can see.",
+		RunE: func(c *cobra.Command, args []string) error { return p.recover(args[0], dir, keyFile) },
+	}
+	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for what is found, which is made if need be")
+	c.Flags().StringVar(&keyFile, "key-file", "", "`file` with the recovery key; - is standard input")
+	if err := c.MarkFlagRequired("output"); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (p *program) recover(from, to, keyFile string) error {
+	disk := storage.Dir(from)
+	b, err := storage.ArchiveKey(disk)
+	if err != nil {
+		return terminal.Coded(capability.ErrNoArchive, fmt.Errorf("%s: %w", from, err))
+	}
+	var file struct {
+		TPM      []byte `cbor:"1,keyasint,omitempty"`
+		Recovery []byte `cbor:"2,keyasint,omitempty"`
+		Number   uint32 `cbor:"3,keyasint,omitzero"`
+	}
+	if err := wire.New().Decode(b, &file, capability.MaxSigned); err != nil {
+		return terminal.Coded(capability.ErrNoArchive, fmt.Errorf("%s: %w", filepath.Join(from, "key"), err))
+	}
+	key, err := p.readRecoveryKey(keyFile, file.Number)
+	if err != nil {
+		return err
+	}
+	secret, err := storage.Unwrap(string(key), file.Recovery)
+	if err != nil {
+		return capability.Refuse(capability.ErrRecovery, "", "this archive is opened by recovery key %d", file.Number)
+	}
+	a, err := storage.OpenArchive(disk, secret, nil)
+	if err != nil {
+		return terminal.Coded(capability.ErrCorrupt, err)
+	}
+	if err := os.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	note, err := a.Note()
+	if err != nil {
+		return terminal.Coded(capability.ErrCorrupt, err)
+	}
+	var conf ledger.Configuration
+	if len(note) > 0 {
+		if err := wire.New().Decode(note, &conf, storage.MaxNoteBytes); err != nil {
+			return terminal.Coded(capability.ErrCorrupt, err)
+		}
+	}
+	if err := p.put(filepath.Join(to, "configuration.json"), func(w io.Writer) error { return terminal.JSON(w, console.ConfigurationOf(conf)) }); err != nil {
+		return err
+	}
+	var trail ledger.Trail
+	if err := p.put(filepath.Join(to, "audit.cbor"), func(w io.Writer) error {
+		return a.Read(0, func(_ uint64, entry []byte) error {
+			if _, err := trail.Add(entry); err != nil {
+				return terminal.Coded(capability.ErrAuditForm, err)
+			}
+			_, err := w.Write(entry)
+			return err
+		})
+	}); err != nil {
+		return err
+	}
+	p.printf("configuration.json and audit.cbor, entries %d to %d, are in %s\n", trail.First, trail.Position, to)
+	return nil
+}
+
+// readRecoveryKey takes the key from a file, or asks for it.
+func (p *program) readRecoveryKey(name string, number uint32) (capability.RecoveryKey, error) {
+	var text []byte
+	var err error
+	in, isFile := p.stdin.(*os.File)
+	switch {
+	case name == "-":
+		text, err = io.ReadAll(io.LimitReader(p.stdin, 1<<10))
+	case name != "":
+		text, err = os.ReadFile(name)
+	case isFile && term.IsTerminal(int(in.Fd())):
+		p.say("Recovery key %d: ", number)
+		text, err = term.ReadPassword(int(in.Fd()))
+		p.say("\n")
+	default:
+		return "", terminal.Usage("no recovery key: name a file that holds it with --key-file")
+	}
+	if err != nil {
+		return "", terminal.Coded(capability.ErrFileRead, err)
+	}
+	key, err := capability.ParseRecoveryKey(string(text))
+	if err != nil {
+		return "", terminal.Coded(capability.ErrRecovery, err)
+	}
+	return key, nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/storage"
+)
+
+// archiveKey is what the archive's secret can be had from, beside the vault: the TPM in a signed boot state, and the recovery key.
+type archiveKey struct {
+	TPM      []byte `cbor:"1,keyasint,omitempty"`
+	Recovery []byte `cbor:"2,keyasint,omitempty"`
+	Number   uint32 `cbor:"3,keyasint,omitzero"` // of the recovery key
+}
+
+// archive is the archive of a vault. Its secret is derived from the vault's and leads nowhere back.
+type archive struct {
+	*storage.Archive
+	disk   storage.Disk
+	vault  *storage.Vault
+	secret []byte
+	sealed []byte // the secret, for the TPM
+}
+
+// openNote opens the note of a backup of this machine.
+func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, error) {
+	return func(key, note []byte) ([]byte, error) {
+		var k archiveKey
+		if err := wire.New().Decode(key, &k, capability.MaxSigned); err != nil {
+			return nil, capability.Refuse(capability.ErrNoArchive, "key", "%v", err)
+		}
+		if len(boot.States) == 0 {
+			return nil, capability.Refuse(capability.ErrNotProvisioned, "", "")
+		}
+		b, err := binding(p.device, *boot)
+		if err != nil {
+			return nil, err
+		}
+		secret, err := b.UnsealBoot(k.TPM)
+		if err != nil {
+			return nil, condition(err)
+		}
+		note, err = storage.OpenNote(secret, note)
+		if err != nil {
+			return nil, capability.Refuse(capability.ErrCorrupt, "note", "%v", err)
+		}
+		return note, nil
+	}
+}
+
+func (p place) archive() string { return filepath.Join(p.state, "archive") }
+
+// openArchive opens the archive beside the vault, or makes it. One that is not of this vault, or does not go on where the journal begins, is put aside.
+func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, uint64) (appliance.Archive, error) {
+	return func(v appliance.Vault, first, last uint64) (appliance.Archive, error) {
+		vault, ok := v.(*storage.Vault)
+		if !ok {
+			return nil, fmt.Errorf("an archive of %T", v)
+		}
+		a := &archive{disk: storage.Dir(p.archive()), vault: vault}
+		var err error
+		if a.secret, err = vault.Derive("archive", 32); err != nil {
+			return nil, err
+		}
+		switch whole, err := a.open(first, last); {
+		case err != nil:
+			return nil, err
+		case whole:
+			return a, nil
+		}
+		if err := p.aside(p.archive()); err != nil {
+			return nil, err
+		}
+		if err := os.Mkdir(p.archive(), 0o700); err != nil {
+			return nil, err
+		}
+		b, err := binding(p.device, *boot)
+		if err != nil {
+			return nil, err
+		}
+		if a.sealed, err = b.SealBoot(a.secret); err != nil {
+			return nil, err
+		}
+		_, key, err := a.recovery(0)
+		if err != nil {
+			return nil, err
+		}
+		a.Archive, err = storage.CreateArchive(a.disk, a.secret, key, rand.Reader)
+		return a, err
+	}
+}
+
+// open says whether there is an archive of this vault that goes on at first and does not know more than last.
+func (a *archive) open(first, last uint64) (whole bool, err error) {
+	b, err := storage.ArchiveKey(a.disk)
+	if errors.Is(err, storage.ErrAbsent) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var k archiveKey
+	if err := wire.New().Decode(b, &k, capability.MaxSigned); err != nil {
+		return false, nil
+	}
+	a.sealed = k.TPM
+	a.Archive, err = storage.OpenArchive(a.disk, a.secret, rand.Reader)
+	if err == nil {
+		_, err = a.Note()
+	}
+	if errors.Is(err, storage.ErrCorrupt) {
+		return false, nil
+	}
+	next := a.Next()
+	return err == nil && (next == 0 || next >= first && next <= last+1), err
+}
+
+// recovery is the recovery key of that number, and the archive's key file with it.
+func (a *archive) recovery(number uint32) (capability.RecoveryKey, []byte, error) {
+	chance, err := a.vault.Derive(fmt.Sprintf("recovery key %d", number), 64)
+	if err != nil {
+		return "", nil, err
+	}
+	key, err := capability.NewRecoveryKey(bytes.NewReader(chance))
+	if err != nil {
+		return "", nil, err
+	}
+	wrapped, err := storage.Wrap(string(key), a.secret, rand.Reader)
+	if err != nil {
+		return "", nil, err
+	}
+	return key, wire.New().Encode(archiveKey{TPM: a.sealed, Recovery: wrapped, Number: number}), nil
+}
+
+// Rekey is appliance.Archive's.
+func (a *archive) Rekey(number uint32) (capability.RecoveryKey, error) {
+	key, file, err := a.recovery(number)
+	if err != nil {
+		return "", err
+	}
+	return key, a.SetKey(file)
+}
+
+// Read opens the archive once more, so that it may run beside the appliance's writing.
+func (a *archive) Read(from uint64, f func(uint64, []byte) error) error {
+	again, err := storage.OpenArchive(a.disk, a.secret, rand.Reader)
+	if err != nil {
+		return err
+	}
+	return again.Read(from, f)
+}
