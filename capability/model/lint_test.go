@@ -23,7 +23,7 @@ func TestFigure11(t *testing.T) {
 		}
 	}
 	want := []string{
-		`8:15: pool "0800 - PUNE" is named twice; the first is at 5:5`,
+		`8:15: pool "0800 - PUNE" is named twice; the first is at 5:15`,
 		`12:39: the comment says 2 where the allocation of "eb-feature-android-eval" is 3`,
 		`15:7: "eb-feature-android-eval" is oversubscribed: the pools ask for 11 of 8; pool "4600 - BRUSSELS" gets 0 of 2`,
 		`15:39: the comment says 1 where the allocation of "eb-feature-android-eval" is 2`,

@@ -22,7 +22,7 @@ func Parse(text []byte) (*Model, error) {
 // read is Parse, but goes on behind a refusal where the text can still be understood. The model is nil where it cannot be to its end.
 func read(text []byte) (*Model, []Finding) {
 	if len(text) > MaxFile {
-		return nil, []Finding{refusal(Position{1, 1}, SymbolSize, "%d bytes where at most %d are allowed", len(text), MaxFile)}
+		return nil, []Finding{refusal(Position{1, 1}, SymbolSize, "more than %d bytes, which is the most a model may have", MaxFile)}
 	}
 	s := strings.TrimPrefix(string(text), "\ufeff")
 	if bad, ok := screen(s); !ok {
@@ -49,7 +49,7 @@ type parser struct {
 	refusals    []Finding
 	stopped     bool
 	inside      *[]comment // where comments of the allocation that is read go; nil outside
-	pools       map[string]*Pool
+	pools       map[string]*namedPool
 	allocations int
 	regexpCost  int
 	depth       int
@@ -121,7 +121,7 @@ func (p *parser) wantOr(text, what string) {
 
 func (p *parser) model() *Model {
 	m := &Model{Position: p.token.Position}
-	p.pools = map[string]*Pool{}
+	p.pools = map[string]*namedPool{}
 	p.want("model")
 	name := p.name("the name of the model in double quotes")
 	if m.Name = name.Text; m.Name == DefaultPool || m.Name == ReservedPool {
@@ -153,6 +153,12 @@ func (p *parser) model() *Model {
 	return m
 }
 
+// namedPool is a pool, and where its name stands.
+type namedPool struct {
+	*Pool
+	at Position
+}
+
 func (p *parser) pool() Pool {
 	pool := Pool{Position: p.token.Position}
 	p.want("partition")
@@ -162,9 +168,9 @@ func (p *parser) pool() Pool {
 	case name.Text == DefaultPool || name.Text == ReservedPool || name.Text == OverdraftPool:
 		p.refuse(name.Position, SymbolReserved, "%q is reserved: no pool can have that name", name.Text)
 	case known:
-		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.Position)
+		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.at)
 	default:
-		p.pools[name.Text] = &pool
+		p.pools[name.Text] = &namedPool{&pool, name.Position}
 	}
 	p.want("{")
 	var before entries
@@ -365,6 +371,8 @@ func (p *parser) name(what string) Name {
 	}
 	if n.Text == "" || len(n.Text) > MaxName {
 		p.refuse(n.Position, SymbolName, "a name of %d bytes where 1 to %d are allowed", len(n.Text), MaxName)
+	} else if strings.Contains(n.Text, "\t") {
+		p.refuse(n.Position, SymbolName, "a tab in a name, where nobody can tell it from spaces")
 	}
 	p.advance()
 	return n
