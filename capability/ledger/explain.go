@@ -245,6 +245,10 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		}
 		return no
 	}
+	if len(s.route.Pools) == 0 {
+		no.Code, no.Detail = capability.ErrRule, "the rules that are true for this device and user lead to no pool"
+		return no
+	}
 	no.Code = capability.ErrNoSeat
 	helps := !limited && s.wouldDo(w, sources, doubted)
 	if len(dated) == 0 {

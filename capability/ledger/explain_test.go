@@ -112,3 +112,19 @@ func TestExplainedBounds(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// Where rules are true but lead to no pool, it is they that are named, and not those who hold the counts.
+func TestNothingRouted(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(`partition "p" {"f" 1.0 3}`, `on any() {max "f" 1.0 9 per device continue} on hostname("x") {use "p" accept}`)
+	d, err := v.do(crowdServe(1, 1, "f", 1))
+	if err != nil || len(d.Explained) != 1 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	said := strings.Join(d.Explained[0].Sentences(), "\n")
+	for _, want := range []string{"the rules that are true for this device and user lead to no pool", "next: ask the license administrator; leasehold model show"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not said:\n%s", want, said)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -71,13 +72,15 @@ func screen(text string) (Finding, bool) {
 		case r == '\n':
 			at = Position{at.Line + 1, 1}
 			continue
+		case r == '\r' && !strings.HasPrefix(text[i+1:], "\n"):
+			return refusal(at, SymbolCharacter, "a carriage return without the line feed that ends a line"), false
 		case r == '\t' || r == '\r':
 		case r == utf8.RuneError:
 			if _, size := utf8.DecodeRuneInString(text[i:]); size == 1 {
 				return refusal(at, SymbolCharacter, "byte %#02x is not UTF-8", text[i]), false
 			}
 			return refusal(at, SymbolCharacter, "character %U is not allowed", r), false
-		case r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x2028 || r == 0x2029:
+		case r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x2028 || r == 0x2029, r == 0x200e || r == 0x200f || r == 0x61c:
 			return refusal(at, SymbolCharacter, "character %U is not allowed", r), false
 		}
 		at.Column++
@@ -156,16 +159,28 @@ func (l *lexer) skip() *Finding {
 	}
 }
 
+// seen consumes n bytes of a string or regexp, unless one of its characters is one that nobody sees: two names could look the same.
+func (l *lexer) seen(n int) *Finding {
+	for i, r := range l.rest[:n] {
+		if unicode.Is(unicode.Cf, r) {
+			l.take(i)
+			f := refusal(l.at, SymbolCharacter, "character %U is not allowed here: nobody sees it", r)
+			return &f
+		}
+	}
+	l.take(n)
+	return nil
+}
+
 func (l *lexer) quoted() (token, *Finding) {
 	t := token{Position: l.at, kind: quoted}
 	var b strings.Builder
 	for i := 1; i < len(l.rest); i++ {
 		switch c := l.rest[i]; c {
 		case '"':
-			l.take(i + 1)
 			t.text = b.String()
-			return t, nil
-		case '\n', '\r':
+			return t, l.seen(i + 1)
+		case '\n':
 			i = len(l.rest)
 		case '\\':
 			if i+1 < len(l.rest) && (l.rest[i+1] == '"' || l.rest[i+1] == '\\') {
@@ -194,10 +209,9 @@ func (l *lexer) regexp() (token, *Finding) {
 	for i := 2; i < len(l.rest); i++ {
 		switch c := l.rest[i]; {
 		case c == '/':
-			l.take(i + 1)
 			t.text = b.String()
-			return t, nil
-		case c == '\n' || c == '\r':
+			return t, l.seen(i + 1)
+		case c == '\n':
 			i = len(l.rest)
 		case c == '\\' && i+1 < len(l.rest) && l.rest[i+1] == '/':
 			i++

@@ -2,7 +2,6 @@ package model
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 )
@@ -93,64 +92,4 @@ func (l *linter) percentages(m *Model) {
 			}
 		}
 	}
-}
-
-// comments finds those that state another number than the allocation beside them. Shares are nil where the inventory is not known.
-func (l *linter) comments(m *Model, shares []PoolShare) {
-	for i, p := range m.Pools {
-		for j, a := range p.Allocations {
-			if a.Amount.Measure != Units && shares == nil {
-				continue // the comment may be about what it comes to
-			}
-			right := []uint64{uint64(a.Amount.Number)}
-			if a.Amount.Measure == Remainder {
-				right = nil
-			}
-			if shares != nil {
-				right = append(right, shares[i].Shares[j].Want)
-			}
-			for _, c := range a.comments {
-				said := stated(c.text)
-				if len(said) > 0 && !slices.ContainsFunc(said, func(n uint64) bool { return slices.Contains(right, n) }) {
-					l.say(c.Position, SymbolComment, "the comment says %d where the allocation of %q is %s", said[0], a.Feature, a.Amount)
-				}
-			}
-		}
-	}
-}
-
-// stated are the numbers of a comment: those behind an equals sign if there are any, else all that stand alone. P1 and 2.0 are names, not numbers.
-func stated(text string) []uint64 {
-	var all, equal []uint64
-	for i := 0; i < len(text); {
-		n := span(text[i:], func(c byte) bool { return isDigit(c) || isLetter(c) || c >= 0x80 || strings.IndexByte("._-/#", c) >= 0 })
-		if n == 0 {
-			i++
-			continue
-		}
-		number, is := plain(strings.TrimRight(text[i:i+n], "."))
-		switch {
-		case !is:
-		case strings.HasSuffix(strings.TrimRight(text[:i], " \t"), "="):
-			equal = append(equal, number)
-		default:
-			all = append(all, number)
-		}
-		i += n
-	}
-	if len(equal) > 0 {
-		return equal
-	}
-	return all
-}
-
-func plain(s string) (uint64, bool) {
-	if s == "" || len(s) > 10 || span(s, isDigit) < len(s) {
-		return 0, false
-	}
-	var n uint64
-	for i := range len(s) {
-		n = n*10 + uint64(s[i]-'0')
-	}
-	return n, true
 }

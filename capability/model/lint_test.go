@@ -23,7 +23,7 @@ func TestFigure11(t *testing.T) {
 		}
 	}
 	want := []string{
-		`8:15: pool "0800 - PUNE" is named twice; the first is at 5:5`,
+		`8:15: pool "0800 - PUNE" is named twice; the first is at 5:15`,
 		`12:39: the comment says 2 where the allocation of "eb-feature-android-eval" is 3`,
 		`15:7: "eb-feature-android-eval" is oversubscribed: the pools ask for 11 of 8; pool "4600 - BRUSSELS" gets 0 of 2`,
 		`15:39: the comment says 1 where the allocation of "eb-feature-android-eval" is 2`,
@@ -101,7 +101,15 @@ func TestLint(t *testing.T) {
 		{alloc(`"f" 1 3 // 2 of 3`), nil, "", ""},
 		{alloc(`"f" 1 3 // v2.0, P1, 1/2, 2026-01-01, 7th, #12, no-9, 99999999999, ½2`), nil, "", ""},
 		{alloc(`"f" 1 3 ‸// sales: 4.`), nil, SymbolComment, `the comment says 4 where the allocation of "f" is 3`},
-		{alloc("\"f\" 1 3\n// 4 on a line of its own\n/* 5 */ \"g\" 1 0"), nil, "", ""},
+		{alloc("\"f\" 1 3\n// 4 on a line of its own\n\"g\" 1 0\n// 5 too\n"), nil, "", ""},
+		{alloc("\"f\" 1 3\n‸/* 5 */ \"g\" 1 0"), nil, SymbolComment, `the comment says 5 where the allocation of "g" is 0`},
+		{within(`partition "p" {‸/* 5 */ "f" 1 3}`, `on any() {use "p" accept}`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
+		{within("partition \"p\" { // 5 in all\n\"f\" 1 3}", `on any() {use "p" accept}`), nil, "", ""},
+		{alloc("\"f\" 1 3\n‸/* a\n5 */ \"g\" 1 0"), nil, SymbolComment, `the comment says 5 where the allocation of "g" is 0`},
+		{alloc(`"f" 1 3 /* 3 */ "g" 1 4 // 4`), nil, "", ""},
+		{alloc(`"f" 1 3 /* 3 */ "g" ‸/* 3 */ 1 4 // four`), nil, SymbolComment, `the comment says 3 where the allocation of "g" is 4`},
+		{alloc("\"f\" 1 ‸// 2 seats\n3"), nil, SymbolComment, `the comment says 2 where the allocation of "f" is 3`},
+		{alloc("\"f\" 1. ‸/* 2 seats */ 0 3 vendor /* 3 */ string matches \"v\""), nil, SymbolComment, `the comment says 2 where the allocation of "f" is 3`},
 		{alloc(`"f" 1 3 /* no number */ vendor string matches ~/.*/ ‸// =9`), nil, SymbolComment, `the comment says 9 where the allocation of "f" is 3`},
 		{alloc(`"f" 1 3 ‸/* 5 */ vendor string matches ~/.*/`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
 		{within(`partition "p" {"f" 1 3 ‸/* 5 */ }`, `on any() {use "p" accept}`), nil, SymbolComment, `the comment says 5 where the allocation of "f" is 3`},
@@ -132,7 +140,24 @@ func TestLint(t *testing.T) {
 		{rules(`on user("a") {deny} ‸on hostname("h") and user("a") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
 		{rules(`on user("a") and hostname("h") {deny} on user("a") {deny}` + used), nil, "", ""},
 		{rules(`on user("a") and hostname("h") {deny} ‸on (user("a") and hostname("h")) {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
-		{rules(`on not user("a") {deny} on user("a") {deny}` + used), nil, "", ""},
+		{rules(`on not user("a") {use "p","q","r" accept} on user("a") {deny} ‸on any() {deny}`), nil, SymbolUnreachable, `rule 3 is never reached: the rules up to 2, at 5:43, decide all its requests`},
+		{rules(`on user("a") {deny} on user("b") {deny} on not (user("b","a")) {use "p","q","r" accept} ‸on user("d") {deny}`), nil,
+			SymbolUnreachable, `rule 4 is never reached: the rules up to 3, at 5:41, decide all its requests`},
+		{rules(`on user("a") or not user("a") {use "p","q","r" accept} ‸on any() {deny}`), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`‸on user("a") and hostname("h") and not user("a") {deny}` + used), nil, SymbolUnreachable, `rule 1 is never reached: its condition is never true`},
+		{rules(`‸on user("a") and user("b") {deny}` + used), nil, SymbolUnreachable, `rule 1 is never reached: its condition is never true`},
+		{rules(`on not user("a") or not user("b") {use "p","q","r" accept} ‸on any() {deny}`), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`on hostid("a") and hostid("b") {deny} on dictionary("k":"a") and dictionary("k":"b") {deny} on user("a") and user(~/a|b/) {deny} on user("a") and not user("b") {deny}` + used), nil, "", ""},
+		{rules(`on not hostid("a") or not hostid("b") {deny} on user("a") or user("b") {deny}` + used), nil, "", ""},
+		{rules(`‸on user("") {deny}` + used), nil, SymbolUnreachable, `rule 1 is never reached: its condition is never true`},
+		{rules(`on dictionary("k":"") {deny}` + used), nil, "", ""},
+		{rules(`on user("a") and hostname("h") {deny} ‸on hostname("h")&&(user("a")) {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`on user("a") {deny} ‸on not (not user("a")) {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`on not user("a") {use "p","q","r" accept} ‸on not (user("a") or user("b")) {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`on dictionary("a":"1","b":"2") {deny} ‸on dictionary("b":"2","a":"1") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`on dictionary("a":"1","b":"2","a":"3") {deny} ‸on (dictionary("a":"3") or dictionary("a":"1")) and dictionary("b":"2") {deny}` + used), nil, SymbolUnreachable,
+			`rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
+		{rules(`on not dictionary("k": *) {deny} on not dictionary("k":"a") {deny}` + used), nil, "", ""},
 		{rules(`on user(~/a/) {deny} on user("a") {deny} on hostname("a") {deny}` + used), nil, "", ""},
 		{rules(`on user(~/a|b/) {deny} ‸on user(~/a|b/) and any() {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
 		{rules(`on hostid("a") {deny} ‸on hostid("a/string") {deny}` + used), nil, SymbolUnreachable, `rule 2 is never reached: the rules up to 1, at 5:1, decide all its requests`},
@@ -151,6 +176,17 @@ func TestLint(t *testing.T) {
 
 		{rules(`on any() {use "r","default",‸"q","p" accept}`), nil, SymbolUseOrder, `pool "q" is used after "r" but filled before it`},
 		{rules(`on any() {use "default","p","p","q","r" accept}`), nil, "", ""},
+		{rules(`on any() {use "q" continue} on any() {use ‸"p","r" accept}`), nil, SymbolUseOrder, `pool "p" is used after "q" but filled before it`},
+		{rules(`on any() {use "q","r" continue} on user("u") {use "r","q" continue} on user("v") {use ‸"p" accept} on any() {accept}`), nil, SymbolUseOrder, `pool "p" is used after "r" but filled before it`},
+		{rules(`on any() {use "p" continue} on any() {use "r" continue} on any() {use "p",‸"q" accept}`), nil, SymbolUseOrder, `pool "q" is used after "r" but filled before it`},
+		{rules(`on user("u") {use "r" continue} on not user("u") {use "p","q" accept}` + used), nil, "", ""},
+		{rules(`on user("u") {use "r" continue} on user("v") {use "p","q" accept}` + used), nil, "", ""},
+		{rules(`on user("u") {use "r" continue} on user("u") and hostname("h") {use ‸"q" accept}` + used), nil, SymbolUseOrder, `pool "q" is used after "r" but filled before it`},
+		{rules(`on user("u","v") {use "r" continue} on user("v") {use ‸"q" accept}` + used), nil, SymbolUseOrder, `pool "q" is used after "r" but filled before it`},
+		{rules(`on dictionary("k":*) {use "r" continue} on dictionary("k":"v") {use ‸"q" accept}` + used), nil, SymbolUseOrder, `pool "q" is used after "r" but filled before it`},
+		{rules(`on dictionary("k":"v") {use "r" continue} on dictionary("k":*) {use "q" accept}` + used), nil, "", ""},
+		{rules(`on user("u") {use "r" accept} on user("u","v") {use "q" accept}` + used), nil, "", ""},
+		{rules(`on user("u") and hostname("h") {use "r" continue} on user("u") {use "q" accept}` + used), nil, "", ""},
 
 		{rules(`‸on user("u") {accept}` + used), nil, SymbolNoPool, `rule 1 accepts but names no pool: nothing can be served`},
 		{rules(`on any() {use "p","q","r" continue} on any() {accept}`), nil, "", ""},
@@ -243,6 +279,75 @@ func TestCheck(t *testing.T) {
 		}
 		if g := strings.Join(got, " "); g != c.want || r.Read != c.read || (r.Model != nil) != c.model || (len(r.Distribution.Pools) > 0) != c.read {
 			t.Errorf("%.99s\ngot  %s, read %t, model %t, %d pools\nwant %s, read %t, model %t", c.text, g, r.Read, r.Model != nil, len(r.Distribution.Pools), c.want, c.read, c.model)
+		}
+	}
+}
+
+// What a comment says beside an allocation of that amount, against an inventory of ten or none; empty where it does not contradict.
+func TestComments(t *testing.T) {
+	ten := stockOf(item{feature: "f", count: 10})
+	for _, c := range []struct {
+		amount, comment string
+		items           []capability.LineItem
+		says            string
+	}{
+		{"3", "P1 license count = 3, was = 2", nil, ""},
+		{"3", "P1 license count = 2", nil, "2"},
+		{"3", "count=4", nil, "4"},
+		{"3", "count: 4", nil, "4"},
+		{"3", "x = 4 (y = 3)", nil, ""},
+		{"3", "three (3) of 10", nil, ""},
+		{"3", "10 in all, 3 here", nil, ""},
+		{"3", "2 of 3", nil, ""},
+		{"3", "0 licenses", nil, "0"},
+		{"3", "now 4, was 3 before", nil, ""},
+		{"3", "now 4, was 5 before", nil, "4"},
+		{"1000", "1,000 seats", nil, ""},
+		{"1000", "1 000 seats", nil, ""},
+		{"1000", "1'000 seats", nil, ""},
+		{"1000", "1’000 seats", nil, ""},
+		{"1000000", "1 000 000, 1,000,000", nil, ""},
+		{"3", "1,000 seats", nil, "1000"},
+		{"3", "2 500 000 seats", nil, "2500000"},
+		{"3", "1000 500 seats", nil, "1000"},
+		{"3", "1.000 or 1_000 or 1k or 10,00 or 1'00 or 1000,000", nil, ""},
+		{"3", "ticket 4711: Pune", nil, ""},
+		{"3", "Ticket: 4711, ticket #4712", nil, ""},
+		{"3", "ticket 4711, 5 seats", nil, "5"},
+		{"3", "bldg. 12, Cost Center 4711, no. 9", nil, ""},
+		{"3", "until 2027", nil, ""},
+		{"3", "until (9)", nil, "9"},
+		{"3", "ordered 5 March 2026", nil, ""},
+		{"3", "ordered Sept 5, 2026", nil, ""},
+		{"3", "ordered Mar 5, 6 seats", nil, "6"},
+		{"3", "ordered Mar 5, 3000 seats", nil, "3000"},
+		{"3", "24/7, 09:00, 9 am, 5 p.m., 2nd, -3, +1, room 3.14", nil, ""},
+		{"3", "phone 555 1234", nil, ""},
+		{"3", "phone 555 123 4567 89", nil, ""},
+		{"3", "5 555", nil, "5555"},
+		{"3", "50% of 6, 37.5 %", nil, ""},
+		{"3", "% 4", nil, "4"},
+		{"50 %", "60 %", nil, "60 %"},
+		{"50 %", "= 60%", nil, "60 %"},
+		{"50 %", "60 percent, 5 seats", nil, "60 %"},
+		{"50 %", "50 pct, 60 %", nil, ""},
+		{"50 %", "6 licenses", nil, ""},
+		{"50 %", "6 licenses", ten, "6"},
+		{"50 %", "5 licenses", ten, ""},
+		{"50 %", "50 of them", ten, ""},
+		{"remainder", "10 %", ten, ""},
+		{"remainder", "10 left", ten, ""},
+		{"remainder", "9 left", ten, "9"},
+		{"remainder", "9 left", nil, ""},
+	} {
+		got := ""
+		for _, f := range must(t, within("partition \"p\" {\n\"f\" 1 "+c.amount+" // "+c.comment+"\n}", `on any() {use "p" accept}`)).Lint(now, c.items) {
+			if f.Symbol == SymbolComment {
+				got += f.Arguments[0]
+			}
+		}
+		if got != c.says {
+			t.Errorf("%q beside %s: got %q, want %q", c.comment, c.amount, got, c.says)
 		}
 	}
 }

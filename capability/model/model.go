@@ -31,7 +31,8 @@
 //	action    = "accept" | "continue" | "deny"
 //	pattern   = STRING | "~/" regexp "/"
 //
-// A STRING is in double quotes on one line, with \" and \\ as its only escapes. An INT is the longest run of digits. A regexp is RE2, is matched
+// A line ends with a line feed, or a carriage return and a line feed. A STRING is in double quotes on one line, with \" and \\ as its only escapes and
+// no character that nobody sees; one that names something has no tab either. An INT is the longest run of digits. A regexp is RE2, is matched
 // against the whole value, and writes a slash as \/.
 package model
 

@@ -22,7 +22,7 @@ func Parse(text []byte) (*Model, error) {
 // read is Parse, but goes on behind a refusal where the text can still be understood. The model is nil where it cannot be to its end.
 func read(text []byte) (*Model, []Finding) {
 	if len(text) > MaxFile {
-		return nil, []Finding{refusal(Position{1, 1}, SymbolSize, "%d bytes where at most %d are allowed", len(text), MaxFile)}
+		return nil, []Finding{refusal(Position{1, 1}, SymbolSize, "more than %d bytes, which is the most a model may have", MaxFile)}
 	}
 	s := strings.TrimPrefix(string(text), "\ufeff")
 	if bad, ok := screen(s); !ok {
@@ -48,7 +48,8 @@ type parser struct {
 	line        int // on which the token before ended
 	refusals    []Finding
 	stopped     bool
-	pools       map[string]*Pool
+	inside      *[]comment // where comments of the allocation that is read go; nil outside
+	pools       map[string]*namedPool
 	allocations int
 	regexpCost  int
 	depth       int
@@ -61,6 +62,9 @@ func (p *parser) advance() {
 	p.line = p.lexer.at.Line
 	t, bad := p.lexer.next()
 	p.token = t
+	if p.inside != nil {
+		*p.inside = append(*p.inside, p.lexer.comments...)
+	}
 	if bad != nil {
 		p.stop(*bad)
 	}
@@ -117,7 +121,7 @@ func (p *parser) wantOr(text, what string) {
 
 func (p *parser) model() *Model {
 	m := &Model{Position: p.token.Position}
-	p.pools = map[string]*Pool{}
+	p.pools = map[string]*namedPool{}
 	p.want("model")
 	name := p.name("the name of the model in double quotes")
 	if m.Name = name.Text; m.Name == DefaultPool || m.Name == ReservedPool {
@@ -149,6 +153,12 @@ func (p *parser) model() *Model {
 	return m
 }
 
+// namedPool is a pool, and where its name stands.
+type namedPool struct {
+	*Pool
+	at Position
+}
+
 func (p *parser) pool() Pool {
 	pool := Pool{Position: p.token.Position}
 	p.want("partition")
@@ -158,9 +168,9 @@ func (p *parser) pool() Pool {
 	case name.Text == DefaultPool || name.Text == ReservedPool || name.Text == OverdraftPool:
 		p.refuse(name.Position, SymbolReserved, "%q is reserved: no pool can have that name", name.Text)
 	case known:
-		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.Position)
+		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.at)
 	default:
-		p.pools[name.Text] = &pool
+		p.pools[name.Text] = &namedPool{&pool, name.Position}
 	}
 	p.want("{")
 	var before entries
@@ -170,7 +180,7 @@ func (p *parser) pool() Pool {
 			p.stop(refusal(p.token.Position, SymbolLimit, "more than %d allocations", MaxAllocations))
 			break
 		}
-		a := p.allocation()
+		a := p.allocation(len(pool.Allocations) == 0)
 		if first, why := before.add(a); why != "" {
 			p.refuse(a.Position, SymbolDuplicateEntry, "duplicate feature entries: pool %q has %q %s already at %s, %s", pool.Name, a.Feature, a.Version, first, why)
 		}
@@ -235,9 +245,18 @@ func (a Allocation) vendor() string {
 	return strings.Join(slices.Compact(all), " ")
 }
 
-func (p *parser) allocation() Allocation {
+// allocation reads an allocation with the comments before it on its line, inside it, and behind it on its last line. One between two allocations of
+// a line is that of the first.
+func (p *parser) allocation(first bool) Allocation {
 	a := Allocation{Position: p.token.Position}
 	refused := len(p.refusals)
+	for _, c := range p.lexer.comments {
+		if c.Line+strings.Count(c.text, "\n") == a.Line && (first || c.Line != p.line) {
+			a.comments = append(a.comments, c)
+		}
+	}
+	p.inside = &a.comments
+	defer func() { p.inside = nil }()
 	a.Feature = p.name("a feature in double quotes").Text
 	a.Version = p.version()
 	switch {
@@ -254,7 +273,6 @@ func (p *parser) allocation() Allocation {
 	default:
 		p.wanted(`a count, a percentage or "remainder"`)
 	}
-	a.comments = p.beside(a.comments)
 	for !p.stopped {
 		f := Filter{Position: p.token.Position}
 		switch {
@@ -268,6 +286,7 @@ func (p *parser) allocation() Allocation {
 			p.want("id")
 			f.Property = ActivationID
 		default:
+			a.comments = p.beside(a.comments[:len(a.comments)-len(p.lexer.comments)])
 			if len(p.refusals) > refused {
 				a.comments = nil // they stand beside a number that was not taken
 			}
@@ -276,7 +295,6 @@ func (p *parser) allocation() Allocation {
 		p.want("matches")
 		f.Pattern = p.pattern()
 		a.Filters = append(a.Filters, f)
-		a.comments = p.beside(a.comments)
 	}
 	return a
 }
@@ -353,6 +371,8 @@ func (p *parser) name(what string) Name {
 	}
 	if n.Text == "" || len(n.Text) > MaxName {
 		p.refuse(n.Position, SymbolName, "a name of %d bytes where 1 to %d are allowed", len(n.Text), MaxName)
+	} else if strings.Contains(n.Text, "\t") {
+		p.refuse(n.Position, SymbolName, "a tab in a name, where nobody can tell it from spaces")
 	}
 	p.advance()
 	return n

@@ -109,7 +109,18 @@ func TestParseRefuses(t *testing.T) {
 		{"model \"‸\ufffd\" {}", SymbolCharacter, `character U+FFFD is not allowed`},
 		{`model ‸"m {}`, SymbolUnclosed, `the string that begins here has no closing quote on its line`},
 		{"model ‸\"m\n\" {}", SymbolUnclosed, `the string that begins here has no closing quote on its line`},
-		{"model ‸\"m\r\" {}", SymbolUnclosed, `the string that begins here has no closing quote on its line`},
+		{"model ‸\"m\r\n\" {}", SymbolUnclosed, `the string that begins here has no closing quote on its line`},
+		{"model \"m‸\r\" {}", SymbolCharacter, `a carriage return without the line feed that ends a line`},
+		{"model \"m\" {\r\n// é‸\r\r\n}", SymbolCharacter, `a carriage return without the line feed that ends a line`},
+		{"model \"m\" {}‸\r", SymbolCharacter, `a carriage return without the line feed that ends a line`},
+		{"model \"é‸\u200b\" {}", SymbolCharacter, `character U+200B is not allowed here: nobody sees it`},
+		{"model \"m‸\ufeff\" {}", SymbolCharacter, `character U+FEFF is not allowed here: nobody sees it`},
+		{ruled("on user(~/a‸\u2060/) {deny}"), SymbolCharacter, `character U+2060 is not allowed here: nobody sees it`},
+		{ruled("on user(\"a‸\u200f\") {deny}"), SymbolCharacter, `character U+200F is not allowed`},
+		{"model \"m\" {} // ‸\u061c", SymbolCharacter, `character U+061C is not allowed`},
+		{"model \"m\" {} // ‸\u200e", SymbolCharacter, `character U+200E is not allowed`},
+		{"model ‸\"m\tn\" {}", SymbolName, `a tab in a name, where nobody can tell it from spaces`},
+		{ruled("on dictionary(‸\"a\tb\": *) {deny}"), SymbolName, `a tab in a name, where nobody can tell it from spaces`},
 		{`model ‸"m\" {}`, SymbolUnclosed, `the string that begins here has no closing quote on its line`},
 		{`model "éa‸\n" {}`, SymbolSyntax, `a backslash in a string is written \\, a quote \"`},
 		{`model "a‸\`, SymbolSyntax, `a backslash in a string is written \\, a quote \"`},
@@ -119,7 +130,7 @@ func TestParseRefuses(t *testing.T) {
 		{`model "m" { ‸ü }`, SymbolSyntax, `'ü' begins nothing that belongs in a model`},
 		{ruled(`on user(‸~/abc) {deny}`), SymbolUnclosed, `the regexp that begins here has no closing slash on its line`},
 		{ruled("on user(‸~/abc\n/) {deny}"), SymbolUnclosed, `the regexp that begins here has no closing slash on its line`},
-		{ruled("on user(‸~/abc\r/) {deny}"), SymbolUnclosed, `the regexp that begins here has no closing slash on its line`},
+		{ruled("on user(‸~/abc\r\n/) {deny}"), SymbolUnclosed, `the regexp that begins here has no closing slash on its line`},
 		{ruled(`on user(‸~/abc\/) {deny}`), SymbolUnclosed, `the regexp that begins here has no closing slash on its line`},
 		{ruled(`on user(‸~abc) {deny}`), SymbolSyntax, `'~' begins nothing that belongs in a model`},
 		{ruled(`on user(‸~/a(b/) {deny}`), SymbolRegexp, "missing closing ): `a(b`"},
@@ -156,7 +167,7 @@ func TestParseRefuses(t *testing.T) {
 		{within(`partition ‸"default" {}`, ""), SymbolReserved, `"default" is reserved: no pool can have that name`},
 		{within(`partition ‸"reservations" {}`, ""), SymbolReserved, `"reservations" is reserved: no pool can have that name`},
 		{within(`partition ‸"overdraft" {}`, ""), SymbolReserved, `"overdraft" is reserved: no pool can have that name`},
-		{within("partition \"é\" {} partition \"q\" {}\npartition ‸\"é\" {}", ""), SymbolDuplicatePool, `pool "é" is named twice; the first is at 3:1`},
+		{within("partition \"é\" {} partition \"q\" {}\npartition ‸\"é\" {}", ""), SymbolDuplicatePool, `pool "é" is named twice; the first is at 3:11`},
 
 		// W12 to W14 and their kin.
 		{pooled(`"f1" 1.0 10 ‸"f1" 1.0 5`), SymbolDuplicateEntry, `duplicate feature entries: pool "p" has "f1" 1.0 already at 3:16, and neither names a vendor string`},
@@ -180,7 +191,7 @@ func TestParseRefuses(t *testing.T) {
 		{ruled(`on user(‸) {accept}`), SymbolSyntax, `want a string in double quotes or a regexp like ~/.../, found ")"`},
 		{ruled(`on user("a" ‸"b") {accept}`), SymbolSyntax, `want "," or ")", found the string "b"`},
 		{ruled(`on user("a",‸) {accept}`), SymbolSyntax, `want a string in double quotes or a regexp like ~/.../, found ")"`},
-		{ruled(`on not ‸not any() {accept}`), SymbolSyntax, `want a condition: "any", "hostid", "hostname", "hosttype", "user", "dictionary", "not" or "(", found "not"`},
+		{ruled(`on not ‸not any() {accept}`), SymbolSyntax, `want a condition: "any", "hostid", "hostname", "hosttype", "user", "dictionary" or "(", found "not"`},
 		{ruled(`on (any() ‸{accept}`), SymbolSyntax, `want "and", "or" or ")", found "{"`},
 		{ruled(`on any() ‸& any() {accept}`), SymbolSyntax, `'&' begins nothing that belongs in a model`},
 		{ruled(`on any() ‸any() {accept}`), SymbolSyntax, `want "{", found "any"`},
@@ -265,7 +276,7 @@ func TestLimits(t *testing.T) {
 		text   func(n int) string
 		reason string
 	}{
-		{"file", MaxFile, func(n int) string { s := `model "m" {} `; return s + strings.Repeat(" ", n-len(s)) }, "1:1: 921601 bytes where at most 921600 are allowed"},
+		{"file", MaxFile, func(n int) string { s := `model "m" {} `; return s + strings.Repeat(" ", n-len(s)) }, "1:1: more than 921600 bytes, which is the most a model may have"},
 		{"pools", MaxPools, func(n int) string { return within(repeat(n, "partition \"p%d\" {}\n"), "") }, "4099:1: more than 4096 pools"},
 		{"allocations", MaxAllocations, func(n int) string {
 			return within("partition \"p\" {\n"+repeat(n-1, "\"f%d\" 1 1\n")+`} partition "q" { "f" 1 1 }`, "")

@@ -110,15 +110,16 @@ func (p *parser) joined(o Operator, part func() Condition, signs ...string) Cond
 func (p *parser) negation() Condition {
 	at := p.token.Position
 	if p.accept("not", "!") {
-		return Condition{Position: at, Operator: Not, Parts: []Condition{p.operand()}}
+		return Condition{Position: at, Operator: Not, Parts: []Condition{p.operand(`"dictionary"`)}}
 	}
-	return p.operand()
+	return p.operand(`"dictionary", "not"`)
 }
 
-func (p *parser) operand() Condition {
+// operand reads a test or what stands in parentheses; last is what a message names as the last that could stand here.
+func (p *parser) operand(last string) Condition {
 	at := p.token.Position
 	if !p.accept("(") {
-		return Condition{Position: at, Operator: IsTest, Test: p.test()}
+		return Condition{Position: at, Operator: IsTest, Test: p.test(last)}
 	}
 	if p.depth++; p.depth > MaxNesting {
 		p.stop(refusal(at, SymbolLimit, "more than %d parentheses inside each other", MaxNesting))
@@ -131,7 +132,7 @@ func (p *parser) operand() Condition {
 	return c
 }
 
-func (p *parser) test() Test {
+func (p *parser) test(last string) Test {
 	t := Test{Position: p.token.Position}
 	switch {
 	case p.accept("any"):
@@ -149,7 +150,7 @@ func (p *parser) test() Test {
 	case p.accept("dictionary"):
 		t.Subject = Dictionary
 	default:
-		p.wanted(`a condition: "any", "hostid", "hostname", "hosttype", "user", "dictionary", "not" or "("`)
+		p.wanted(`a condition: "any", "hostid", "hostname", "hosttype", "user", ` + last + ` or "("`)
 		return t
 	}
 	p.want("(")

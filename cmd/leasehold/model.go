@@ -52,11 +52,11 @@ func (p *program) printModel(schema string, m console.Model) error {
 func (p *program) modelUpload() *cobra.Command {
 	return &cobra.Command{
 		Use: "upload FILE", Short: "Put a model in force, all or nothing", Args: cobra.ExactArgs(1),
-		Long: "A text that cannot be used is refused with line and column, and the model in force stays. Leases are never cut: those that fit in no pool of their name go on in the default pool.\n\n" +
+		Long: "A text that cannot be used is refused with line and column, and the model in force stays. For FILE \"-\" it is read from standard input. Leases are never cut: those that fit in no pool of their name go on in the default pool.\n\n" +
 			"What it says, gives to each pool and moves is printed as by: leasehold model check FILE --against live",
 		Example: "  leasehold model check pools.model --against live\n  leasehold model upload pools.model",
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := readModel(args[0])
+			text, err := p.readModel(args[0])
 			if err != nil {
 				return err
 			}
@@ -96,12 +96,12 @@ func (p *program) modelCheck() *cobra.Command {
 	var against string
 	c := &cobra.Command{
 		Use: "check FILE", Short: "Say what an upload of a model would do, and change nothing", Args: cobra.ExactArgs(1),
-		Long: "Each finding has its line and column: an error refuses an upload, a warning does not.\n\n" +
+		Long: "Each finding has its line and column: an error refuses an upload, a warning does not. For FILE \"-\" the text is read from standard input.\n\n" +
 			"Against an inventory it also says what each pool wants, gets and lacks, and which leases would move: --against live asks the appliance, and --against SCENARIO.json takes " +
 			"what leasehold simulate would end with.\n\nThe exit status is 2 when an upload would be refused for the text, and 13 when it would be for reservations that are in force.",
 		Example: "  leasehold model check pools.model --against monday.json",
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := readModel(args[0])
+			text, err := p.readModel(args[0])
 			if err != nil {
 				return err
 			}
@@ -114,7 +114,7 @@ func (p *program) modelCheck() *cobra.Command {
 			}
 			for _, f := range out.Findings {
 				if f.Refused {
-					return terminal.Coded(capability.ErrModel, fmt.Errorf("%s:%s", args[0], f))
+					return unusable(args[0], f)
 				}
 			}
 			if out.Problem != nil {
@@ -129,14 +129,28 @@ func (p *program) modelCheck() *cobra.Command {
 	return c
 }
 
-// readModel reads a file as far as a model may go, and one byte: what is longer is a finding of its own.
-func readModel(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, terminal.Coded(capability.ErrFileRead, err)
+// unusable is the first finding for which an upload of the file would be refused.
+func unusable(path string, f model.Finding) error {
+	name := path
+	if path == "-" {
+		name = "standard input"
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, model.MaxFile+1))
+	next := fmt.Sprintf("correct %s at line %d, column %d, then: leasehold model check %s", name, f.Line, f.Column, path)
+	return terminal.Advised(capability.ErrModel, fmt.Errorf("%s:%s", name, f), next)
+}
+
+// readModel reads a file, or standard input for "-", as far as a model may go, and one byte: what is longer is a finding of its own.
+func (p *program) readModel(path string) ([]byte, error) {
+	in := p.stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, terminal.Coded(capability.ErrFileRead, err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, model.MaxFile+1))
 	if err != nil {
 		return nil, terminal.Coded(capability.ErrFileRead, err)
 	}
@@ -183,6 +197,9 @@ func (p *program) printCheck(schema string, c *console.ModelCheck, inventory boo
 			kind = "error"
 		}
 		p.printf("%s: %s: %s\n", f.Position, kind, f.Reason)
+	}
+	if len(c.Findings) == 0 {
+		p.printf("no errors and no warnings\n")
 	}
 	if !inventory {
 		return nil

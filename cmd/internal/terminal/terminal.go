@@ -31,12 +31,18 @@ func Usage(format string, args ...any) error { return usageError{error: fmt.Erro
 
 // Coded gives err a code of the catalog.
 func Coded(c capability.Code, err error) error {
-	return &codedError{c, err}
+	return &codedError{c, err, ""}
+}
+
+// Advised is Coded with another next step than the catalog's, where that is what was just done.
+func Advised(c capability.Code, err error, next string) error {
+	return &codedError{c, err, next}
 }
 
 type codedError struct {
 	code capability.Code
 	err  error
+	next string // empty: that of the catalog
 }
 
 func (e *codedError) Error() string { return e.err.Error() }
@@ -130,7 +136,10 @@ func describe(err error, command string) (code capability.Code, said, cause, nex
 	switch {
 	case errors.As(err, &coded):
 		e := coded.code.Entry()
-		return coded.code, e.Title + ": " + err.Error(), e.Cause, e.Next
+		if coded.next == "" {
+			coded.next = e.Next
+		}
+		return coded.code, e.Title + ": " + err.Error(), e.Cause, coded.next
 	case errors.As(err, &refusal):
 		e := refusal.Code.Entry()
 		return refusal.Code, refusal.Sentence(), e.Cause, e.Next
