@@ -28,6 +28,7 @@ type desk struct {
 	codec  *wire.Codec
 	conn   *tls.Conn
 	server ed25519.PublicKey // of the last answer
+	heard  func()            // called as soon as an answer is there, before anything is made of it
 
 	mu       sync.Mutex
 	held     uint32          // counts of the last verified answer
@@ -105,6 +106,9 @@ func (d *desk) want(address string, count uint32, fill func(*capability.Request)
 	kind, body, err := d.codec.ReadFrame(d.conn)
 	if err != nil {
 		return nil, err
+	}
+	if d.heard != nil {
+		d.heard()
 	}
 	var a wire.Answer
 	if kind != wire.MessageAnswer {
