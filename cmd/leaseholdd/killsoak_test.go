@@ -176,12 +176,6 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 	}
 	a.b.kill()
 	stop()
-	for _, d := range all {
-		// Its connection may be waiting in the socket of a daemon that is not there: nobody was told anything.
-		if c := d.conn; c != nil {
-			c.SetDeadline(time.Unix(1, 0))
-		}
-	}
 	work.Wait()
 	if s := (*silence)(nil); errors.As(failed, &s) {
 		failed = nil

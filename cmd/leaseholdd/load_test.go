@@ -27,6 +27,7 @@ type desk struct {
 	config *tls.Config
 	codec  *wire.Codec
 	conn   *tls.Conn
+	until  context.Context   // the end of all waiting, if set
 	server ed25519.PublicKey // of the last answer
 	heard  func()            // called as soon as an answer is there, before anything is made of it
 
@@ -91,6 +92,9 @@ func (d *desk) want(address string, count uint32, fill func(*capability.Request)
 	}
 	if err := d.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return nil, err
+	}
+	if conn := d.conn; d.until != nil {
+		defer context.AfterFunc(d.until, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	}
 	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{d.id}}
 	if count > 0 {
@@ -166,6 +170,8 @@ func version() capability.Version {
 
 // work asks for one count after another until ctx ends or nobody answers.
 func (d *desk) work(ctx context.Context, address string, chance *mrand.Rand) {
+	d.until = ctx
+	defer func() { d.until = nil }()
 	for ctx.Err() == nil {
 		denied, err := d.want(address, uint32(chance.IntN(10)), nil)
 		if err != nil {

@@ -45,7 +45,8 @@ func TestSoakYear(t *testing.T) {
 	if err := os.WriteFile(b.trust, works.trust, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(b.chip.Address(), "unix:")) })
+	chip := strings.TrimPrefix(b.chip.Address(), "unix:") // of every machine to come: they follow each other in one directory
+	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
 	bus.oneWay = true
 	b.bus = "unix:" + filepath.Join(b.dir, "t")
 	office, err := desks(50)
