@@ -72,8 +72,9 @@ type Options struct {
 	Boot capability.Boot
 	// Journal is the entries since the snapshot that Ledger was made from, for the archive.
 	Journal [][]byte
-	// Archive opens the archive beside the vault; the entries that wait for it begin at first, last is the newest. Nil: nothing is kept.
-	Archive func(v Vault, first, last uint64) (Archive, error)
+	// Archive opens the archive beside the vault; the entries that wait for it begin at first, last is the newest, recovery is the number of the running
+	// recovery key. Nil: nothing is kept.
+	Archive func(v Vault, first, last uint64, recovery uint32) (Archive, error)
 	// Settled is called once, when the vault that Found made has taken the rights.
 	Settled func()
 }
@@ -462,14 +463,17 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 func (a *Appliance) compact() {
 	due := a.Vault.JournalBytes() >= a.compactAt
 	err := a.archiveEntries(due)
+	var state []byte
 	if due && err == nil {
-		err = a.Vault.Snapshot(a.Ledger.Snapshot())
+		state = a.Ledger.Snapshot()
+		err = a.Vault.Snapshot(state)
 	}
 	if err != nil {
 		a.Log.Warn("the journal was not shortened", "cause", err.Error())
 	}
 	if due {
-		a.compactAt = a.Vault.JournalBytes() + snapshotAfter
+		// A large state is written less often, so that snapshots are never more than half of what is written.
+		a.compactAt = a.Vault.JournalBytes() + max(snapshotAfter, int64(len(state)))
 	}
 }
 

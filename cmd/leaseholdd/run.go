@@ -78,7 +78,7 @@ func run(ctx context.Context, f flags) error {
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
 		Allowed: allowed(), CodeOf: codeOf,
 	}
-	s, err := place{f.state, device}.open()
+	s, err := place{f.state, device, log}.open()
 	if err != nil {
 		return err
 	}
