@@ -463,14 +463,17 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 func (a *Appliance) compact() {
 	due := a.Vault.JournalBytes() >= a.compactAt
 	err := a.archiveEntries(due)
+	var state []byte
 	if due && err == nil {
-		err = a.Vault.Snapshot(a.Ledger.Snapshot())
+		state = a.Ledger.Snapshot()
+		err = a.Vault.Snapshot(state)
 	}
 	if err != nil {
 		a.Log.Warn("the journal was not shortened", "cause", err.Error())
 	}
 	if due {
-		a.compactAt = a.Vault.JournalBytes() + snapshotAfter
+		// A large state is written less often, so that snapshots are never more than half of what is written.
+		a.compactAt = a.Vault.JournalBytes() + max(snapshotAfter, int64(len(state)))
 	}
 }
 

@@ -318,6 +318,12 @@ func (v *Vault) readSegment(j *journal, h *header, number uint64) (records int, 
 		}
 		return 0, false, corrupt("its header is not what was written")
 	}
+	// This run begins another segment, so all of this one is read again at each start.
+	defer func() {
+		if records > 0 {
+			j.bytes += int64(len(data))
+		}
+	}()
 	aead := v.secret.aead(labelJournal, salt)
 	at := segmentHeader
 	for !zeros(data[at:]) {
@@ -338,7 +344,7 @@ func (v *Vault) readSegment(j *journal, h *header, number uint64) (records int, 
 		if err := j.fits(h, f.epoch); err != nil {
 			return 0, false, err
 		}
-		records, at, j.bytes = records+1, at+size, j.bytes+int64(size)
+		records, at = records+1, at+size
 	}
 	return records, false, nil
 }

@@ -124,6 +124,7 @@ func (v *Vault) leaveSegment() error {
 	if v.segment == nil {
 		return nil
 	}
+	v.bytes += v.segment.size - v.segment.offset // its end is read at each start as well
 	err := v.segment.file.Close()
 	v.segment = nil
 	if err != nil {
