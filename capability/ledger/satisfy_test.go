@@ -24,6 +24,9 @@ func TestSatisfied(t *testing.T) {
 			{"items a f:1.0 7", "loses []"}, {"slices", "default a 0/2, reservation 3 a 0/3, reservation 7 a 0/2"},
 			{"items a f:1.0 10", "loses []"}, {"slices", "default a 0/0, reservation 3 a 0/3, reservation 5 a 0/5, reservation 7 a 0/2"},
 		}},
+		{"nor is it given to one that had nothing before", "a f:1.0 10", []string{"D/ETHERNET f:1.0 3", "E/ETHERNET f:1.0 7", "F/ETHERNET f:1.0 1"}, [][2]string{
+			{"slices", "default a 0/0, reservation 3 a 0/3, reservation 5 a 0/7"}, {"items a f:1.0 6", "loses [5]"}, {"slices", "default a 0/3, reservation 3 a 0/3"},
+		}},
 		{"what is free in the default pool goes first", "a f:1.0 10", three[:2], [][2]string{
 			{"items a f:1.0 6", "loses []"}, {"slices", "default a 0/0, reservation 3 a 0/3, reservation 5 a 0/3"},
 			{"items a f:1.0 5", "loses [5]"}, {"slices", "default a 0/2, reservation 3 a 0/3"},

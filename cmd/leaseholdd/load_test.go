@@ -27,7 +27,9 @@ type desk struct {
 	config *tls.Config
 	codec  *wire.Codec
 	conn   *tls.Conn
+	until  context.Context   // the end of all waiting, if set
 	server ed25519.PublicKey // of the last answer
+	heard  func()            // called as soon as an answer is there, before anything is made of it
 
 	mu       sync.Mutex
 	held     uint32          // counts of the last verified answer
@@ -91,6 +93,9 @@ func (d *desk) want(address string, count uint32, fill func(*capability.Request)
 	if err := d.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return nil, err
 	}
+	if conn := d.conn; d.until != nil {
+		defer context.AfterFunc(d.until, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	}
 	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{d.id}}
 	if count > 0 {
 		r.Desired = []capability.Desired{{Feature: "render", Version: version(), Count: count}}
@@ -105,6 +110,9 @@ func (d *desk) want(address string, count uint32, fill func(*capability.Request)
 	kind, body, err := d.codec.ReadFrame(d.conn)
 	if err != nil {
 		return nil, err
+	}
+	if d.heard != nil {
+		d.heard()
 	}
 	var a wire.Answer
 	if kind != wire.MessageAnswer {
@@ -162,6 +170,8 @@ func version() capability.Version {
 
 // work asks for one count after another until ctx ends or nobody answers.
 func (d *desk) work(ctx context.Context, address string, chance *mrand.Rand) {
+	d.until = ctx
+	defer func() { d.until = nil }()
 	for ctx.Err() == nil {
 		denied, err := d.want(address, uint32(chance.IntN(10)), nil)
 		if err != nil {

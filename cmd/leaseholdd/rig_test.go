@@ -325,6 +325,19 @@ func (b *box) start() error {
 	return b.get("health", &h)
 }
 
+// runs says whether a daemon was started that has not ended.
+func (b *box) runs() bool {
+	if b.ended == nil {
+		return false
+	}
+	select {
+	case <-b.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // kill is kill -9, of nothing where nothing runs.
 func (b *box) kill() {
 	if b.ended == nil {
@@ -332,13 +345,11 @@ func (b *box) kill() {
 	}
 	b.cmd.Process.Kill()
 	<-b.ended
-	b.ended = nil
 }
 
 func (b *box) halt() error {
 	b.cmd.Process.Signal(syscall.SIGTERM)
 	<-b.ended
-	b.ended = nil
 	if code := b.cmd.ProcessState.ExitCode(); code != 0 {
 		return fmt.Errorf("the daemon stopped with %d:\n%s", code, b.log)
 	}

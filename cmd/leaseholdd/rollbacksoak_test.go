@@ -377,7 +377,7 @@ type line struct {
 }
 
 func (l *line) up() error {
-	if l.ended != nil {
+	if l.runs() {
 		return nil
 	}
 	return l.start()

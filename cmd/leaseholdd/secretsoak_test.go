@@ -432,7 +432,6 @@ func (b *box) crash(t testing.TB) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the daemon does not abort")
 	}
-	b.ended = nil
 	status := b.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	left, err := os.ReadDir(b.cmd.Dir)
 	if err != nil {

@@ -33,31 +33,22 @@ const mostADay = 24
 // seventh day, a request and a response every thirtieth. A proxy before the TPM reads the code of every command: increments, definitions, undefinitions, writes and
 // extensions of NV indexes, and objects made persistent count. What a TPM writes of its own accord, its clock above all, nobody can count here.
 //
+// Days take a second here, and moves by clients are rationed by the clock: 600 at first and 20 a real day from then on, of which these clients need ten. So that no day
+// is short of them, a new machine comes every eighth week.
+//
 // One case is one day; it fails above 24 writes.
 func TestSoakYear(t *testing.T) {
 	size := storagetest.Size(t, 2, 365, 3650)
 	b := newBox(t)
 	works := newWorks(t)
 	b.trust = filepath.Join(b.dir, "works")
-	if err := errors.Join(os.WriteFile(b.trust, works.trust, 0o600), os.RemoveAll(b.state)); err != nil {
+	if err := os.WriteFile(b.trust, works.trust, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.chip.Kill()
-	dir := filepath.Join(b.dir, "tpm")
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if b.chip, err = tpmtest.New(dir, tpmtest.P256); err != nil {
-		t.Fatal(err)
-	}
-	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(b.chip.Address(), "unix:")) })
+	chip := strings.TrimPrefix(b.chip.Address(), "unix:") // of every machine to come: they follow each other in one directory
+	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
 	bus.oneWay = true
 	b.bus = "unix:" + filepath.Join(b.dir, "t")
-	if err := errors.Join(b.start(), works.supply(b)); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("in the making of the vault: %v", bus.writes(t))
 	office, err := desks(50)
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +70,16 @@ func TestSoakYear(t *testing.T) {
 		}
 	}
 	for ; tried < size; tried++ {
+		if tried%sameMachine == 0 {
+			if err := works.machine(b); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("in the making of a vault: %v", bus.writes(t))
+			for _, d := range slices.Concat(office, borrowers) {
+				d.leave()
+				d.serial = 0
+			}
+		}
 		if tried%7 == 1 {
 			if err := errors.Join(b.halt(), b.start()); err != nil {
 				t.Fatal(err)
@@ -117,6 +118,23 @@ func TestSoakYear(t *testing.T) {
 			t.Fatalf("day %d: %d writes, and %d borrows: the count is wrong, or a borrow moves nothing", tried, n, len(borrowers))
 		}
 	}
+}
+
+// sameMachine is the days that one machine lives: 560 borrows.
+const sameMachine = 56
+
+// machine gives the box another TPM, an empty disk and rights.
+func (w *works) machine(b *box) (err error) {
+	b.kill()
+	b.chip.Kill()
+	dir := filepath.Join(b.dir, "tpm")
+	if err := errors.Join(os.RemoveAll(b.state), os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return err
+	}
+	if b.chip, err = tpmtest.New(dir, tpmtest.P256); err != nil {
+		return err
+	}
+	return errors.Join(b.start(), w.supply(b))
 }
 
 // writes counts the commands since the last call that write non-volatile memory.
