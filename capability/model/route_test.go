@@ -173,6 +173,7 @@ func TestConditions(t *testing.T) {
 		{`user(~/(?m)^a$/)`, []facts{user(true, "a"), user(false, "a\nb"), user(false, "b\na")}},
 		{`user(~/\Qa.b/)`, []facts{user(true, "a.b"), user(false, "axb"), user(false, "a.bc")}},
 		{`user(~/\Qa.b|\E|(?i)c/, ~/x(?i:y)z/)`, []facts{user(true, "a.b|"), user(true, "C"), user(true, "xYz"), user(false, "Xyz")}},
+		{`user(~/ab|cd/)`, []facts{user(true, "ab"), user(true, "cd"), user(false, "abx"), user(false, "xcd")}},
 		{`user(~/.*/, "")`, []facts{user(false, ""), user(true, " ")}},
 		{`user(~/.é/)`, []facts{user(true, "éé"), user(false, "é")}},
 		{`hostname("h", ~/z.*/)`, []facts{{Facts{Alias: "h"}, true}, {Facts{Alias: "zzz"}, true}, {Facts{DeviceType: "h", User: "h", Hosts: hosts("h")}, false}}},
