@@ -44,11 +44,17 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 		if err != nil {
 			return nil, err
 		}
-		secret, err := b.UnsealBoot(k.TPM)
-		if err != nil {
-			return nil, condition(err)
+		var sealed error
+		storage.Guard(func() {
+			var secret []byte
+			if secret, sealed = b.UnsealBoot(k.TPM); sealed == nil {
+				note, err = storage.OpenNote(secret, note)
+				clear(secret)
+			}
+		})
+		if sealed != nil {
+			return nil, condition(sealed)
 		}
-		note, err = storage.OpenNote(secret, note)
 		if err != nil {
 			return nil, capability.Refuse(capability.ErrCorrupt, "note", "%v", err)
 		}
@@ -67,7 +73,7 @@ func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, 
 		}
 		a := &archive{disk: storage.Dir(p.archive()), vault: vault}
 		var err error
-		if a.secret, err = vault.Derive("archive", 32); err != nil {
+		if a.secret, err = vault.DeriveKey("archive"); err != nil {
 			return nil, err
 		}
 		switch whole, err := a.open(first, last); {
@@ -86,7 +92,8 @@ func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, 
 		if err != nil {
 			return nil, err
 		}
-		if a.sealed, err = b.SealBoot(a.secret); err != nil {
+		storage.Guard(func() { a.sealed, err = b.SealBoot(a.secret) })
+		if err != nil {
 			return nil, err
 		}
 		_, key, err := a.recovery(0)
@@ -125,15 +132,18 @@ func (a *archive) open(first, last uint64) (whole bool, err error) {
 
 // recovery is the recovery key of that number, and the archive's key file with it.
 func (a *archive) recovery(number uint32) (capability.RecoveryKey, []byte, error) {
-	chance, err := a.vault.Derive(fmt.Sprintf("recovery key %d", number), 64)
-	if err != nil {
-		return "", nil, err
-	}
-	key, err := capability.NewRecoveryKey(bytes.NewReader(chance))
-	if err != nil {
-		return "", nil, err
-	}
-	wrapped, err := storage.Wrap(string(key), a.secret, rand.Reader)
+	var key capability.RecoveryKey
+	var wrapped []byte
+	var err error
+	storage.Guard(func() {
+		var chance []byte
+		if chance, err = a.vault.Derive(fmt.Sprintf("recovery key %d", number), 64); err != nil {
+			return
+		}
+		if key, err = capability.NewRecoveryKey(bytes.NewReader(chance)); err == nil {
+			wrapped, err = storage.Wrap(string(key), a.secret, rand.Reader)
+		}
+	})
 	if err != nil {
 		return "", nil, err
 	}

@@ -42,6 +42,7 @@ type opened struct {
 type place struct {
 	state  string
 	device *tpm.Device
+	keys   *storage.Page
 }
 
 func (p place) requests() string { return filepath.Join(p.state, "requests") }
@@ -132,7 +133,7 @@ func (p place) aside(dir string) error {
 
 // openRequests opens the storage of an appliance without rights, or makes it.
 func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
-	requests, o := storage.Dir(p.requests()), storage.Options{Sealer: p.device.Setup(), Rand: rand.Reader}
+	requests, o := storage.Dir(p.requests()), storage.Options{Sealer: p.device.Setup(), Page: p.keys, Rand: rand.Reader}
 	v, r, err := storage.Open(requests, o)
 	var s *opened
 	if errors.Is(err, storage.ErrAbsent) {
@@ -187,7 +188,7 @@ func (p place) outlived(s *opened) error {
 }
 
 func (p place) openVault() (*opened, error) {
-	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device))
+	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device, p.keys))
 	if err != nil {
 		return nil, condition(err)
 	}
@@ -246,9 +247,13 @@ func counter(device *tpm.Device) func() (uint64, error) {
 		if !errors.Is(err, tpm.ErrCounter) {
 			return epoch, err
 		}
-		secret := make([]byte, 32)
-		rand.Read(secret)
-		return device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(secret)
+		storage.Guard(func() {
+			secret := make([]byte, 32)
+			rand.Read(secret)
+			epoch, err = device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(secret)
+			clear(secret)
+		})
+		return epoch, err
 	}
 }
 
@@ -267,7 +272,7 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 			return nil, err
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
-		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device), wire.New().Encode(boot), state)
+		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device, p.keys), wire.New().Encode(boot), state)
 		if err != nil {
 			return nil, coded(err)
 		}
@@ -276,7 +281,7 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 }
 
 // vaultOptions tie a vault to the TPM: the sealer follows the public part, the anchor does not depend on it.
-func vaultOptions(device *tpm.Device) storage.Options {
+func vaultOptions(device *tpm.Device, keys *storage.Page) storage.Options {
 	return storage.Options{
 		SealerFor: func(public []byte) (storage.Sealer, error) {
 			var boot capability.Boot
@@ -286,6 +291,7 @@ func vaultOptions(device *tpm.Device) storage.Options {
 			return binding(device, boot)
 		},
 		Anchor: device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil),
+		Page:   keys,
 		Rand:   rand.Reader,
 	}
 }
