@@ -171,15 +171,9 @@ func (a *Appliance) openArchive(v Vault) error {
 
 // Audit writes the entries from position from on to w, one after the other: a CBOR sequence (RFC 8742). What is durable when it is called is in it.
 func (a *Appliance) Audit(ctx context.Context, from uint64, w io.Writer) error {
-	var archive Archive
-	if err := a.owned(ctx, func() error {
-		archive = a.keeper.archive
-		return a.archiveEntries(true)
-	}); err != nil {
+	archive, err := a.complete(ctx)
+	if err != nil {
 		return err
-	}
-	if archive == nil {
-		return capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
 	}
 	for try := 0; ; try++ {
 		err := archive.Read(from, func(position uint64, entry []byte) error {
@@ -210,35 +204,51 @@ func (a *Appliance) RecoveryKey(ctx context.Context, anew bool, by string) (key 
 	return key, err
 }
 
-// Backup gives the files of the archive, which are encrypted, with everything durable in them.
-func (a *Appliance) Backup(ctx context.Context, put func(name string, b []byte) error) error {
-	var archive Archive
-	if err := a.owned(ctx, func() error {
+// complete is the archive with everything durable in it.
+func (a *Appliance) complete(ctx context.Context) (archive Archive, err error) {
+	err = a.owned(ctx, func() error {
 		archive = a.keeper.archive
 		return a.archiveEntries(true)
-	}); err != nil {
-		return err
+	})
+	if err == nil && archive == nil {
+		err = capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
 	}
-	if archive == nil {
-		return capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
-	}
-	names, err := archive.Files()
+	return archive, err
+}
+
+// Backup gives the files of the archive, which are encrypted, with everything durable in them.
+func (a *Appliance) Backup(ctx context.Context, put func(name string, b []byte) error) error {
+	archive, err := a.complete(ctx)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		b, err := archive.File(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it grew, and has another name
-		}
-		if err == nil {
-			err = put(name, b)
-		}
+	given := map[string]bool{}
+	for try := 0; ; try++ {
+		names, err := archive.Files()
 		if err != nil {
 			return err
 		}
+		grown := false
+		for _, name := range names {
+			if given[name] {
+				continue
+			}
+			b, err := archive.File(name)
+			if grown = grown || errors.Is(err, fs.ErrNotExist); errors.Is(err, fs.ErrNotExist) && try < 100 {
+				continue // a part that grew has another name by now
+			}
+			if err == nil {
+				err = put(name, b)
+			}
+			if err != nil {
+				return err
+			}
+			given[name] = true
+		}
+		if !grown {
+			return nil
+		}
 	}
-	return nil
 }
 
 // owned runs f in the owner's place, between two groups.

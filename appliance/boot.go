@@ -10,8 +10,8 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// maxBootStates is how many boot states a vault is told of: an image and its firmware for some years of updates.
-const maxBootStates = 32
+// maxBootStates is how many boot states a vault is told of: an image and its firmware for many years of updates.
+const maxBootStates = 128
 
 // bootStates is the vault's public part with the boot states of a response added, the new ones first; nil where it says nothing new. A state that was signed
 // stays: what ran before an update must still start. Another boot key takes the place of the one before, and its states are all there are.
@@ -27,7 +27,8 @@ func (a *Appliance) bootStates(b capability.Boot) []byte {
 		}
 	}
 	var fresh [][]byte
-	for _, s := range signedStates(b) {
+	signed := signedStates(b)
+	for _, s := range signed {
 		if !has[string(s.PCRs)] {
 			has[string(s.PCRs)], fresh = true, append(fresh, s.Encode())
 		}
@@ -35,7 +36,16 @@ func (a *Appliance) bootStates(b capability.Boot) []byte {
 	if len(fresh) == 0 {
 		return nil
 	}
+	// A response begins with the state that its request quoted: the one that runs, which is never cut off.
+	runs := func(b []byte) bool {
+		s, err := attest.DecodeSignedState(b)
+		return err == nil && bytes.Equal(s.PCRs, signed[0].PCRs)
+	}
 	known.States = append(fresh, known.States...)
+	if i := slices.IndexFunc(known.States, runs); i > 0 {
+		state := known.States[i]
+		known.States = slices.Insert(slices.Delete(known.States, i, i+1), 0, state)
+	}
 	known.States = slices.Clone(known.States[:min(len(known.States), maxBootStates)])
 	a.Boot = known
 	return a.codec.Encode(known)

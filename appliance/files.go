@@ -186,6 +186,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		return nil, fmt.Errorf("draw a correlation ID: %w", err)
 	}
 	var counted error
+	var before uint64 // epoch of the request before
 	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		applied, _ := l.Applied()
 		r.Hosts = append(r.Hosts, a.Host)
@@ -204,12 +205,18 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 			r.Epoch = a.Vault.Epoch()
 		} else {
 			r.Epoch, counted = a.Counter()
+			before = s.Epoch
 		}
 	}); err != nil {
 		return nil, err
 	}
 	if counted != nil {
 		return nil, fmt.Errorf("read the epoch counter: %w", counted)
+	}
+	// A vault whose making was cut off has moved the counter once, one that told anything at least four times: then this is a copy from before it, and its
+	// request would get the rights once more, beside all that the vault has told.
+	if before != 0 && r.Condition == 0 && r.Epoch > before+1 {
+		return nil, capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the last request was written at %d", r.Epoch, before)
 	}
 	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, wire.AttestationKeyID(a.ak), func(d capability.Digest) ([]byte, error) {
 		e, err := a.Machine.Evidence(attest.Request, d[:])

@@ -129,6 +129,8 @@ func (w *world) begin(b *box, place int) bool {
 		b.served = b.served || place == 0
 		return b.daemons[place] != nil
 	case errors.Is(err, storagetest.ErrStopped):
+	case errors.Is(err, ledger.ErrCorrupt):
+		w.fail("%s does not start: %v", b, err)
 	case b.tampered:
 		w.count("start refused")
 	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrRolledBack), errors.Is(err, errNotHere):
@@ -411,12 +413,22 @@ func (w *world) giveBack(b *box, item int, copies uint32) {
 		return
 	}
 	id := w.office.items[item%len(w.office.items)].ActivationID
+	had := map[string]uint64{}
+	for _, f := range features {
+		had[f] = w.capacity(b.chip.line, f)
+	}
 	var r *capability.Return
 	err := d.drive(func(ctx context.Context) (err error) { r, err = d.a.Return(ctx, id, copies, "admin"); return err })
 	if err == nil {
 		w.count("returns")
-		if l := b.chip.line; l.find(r.ID) == nil {
+		l := b.chip.line
+		if l.find(r.ID) == nil {
 			w.shrink(l, func() { l.returns = append(l.returns, &returned{Return: *r}) })
+		}
+		for _, f := range features {
+			if used, rest := w.believed(l, f), w.capacity(l, f); used > rest && used <= had[f] {
+				w.fail("%s returned what is in use: clients hold %d of %s, %d are left", b, used, f, rest)
+			}
 		}
 	}
 	b.settle()

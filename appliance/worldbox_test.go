@@ -30,6 +30,7 @@ type box struct {
 	served   bool   // what is on the first disk served
 	good     *image // of what ran before the adversary put something else in its place
 	tampered bool   // the administrator did what no honest one does
+	extended bool   // somebody else extended the running digest
 
 	left  int // steps until the process ends amid one; below zero: it does not
 	blow  blow
@@ -335,6 +336,11 @@ func (d *daemon) drain() {
 	}
 	d.lend()
 	if err := d.a.drain(); err != nil {
+		switch {
+		case errors.Is(err, ledger.ErrCorrupt), errors.Is(err, storage.ErrCorrupt),
+			errors.Is(err, storage.ErrDisturbed) && !d.b.tampered && !d.b.extended:
+			d.b.w.fail("%s ends by itself: %v", d.b, err)
+		}
 		d.stop(err)
 		return
 	}

@@ -186,6 +186,7 @@ func (w *world) exchange(d *daemon, asked []*asking) {
 // answered takes note of what left the appliance. Whatever becomes of an answer that is late, its client may believe it.
 func (w *world) answered(d *daemon, a *asking) {
 	c, chain := a.c, d.a.chain
+	w.alone(d)
 	r, _, err := w.codec.VerifyAnswer(chain.Serving, &a.call.answer)
 	if err != nil {
 		w.fail("client %d: %v", c.n, err)
@@ -219,6 +220,13 @@ func (w *world) answered(d *daemon, a *asking) {
 	case 2:
 		c.late = append(c.late, b)
 		w.believe(c, b)
+	}
+}
+
+// alone says that a daemon that answers is the one that moved the counter last.
+func (w *world) alone(d *daemon) {
+	if e := d.a.Vault.Epoch(); d.a.Found == nil && e != d.b.chip.counter {
+		w.fail("%s is answered for by a daemon that another one has overtaken: at epoch %d, the counter is at %d", d.b, e, d.b.chip.counter)
 	}
 }
 

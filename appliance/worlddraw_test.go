@@ -149,8 +149,26 @@ func (d *drawing) attack() {
 	if d.IntN(4) > 0 {
 		d.add("copy", b, image, 0)
 	}
-	for range d.IntN(6) {
-		d.any(b)
+	// What the copy will not know.
+	switch d.IntN(5) {
+	case 0:
+		d.crowd(d.IntN(4))
+	case 1:
+		d.add("wait", 3600*d.IntN(60), 0, 0)
+		d.add("return", b, d.IntN(2), 0)
+		if !d.quiet {
+			d.add("request", b, 0, 0)
+			d.add("carry", 0, 0, 0)
+		}
+	case 2:
+		for range 3 {
+			d.add("release", d.client(), d.IntN(2), d.IntN(5)/3)
+		}
+		d.crowd(0)
+	default:
+		for range d.IntN(6) {
+			d.any(b)
+		}
 	}
 	d.add(d.of("kill", "cut", "cut", "reboot", "stop"), b, d.IntN(9), 0)
 	d.add("restore", b, image, 0)
@@ -159,10 +177,12 @@ func (d *drawing) attack() {
 		d.add("start", b, 0, 0)
 	}
 	d.add("start", b, 0, 0)
-	d.add("wait", []int{0, 0, 10, 250, 500, 840 + d.IntN(120), 900, 3600}[d.IntN(8)], 0, 0)
-	for range 2 + d.IntN(6) {
-		d.ask()
+	if d.IntN(4) == 0 {
+		d.add(d.of("kill", "stop"), b, 0, 0)
+		d.add("start", b, 0, 0)
 	}
+	d.add("wait", []int{0, 0, 10, 250, 500, 840 + d.IntN(120), 901, 3600}[d.IntN(8)], 0, 0)
+	d.crowd(0)
 	if d.IntN(3) == 0 && !d.quiet {
 		d.exchange()
 	}
@@ -171,6 +191,14 @@ func (d *drawing) attack() {
 	}
 	if d.IntN(4) > 0 {
 		d.add("wait", 900, 0, 0)
+	}
+}
+
+// crowd is clients that take all there is.
+func (d *drawing) crowd(borrow int) {
+	first, feature := d.client(), d.IntN(2)
+	for n := range 2 + d.IntN(5) {
+		d.add("ask", first+n, 4*d.IntN(2)+feature, 4*borrow+16*d.IntN(2))
 	}
 }
 
@@ -184,6 +212,8 @@ func (d *drawing) wipe() {
 	switch d.IntN(20) {
 	case 0:
 		d.add("clear", b, 0, 0)
+	case 1, 2, 3, 4:
+		d.add("restore", b, 3, 0)
 	default:
 		d.add("wipe", b, d.IntN(3), 0)
 	}

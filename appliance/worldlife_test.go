@@ -190,9 +190,12 @@ var operations = map[string]func(w *world, a, b, c int){
 	},
 	"suspend": func(w *world, a, b, _ int) { w.suspend(w.box(a), b%4) },
 	"elevate": func(w *world, a, b, _ int) { w.clone(w.box(a), w.box(a+1), b%4) },
-	"junk":    func(w *world, a, b, _ int) { w.box(a).chip.extend([32]byte{byte(b)}) },
-	"wind":    func(w *world, a, b, _ int) { w.box(a).wind = int64(b) },
-	"wipe":    func(w *world, a, b, _ int) { w.wipe(w.box(a), b%4) },
+	"junk": func(w *world, a, b, _ int) {
+		w.box(a).chip.extend([32]byte{byte(b)})
+		w.box(a).extended = true
+	},
+	"wind": func(w *world, a, b, _ int) { w.box(a).wind = int64(b) },
+	"wipe": func(w *world, a, b, _ int) { w.wipe(w.box(a), b%4) },
 	"clear": func(w *world, a, _, _ int) {
 		w.box(a).fall(blow{after: 1})
 		w.box(a).chip.made = false
@@ -216,6 +219,9 @@ func (w *world) again(c *client, place int) {
 	}
 	ca := d.a.asked(c.key, c.last, nil)
 	d.do(ca)
+	if ca.err == nil && len(ca.answer.Response) > 0 {
+		w.alone(d)
+	}
 	if ca.err == nil && len(ca.answer.Response) > 0 && c.answer.at <= d.s.told {
 		r, _, err := w.codec.VerifyAnswer(d.a.chain.Serving, &ca.answer)
 		switch {

@@ -12,7 +12,7 @@ type Status uint8
 const (
 	StatusOK        Status = 0
 	StatusPartly    Status = 1 // some lines were refused; what was held of those features stays
-	StatusUnchanged Status = 2 // atomic and refused: everything stays as it was
+	StatusUnchanged Status = 2 // atomic and refused: everything stays as it was, and the lines say what would have been
 	StatusPreview   Status = 3 // nothing changed
 	StatusReturned  Status = 4 // everything was given back
 	StatusDenied    Status = 5 // refused as a whole: nothing changed

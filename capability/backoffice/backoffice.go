@@ -5,7 +5,8 @@
 //
 //	book/        the book, a vault of package storage, sealed with a key inside signing.key
 //	keys/        root.key and signing.key, each sealed with the passphrase; root.key is read only to certify a signing key and may be kept elsewhere
-//	responses/   every response file, named by the digest of the request it answers
+//	responses/   every response file and the request file it answers, named by the digest of the request
+//	evidence/    request files that were refused as a whole, at most 64 of a machine, named by their digest
 //	roots/       hardware/ and virtual/: PEM certificates of the authorities that say what an endorsement key is
 //	trust.lht    the public keys of the root, for clients and appliances
 package backoffice
@@ -45,6 +46,8 @@ var (
 // Place is where a back office is kept: a disk for each of its directories.
 type Place struct {
 	Top, Book, Keys, Responses, Hardware, Virtual storage.Disk
+	// Evidence may be nil: then refused requests are kept in the book only, without their files.
+	Evidence storage.Disk
 
 	make   func() error      // makes the directories
 	beside func(task func()) // how the vault runs what may run beside it; nil is a goroutine
@@ -53,10 +56,10 @@ type Place struct {
 // Dir is the place in a directory of the operating system.
 func Dir(dir string) Place {
 	path := func(elem ...string) string { return filepath.Join(append([]string{dir}, elem...)...) }
-	names := []string{path(), path("keys"), path("responses"), path("roots"), path("roots", "hardware"), path("roots", "virtual")}
+	names := []string{path(), path("keys"), path("responses"), path("roots"), path("roots", "hardware"), path("roots", "virtual"), path("evidence")}
 	return Place{
 		Top: storage.Dir(path()), Book: storage.Dir(path("book")), Keys: storage.Dir(path("keys")), Responses: storage.Dir(path("responses")),
-		Hardware: storage.Dir(path("roots", "hardware")), Virtual: storage.Dir(path("roots", "virtual")),
+		Hardware: storage.Dir(path("roots", "hardware")), Virtual: storage.Dir(path("roots", "virtual")), Evidence: storage.Dir(path("evidence")),
 		make: func() error {
 			for _, name := range names {
 				if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -330,15 +333,29 @@ func (o *Office) Entitle(i entitlement.Item, by string, now capability.Time) (en
 		_, length := o.book.Head()
 		i.EntitlementID = fmt.Sprintf("ENT-%d-%06d", now.Std().Year(), length)
 	}
-	d, err := o.book.Decide(now, entitlement.Entitle{Item: i, By: by})
-	if err != nil {
-		return entitlement.ItemView{}, err
-	}
-	if err := o.commit(d.Entries...); err != nil {
+	if err := o.decide(now, entitlement.Entitle{Item: i, By: by}); err != nil {
 		return entitlement.ItemView{}, err
 	}
 	v, _ := o.book.Item(id, now)
 	return v, nil
+}
+
+// AllowBoot has a boot state (the values of PCR 7, 11 and 12) signed into every response from now on.
+func (o *Office) AllowBoot(state []byte, note, by string, now capability.Time) error {
+	return o.decide(now, entitlement.AllowBoot{State: state, Note: note, By: by})
+}
+
+// WithdrawBoot ends that. Where the state was signed before, it stays valid.
+func (o *Office) WithdrawBoot(state []byte, by string, now capability.Time) error {
+	return o.decide(now, entitlement.WithdrawBoot{State: state, By: by})
+}
+
+func (o *Office) decide(now capability.Time, c entitlement.Command) error {
+	d, err := o.book.Decide(now, c)
+	if err != nil {
+		return err
+	}
+	return o.commit(d.Entries...)
 }
 
 // Code is the catalog's code for an error of this package, or zero.

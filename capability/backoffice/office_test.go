@@ -103,7 +103,12 @@ type appliance struct {
 
 func newAppliance(t testing.TB, certificates ...tpmtest.Certificate) *appliance {
 	t.Helper()
-	a := &appliance{t: t, codec: wire.New(), device: tpmtest.Start(t, certificates...).Device(t), applied: &capability.Response{}, epoch: 1}
+	return applianceWith(t, tpmtest.Start(t, certificates...))
+}
+
+func applianceWith(t testing.TB, m *tpmtest.TPM) *appliance {
+	t.Helper()
+	a := &appliance{t: t, codec: wire.New(), device: m.Device(t), applied: &capability.Response{}, epoch: 1}
 	id, err := a.device.HostID()
 	if err != nil {
 		t.Fatal(err)

@@ -19,12 +19,13 @@ import (
 type Result struct {
 	File []byte
 	Name string // 8.3-safe: RSP-0001.LHR, by the number of the request
-	// Again: this very request was answered before, and File is that answer, byte for byte. Then only the fields up to ApplyBefore are set.
+	// Again: this very request was answered before, and File is that answer, byte for byte. Then only the fields up to ApplyBefore are set, but for Warning.
 	Again       bool
 	Host        hostid.ID
 	Alias       string
 	Tier        entitlement.Tier
 	Repaired    bool   // this answer replaced the machine's trusted storage
+	Warning     string // two histories of this machine are known, and the policy has this one answered: what contradicts
 	TierNote    string // why the certificates did not raise the tier, if so
 	Proven      bool   // a response was opened by this machine before: its keys are in one TPM
 	Number      uint64
@@ -50,22 +51,34 @@ type Line struct {
 // Respond answers one request file. The same request again gives the same bytes. A *capability.Refusal is a no to the whole file: then no response exists,
 // and the book has changed by the record of it at most.
 //
-// The order of writes: the response file, then the book's entry, which names the file's digest. Only then are the bytes handed out.
+// The order of writes: the request file and the response file, then the book's entry, which names the response's digest. Only then are the bytes handed out.
 //
 // A request of a trusted storage that is new to the book is refused, unless repair says in words why that storage takes the place of the one on record.
 func (o *Office) Respond(file []byte, repair, by string, now capability.Time) (*Result, error) {
+	return o.RespondTo(file, Order{Repair: repair, By: by}, now)
+}
+
+// Order is what an operator says beside a request file.
+type Order struct {
+	By       string // the operator
+	Repair   string // why the trusted storage of the request takes the place of the one on record; empty: it does not
+	Approved string // a second person who stands for the repair
+}
+
+// RespondTo is Respond with everything an operator can say.
+func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Result, error) {
 	signed, id, err := o.judge(file)
 	if err != nil {
 		return nil, err
 	}
 	r := &signed.Request
 	tier, tierErr := attest.TierOf(id, o.roots, now.Std())
-	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: by, Repair: repair, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
+	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
 		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tierOf(tier)}}
 	d, err := o.book.Decide(now, answer)
 	if err != nil {
 		if d != nil {
-			err = errors.Join(err, o.commit(d.Entries...))
+			err = errors.Join(err, o.record(file, signed.Digest, d.Entries))
 		}
 		return nil, refuse(err)
 	}
@@ -85,6 +98,10 @@ func (o *Office) Respond(file []byte, repair, by string, now capability.Time) (*
 		return nil, err
 	}
 	// A cut up to here leaves the book as it was, and perhaps a file that no entry names: the next answer to this request replaces it.
+	if err := put(o.place.Responses, requestName(signed.Digest), file); err != nil {
+		return nil, err
+	}
+	// A cut here leaves the same.
 	if err := put(o.place.Responses, responseName(signed.Digest), res.File); err != nil {
 		return nil, err
 	}
@@ -178,12 +195,15 @@ func (o *Office) again(res *Result, k *entitlement.Known, request capability.Dig
 		return nil, fmt.Errorf("read the response: %w", err)
 	}
 	res.File, res.Again, res.Serial, res.Made, res.ApplyBefore = file, true, k.Serial, s.Clear.Time, s.Clear.ApplyBefore
+	if h, ok := o.book.Host(res.Host); ok && k.Fork {
+		res.Warning = contradiction(&h, request)
+	}
 	return res, nil
 }
 
 func responseName(request capability.Digest) string { return fmt.Sprintf("%x.lhr", request[:]) }
 
-// seal completes a response and makes its file: the boot state that the request quoted is signed, the machine's key is certified to its clients, the
+// seal completes a response and makes its file: the boot state that the request quoted is signed, and those that are allowed ahead; the machine's key is certified to its clients, the
 // content is encrypted to its TPM.
 func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, error) {
 	public, err := x509.MarshalPKIXPublicKey(o.boot.Public())
@@ -192,11 +212,14 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 	}
 	// The reference ties boot signatures to this producer's root.
 	ref := o.codec.Fingerprint(o.trust.Root)
-	state, err := attest.SignState(o.rand, o.boot, ref[:], id.PCRs)
-	if err != nil {
-		return nil, err
+	r.Boot = capability.Boot{Key: public, Ref: ref[:]}
+	for _, pcrs := range o.book.StatesFor(id.PCRs) {
+		state, err := attest.SignState(o.rand, o.boot, ref[:], pcrs)
+		if err != nil {
+			return nil, err
+		}
+		r.Boot.States = append(r.Boot.States, state.Encode())
 	}
-	r.Boot = capability.Boot{Key: public, Ref: ref[:], States: [][]byte{state.Encode()}}
 	if r.Certificate, err = o.codec.CertifyAppliance(o.signer, &wire.ApplianceCertificate{Host: r.For, AK: id.AK, Serial: r.Serial, From: r.Time}); err != nil {
 		return nil, err
 	}
@@ -214,7 +237,10 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 // say fills in what the operator reads.
 func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision) *Result {
 	resp := d.Response
-	res.Repaired = d.Entries[0].Answer.Repair != nil
+	res.Repaired = d.Answered().Repair != nil
+	if d.Warning != nil {
+		res.Warning = d.Warning.Detail
+	}
 	res.Serial, res.Made, res.ApplyBefore = resp.Serial, resp.Time, resp.Time.Add(resp.Lifetime)
 	res.Status, res.Items, res.Credited, res.Denials = resp.Status, resp.Items, d.Credited, resp.Denials
 	for n, l := range resp.Lines {

@@ -28,7 +28,7 @@ func (b *Book) Apply(e *Entry) error {
 		return corrupt("entry %d is of %s, the one before of %s", b.length+1, e.Time, b.last)
 	}
 	sections := 0
-	for _, there := range []bool{e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil} {
+	for _, there := range []bool{e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil, e.Boot != nil} {
 		if there {
 			sections++
 		}
@@ -48,6 +48,8 @@ func (b *Book) Apply(e *Entry) error {
 		err = b.applyAnswer(e)
 	case e.Incident != nil:
 		err = b.applyIncident(*e.Incident)
+	case e.Boot != nil:
+		err = b.applyBoot(e)
 	}
 	if err != nil {
 		return corrupt("entry %d: %w", b.length+1, err)
@@ -93,9 +95,15 @@ func (b *Book) applyAnswer(e *Entry) error {
 		if old == nil || a.Life == h.Life || slices.ContainsFunc(h.Past, func(p PastLife) bool { return p.Life == a.Life }) || a.Epoch < h.Epoch {
 			return fmt.Errorf("host %s is repaired, and has had no other life before", a.Identity.Host.Short())
 		}
+		if err := a.Repair.approves(e.By, h.Repairs(e.Time), b.policy.Repairs.Count()); err != nil {
+			return err
+		}
 		h.replace(a.Repair, e.Time, e.By)
 	} else if old != nil && h.Life != (capability.LifeID{}) && a.Life != h.Life {
 		return fmt.Errorf("host %s changes its life without a repair", h.Host.Short())
+	}
+	if a.Request.Fork && b.policy.Forks != WarnForks {
+		return fmt.Errorf("a fork of host %s is answered, and the policy refuses it", h.Host.Short())
 	}
 	if err := plausible(h, a); err != nil {
 		return err
@@ -131,6 +139,9 @@ func plausible(h *Host, a *Answered) error {
 		return fmt.Errorf("response %d to request %d follows response %d to request %d", r.Serial, r.Number, h.Serial, h.Answered)
 	case h.Proven && !a.Proven:
 		return fmt.Errorf("host %s was proven before", h.Host.Short())
+	}
+	if q := h.audit(r.Number, r.Audit); q != nil && !(q.ahead && r.Fork) {
+		return q.Refusal
 	}
 	if k, ok := h.known(r.Number); ok && k.Digest != r.Digest {
 		return fmt.Errorf("request %d has two digests", r.Number)

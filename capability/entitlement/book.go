@@ -20,7 +20,8 @@ type Book struct {
 
 	items []*item // in the order they were entitled
 	byID  map[capability.ActivationID]*item
-	hosts []*Host // in the order they were first answered
+	boots []*BootState // in the order they were allowed
+	hosts []*Host      // in the order they were first answered
 	byKey map[hostid.ID]*Host
 	// answered is where the same request comes back to.
 	answered map[capability.Digest]*Host
@@ -212,6 +213,7 @@ type Entry struct {
 	Item     *Item             `cbor:"5,keyasint,omitempty" json:"item,omitempty"`
 	Answer   *Answered         `cbor:"6,keyasint,omitempty" json:"answer,omitempty"`
 	Incident *Incident         `cbor:"7,keyasint,omitempty" json:"incident,omitempty"`
+	Boot     *BootChange       `cbor:"8,keyasint,omitempty" json:"boot,omitempty"`
 }
 
 // Answered is the fact that a request was answered, with everything it changed.

@@ -18,6 +18,9 @@ func (b *Book) Check() error {
 	if err := b.policy.Validate(); err != nil {
 		return corrupt("policy: %w", err)
 	}
+	if err := b.checkBoots(); err != nil {
+		return corrupt("boot states: %w", err)
+	}
 	held := map[capability.ActivationID]uint64{}
 	answers := 0
 	for _, h := range b.hosts {
@@ -63,7 +66,7 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 	serial := uint64(0)
 	lives := map[capability.LifeID]bool{h.Life: true}
 	for _, p := range append(slices.Clone(h.Past), PastLife{Answered: h.Answered, Requests: h.Requests}) {
-		number := uint64(0)
+		number, audit := uint64(0), capability.Head{}
 		for _, k := range p.Requests {
 			if k.Number <= number {
 				return 0, fmt.Errorf("request %d follows request %d", k.Number, number)
@@ -77,13 +80,18 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 				return 0, fmt.Errorf("response %d follows response %d", k.Serial, serial)
 			}
 			serial = k.Serial
+			// The audit trail of a life only grows, and an entry that is there stays as it is.
+			if k.Audit.Position < audit.Position || k.Audit.Position == audit.Position && k.Audit != audit && !k.Fork {
+				return 0, fmt.Errorf("request %d names %d audit entries, a request before it %d, or another last one", k.Number, k.Audit.Position, audit.Position)
+			}
+			audit = k.Audit
 		}
 		if number != p.Answered || number == 0 {
 			return 0, fmt.Errorf("request %d is the last of a life, on record %d", p.Answered, number)
 		}
 	}
 	for _, p := range h.Past {
-		if lives[p.Life] || len(p.Reason) > MaxReason {
+		if lives[p.Life] || len(p.Reason) > MaxReason || len(p.Approved) > capability.MaxName {
 			return 0, fmt.Errorf("life %x is there twice, or ended for %d bytes of reasons", p.Life, len(p.Reason))
 		}
 		lives[p.Life] = true

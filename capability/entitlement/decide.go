@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -12,7 +13,7 @@ import (
 // ErrItem is in the error of a line item that cannot be in the book; it says why.
 var ErrItem = errors.New("line item")
 
-// Command is Entitle, SetPolicy or Answer.
+// Command is Entitle, SetPolicy, AllowBoot, WithdrawBoot or Answer.
 type Command interface {
 	decide(b *Book, now capability.Time) (*Decision, error)
 }
@@ -38,6 +39,10 @@ type Answer struct {
 	By       string
 	// Repair is the operator's reason to take a new trusted storage for the machine's; empty, one that the book does not know is refused.
 	Repair string
+	// Approved names a second person who stands for the repair; more repairs of one machine than the policy allows need one.
+	Approved string
+	// Boot is the boot state that the request quotes, StateBytes long.
+	Boot []byte
 }
 
 // Proof is what was found in the proof of a return: the epoch that the TPM attests over it, or in Fault why it attests nothing.
@@ -53,13 +58,18 @@ type Decision struct {
 	Response *capability.Response
 	// Known is set instead when this very request was answered before: the response of that time is the answer.
 	Known *Known
+	// Warning is set where the request contradicts the record, and is answered because the policy only warns.
+	Warning *capability.Refusal
 	// Credited are the returns that this decision credits, each for the first time.
 	Credited []ReturnSeen
 	Host     Host // as it will be
 }
 
+// Answered is the part of the entries that says what was answered; nil where they say something else.
+func (d *Decision) Answered() *Answered { return d.Entries[len(d.Entries)-1].Answer }
+
 // Filed names the response file in the entry that the decision makes of it, so that the same bytes can be found again.
-func (d *Decision) Filed(file capability.Digest) { d.Entries[0].Answer.Request.File = file }
+func (d *Decision) Filed(file capability.Digest) { d.Answered().Request.File = file }
 
 // clockSlack is how far the clock may step back between two entries: less is a correction, more a wrong clock.
 const clockSlack capability.Seconds = 60 * 60
@@ -123,20 +133,27 @@ func (c Answer) decide(b *Book, now capability.Time) (*Decision, error) {
 	if before == nil {
 		before = &Host{Identity: c.Identity}
 	}
-	host, repair, refusal := renewed(before, &c)
+	host, repair, refusal := b.renewed(now, before, &c)
+	if refusal != nil {
+		q := &dispute{Refusal: refusal, against: before.witness(0)}
+		return b.incident(now, &c, before, q), refusal
+	}
 	if repair != nil {
 		host = host.clone()
 		host.replace(repair, now, c.By)
 	}
-	var named []Known
-	if refusal == nil {
-		named, refusal = history(host, &c)
+	named, q := history(host, &c)
+	if q != nil && (!q.ahead || b.policy.Forks != WarnForks) {
+		return b.incident(now, &c, before, q), q.Refusal
 	}
-	if refusal != nil {
-		return b.incident(now, &c, before, refusal), refusal
+	if refusal := b.withdrawn(&c); refusal != nil {
+		return nil, refusal
 	}
 	d := b.answer(now, &c, host, named)
-	d.Entries[0].Answer.Repair = repair
+	d.Answered().Repair = repair
+	if q != nil {
+		b.warn(now, &c, before, q, d)
+	}
 	return d, nil
 }
 
@@ -155,6 +172,14 @@ func (c *Answer) check() error {
 	if len(c.Repair) > MaxReason {
 		return fmt.Errorf("reason of %d bytes where at most %d are allowed", len(c.Repair), MaxReason)
 	}
+	if c.Approved != "" {
+		if err := capability.CheckName("approver", c.Approved); err != nil {
+			return err
+		}
+		if strings.EqualFold(c.Approved, c.By) {
+			return fmt.Errorf("%q orders the repair, so somebody else has to approve it", c.By)
+		}
+	}
 	if len(c.Proofs) != len(r.Returns) {
 		return fmt.Errorf("%d proofs were judged for %d returns", len(c.Proofs), len(r.Returns))
 	}
@@ -171,65 +196,6 @@ func (c *Answer) check() error {
 	return nil
 }
 
-// history compares what a request says of its machine's past with what is on record. Requests are numbered without gaps and each names all
-// since the last response it applied, so one machine has one history: a number with two digests, or an answered request that a later one
-// does not know, is a copy of the machine or of its storage. A late file is neither: its digest is known.
-func history(h *Host, c *Answer) (named []Known, _ *capability.Refusal) {
-	r, subject := c.Request, h.Host.Short()
-	fork := func(format string, args ...any) *capability.Refusal {
-		return capability.Refuse(capability.ErrFork, subject, format, args...)
-	}
-	if string(h.AKName) != string(c.Identity.AKName) {
-		return nil, capability.Refuse(capability.ErrHostKey, subject, "on record with key %.8x, this request is signed by %.8x", tail(h.AKName), tail(c.Identity.AKName))
-	}
-	own, isKnown := h.known(r.Number)
-	switch {
-	case isKnown && own.Digest != c.Digest:
-		return nil, fork("number %d is on record with digest %.8x, this one is %.8x", r.Number, own.Digest[:], c.Digest[:])
-	case r.Number <= h.Answered && isKnown:
-		return nil, capability.Refuse(capability.ErrOlderRequest, subject, "this is request %d, request %d was answered", r.Number, h.Answered)
-	case r.Number <= h.Answered:
-		return nil, fork("request %d was answered, and it did not know of this request %d", h.Answered, r.Number)
-	}
-	first := r.Number - uint64(len(r.Outstanding))
-	for i, d := range r.Outstanding {
-		n := first + uint64(i)
-		switch k, ok := h.known(n); {
-		case !ok:
-			named = append(named, Known{Number: n, Digest: d})
-		case k.Digest != d:
-			return nil, fork("number %d is on record with digest %.8x, request %d knows it as %.8x", n, k.Digest[:], r.Number, d[:])
-		}
-	}
-	switch {
-	case r.Applied > h.Serial:
-		return nil, fork("it has applied response %d, and the last one in this book is %d: the book may be an older copy", r.Applied, h.Serial)
-	case h.Answered > 0 && r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding:
-		return nil, fork("request %d was answered, and this request %d does not know of it", h.Answered, r.Number)
-	}
-	if k, ok := h.bySerial(r.Applied); ok && r.BookHead != (capability.Digest{}) && k.Head != r.BookHead {
-		return nil, fork("response %d named the book's head %.8x, this request says %.8x", r.Applied, k.Head[:], r.BookHead[:])
-	}
-	if r.Epoch < h.Epoch && r.Condition == 0 {
-		return nil, capability.Refuse(capability.ErrRollbackSuspect, subject, "request %d is of epoch %d, request %d was of epoch %d", r.Number, r.Epoch, h.Answered, h.Epoch)
-	}
-	return named, nil
-}
-
-// tail drops the two bytes of a Name that only say the hash algorithm.
-func tail(name []byte) []byte { return name[min(2, len(name)):] }
-
-// incident keeps a refused request on record, once. An older request is innocent, and what an unknown host did wrong is nobody's history.
-func (b *Book) incident(now capability.Time, c *Answer, h *Host, r *capability.Refusal) *Decision {
-	known := slices.ContainsFunc(h.Incidents, func(i Incident) bool { return i.Digest == c.Digest })
-	if r.Code == capability.ErrOlderRequest || known || len(h.Incidents) >= MaxIncidents || b.byKey[h.Host] == nil {
-		return nil
-	}
-	e := b.entry(now, c.By)
-	e.Incident = &Incident{Host: h.Host, Code: r.Code, Number: c.Request.Number, Digest: c.Digest, Detail: r.Detail, Time: now}
-	return &Decision{Entries: []*Entry{e}}
-}
-
 // answer decides the whole target state of a host: returns first, then what is desired.
 func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Known) *Decision {
 	r, h := c.Request, before.clone()
@@ -241,7 +207,7 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 	d := &Decision{Response: resp}
 
 	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Life: r.Life, Named: named,
-		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now}}
+		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now, Audit: checkpoint(r)}}
 	back := b.credit(h, c, a, d)
 	if r.Operation == capability.Grant {
 		b.desire(now, h, c, back, resp)

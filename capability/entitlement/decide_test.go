@@ -420,6 +420,7 @@ func TestEntitleAndPolicyBounds(t *testing.T) {
 		"short life":  func(p *Policy) { p.ResponseLife = 3599 },
 		"long life":   func(p *Policy) { p.ResponseLife = MaxResponseLife + 1 },
 		"no tier":     func(p *Policy) { p.MinimumTier = 0 },
+		"forks":       func(p *Policy) { p.Forks = 2 },
 	} {
 		p := anyTier()
 		change(&p)

@@ -6,7 +6,7 @@
 //
 // A copy is in exactly one place: left in its line item, or fulfilled to one host. It goes to a host by an answer and comes back by a proven return, never otherwise.
 //
-// Start with New, Decide and Apply; Entitle, SetPolicy and Answer are the commands. The book judges no signatures: Answer brings what was judged as values.
+// Start with New, Decide and Apply; Entitle, SetPolicy, AllowBoot, WithdrawBoot and Answer are the commands. The book judges no signatures: Answer brings what was judged as values.
 package entitlement
 
 import (
@@ -126,6 +126,8 @@ type Policy struct {
 	Holders      capability.HolderPolicy `cbor:"3,keyasint,omitzero" json:"holders"`
 	ResponseLife capability.Seconds      `cbor:"4,keyasint,omitzero" json:"responseLife"` // from a response's time to its apply-before
 	MinimumTier  Tier                    `cbor:"5,keyasint,omitzero" json:"minimumTier"`
+	Forks        ForkPolicy              `cbor:"6,keyasint,omitzero" json:"forks"`
+	Repairs      RepairLimit             `cbor:"7,keyasint,omitzero" json:"repairs"` // of one machine in RepairSpan, before a second person must approve
 }
 
 // The lifetimes a response file may have. A stick travels for days; a file of last year should not start a machine.
@@ -135,9 +137,9 @@ const (
 	MaxResponseLife     capability.Seconds = 366 * 24 * 60 * 60
 )
 
-// DefaultPolicy is the careful one: 15 minutes of lease, hardware only, holders shown as counts.
+// DefaultPolicy is the careful one: 15 minutes of lease, hardware only, holders shown as counts, forks refused.
 func DefaultPolicy(producer string) Policy {
-	return Policy{Producer: producer, Lease: capability.DefaultLease, ResponseLife: DefaultResponseLife, MinimumTier: Hardware}
+	return Policy{Producer: producer, Lease: capability.DefaultLease, ResponseLife: DefaultResponseLife, MinimumTier: Hardware, Repairs: DefaultRepairs}
 }
 
 // Validate checks the bounds of a policy.
@@ -153,6 +155,10 @@ func (p *Policy) Validate() error {
 		return fmt.Errorf("response lifetime %s where %s to %s are allowed", p.ResponseLife, MinResponseLife, MaxResponseLife)
 	case p.MinimumTier < Software || p.MinimumTier > Hardware:
 		return fmt.Errorf("tier %d is not known", p.MinimumTier)
+	case p.Forks > WarnForks:
+		return fmt.Errorf("policy %d for forks is not known", p.Forks)
+	case p.Repairs < NoRepairs || p.Repairs > MaxRepairs:
+		return fmt.Errorf("%d repairs a year where 0 to %d are allowed", p.Repairs, MaxRepairs)
 	}
 	return nil
 }
@@ -181,7 +187,7 @@ type Host struct {
 	Life    capability.LifeID `json:"life"`
 	Past    []PastLife        `json:"past,omitempty"`
 	Returns []ReturnSeen      `json:"returns"` // in the order they were first seen
-	// Incidents are the requests that were refused as a whole, at most MaxIncidents, each once.
+	// Incidents are the requests that were refused as a whole, or answered under a warning, at most MaxIncidents, each once.
 	Incidents []Incident `json:"incidents"`
 }
 
@@ -199,6 +205,8 @@ type Known struct {
 	Head   capability.Digest `cbor:"4,keyasint,omitzero" json:"head,omitzero"` // of the book, as the response named it
 	File   capability.Digest `cbor:"5,keyasint,omitzero" json:"file,omitzero"` // of the response file
 	Time   capability.Time   `cbor:"6,keyasint,omitzero" json:"time,omitempty"`
+	Audit  capability.Head   `cbor:"7,keyasint,omitzero" json:"audit,omitzero"` // end of the machine's audit trail, if it named one: entries and hash of the last
+	Fork   bool              `cbor:"8,keyasint,omitzero" json:"fork,omitempty"` // it contradicted the record, and was answered because the policy only warns
 }
 
 // ReturnSeen is a return that a request brought. Floor is the last epoch seen before it first came, which its own must exceed,
@@ -213,10 +221,13 @@ type ReturnSeen struct {
 	Refused      capability.Code         `cbor:"7,keyasint,omitzero" json:"refused,omitempty"` // why not credited
 }
 
-// MaxIncidents kept of one host: what comes after is refused all the same.
-const MaxIncidents = 64
+// MaxIncidents kept of one host: what comes after is refused all the same. Requests that wait for a repair fill at most half of them, so that they hide no fork.
+const (
+	MaxIncidents       = 64
+	maxRepairIncidents = MaxIncidents / 2
+)
 
-// Incident is a request that was refused as a whole, and what it disagreed with.
+// Incident is a request that was refused as a whole, or answered under a warning, and what it disagreed with.
 type Incident struct {
 	Host   hostid.ID         `cbor:"1,keyasint,omitzero" json:"host"`
 	Code   capability.Code   `cbor:"2,keyasint,omitzero" json:"code"`
@@ -224,6 +235,9 @@ type Incident struct {
 	Digest capability.Digest `cbor:"4,keyasint,omitzero" json:"digest"`
 	Detail string            `cbor:"5,keyasint,omitzero" json:"detail"`
 	Time   capability.Time   `cbor:"6,keyasint,omitzero" json:"time"`
+	// Against is the answered request whose signed file says otherwise; zero where the record itself does.
+	Against capability.Digest `cbor:"7,keyasint,omitzero" json:"against,omitzero"`
+	Warned  bool              `cbor:"8,keyasint,omitzero" json:"warned,omitempty"` // answered all the same, because the policy only warns
 }
 
 // State of an item, in words of the book.

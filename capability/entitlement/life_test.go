@@ -126,13 +126,32 @@ func TestRepairIsRefused(t *testing.T) {
 	}
 }
 
+// One beyond the limit that nobody approved is not in a book of ours.
+func TestForgedRepairLimit(t *testing.T) {
+	w, _, _, m := lost(t)
+	a := m.request(3)
+	a.Repair, a.Approved = "x", "M. Chen"
+	p := anyTier()
+	p.Repairs = NoRepairs
+	w.mustDo(SetPolicy{Policy: p})
+	d, err := w.book.Decide(w.now, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Answered().Repair.Approved = ""
+	if err := w.book.Apply(d.Entries[0]); err == nil {
+		t.Error("it is taken")
+	}
+}
+
 // Apply finds wrong what Decide never writes.
 func TestForgedRepairs(t *testing.T) {
 	for name, change := range map[string]func(*Entry, *machine, *machine){
-		"a life without a repair": func(e *Entry, _, _ *machine) { e.Answer.Repair = nil },
-		"the same life":           func(e *Entry, old, _ *machine) { e.Answer.Life = old.life },
-		"a lower epoch":           func(e *Entry, _, _ *machine) { e.Answer.Epoch = 1 },
-		"a host of its own":       func(e *Entry, _, _ *machine) { e.Answer.Identity = newMachine(9).id },
+		"a life without a repair":  func(e *Entry, _, _ *machine) { e.Answer.Repair = nil },
+		"the same life":            func(e *Entry, old, _ *machine) { e.Answer.Life = old.life },
+		"a lower epoch":            func(e *Entry, _, _ *machine) { e.Answer.Epoch = 1 },
+		"a host of its own":        func(e *Entry, _, _ *machine) { e.Answer.Identity = newMachine(9).id },
+		"approved by the operator": func(e *Entry, _, _ *machine) { e.By, e.Answer.Repair.Approved = "Me", "me" },
 	} {
 		w, _, old, m := lost(t)
 		a := m.request(3)
@@ -144,6 +163,76 @@ func TestForgedRepairs(t *testing.T) {
 		change(d.Entries[0], old, m)
 		if err := w.book.Apply(d.Entries[0]); err == nil {
 			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
+func TestRepairLimit(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		limit RepairLimit
+		alone int // repairs that one person may order
+	}{{"an old book", 0, 2}, {"the default", DefaultRepairs, 2}, {"none", NoRepairs, 0}, {"one", 1, 1}} {
+		p := anyTier()
+		p.Repairs = c.limit
+		w := newWorld(t, p)
+		m := newMachine(1)
+		m.apply(w.mustDo(m.request(1)).Response)
+		repair := func(approved string) error {
+			a := m.request(9)
+			a.Repair, a.Approved, a.By = "the disk died", approved, "operator"
+			d, err := w.do(a)
+			if err == nil {
+				m.apply(d.Response)
+			}
+			return err
+		}
+		for n := range c.alone {
+			if m = m.wiped(); repair("") != nil {
+				t.Errorf("%s: repair %d needs a second person", c.name, n+1)
+			}
+		}
+		m = m.wiped()
+		if err := repair(""); code(err) != capability.ErrRepair || !strings.Contains(err.Error(), "second person") {
+			t.Errorf("%s: repair %d: %v", c.name, c.alone+1, err)
+		}
+		m.number = 0
+		m.outstanding = nil
+		if err := repair("Operator"); err == nil {
+			t.Errorf("%s: the operator is his own second person", c.name)
+		}
+		m.number = 0
+		m.outstanding = nil
+		if err := repair("a\x07"); err == nil {
+			t.Errorf("%s: a name that rings is taken", c.name)
+		}
+		m.number = 0
+		m.outstanding = nil
+		if err := repair("M. Chen"); err != nil {
+			t.Fatalf("%s: with a second person: %v", c.name, err)
+		}
+		h, _ := w.book.Host(m.id.Host)
+		if last := h.Past[len(h.Past)-1]; last.Approved != "M. Chen" || last.By != "operator" || h.Repairs(w.now) != c.alone+1 {
+			t.Errorf("%s: %+v", c.name, last)
+		}
+		if b, err := Restore(w.book.Snapshot()); err != nil || b.Digest() != w.book.Digest() {
+			t.Errorf("%s: restored: %v", c.name, err)
+		}
+		// A year later those are forgotten, not a second sooner.
+		first := h.Past[0].Ended
+		if h.Repairs(first.Add(RepairSpan)-1) != c.alone+1 || h.Repairs(first.Add(RepairSpan)) != 0 {
+			t.Errorf("%s: %d, then %d repairs", c.name, h.Repairs(first.Add(RepairSpan)-1), h.Repairs(first.Add(RepairSpan)))
+		}
+		w.now = first.Add(RepairSpan)
+		m = m.wiped()
+		if err := repair(""); (err == nil) != (c.alone > 0) {
+			t.Errorf("%s: a year later: %v", c.name, err)
+		}
+	}
+	for _, limit := range []RepairLimit{NoRepairs - 1, MaxRepairs + 1} {
+		p := anyTier()
+		if p.Repairs = limit; p.Validate() == nil {
+			t.Errorf("a limit of %d is taken", limit)
 		}
 	}
 }

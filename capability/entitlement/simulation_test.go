@@ -10,7 +10,7 @@ import (
 )
 
 // TestLives plays seeded lives: machines ask, files are lost, late and repeated, copies are returned with and without proof, machines are copied,
-// the book is restored from a snapshot. After each step the book is whole, and what all machines can serve is never more than was entitled.
+// boot states are allowed and withdrawn, the book is restored from a snapshot; half of the books only warn of forks. After each step the book is whole, and what all machines can serve is never more than was entitled.
 // At the end a replica that saw only the entries has the same digest.
 func TestLives(t *testing.T) {
 	lives, steps := 200, 150
@@ -30,16 +30,20 @@ func TestLives(t *testing.T) {
 		seen.add(s.seen)
 	}
 	t.Logf("%d lives: %+v", lives, seen)
-	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 {
+	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 ||
+		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
 }
 
-type outcomes struct{ Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced int }
+type outcomes struct {
+	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn int
+}
 
 func (o *outcomes) add(p outcomes) {
 	o.Answered, o.Again, o.Older = o.Answered+p.Answered, o.Again+p.Again, o.Older+p.Older
 	o.Repaired, o.Replaced = o.Repaired+p.Repaired, o.Replaced+p.Replaced
+	o.Warned, o.Approved, o.Withdrawn = o.Warned+p.Warned, o.Approved+p.Approved, o.Withdrawn+p.Withdrawn
 	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
 }
 
@@ -64,13 +68,17 @@ type simulation struct {
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
-	s := &simulation{w: newWorld(t, anyTier()), rng: life(seed), answers: map[capability.Digest]*capability.Response{}}
+	p := anyTier()
+	p.Forks, p.Repairs = ForkPolicy(seed%2), LimitRepairs(int(seed/2%3))
+	s := &simulation{w: newWorld(t, p), rng: life(seed), answers: map[capability.Digest]*capability.Response{}}
 	s.w.note = func() string { return fmt.Sprintf("seed %d, step %d: ", seed, s.step) }
 	for n := range 3 {
 		s.ids = append(s.ids, s.w.entitle(uint64(n+1), 1+s.rng.Uint32N(12), nil))
 	}
 	for n := range 3 {
-		s.machines = append(s.machines, newMachine(byte(n+1)))
+		m := newMachine(byte(n + 1))
+		m.audited = n > 0 // and an older program
+		s.machines = append(s.machines, m)
 	}
 	return s
 }
@@ -104,6 +112,8 @@ func (s *simulation) act() {
 		s.write(s.copies[s.rng.IntN(len(s.copies))])
 	case k < 19 && s.rng.IntN(4) == 0:
 		s.wipe(s.rng.IntN(len(s.machines)))
+	case k < 19:
+		s.boot(state(byte(s.rng.IntN(4))))
 	default:
 		b, err := Restore(s.w.book.Snapshot())
 		if err != nil {
@@ -122,8 +132,25 @@ func (s *simulation) wipe(n int) {
 	}
 }
 
+// boot allows a boot state, or withdraws it.
+func (s *simulation) boot(of []byte) {
+	var c Command = AllowBoot{State: of, Note: "image"}
+	if b := s.w.book.boot(of); b != nil && b.Withdrawn == 0 {
+		c = WithdrawBoot{State: of}
+	}
+	s.w.mustDo(c)
+	for _, b := range s.w.book.StatesFor(state(9))[1:] {
+		if s.w.book.boot(b).Withdrawn != 0 {
+			s.w.fatalf("a response would have a withdrawn boot state")
+		}
+	}
+}
+
 func (s *simulation) write(m *machine) {
 	s.salt++
+	if m.audited && s.rng.IntN(2) == 0 {
+		m.log(s.salt << 32)
+	}
 	var desired []capability.Desired
 	for _, id := range s.ids {
 		if s.rng.IntN(2) == 0 {
@@ -134,6 +161,7 @@ func (s *simulation) write(m *machine) {
 	}
 	a := m.request(s.salt, desired...)
 	a.Request.Atomic = s.rng.IntN(5) == 0
+	a.Boot = state(byte(s.rng.IntN(8)))
 	a.Digest = s.w.codec.RequestDigest(a.Request)
 	m.outstanding[len(m.outstanding)-1].Digest = a.Digest
 	for i := range a.Proofs {
@@ -149,8 +177,17 @@ func (s *simulation) send(f *file) {
 	if code(err) == capability.ErrRepair && s.rng.IntN(2) == 0 {
 		repair := f.request
 		repair.Repair = "the disk died"
+		h, _ := s.w.book.Host(f.by.id.Host)
+		if s.rng.IntN(2) == 0 {
+			repair.Approved = "a second person"
+		}
 		if d, err = s.w.do(repair); err == nil {
 			s.seen.Repaired++
+			if h.Repairs(s.w.now) >= s.w.book.policy.Repairs.Count() {
+				if s.seen.Approved++; repair.Approved == "" {
+					s.w.fatalf("repair %d of %s on one person's word", h.Repairs(s.w.now)+1, h.Host.Short())
+				}
+			}
 		}
 	}
 	switch c := code(err); {
@@ -164,6 +201,10 @@ func (s *simulation) send(f *file) {
 		s.seen.Answered++
 		s.seen.Credited += len(d.Credited)
 		s.seen.Refused += len(d.Response.Denials)
+		if d.Warning != nil {
+			s.seen.Warned++
+			s.accused(f, d.Warning)
+		}
 		if s.answers[f.request.Digest] != nil {
 			s.w.fatalf("request %d was answered twice", f.request.Request.Number)
 		}
@@ -178,16 +219,25 @@ func (s *simulation) send(f *file) {
 		if h, _ := s.w.book.Host(f.by.id.Host); h.Life == f.by.life {
 			s.w.fatalf("the running life of %s is said to be replaced", h.Host.Short())
 		}
+	case c == capability.ErrSealed:
+		s.seen.Withdrawn++
+		if b := s.w.book.boot(f.request.Boot); b == nil || b.Withdrawn == 0 {
+			s.w.fatalf("a boot state is said to be withdrawn, and was not")
+		}
 	case c == capability.ErrOlderRequest:
 		s.seen.Older++
 	case c == capability.ErrFork || c == capability.ErrRollbackSuspect:
 		s.seen.Forks++
-		// An older storage than the one on record, which the book never heard of, is suspect too.
-		if h, ok := s.w.book.Host(f.by.id.Host); !s.isCopied(f.by) && (!ok || h.Life == f.by.life) {
-			s.w.fatalf("a machine that was never copied is said to be two: %v", err)
-		}
+		s.accused(f, err)
 	default:
 		s.w.fatalf("%v", err)
+	}
+}
+
+// accused: only a machine that was copied is said to be two. An older storage than the one on record, which the book never heard of, is suspect too.
+func (s *simulation) accused(f *file, err error) {
+	if h, ok := s.w.book.Host(f.by.id.Host); !s.isCopied(f.by) && (!ok || h.Life == f.by.life) {
+		s.w.fatalf("a machine that was never copied is said to be two: %v", err)
 	}
 }
 

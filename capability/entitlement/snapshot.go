@@ -8,7 +8,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// A snapshot is a sequence of records, each with its length in 4 bytes before it: first the head, then items, then each host followed by what belongs
+// A snapshot is a sequence of records, each with its length in 4 bytes before it: first the head, then items, boot states, then each host followed by what belongs
 // to it. Small records keep every length inside the decoder's bounds, however large the book.
 type section struct {
 	Head     *headRecord  `cbor:"1,keyasint,omitempty"`
@@ -20,6 +20,7 @@ type section struct {
 	Incident *Incident    `cbor:"7,keyasint,omitempty"`
 	Past     *PastLife    `cbor:"8,keyasint,omitempty"`
 	Before   *Known       `cbor:"9,keyasint,omitempty"` // a request of the past life before
+	Boot     *BootState   `cbor:"10,keyasint,omitempty"`
 }
 
 type headRecord struct {
@@ -53,6 +54,9 @@ func (b *Book) Snapshot() []byte {
 	put(section{Head: &headRecord{b.policy, b.head, b.length, b.last}})
 	for _, i := range b.items {
 		put(section{Item: &i.Item})
+	}
+	for _, s := range b.boots {
+		put(section{Boot: s})
 	}
 	for _, h := range b.hosts {
 		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life}})
@@ -126,6 +130,8 @@ func (b *Book) restore(s *section) error {
 	case s.Item != nil:
 		b.items = append(b.items, &item{Item: *s.Item})
 		b.byID[s.Item.ActivationID] = b.items[len(b.items)-1]
+	case s.Boot != nil:
+		b.boots = append(b.boots, s.Boot)
 	case s.Host != nil:
 		r := s.Host
 		h = &Host{Identity: r.Identity, Alias: r.Alias, Proven: r.Proven, Epoch: r.Epoch, Answered: r.Answered, Serial: r.Serial, Life: r.Life}

@@ -116,6 +116,8 @@ type machine struct {
 	rights      map[capability.ActivationID]uint32
 	returns     []capability.Return
 	drawn       byte
+	audited     bool // it names the end of its audit trail
+	audit       capability.Head
 }
 
 func newMachine(n byte) *machine {
@@ -137,7 +139,7 @@ func (m *machine) copied() *machine {
 
 // wiped is what the machine is after its storage was lost: it knows nothing, but for the TPM's counter.
 func (m *machine) wiped() *machine {
-	w := &machine{id: m.id, life: m.life, epoch: m.epoch + 1, drawn: m.drawn, rights: map[capability.ActivationID]uint32{}}
+	w := &machine{id: m.id, life: m.life, epoch: m.epoch + 1, drawn: m.drawn, rights: map[capability.ActivationID]uint32{}, audited: m.audited}
 	w.life[15]++
 	return w
 }
@@ -149,6 +151,10 @@ func (m *machine) request(salt uint64, desired ...capability.Desired) Answer {
 		BookHead: m.head, Life: m.life, Desired: desired, Returns: slices.Clone(m.returns)}
 	binary.BigEndian.PutUint64(r.Correlation[:], salt)
 	r.Correlation[15] = 1
+	if m.audited {
+		r.Head = m.audit
+		m.log(salt)
+	}
 	for _, k := range m.outstanding {
 		r.Outstanding = append(r.Outstanding, k.Digest)
 	}
@@ -158,6 +164,12 @@ func (m *machine) request(salt uint64, desired ...capability.Desired) Answer {
 	}
 	m.outstanding = append(m.outstanding, Known{Number: m.number, Digest: a.Digest})
 	return a
+}
+
+// log adds an entry to the audit trail, which differs from any other's.
+func (m *machine) log(salt uint64) {
+	m.audit.Position++
+	m.audit.Hash = sha256.Sum256(binary.BigEndian.AppendUint64(m.audit.Hash[:], salt))
 }
 
 func (m *machine) giveBack(id capability.ActivationID, copies uint32) {

@@ -47,7 +47,7 @@ func (w *world) request(c *client) error {
 	if w.seen(&a, again, len(d.Entries)) {
 		w.happened[resent]++
 	}
-	if preview.Version != 0 && preview.Status == capability.StatusPreview && a.Status != capability.StatusUnchanged && !reflect.DeepEqual(preview.Lines, a.Lines) {
+	if preview.Version != 0 && preview.Status == capability.StatusPreview && !reflect.DeepEqual(preview.Lines, a.Lines) {
 		return fmt.Errorf("preview %+v, request %+v", preview.Lines, a.Lines)
 	}
 	if len(d.Entries) > 0 {
@@ -126,10 +126,10 @@ func (w *world) remember(c *client, a answered) {
 
 // duplicate brings an old request once more, as a network may. It is answered as it was, and changes nothing.
 func (w *world) duplicate(c *client) error {
-	if len(c.answered) == 0 || w.rng.IntN(3) > 0 {
+	if len(c.answered) == 0 || w.network.IntN(3) > 0 {
 		return nil
 	}
-	i := w.rng.IntN(len(c.answered))
+	i := w.network.IntN(len(c.answered))
 	old := c.answered[i]
 	if w.now.Lease >= old.at+remembers && i < len(c.answered)-1 {
 		return nil

@@ -97,12 +97,21 @@ func (Prove) command()        {}
 func (WriteRequest) command() {}
 func (Drop) command()         {}
 
+// Line is a line that the clause of a model asks for where a request names nothing, and what came of it.
+type Line struct {
+	Feature string
+	Version capability.Version
+	Asked   uint32
+	capability.Line
+}
+
 // Decision is what a command would do.
 type Decision struct {
 	Entries     []Entry             // to be made durable, then applied; none where nothing changes
 	Response    capability.Response // of Serve, without salt
 	Return      capability.Return   // of Return: what the TPM's proof is about
 	Explained   []Explained         // of Serve: for each refused line what was looked at
+	Lines       []Line              // of Serve, where the clause of a model stood in for the lines of the request; a Response has none of them
 	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
 	Notices     []capability.Denial // of Provision: what of the response is in force only later; of Serve: leases that are shorter than asked for
 	Move        bool                // the entries must be durable under a new epoch before anyone hears of them

@@ -86,7 +86,7 @@ func (l *Ledger) advanceTo(now Now) Decision {
 	e := Entry{Advanced: &Advanced{}}
 	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
 	if date := l.nextDate(); date != 0 && date <= now.Wall {
-		e.Division, due = l.rules().divide(l.dates(now), l.inventory()), true
+		e.Division, due = l.division(l.rules(), now, l.dates(now), l.inventory()), true
 	} else {
 		d := l.draft(now, nil, "")
 		for _, it := range l.items {
@@ -183,7 +183,7 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if l.lost != 0 {
 		f.Hold = max(l.holdAt(now), now.Lease+leaseOf(r.Policy))
 	}
-	div := l.rules().divide(clock.dates(now), l.arriving(r.Items))
+	div := l.division(l.rules(), now, clock.dates(now), l.arriving(r.Items))
 	d := l.decided(now, Entry{Provisioned: f, Division: div, Clock: changed})
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
@@ -260,7 +260,7 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 		}
 	}
 	t := capability.Return{ID: c.ID, ActivationID: c.ActivationID, Copies: copies, Epoch: c.Epoch, Time: now.Wall, Serial: l.applied.Serial}
-	div := l.rules().divide(l.dates(now), left)
+	div := l.division(l.rules(), now, l.dates(now), left)
 	dec := l.decided(now, Entry{Returned: &Returned{Return: t, By: c.By}, Division: div})
 	if dec.Return, dec.Move = t, true; div != nil {
 		dec.Unsatisfied = l.unsatisfied(div)

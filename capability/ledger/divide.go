@@ -13,6 +13,7 @@ import (
 // item is in the default pool. A source that got nothing is not in it.
 type Division struct {
 	Shares []Share `cbor:"1,keyasint,omitempty"` // pools in the order of the model, reservation entries by ID
+	Split  bool    `cbor:"2,keyasint,omitzero"`  // a lease that a share has room for only in part keeps that part; else it leaves as a whole
 }
 
 // Share is what one source was given.
@@ -44,17 +45,16 @@ type rules struct {
 
 func (l *Ledger) rules() rules { return rules{l.model, l.groups} }
 
-// divide computes the division of items, which are in order; nil without a model and reservations.
-func (r rules) divide(at dates, items []capability.LineItem) *Division {
-	now, items := at.from, at.unexpired(items)
+// division computes the division of items, which are in order; nil without a model and reservations.
+func (l *Ledger) division(r rules, now Now, at dates, items []capability.LineItem) *Division {
 	switch {
 	case len(r.groups) > 0:
-		return reserve(now, items, r.groups)
+		return l.satisfy(now, at, items, r.groups)
 	case r.model == nil:
 		return nil
 	}
-	d := &Division{}
-	for _, p := range r.model.Distribute(now, items).Pools {
+	d := &Division{Split: true}
+	for _, p := range r.model.Distribute(at.from, at.unexpired(items)).Pools {
 		s := Share{Source: Source{Pool: p.Name}}
 		for _, part := range p.Slices() {
 			at, _ := slices.BinarySearchFunc(items, part.Item, func(i capability.LineItem, id capability.ItemID) int { return compareItems(i.ID(), id) })
@@ -72,44 +72,6 @@ func (d *Division) add(s Share) {
 		slices.SortFunc(s.Parts, func(a, b Part) int { return cmp.Compare(a.Item, b.Item) })
 		d.Shares = append(d.Shares, s)
 	}
-}
-
-// reserve gives each entry, oldest first, all it asks for or nothing.
-func reserve(now capability.Time, items []capability.LineItem, groups []Group) *Division {
-	left := make([]uint32, len(items))
-	for i := range items {
-		if it := (&item{LineItem: items[i]}); it.divisible() && it.dated(dates{from: now, until: now}) == Usable {
-			left[i] = it.Count
-		}
-	}
-	d := &Division{}
-	for _, e := range entries(groups) {
-		var fitting []int
-		var sum uint64
-		first, _ := slices.BinarySearchFunc(items, e.Feature, func(i capability.LineItem, name string) int { return cmp.Compare(i.Feature, name) })
-		for i := first; i < len(items) && items[i].Feature == e.Feature; i++ {
-			if items[i].Version.Compare(e.Version) >= 0 && left[i] > 0 {
-				fitting = append(fitting, i)
-				sum += uint64(left[i])
-			}
-		}
-		if sum < uint64(e.Count) {
-			continue
-		}
-		// The lowest version that will do comes first, then the longest expiry.
-		slices.SortStableFunc(fitting, func(a, b int) int {
-			return cmp.Or(items[a].Version.Compare(items[b].Version), cmp.Compare(lasting(items[b].Expiry), lasting(items[a].Expiry)))
-		})
-		s, need := Share{Source: Source{Entry: e.ID}}, e.Count
-		for _, i := range fitting {
-			n := min(need, left[i])
-			left[i] -= n
-			need -= n
-			s.Parts = append(s.Parts, Part{Item: uint64(i), Count: n})
-		}
-		d.add(s)
-	}
-	return d
 }
 
 // lasting is an expiry with permanent as the longest.
@@ -152,8 +114,8 @@ func (l *Ledger) arriving(items []capability.LineItem) []capability.LineItem {
 	return out
 }
 
-// divide puts a division in force. Leases are never cut: a lease stays in its source while the new share has room for it, those of devices that asked first
-// before others; the rest is booked on the default pool. Where that lacks room, shares give what is free in them, the last share first, and have a deficit.
+// divide puts a division in force. What is leased is never cut: it stays in its source while the new share has room for it, that of devices that asked first
+// before that of others; the rest is booked on the default pool. Where that lacks room, shares give what is free in them, the last share first, and have a deficit.
 // This is what entries of old journals mean: it does not change.
 func (l *Ledger) divide(d *Division) error {
 	if d == nil {
@@ -194,11 +156,20 @@ func (l *Ledger) divide(d *Division) error {
 				return cmp.Or(cmp.Compare(a.row.sequence, b.row.sequence), compareLeases(a.lease(), b.lease()))
 			})
 			for _, s := range leases {
-				to := it.slice(from.source)
-				if to == nil || to.used+uint64(s.count) > to.count {
-					to = it.slices[inDefault]
+				to, n := it.slice(from.source), uint64(0)
+				if to != nil {
+					n = min(uint64(s.count), to.count-to.used)
 				}
-				l.rebook(s, to)
+				switch {
+				case n == uint64(s.count):
+					l.rebook(s, to)
+				case n > 0 && d.Split:
+					rest := l.split(s, uint32(n))
+					l.rebook(s, to)
+					l.rebook(rest, it.slices[inDefault])
+				default:
+					l.rebook(s, it.slices[inDefault])
+				}
 				if !touched[s.row] {
 					touched[s.row] = true
 					rows = append(rows, s.row)

@@ -14,9 +14,10 @@ const (
 	MaxLooked    = 64 // sources of one line
 )
 
-// Explained is why a line got less than it asked for.
+// Explained is why a line got less than it asked for, or why the request was denied as a whole.
 type Explained struct {
 	Line   int // of the request, from 0
+	Whole  bool
 	Denial capability.Denial
 	Looked []Looked
 	More   int // sources that were looked at and are not listed
@@ -87,9 +88,13 @@ func (x Looked) String() string {
 	return where + fmt.Sprintf("%d free", x.Free)
 }
 
-// Sentences is the explanation as people read it: what was refused, every source, who holds them as far as the policy lets the asker see, and the next step.
+// Sentences is the explanation as people read it: what was refused, with its code if that was everything, every source, who holds them as far as the policy lets the asker see, and the next step.
 func (e Explained) Sentences() (out []string) {
-	out = append(out, e.Denial.Sentence())
+	if e.Whole {
+		out = append(out, fmt.Sprintf("%s %s %s", e.Denial.Code, e.Denial.Code.Symbol(), e.Denial.Sentence()))
+	} else {
+		out = append(out, e.Denial.Sentence())
+	}
 	if e.Number > 0 {
 		out = append(out, fmt.Sprintf("routed by rule %d at line %d", e.Number, e.Rule.Line))
 	}
@@ -110,9 +115,7 @@ func (e Explained) Sentences() (out []string) {
 
 // ruledOut is the denial of a request that a rule of the model denies.
 func (s *serving) ruledOut() capability.Denial {
-	no := capability.Denial{Code: capability.ErrRule, Detail: fmt.Sprintf("rule %d at line %d", s.route.Rule, s.route.At.Line)}
-	s.explained = []Explained{{Denial: no, Rule: s.route.At, Number: s.route.Rule}}
-	return no
+	return capability.Denial{Code: capability.ErrRule, Detail: fmt.Sprintf("rule %d at line %d", s.route.Rule, s.route.At.Line)}
 }
 
 // explain notes every source of the feature, and why it did not do.

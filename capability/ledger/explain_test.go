@@ -34,6 +34,7 @@ func TestExplained(t *testing.T) {
 	v.respond(capability.Response{Policy: capability.Policy{Holders: capability.HoldersNames}, Items: items(
 		lineItem('a', "f:1.0", 4), lineItem('b', "f:2.0", 2, from(day+5000)), lineItem('c', "f:3.0", 2, until(day+1), overdraft(1)), lineItem('d', "g:1.0", 3, overdraft(1)),
 		lineItem('e', "h:1.0", 1, func(i *capability.LineItem) { i.Selectors = []capability.Pair{blue} }), lineItem('h', "k:2.0", 3), lineItem('m', "m:1.0", 3, metered(true, 0)),
+		lineItem('n', "m:1.0", 9),
 	)})
 	v.pass(10)
 	tell("not licensed", v, nil, "d1 x:1.0 1")
@@ -44,7 +45,7 @@ func TestExplained(t *testing.T) {
 	tell("no seat", v, nil, "d1 f:1.0 2")
 	tell("selector", v, func(r *capability.Request) { r.Desired[0].Selectors = []capability.Pair{{Key: "color", Value: "red"}} }, "d1 h:1.0 1")
 	tell("queue", v, func(r *capability.Request) { r.Desired[0].Wait = true }, "d1 g:1.0 9")
-	tell("report of what is not metered", v, func(r *capability.Request) { r.Operation = capability.Report }, "d1 m:1.0 1, g:1.0 1")
+	tell("report of what is metered in part", v, func(r *capability.Request) { r.Operation = capability.Report }, "d1 m:1.0 5")
 	v.must(SetReservations{Groups: groups("g", "d9/ETHERNET g:1.0 2", "u/USER g:1.0 1")})
 	tell("reserved for others", v, nil, "d1 g:1.0 3")
 	v.must(SetReservations{})
@@ -58,6 +59,8 @@ func TestExplained(t *testing.T) {
 	tell("partial", v, nil, "d1 g:1.0 3?")
 	v.must(Drop{Device: v.l.devices[v.request("d2").Hosts[0]][0].id, Feature: "f"})
 	tell("dropped", v, nil, "d2 f:1.0 3")
+	used := v.l.devices[v.request("d2").Hosts[0]][0].last.Correlation
+	tell("a correlation twice", v, func(r *capability.Request) { r.Correlation = used }, "d2 g:1.0 1")
 	v.must(SetPolicy{Name: IdleLimit, Value: "60"})
 	tell("idle", v, func(r *capability.Request) { r.Idle = 61 }, "d1 g:1.0 1")
 	v.provision(lineItem('a', "f:1.0", 1), lineItem('d', "g:1.0", 3, overdraft(1)))

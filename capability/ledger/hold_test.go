@@ -132,7 +132,7 @@ func TestHoldAtomic(t *testing.T) {
 	v.pass(10)
 	r := v.request("d1", "f:1.0 3", "g:1.0 2")
 	r.Atomic = true
-	if got := v.serve(Serve{Key: key("d1"), Request: r, Receipt: ReceiptOf(&kept)}); show(got) != "UNCHANGED | OK 0 | INSUFFICIENT 0 E_HOLD | has 4" {
+	if got := v.serve(Serve{Key: key("d1"), Request: r, Receipt: ReceiptOf(&kept)}); show(got) != "UNCHANGED | OK 3 | INSUFFICIENT 0 E_HOLD | has 4" {
 		t.Error(show(got))
 	}
 	v.expect("holds d1", "a*3@890 b*1@890")

@@ -7,7 +7,7 @@ import (
 )
 
 // What is metered is counted, not leased: a count has no end of its own. A reusable count may go down again, another only up. A counted item refuses
-// what is above its count, an uncounted one only records. A report sets the counts of metered features and touches nothing else; an undo takes back what one
+// what is above its count, an uncounted one only records. A report sets the counts of metered features and touches nothing else: of what is leased it says what is held. An undo takes back what one
 // report added, or gives again what it took where that is still free, while the undo interval of the item runs.
 
 // MaxReports bounds the reports of one device that can be undone; the oldest go first.
@@ -41,6 +41,25 @@ func (s *serving) reports() bool {
 	return s.req.Operation == capability.Report && slices.ContainsFunc(s.req.Desired, func(w capability.Desired) bool { return s.metered(w.Feature) })
 }
 
+// repeat answers a line of a report about what is leased: with what the device holds of it, as far as no line before did. Nothing is granted or renewed.
+func (s *serving) repeat(w capability.Desired) capability.Line {
+	if s.repeated == nil {
+		s.repeated = map[*lease]uint32{}
+	}
+	var out capability.Line
+	for _, h := range s.held {
+		if it := h.slice.item; it.Feature == w.Feature && it.Version.Compare(w.Version) >= 0 && selects(it.Selectors, w.Selectors) {
+			n := min(h.count-s.repeated[h], w.Count-out.Count)
+			s.repeated[h] += n
+			out.Count += n
+		}
+	}
+	if out.Count < w.Count {
+		out.Status = capability.LinePartial
+	}
+	return out
+}
+
 // reported is what the report changed of items that have an undo interval; nil if nothing.
 func (s *serving) reported() *Reported {
 	r := &Reported{Correlation: s.req.Correlation}
@@ -71,6 +90,7 @@ func (s *serving) undo(f *Served) (no capability.Denial) {
 	if i < 0 || slices.ContainsFunc(s.row.reports[i].all(), func(p ReportedPart) bool { return p.Until <= s.now.Lease }) {
 		return no
 	}
+	s.route = s.l.routeOf(s.req)
 	s.release()
 	s.restore(s.mayKeep)
 	for _, p := range s.row.reports[i].Parts {

@@ -59,17 +59,9 @@ func (l *Ledger) bookOver(booked []Booking) error {
 			s := r.leases[slices.IndexFunc(r.leases, func(s *lease) bool { return s.slice == over && s.end == end })]
 			n := min(left, uint64(s.count))
 			if left -= n; n < uint64(s.count) {
-				part := *s
-				part.count = uint32(n)
-				l.unbook(s)
-				s.count -= part.count
-				l.book(s)
-				part.slice = rest
-				l.book(&part)
-				r.leases = append(r.leases, &part)
-			} else {
-				l.rebook(s, rest)
+				l.split(s, uint32(n))
 			}
+			l.rebook(s, rest)
 			l.order(r)
 		}
 	}

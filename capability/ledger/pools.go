@@ -41,7 +41,7 @@ func (l *Ledger) setModel(now Now, c SetModel) (Decision, error) {
 	}
 	return l.decided(now, Entry{
 		Modeled:  &Modeled{Text: slices.Clone(c.Text), By: c.By},
-		Division: rules{model: m}.divide(l.dates(now), l.inventory()),
+		Division: l.division(rules{model: m}, now, l.dates(now), l.inventory()),
 	}), nil
 }
 

@@ -53,6 +53,11 @@ func isSaid(w string) bool {
 // say is a step in words: "d1 bu=a user:u f:1.0 3, g:1.0 1" after an optional atomic, preview, report or undo. What has no digit after a space is said of the sender.
 func (v *life) say(words string) capability.Response {
 	v.t.Helper()
+	return v.serve(v.saying(words))
+}
+
+func (v *life) saying(words string) Serve {
+	v.t.Helper()
 	fields := strings.Fields(words)
 	operations := map[string]capability.Operation{"preview": capability.Preview, "report": capability.Report, "undo": capability.Undo}
 	op, is := operations[fields[0]]
@@ -72,7 +77,7 @@ func (v *life) say(words string) capability.Response {
 	r := v.request(device, lines...)
 	r.Operation, r.Atomic, r.Alias = op, atomic, ""
 	said(&r, said1...)
-	return v.serve(Serve{Key: key(device), Request: r})
+	return Serve{Key: key(device), Request: r}
 }
 
 // has is what the device holds, as "item*count@source", by item and source.
@@ -132,6 +137,34 @@ func (v *life) play(steps [][2]string) {
 		}
 		if got != s[1] {
 			v.t.Errorf("step %d, %s:\n got %s\nwant %s", i+1, s[0], got, s[1])
+		}
+	}
+}
+
+// What the clause of a model stood for is told beside the answer, with what came of it.
+func TestClauseLines(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 3), lineItem('b', "g:1.1", 2))
+	v.model(`partition "p" {"f" 1.0 2 "g" 1.0 50 %}`, `
+		on user("u") {use "p" without requested features {all from "p"} accept}
+		on any() {use "default" without requested features {"f" 1.0 4 "h" 1.0 1} accept}`)
+	for words, want := range map[string]string{
+		"d user:u":         "f 1.0 2: 2 OK LH-0000, g 1.0 1: 1 OK LH-0000",
+		"preview d user:u": "f 1.0 2: 2 OK LH-0000, g 1.0 1: 1 OK LH-0000",
+		"e":                "f 1.0 4: 1 PARTIAL LH-3104, h 1.0 1: 0 PARTIAL LH-3101",
+		"d f:1.0 1":        "",
+		"report e":         "",
+	} {
+		c := v.saying(words)
+		d := v.must(c)
+		var got []string
+		for _, l := range d.Lines {
+			got = append(got, fmt.Sprintf("%s %s %d: %d %s %s", l.Feature, l.Version, l.Asked, l.Count, l.Status, l.Denial.Code))
+		}
+		if strings.Join(got, ", ") != want || len(c.Request.Desired) == 0 && len(d.Response.Lines) > 0 {
+			t.Errorf("%s: %s, %d lines in the answer", words, strings.Join(got, ", "), len(d.Response.Lines))
+		}
+		if words == "e" && (len(d.Explained) != 2 || d.Explained[1].Line != 1 || len(d.Explained[0].Looked) == 0) {
+			t.Errorf("explained: %+v", d.Explained)
 		}
 	}
 }
@@ -222,6 +255,55 @@ func TestModelUnderLeases(t *testing.T) {
 		{"d2 @two f1:1.0 6", "OK | OK 6 | has 6"},
 		{"has d2", "a*6@q"},
 	})
+}
+
+// A lease is split where the pool has room for a part of it: two that became one fare like two.
+func TestModelSplitsLeases(t *testing.T) {
+	pool := func(n int) (string, string) {
+		return fmt.Sprintf(`partition "p" {"f" 1.0 %d}`, n), `on any(){use "p","default" accept}`
+	}
+	for _, c := range []struct {
+		name  string
+		steps [][2]string // before the pool shrinks from 4 to 3
+		after [][2]string
+	}{
+		{"one lease", [][2]string{{"d1 f:1.0 4", "OK | OK 4 | has 4"}}, [][2]string{
+			{"has d1", "a*1@default a*3@p"}, {"slices", "default a 1/7, p a 3/3"}, {"d1 f:1.0 4", "OK | OK 4 | has 4"}, {"has d1", "a*1@default a*3@p"},
+			{"d1 f:1.0 3", "OK | OK 3 | has 3"}, {"has d1", "a*3@p"},
+		}},
+		{"two lines that became one lease", [][2]string{{"d1 f:1.0 2, f:1.0 2", "OK | OK 2 | OK 2 | has 4"}}, [][2]string{{"has d1", "a*1@default a*3@p"}}},
+		{"two devices, the one that asked first keeps its pool", [][2]string{{"d1 f:1.0 2", "OK | OK 2 | has 2"}, {"d2 f:1.0 2", "OK | OK 2 | has 2"}}, [][2]string{
+			{"has d1", "a*2@p"}, {"has d2", "a*1@default a*1@p"},
+		}},
+		{"two ends", [][2]string{{"d1 f:1.0 2", "OK | OK 2 | has 2"}, {"+10", ""}, {"d1 f:1.0 2, f:1.0 9", "PARTLY | OK 2 | INSUFFICIENT 0 E_NO_SEAT | has 2"}, {"d2 f:1.0 2", "OK | OK 2 | has 2"}}, [][2]string{
+			{"has d1", "a*2@p"}, {"has d2", "a*1@default a*1@p"}, {"+900", ""}, {"advance", ""}, {"slices", "default a 0/7, p a 0/3"},
+		}},
+		{"behind others in the default pool", [][2]string{{"d1 f:1.0 4", "OK | OK 4 | has 4"}, {"d2 f:1.0 6", "OK | OK 6 | has 6"}}, [][2]string{
+			{"has d1", "a*1@default a*3@p"}, {"has d2", "a*6@default"}, {"slices", "default a 7/7, p a 3/3"},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := begin(t, lineItem('a', "f:1.0", 10))
+			v.model(pool(4))
+			v.play(c.steps)
+			v.model(pool(3))
+			v.play(c.after)
+		})
+	}
+	// In old journals a lease left its pool as a whole.
+	v := begin(t, lineItem('a', "f:1.0", 10))
+	v.model(pool(4))
+	v.say("d1 f:1.0 4")
+	pools, rules := pool(3)
+	d, err := v.l.Decide(v.now, SetModel{Text: []byte(`model "m" { partitions { ` + pools + ` } ` + rules + ` }`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Entries[0].Division.Split = false
+	v.apply(d.Entries...)
+	if got := v.has("d1"); got != "a*4@default" {
+		t.Error(got)
+	}
 }
 
 // W15.

@@ -178,7 +178,7 @@ func (l *Ledger) reserveGroups(now Now, groups []Group, by string) (Decision, er
 	}
 	d := l.decided(now, Entry{
 		Reserved: &Reserved{Groups: groups, LastID: last, By: by},
-		Division: rules{groups: groups}.divide(l.dates(now), l.inventory()),
+		Division: l.division(rules{groups: groups}, now, l.dates(now), l.inventory()),
 	})
 	return d, nil
 }

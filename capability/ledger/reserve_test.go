@@ -16,7 +16,7 @@ func TestReservedCountsStayWithTheirUser(t *testing.T) {
 		{"nobody, refused", "d f:1.0 9", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 2", "a*1@default a*1@reservation 5", "default a 1/1, reservation 3 a 0/2, reservation 5 a 1/1"},
 		{"another user, granted", "d user:bob f:1.0 2", "OK | OK 2 | has 2", "a*1@default a*1@reservation 5", "default a 1/1, reservation 3 a 0/2, reservation 5 a 1/1"},
 		{"another user, a report", "report d user:bob m:1.0 1", "OK | OK 1 | has 3", "a*1@default a*1@reservation 5 m*1@default", "default a 1/1, reservation 3 a 0/2, reservation 5 a 1/1, default m 1/5"},
-		{"another user, a report of nothing metered changes nothing", "report d user:bob f:1.0 1", "OK | has 4", "a*1@default a*2@reservation 3 a*1@reservation 5", "default a 1/1, reservation 3 a 2/2, reservation 5 a 1/1"},
+		{"another user, a report of nothing metered changes nothing", "report d user:bob f:1.0 1", "OK | OK 1 | has 4", "a*1@default a*2@reservation 3 a*1@reservation 5", "default a 1/1, reservation 3 a 2/2, reservation 5 a 1/1"},
 		{"another user, a preview changes nothing", "preview d user:bob f:1.0 9", "PREVIEW | INSUFFICIENT 0 E_NO_SEAT | has 2", "a*1@default a*2@reservation 3 a*1@reservation 5", "default a 1/1, reservation 3 a 2/2, reservation 5 a 1/1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

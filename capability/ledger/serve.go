@@ -65,7 +65,6 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	case req.Operation == capability.Undo && stale:
 		return s.deny(late)
 	case req.Operation == capability.Undo:
-		s.route = l.routeOf(req)
 		if no := s.undo(f); no.Code != 0 {
 			return s.deny(no)
 		}
@@ -73,10 +72,14 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	case req.Operation == capability.Report && stale:
 		return s.deny(late)
 	case req.Operation == capability.Report && !reports:
+		for _, w := range req.Desired {
+			s.answer.Lines = append(s.answer.Lines, s.repeat(w))
+		}
 		s.release()
 		s.restore(func(*lease) bool { return true })
-		s.tell(s.merged())
-		return Decision{Response: s.answer}, nil
+		grants := s.merged()
+		s.tell(grants)
+		return Decision{Response: s.answer}, s.fits(grants)
 	default:
 		s.route = l.routeOf(req)
 		wants := s.wants()
@@ -95,12 +98,12 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	move := s.ration()
 	grants := s.merged()
 	s.tell(grants)
-	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(l.codec.Encode(&s.answer)) > maxAnswer {
-		return Decision{}, malformed("desired", "%d lines answered with %d rights do not fit one message", len(s.answer.Lines), len(grants))
+	if err := s.fits(grants); err != nil {
+		return Decision{}, err
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: s.answer, Explained: s.explained, Notices: s.notices}, nil
+		return Decision{Response: s.answer, Explained: s.explained, Lines: s.clause, Notices: s.notices}, nil
 	}
 	if move {
 		f.Spent = l.ration.after(now).spent
@@ -114,7 +117,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained, d.Notices = s.answer, move, s.explained, s.notices
+	d.Response, d.Move, d.Explained, d.Lines, d.Notices = s.answer, move, s.explained, s.clause, s.notices
 	return d, nil
 }
 
@@ -129,6 +132,14 @@ const (
 	fewLines    = 12
 	holdersRoom = 4 << 10 // bytes of all the holders named in one answer
 )
+
+// fits says that the answer fits one message. The error is a *capability.Malformed.
+func (s *serving) fits(grants []grant) error {
+	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(s.l.codec.Encode(&s.answer)) > maxAnswer {
+		return malformed("desired", "%d lines answered with %d rights do not fit one message", len(s.answer.Lines), len(grants))
+	}
+	return nil
+}
 
 // tell puts what the device holds into the answer. In a hold nobody is told a later end than before without a receipt: the lease clock of an older copy is behind,
 // and what ended since may have gone to another. A lease that ended by what was told stays booked, but is not told again.
@@ -208,8 +219,10 @@ type serving struct {
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
+	clause    []Line // of the model, in place of lines of the request
 	notices   []capability.Denial
 	touched   []*item
+	repeated  map[*lease]uint32    // units that lines of a report have repeated
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
 	room      int                  // bytes left for holders
 	answer    capability.Response
@@ -224,6 +237,7 @@ type want struct {
 // deny refuses the request as a whole: nothing changes, nothing is told of what the device has.
 func (s *serving) deny(no capability.Denial) (Decision, error) {
 	s.answer.Status, s.answer.Lines, s.answer.Denials = capability.StatusDenied, nil, []capability.Denial{no}
+	s.explained = []Explained{{Denial: no, Whole: true, Rule: s.route.At, Number: s.route.Rule}}
 	return Decision{Response: s.answer, Explained: s.explained}, nil
 }
 
@@ -259,8 +273,11 @@ func (s *serving) lines(wants []want) {
 	s.settleItems()
 	for i, w := range wants {
 		line := s.line(i, w)
-		if len(s.req.Desired) > 0 {
+		switch {
+		case len(s.req.Desired) > 0:
 			s.answer.Lines = append(s.answer.Lines, line)
+		case w.entry == 0:
+			s.clause = append(s.clause, Line{w.Feature, w.Version, w.Count, line})
 		}
 	}
 }
@@ -311,7 +328,7 @@ func (s *serving) line(i int, w want) capability.Line {
 		return capability.Line{Status: capability.LineInsufficient, Denial: no}
 	}
 	if s.req.Operation == capability.Report && !s.metered(w.Feature) {
-		return refuse(capability.Denial{Code: capability.ErrOperation, Subject: w.Feature, Detail: "a report grants nothing that is not metered"})
+		return s.repeat(w.Desired)
 	}
 	idle := s.l.interval(IdleLimit)
 	for _, h := range s.held {
@@ -390,7 +407,7 @@ func (s *serving) spend(rights []capability.Right, it *item, n uint64) (spent ui
 	return spent
 }
 
-// settleLines applies what refusals mean for what the device had, and says the outcome. In a hold a line that is not renewed gives back what it did not ask for.
+// settleLines applies what refusals mean for what the device had, and says the outcome. Where it stays as it was, the lines still say what they would have had. In a hold a line that is not renewed gives back what it did not ask for.
 // What is metered and not reusable never goes down, and a report leaves alone what it does not name.
 func (s *serving) settleLines(pure bool) {
 	slices.Sort(s.refused)
@@ -398,11 +415,6 @@ func (s *serving) settleLines(pure bool) {
 	if len(s.refused) > 0 && s.req.Atomic {
 		s.restore(s.mayKeep)
 		s.answer.Status = capability.StatusUnchanged
-		for i := range s.answer.Lines {
-			if s.answer.Lines[i].Status != capability.LineInsufficient {
-				s.answer.Lines[i].Count = 0
-			}
-		}
 		return
 	}
 	for _, name := range s.refused {
@@ -425,7 +437,7 @@ func (s *serving) settleLines(pure bool) {
 	switch {
 	case len(s.refused) > 0:
 		s.answer.Status = capability.StatusPartly
-	case len(s.grants) == 0 && (pure || len(s.req.Desired) == 0):
+	case len(s.grants) == 0 && s.req.Operation != capability.Report && (pure || len(s.req.Desired) == 0):
 		s.answer.Status = capability.StatusReturned
 	}
 }

@@ -110,6 +110,7 @@ type world struct {
 	seed     uint64
 	step     int
 	rng      *rand.Rand
+	network  *rand.Rand // what comes late does not change what else happens
 	l        *Ledger
 	journal  [][]byte // encoded entries
 	moved    int      // no copy of the state with fewer entries can come back
@@ -175,7 +176,7 @@ type holding struct {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: At(0, day), copies: map[capability.ActivationID]uint32{}}
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), network: rand.New(rand.NewPCG(seed, 8)), now: At(0, day), copies: map[capability.ActivationID]uint32{}}
 	if seed%3 == 0 { // clients have used up their moves
 		w.ration.spent = (moveSaved - 1) * movePeriod
 	}

@@ -141,6 +141,18 @@ func (l *Ledger) rebook(s *lease, to *slice) {
 	l.book(s)
 }
 
+// split takes all but n units of a lease out as a lease of its own, in the same slice. The caller puts its row in order again.
+func (l *Ledger) split(s *lease, n uint32) *lease {
+	rest := *s
+	rest.count -= n
+	l.unbook(s)
+	s.count = n
+	l.book(s)
+	l.book(&rest)
+	s.row.leases = append(s.row.leases, &rest)
+	return &rest
+}
+
 // order sorts the leases of a row; those that have become alike become one.
 func (l *Ledger) order(r *row) {
 	slices.SortStableFunc(r.leases, func(a, b *lease) int { return compareLeases(a.lease(), b.lease()) })

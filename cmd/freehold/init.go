@@ -28,6 +28,8 @@ func initCommand(f *flags) *cobra.Command {
 	var (
 		setup             backoffice.Setup
 		trust, tier       string
+		forks             string
+		repairs           int
 		hardware, virtual []string
 	)
 	setup.Policy = entitlement.DefaultPolicy("")
@@ -44,6 +46,13 @@ func initCommand(f *flags) *cobra.Command {
 			if setup.Policy.MinimumTier, err = entitlement.ParseTier(tier); err != nil {
 				return terminal.Usage("--minimum-tier: %w", err)
 			}
+			if setup.Policy.Forks, err = entitlement.ParseForkPolicy(forks); err != nil {
+				return terminal.Usage("--forks: %w", err)
+			}
+			if repairs < 0 || repairs > int(entitlement.MaxRepairs) {
+				return terminal.Usage("--repairs: %d where 0 to %d are allowed", repairs, entitlement.MaxRepairs)
+			}
+			setup.Policy.Repairs = entitlement.LimitRepairs(repairs)
 			setup.Policy.Lease, setup.Policy.ResponseLife = capability.Seconds(lease.Seconds()), capability.Seconds(life.Seconds())
 			if err := setup.Policy.Validate(); err != nil {
 				return terminal.Usage("%w", err)
@@ -61,6 +70,8 @@ func initCommand(f *flags) *cobra.Command {
 	c.Flags().DurationVar(&lease, "lease-interval", lease, "longest `time` from one renewal of a lease to the next, and the hold after a power loss; 1m to 1h")
 	c.Flags().DurationVar(&life, "response-lifetime", life, "`time` in which a response file can be applied; 1h to 8784h")
 	c.Flags().StringVar(&tier, "minimum-tier", entitlement.Hardware.String(), "lowest `tier` of machines that may hold rights: hardware, virtual or software")
+	c.Flags().StringVar(&forks, "forks", entitlement.RefuseForks.String(), "`policy` for a second history of one machine, which is a copy: refuse it, or warn and answer the history that is ahead")
+	c.Flags().IntVar(&repairs, "repairs", entitlement.DefaultRepairs.Count(), "`number` of repairs of one machine in 365 days that one person may order; 0 to 100")
 	c.Flags().StringSliceVar(&hardware, "hardware-roots", nil, "PEM `files` with the authorities of TPM makers")
 	c.Flags().StringSliceVar(&virtual, "virtual-roots", nil, "PEM `files` with the authorities of makers of virtual TPMs")
 	c.Flags().StringVar(&setup.KeyName, "key-name", "producer-A", "`name` of the first signing key, as inspect shows it")

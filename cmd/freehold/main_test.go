@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"machine":   machine,
 			"request":   request,
 			"opens":     opens,
+			"states":    states,
 			"flip":      flip,
 			"id":        id,
 			"grow":      grow,
@@ -81,6 +82,7 @@ type box struct {
 	number      uint64
 	applied     *capability.Response
 	outstanding []capability.Digest
+	life        capability.LifeID
 }
 
 type boxKey string
@@ -99,7 +101,7 @@ func machine(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	h, err := d.HostID()
 	ts.Check(err)
-	b := &box{device: d, host: hostid.OfDigest(hostid.TPMEK, h), applied: &capability.Response{}}
+	b := &box{device: d, host: hostid.OfDigest(hostid.TPMEK, h), applied: &capability.Response{}, life: capability.LifeID{1}}
 	boxes(ts)[args[0]] = b
 	ts.Setenv(args[0], b.host.Short())
 	ts.Setenv(args[0]+"FOLDER", strings.ReplaceAll(b.host.Short(), "-", ""))
@@ -110,7 +112,8 @@ func boxes(ts *testscript.TestScript) map[string]*box {
 	return ts.Value(boxKey("boxes")).(map[string]*box)
 }
 
-// request NAME TRUST FILE [ID=N]... writes the machine's next request; [again] instead of an ID writes another one with the number of the last.
+// request NAME TRUST FILE [ID=N]... writes the machine's next request; again instead of an ID writes another one with the number of the last, lost the first one
+// of a storage made anew.
 func request(ts *testscript.TestScript, _ bool, args []string) {
 	b, c := boxes(ts)[args[0]], wire.New()
 	trust, err := c.DecodeTrust([]byte(ts.ReadFile(args[1])))
@@ -124,13 +127,18 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 			b.outstanding, salt = b.outstanding[:len(b.outstanding)-1], 2
 			continue
 		}
+		if arg == "lost" {
+			b.life[1]++
+			b.number, b.outstanding, b.applied = 1, nil, &capability.Response{}
+			continue
+		}
 		id, n, _ := strings.Cut(arg, "=")
 		count, err := strconv.ParseUint(n, 10, 32)
 		ts.Check(err)
 		desired = append(desired, capability.Desired{ActivationID: capability.ActivationID(id), Count: uint32(count)})
 	}
 	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{b.host}, Number: b.number, Applied: b.applied.Serial, BookHead: b.applied.BookHead,
-		Outstanding: b.outstanding, Epoch: 1, Desired: desired, Alias: "hall \"3\"", Producer: c.Fingerprint(trust.Root)}
+		Outstanding: b.outstanding, Epoch: 1, Life: b.life, Head: capability.Head{Position: 100 + b.number, Hash: capability.Digest{0xab, byte(b.number)}}, Desired: desired, Alias: "hall \"3\"", Producer: c.Fingerprint(trust.Root)}
 	binary.BigEndian.PutUint64(r.Correlation[:], b.number)
 	r.Correlation[15] = salt
 	e, err := b.device.Evidence(attest.Request, nil)
@@ -149,24 +157,14 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 
 // opens NAME TRUST FILE COUNT applies a response on a machine, which then has so many counts; with ! it must not open there.
 func opens(ts *testscript.TestScript, neg bool, args []string) {
-	b, c := boxes(ts)[args[0]], wire.New()
-	trust, err := c.DecodeTrust([]byte(ts.ReadFile(args[1])))
-	ts.Check(err)
-	s, err := c.ReadResponse([]byte(ts.ReadFile(args[2])))
-	ts.Check(err)
-	_, _, err = c.Verify(trust, s)
-	ts.Check(err)
-	w, err := attest.DecodeWrapped(s.Wrap)
-	ts.Check(err)
-	key, err := b.device.Activate(w)
+	b := boxes(ts)[args[0]]
+	r, err := open(ts, b, args[1:])
 	if neg {
 		if !errors.Is(err, tpm.ErrNotOurs) {
 			ts.Fatalf("on another machine: %v", err)
 		}
 		return
 	}
-	ts.Check(err)
-	r, err := c.Open(s, key)
 	ts.Check(err)
 	total := uint32(0)
 	for _, i := range r.Items {
@@ -176,6 +174,35 @@ func opens(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the machine has %d, want %s", total, args[3])
 	}
 	b.applied, b.outstanding = r, nil
+}
+
+// states NAME TRUST FILE COUNT wants a response for a machine that signs so many boot states.
+func states(ts *testscript.TestScript, _ bool, args []string) {
+	r, err := open(ts, boxes(ts)[args[0]], args[1:])
+	ts.Check(err)
+	if n := len(r.Boot.States); fmt.Sprint(n) != args[3] {
+		ts.Fatalf("%d boot states are signed, want %s", n, args[3])
+	}
+}
+
+// open reads the response of a file with the trust bundle of another, on a machine. The error is the TPM's.
+func open(ts *testscript.TestScript, b *box, args []string) (*capability.Response, error) {
+	c := wire.New()
+	trust, err := c.DecodeTrust([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	s, err := c.ReadResponse([]byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	_, _, err = c.Verify(trust, s)
+	ts.Check(err)
+	w, err := attest.DecodeWrapped(s.Wrap)
+	ts.Check(err)
+	key, err := b.device.Activate(w)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.Open(s, key)
+	ts.Check(err)
+	return r, nil
 }
 
 // flip FILE changes one bit in the middle.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,7 @@ type answered struct {
 	Proven      bool                     `json:"proven,omitempty"`
 	Again       bool                     `json:"again,omitempty"`
 	Repaired    bool                     `json:"repaired,omitempty"`
+	Warning     string                   `json:"warning,omitempty"` // another history of this machine is known: what contradicts
 	Serial      uint64                   `json:"serial,omitempty"`
 	Made        capability.Time          `json:"made,omitempty"`
 	ApplyBefore capability.Time          `json:"applyBefore,omitempty"`
@@ -46,25 +48,43 @@ type answered struct {
 }
 
 func respondCommand(f *flags) *cobra.Command {
-	var dir, repair string
+	var (
+		dir   string
+		order backoffice.Order
+	)
 	c := &cobra.Command{
 		Use: "respond FILE... -o DIR", Short: "Answer request files",
 		Long: "Respond judges each request file and writes a response file that only the machine of the request can open. Files are known by their content, not by their names. " +
 			"The same request again gives the same bytes; a line of a request that is refused is refused inside the response, so that the appliance shows why.\n\n" +
 			"A machine whose trusted storage was lost, rolled back or cannot be opened writes requests from a new one. They are refused until an operator says --repair: the machine then gets all it has on record, " +
-			"and the old storage is refused from then on. Ask what happened first; leases the machine had lent for longer than its lease interval may still be in use.\n\n" +
+			"and the old storage is refused from then on. Ask what happened first; leases the machine had lent for longer than its lease interval may still be in use. " +
+			"Above the number of repairs that the policy allows in 365 days a second person must stand for one, and is kept on record with it: --approved-by.\n\n" +
+			"A request that contradicts the machine's earlier ones comes from a copy of the machine or of its storage. Its file is kept as evidence beside the ones it contradicts; freehold show HOST names them. " +
+			"The policy refuses it, or warns and answers the history that is ahead.\n\n" +
 			"Each file has its own verdict, and one bad file stops no other; the exit status is the highest of all. " +
 			"If DIR is a stick with a folder LEASEHOLD, the response goes into the folder of its machine there; otherwise it goes into DIR itself, and into a folder of its machine only where another machine's response has the same name.",
 		Example: "  freehold respond /media/stick/LEASEHOLD/*/REQ-*.LHQ -o /media/stick",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if repair != "" && len(args) > 1 {
+			order.By = operator()
+			switch {
+			case order.Repair != "" && len(args) > 1:
 				return terminal.Usage("--repair is about one machine: name one request file")
+			case order.Approved != "" && order.Repair == "":
+				return terminal.Usage("--approved-by stands for a repair: say --repair REASON too")
+			case order.Approved != "" && strings.EqualFold(order.Approved, order.By):
+				return terminal.Usage("--approved-by: %s orders the repair, so somebody else has to approve it", order.By)
 			}
-			return f.respond(c, args, dir, repair)
+			if order.Approved != "" {
+				if err := capability.CheckName("name", order.Approved); err != nil {
+					return terminal.Usage("--approved-by: %w", err)
+				}
+			}
+			return f.respond(c, args, dir, order)
 		},
 	}
-	c.Flags().StringVar(&repair, "repair", "", "`reason` to give the machine back what it has on record, into a trusted storage made anew")
+	c.Flags().StringVar(&order.Repair, "repair", "", "`reason` to give the machine back what it has on record, into a trusted storage made anew")
+	c.Flags().StringVar(&order.Approved, "approved-by", "", "`name` of a second person who stands for the repair")
 	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the response files: a stick, or any other")
 	if err := c.MarkFlagRequired("output"); err != nil {
 		panic(err)
@@ -72,7 +92,7 @@ func respondCommand(f *flags) *cobra.Command {
 	return c
 }
 
-func (f *flags) respond(c *cobra.Command, files []string, dir, repair string) error {
+func (f *flags) respond(c *cobra.Command, files []string, dir string, order backoffice.Order) error {
 	o, err := f.open()
 	if err != nil {
 		return err
@@ -85,7 +105,7 @@ func (f *flags) respond(c *cobra.Command, files []string, dir, repair string) er
 	data := respondData{Data: terminal.NewData("freehold.respond/1")}
 	worst := capability.ExitOK
 	for _, name := range files {
-		a, err := f.answer(o, out, name, repair)
+		a, err := f.answer(o, out, name, order)
 		if err != nil {
 			if !f.json {
 				fmt.Fprintf(c.OutOrStdout(), "%s  no response\n", terminal.Plain(filepath.Base(name)))
@@ -111,18 +131,18 @@ func (f *flags) respond(c *cobra.Command, files []string, dir, repair string) er
 	return nil
 }
 
-func (f *flags) answer(o *backoffice.Office, out *outbox, name, repair string) (*answered, error) {
+func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order backoffice.Order) (*answered, error) {
 	a := &answered{File: name}
 	b, err := readBounded(name)
 	if err != nil {
 		return a, about(name, err)
 	}
-	r, err := o.Respond(b, repair, operator(), now())
+	r, err := o.RespondTo(b, order, now())
 	if err != nil {
 		return a, about(name, f.coded(err))
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
-	a.Repaired = r.Repaired
+	a.Repaired, a.Warning = r.Repaired, r.Warning
 	a.Signature, a.Again, a.Serial, a.Made, a.ApplyBefore = "GOOD", r.Again, r.Serial, r.Made, r.ApplyBefore
 	a.Lines, a.Items, a.Credited, a.Denials = r.Lines, r.Items, r.Credited, r.Denials
 	if !r.Again {
@@ -153,6 +173,10 @@ func (a *answered) print(w io.Writer) {
 	line("%s  %s  request %d  signature %s (TPM, %s tier, %s)%s", filepath.Base(a.File), short(a.Host), a.Number, a.Signature, a.Tier, keys, quoted(a.Alias))
 	if a.TierNote != "" {
 		line("  note        %s", a.TierNote)
+	}
+	if a.Warning != "" {
+		e := capability.ErrFork.Entry()
+		line("  warning     %s %s: %s", capability.ErrFork, e.Title, a.Warning)
 	}
 	if a.Repaired {
 		line("  repairs     what the machine has on record goes into its new trusted storage; the old one is refused from now on")

@@ -34,6 +34,8 @@ type hostSummary struct {
 	Serial    uint64                    `json:"serial"`
 	Epoch     uint64                    `json:"epoch"`
 	Incidents int                       `json:"incidents"`
+	Forked    bool                      `json:"forked"`  // two histories of it have sent requests
+	Repairs   int                       `json:"repairs"` // in the last 365 days
 	Holds     []entitlement.Fulfillment `json:"holds"`
 }
 
@@ -41,17 +43,26 @@ type hostSummary struct {
 type hostData struct {
 	terminal.Data
 	hostSummary
-	Requests []entitlement.Known      `json:"requests"`
-	Returns  []entitlement.ReturnSeen `json:"returns"`
-	Refused  []entitlement.Incident   `json:"refused"`
-	Past     []entitlement.PastLife   `json:"past"`
+	Audit        capability.Head          `json:"audit"` // end of the machine's audit trail as it last named it: number of entries, hash of the last
+	AuditRequest uint64                   `json:"auditRequest"`
+	Requests     []entitlement.Known      `json:"requests"`
+	Returns      []entitlement.ReturnSeen `json:"returns"`
+	Refused      []refusedRequest         `json:"refused"`
+	Past         []entitlement.PastLife   `json:"past"`
+}
+
+// refusedRequest is an incident with the files that show it, in the directory of the back office. Empty: there is none, or it is damaged.
+type refusedRequest struct {
+	entitlement.Incident
+	File        string `json:"file"`        // of the request
+	AgainstFile string `json:"againstFile"` // of the answered request that says otherwise
 }
 
 func showCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use: "show [ACTIVATION-ID | HOST]", Short: "Show the book, one line item or one machine",
 		Long: "Show prints what was entitled, how much of it is left, and which machines hold the rest. " +
-			"A machine is named by its host ID or the first digits of it, as 7F3A-22C9. With a machine, the requests that were refused are shown too.",
+			"A machine is named by its host ID or the first digits of it, as 7F3A-22C9. With a machine, the requests that were refused are shown too, with the files that are kept as evidence: freehold inspect says what is in them.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.open()
@@ -92,7 +103,7 @@ func (f *flags) showOne(w io.Writer, o *backoffice.Office, name string) error {
 	case len(found) == 0:
 		return capability.Refuse(capability.ErrNotFound, name, "it is no host on record, and %v", err)
 	}
-	return f.showHost(w, &found[0])
+	return f.showHost(w, o, &found[0])
 }
 
 // matches compares as people type: with or without hyphens and type, in any case, the first digits being enough.
@@ -111,7 +122,7 @@ func short(host string) string {
 }
 
 func summary(h *entitlement.Host) hostSummary {
-	s := hostSummary{h.Host.String(), h.Alias, h.Tier, h.Proven, h.Answered, h.Serial, h.Epoch, len(h.Incidents), h.Holds}
+	s := hostSummary{h.Host.String(), h.Alias, h.Tier, h.Proven, h.Answered, h.Serial, h.Epoch, len(h.Incidents), h.Forked(), h.Repairs(now()), h.Holds}
 	if s.Holds == nil {
 		s.Holds = []entitlement.Fulfillment{}
 	}
@@ -130,6 +141,7 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
 	}
 	p := data.Policy
 	fmt.Fprintf(w, "%s: lease interval %s, tier %s and above, responses good for %s; %d entries, head %.16s\n", terminal.Plain(p.Producer), p.Lease, p.MinimumTier, p.ResponseLife, length, data.Head)
+	fmt.Fprintf(w, "forks: %s; repairs of a machine on one person's word: %d in 365 days\n", p.Forks, p.Repairs.Count())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(data.Items) > 0 {
 		fmt.Fprintln(t, "\nACTIVATION ID\tCUSTOMER\tPRODUCT\tCOPIES\tUSED\tLEFT\tSTATE\tEXPIRES")
@@ -145,7 +157,11 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
 		for _, f := range h.Holds {
 			copies += uint64(f.Copies)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d copies\t%d\n", short(h.Host), terminal.Plain(h.Alias), h.Tier, keys(h.Proven), h.Answered, h.Serial, copies, h.Incidents)
+		refused := fmt.Sprint(h.Incidents)
+		if h.Forked {
+			refused += ", forked"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d copies\t%s\n", short(h.Host), terminal.Plain(h.Alias), h.Tier, keys(h.Proven), h.Answered, h.Serial, copies, refused)
 	}
 	return t.Flush()
 }
@@ -173,22 +189,30 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 	}
 }
 
-func (f *flags) showHost(w io.Writer, h *entitlement.Host) error {
+func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host) error {
+	refused := make([]refusedRequest, 0, len(h.Incidents))
+	for _, i := range h.Incidents {
+		refused = append(refused, refusedRequest{i, o.RequestFile(i.Digest), o.RequestFile(i.Against)})
+	}
+	audit, auditRequest := h.Audit()
 	if f.json {
-		data := hostData{terminal.NewData("freehold.host/1"), summary(h), h.Requests, h.Returns, h.Incidents, h.Past}
+		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Requests, h.Returns, refused, h.Past}
 		if data.Returns == nil {
 			data.Returns = []entitlement.ReturnSeen{}
 		}
 		if data.Past == nil {
 			data.Past = []entitlement.PastLife{}
 		}
-		if data.Refused == nil {
-			data.Refused = []entitlement.Incident{}
-		}
 		return printJSON(w, data)
 	}
 	fmt.Fprintf(w, "%s%s  tier %s, keys %s\n", h.Host, terminal.Plain(quoted(h.Alias)), h.Tier, keys(h.Proven))
 	fmt.Fprintf(w, "last         request %d, response %d, epoch %d\n", h.Answered, h.Serial, h.Epoch)
+	if auditRequest != 0 {
+		fmt.Fprintf(w, "audit        %d entries, the last %.8x, as of request %d\n", audit.Position, audit.Hash[:], auditRequest)
+	}
+	if h.Forked() {
+		fmt.Fprintln(w, "forked       two histories of this machine have sent requests: it, or its storage, was copied")
+	}
 	for _, held := range h.Holds {
 		fmt.Fprintf(w, "holds        %d copies of %s\n", held.Copies, held.ActivationID)
 	}
@@ -200,10 +224,27 @@ func (f *flags) showHost(w io.Writer, h *entitlement.Host) error {
 		fmt.Fprintf(w, "returned     %d copies of %s at epoch %d, %s\n", s.Copies, s.ActivationID, s.Epoch, what)
 	}
 	for _, p := range h.Past {
-		fmt.Fprintf(w, "repaired     %s by %s: %s; the storage before ended at epoch %d with request %d\n", p.Ended, terminal.Plain(p.By), terminal.Plain(p.Reason), p.Epoch, p.Answered)
+		by := p.By
+		if p.Approved != "" {
+			by += ", approved by " + p.Approved
+		}
+		fmt.Fprintf(w, "repaired     %s by %s: %s; the storage before ended at epoch %d with request %d\n", p.Ended, terminal.Plain(by), terminal.Plain(p.Reason), p.Epoch, p.Answered)
 	}
-	for _, i := range h.Incidents {
-		fmt.Fprintf(w, "refused      %s  request %d  %s %s: %s\n", i.Time, i.Number, i.Code, i.Code.Entry().Title, terminal.Plain(i.Detail))
+	if n := h.Repairs(now()); n > 0 {
+		fmt.Fprintf(w, "repairs      %d in 365 days, of %d on one person's word\n", n, o.Book().Policy().Repairs.Count())
+	}
+	for _, i := range refused {
+		what := "refused "
+		if i.Warned {
+			what = "answered" // under a warning
+		}
+		fmt.Fprintf(w, "%s     %s  request %d  %s %s: %s\n", what, i.Time, i.Number, i.Code, i.Code.Entry().Title, terminal.Plain(i.Detail))
+		if i.File != "" {
+			fmt.Fprintf(w, "  evidence   %s\n", i.File)
+		}
+		if i.AgainstFile != "" {
+			fmt.Fprintf(w, "  against    %s\n", i.AgainstFile)
+		}
 	}
 	return nil
 }

@@ -298,7 +298,7 @@ func (p *program) backupCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use: "backup -o DIR", Short: "Copy the configuration and the audit trail, encrypted", Args: cobra.NoArgs,
-		Long: "Writes the appliance's archive into DIR. It is encrypted: this machine's TPM opens it, and the recovery key. It holds no right, so it brings none back. Files that are in DIR already are not written again.",
+		Long: "Writes the appliance's archive into DIR. It is encrypted: this machine's TPM opens it, and the recovery key. It holds no right, so it brings none back.",
 		RunE: func(c *cobra.Command, _ []string) error { return p.backup(c.Context(), dir) },
 	}
 	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the copy, which is made if need be")

@@ -351,7 +351,7 @@ func correlation(kind, name string) (id capability.CorrelationID) {
 	return id
 }
 
-// dictionary is an object with lists of values.
+// dictionary is an object with lists of values. The key of an empty list is there without a value, as on the wire.
 func (f *reading) dictionary(v value) (out []capability.Pair) {
 	members, is := v.is.([]member)
 	if !is && v.is != nil {
@@ -366,7 +366,11 @@ func (f *reading) dictionary(v value) (out []capability.Pair) {
 		if _, one := m.is.(string); one {
 			f.fail(m.path, "%s where a list of values is wanted", m.value)
 		}
-		for _, e := range f.list(m.value) {
+		values := f.list(m.value)
+		if len(values) == 0 {
+			out = append(out, capability.Pair{Key: m.name})
+		}
+		for _, e := range values {
 			out = append(out, capability.Pair{Key: m.name, Value: f.text(e)})
 		}
 	}

@@ -162,8 +162,11 @@ func (s *simulation) ask(r *capability.Request, o *outcome) error {
 		for i, w := range r.Desired {
 			o.Lines = append(o.Lines, s.line(i, w, &d))
 		}
+		for i, l := range d.Lines {
+			o.Lines = append(o.Lines, outcomeLine{l.Feature, l.Version, l.Asked, uint64(l.Count), l.Status.String(), s.whyNot(i, &d, l.Line)})
+		}
 		if len(r.Desired) == 0 && len(d.Response.Denials) > 0 {
-			o.Error = &outcomeError{Message: s.denied(&d)[0]}
+			o.Error = &outcomeError{Message: s.why(0, &d, d.Response.Denials[0])[0]}
 		}
 	}
 	device, _ := s.ledger.Device(r.Hosts[0], s.now)
@@ -179,15 +182,19 @@ func (s *simulation) line(i int, w capability.Desired, d *ledger.Decision) outco
 	switch {
 	case i < len(d.Response.Lines):
 		l := d.Response.Lines[i]
-		if out.Granted, out.Status = uint64(l.Count), l.Status.String(); l.Denial.Code != 0 {
-			out.Why = s.why(i, d, l.Denial)
-		}
+		out.Granted, out.Status, out.Why = uint64(l.Count), l.Status.String(), s.whyNot(i, d, l)
 	case len(d.Response.Denials) > 0:
-		out.Why = s.denied(d)
-	case d.Response.Status == capability.StatusOK: // an undo, or a report of what is not metered
-		out.Status = capability.LineOK.String()
+		out.Why = s.why(0, d, d.Response.Denials[0])
 	}
 	return out
+}
+
+// whyNot is why a line got less than it asked for; nothing where it did not.
+func (s *simulation) whyNot(i int, d *ledger.Decision, l capability.Line) []string {
+	if l.Denial.Code == 0 {
+		return []string{}
+	}
+	return s.why(i, d, l.Denial)
 }
 
 // why is the explanation of a line in sentences, with the names and times of the scenario.
@@ -209,15 +216,6 @@ func (s *simulation) why(i int, d *ledger.Decision, no capability.Denial) []stri
 		}
 	}
 	return e.Sentences()
-}
-
-// denied is why a request was refused as a whole.
-func (s *simulation) denied(d *ledger.Decision) []string {
-	no := d.Response.Denials[0]
-	out := s.why(0, d, no)
-	no.Until = unshifted(no.Until)
-	out[0] = coded(no)
-	return out
 }
 
 // coded is a denial with the code and symbol that the manual has it under.

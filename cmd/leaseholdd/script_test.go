@@ -116,7 +116,7 @@ func script(f func(*machines, *testscript.TestScript, []string)) func(*testscrip
 	}
 }
 
-// tpm NAME ACTION: start, cut, kill, boot, clear, lockout. start sets $TPM_NAME and $ROOTS_NAME.
+// tpm NAME ACTION: start, cut, kill, boot, clear, extend, lockout. start sets $TPM_NAME and $ROOTS_NAME.
 func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	name, action := args[0], args[1]
 	if action == "start" {
@@ -140,12 +140,24 @@ func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	case "clear":
 		ts.Check(t.Clear())
 		ts.Setenv("TPM_"+name, t.Address())
+	case "extend": // PCR 11, as another image does
+		ts.Check(extend(t, 11))
+		ts.Setenv("TPM_"+name, t.Address())
 	case "lockout":
 		ts.Check(lockOut(t))
 		ts.Setenv("TPM_"+name, t.Address())
 	default:
 		ts.Fatalf("tpm %s %s", name, action)
 	}
+}
+
+// extend measures something into a PCR.
+func extend(t *tpmtest.TPM, pcr uint32) error {
+	_, err := tpm2.PCRExtend{
+		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)},
+		Digests:   tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{{HashAlg: tpm2.TPMAlgSHA256, Digest: make([]byte, 32)}}},
+	}.Execute(t.Bus())
+	return err
 }
 
 // lockOut is some other program that tries wrong passwords on an object of its own until the TPM refuses.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -319,6 +320,17 @@ func (k *stick) list() []string {
 func (s *stage) copyTree(from, to string) {
 	check(os.RemoveAll(to), "copy a disk")
 	check(os.CopyFS(to, os.DirFS(from)), "copy a disk")
+	// An image keeps the modes of its files, and trusted storage wants them closed to others.
+	check(filepath.WalkDir(to, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o600)
+		if e.IsDir() {
+			mode = 0o700
+		}
+		return os.Chmod(path, mode)
+	}), "copy a disk")
 }
 
 // first finds the first match of an expression's group in what a program said.

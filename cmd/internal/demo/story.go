@@ -125,7 +125,7 @@ func (s *stage) story() {
 	if h.Condition == nil || h.Condition.Code != "LH-4003" {
 		fail("a restored disk from before the kill: %+v", h)
 	}
-	s.run("leasehold", s.asks(a, "k.novak", 1)...).wants(75, "LH-3302")
+	s.run("leasehold", s.asks(a, "k.novak", 1)...).wants(12, "LH-4001")
 	s.say("a copy of the disk from before that kill is restored: %s; nothing is served", h.Condition.Text)
 	a.kill()
 	s.copyTree(s.path("newest"), a.state)
@@ -186,9 +186,31 @@ func (s *stage) story() {
 	c := s.acquire(b, "b.adams", 40)
 	s.until(20*time.Second, "B serves the 40", func() bool { return b.health().Used == 40 })
 	c.end()
+	s.say("B activates the same ID and serves all 40")
+
+	// B loses its disk. What it had is on record, and comes back by an operator's word, into a storage that the old one cannot be mistaken for.
+	b.stop()
+	check(os.RemoveAll(b.state), "lose a disk")
+	b.start()
+	lost := b.health()
+	if lost.Condition == nil || lost.Condition.Code != "LH-4013" {
+		fail("without its disk: %+v", lost)
+	}
+	out = s.mkdir("b-repair")
+	b.leasehold("request", "-o", out).wants(0)
+	freehold("respond", newest(out, "REQ-*.LHQ"), "-o", out).wants(13, "LH-5030")
+	freehold("respond", newest(out, "REQ-*.LHQ"), "-o", out, "--repair", "disk died").wants(0)
+	b.leasehold("import", out).wants(0)
+	if h = b.health(); h.Total != 40 || h.State != "holding" {
+		fail("after the repair: %+v", h)
+	}
+	s.say("B's disk is lost (%s): a request, freehold respond --repair and the response bring its 40 back, in a hold in which only receipts renew", lost.Condition.Code)
+	trail := filepath.Join(out, "audit.cbor")
+	b.leasehold("audit", "export", "-o", trail).wants(0)
+	s.say("its audit trail: %s", s.run("leasehold", "audit", "verify", trail, "--request", newest(out, "REQ-*.LHQ")).wants(0).line("GOOD"))
 	b.stop()
 	a.stop()
-	s.say("B activates the same ID and serves all 40; both appliances stop cleanly")
+	s.say("both appliances stop cleanly")
 }
 
 func size(path string) int64 {

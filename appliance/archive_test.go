@@ -1,0 +1,259 @@
+package appliance
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/tpm/attest"
+)
+
+// shelf is an archive in memory that can fail.
+type shelf struct {
+	first   uint64
+	entries [][]byte
+	notes   int
+	gate    chan struct{} // when set, each Append waits for one receive
+	broken  atomic.Bool
+}
+
+func (s *shelf) fail() error {
+	if s.broken.Load() {
+		return errors.New("no space")
+	}
+	return nil
+}
+
+func (s *shelf) Next() uint64 {
+	if len(s.entries) == 0 {
+		return 0
+	}
+	return s.first + uint64(len(s.entries))
+}
+
+func (s *shelf) Append(first uint64, entries [][]byte) error {
+	if s.gate != nil {
+		<-s.gate
+	}
+	if err := s.fail(); err != nil {
+		return err
+	}
+	if next := s.Next(); next == 0 {
+		s.first = first
+	} else if first != next {
+		return fmt.Errorf("entries from %d on where %d comes", first, next)
+	}
+	s.entries = append(s.entries, entries...)
+	return nil
+}
+
+func (s *shelf) SetNote([]byte) error                          { s.notes++; return s.fail() }
+func (s *shelf) Trim(int64) error                              { return s.fail() }
+func (s *shelf) Rekey(uint32) (capability.RecoveryKey, error)  { return "", s.fail() }
+func (s *shelf) Read(uint64, func(uint64, []byte) error) error { return s.fail() }
+func (s *shelf) Files() ([]string, error)                      { return nil, s.fail() }
+func (s *shelf) File(string) ([]byte, error)                   { return nil, s.fail() }
+
+// long is a vault whose journal is always too long.
+type long struct {
+	memory
+	snapshots int
+}
+
+func (l *long) JournalBytes() int64   { return 1 << 40 }
+func (l *long) Snapshot([]byte) error { l.snapshots++; return nil }
+
+func archiving(archive Archive) (*Appliance, *long) {
+	v := &long{}
+	a := &Appliance{Options: Options{Ledger: ledger.New(), Vault: v, Log: slog.New(slog.DiscardHandler)}, codec: wire.New()}
+	a.keeper.archive = archive
+	return a, v
+}
+
+// entry is one of a size that reaches the archive at once when there are two.
+func bigEntry(position uint64) ([]ledger.Entry, [][]byte) {
+	return []ledger.Entry{{Position: position, Configured: &ledger.Configured{}}}, [][]byte{append([]byte{byte(position)}, make([]byte, archiveAfter/2)...)}
+}
+
+// Entries reach the archive in order, none twice and none left out, whatever fails on the way; the journal is shortened only when the archive has all of it.
+func TestEntriesReachTheArchive(t *testing.T) {
+	s := &shelf{}
+	a, v := archiving(s)
+	a.compactAt = 1 << 50
+	position := uint64(0)
+	add := func() {
+		position++
+		e, b := bigEntry(position)
+		a.keeper.keep(e, b)
+		a.compact()
+	}
+	for n := range 40 {
+		s.broken.Store(false)
+		if n%7 == 3 {
+			if err := a.keeper.settle(true); err != nil { // one at a time looks at fail
+				t.Fatal(err)
+			}
+			s.broken.Store(true)
+		}
+		add()
+		if n%7 == 3 {
+			a.keeper.settle(true)
+		}
+	}
+	s.broken.Store(false)
+	if v.snapshots != 0 {
+		t.Errorf("%d snapshots of a short journal", v.snapshots)
+	}
+	a.compactAt = 0
+	s.broken.Store(true)
+	if add(); v.snapshots != 0 {
+		t.Error("the journal was shortened, and the archive has not what was in it")
+	}
+	s.broken.Store(false)
+	a.compactAt = 0
+	if add(); v.snapshots != 1 {
+		t.Errorf("%d snapshots", v.snapshots)
+	}
+	if uint64(len(s.entries)) != position || s.first != 1 || s.notes == 0 {
+		t.Fatalf("%d of %d entries, from %d on, %d notes", len(s.entries), position, s.first, s.notes)
+	}
+	for i, b := range s.entries {
+		if b[0] != byte(i+1) {
+			t.Fatalf("entry %d is %d", i+1, b[0])
+		}
+	}
+	if len(a.keeper.waiting) != 0 || a.keeper.bytes != 0 || a.keeper.first != position+1 {
+		t.Errorf("left over: %d entries, %d bytes, from %d on", len(a.keeper.waiting), a.keeper.bytes, a.keeper.first)
+	}
+}
+
+// The owner does not wait for the archive, but to shorten the journal.
+func TestArchiveIsWrittenBeside(t *testing.T) {
+	s := &shelf{gate: make(chan struct{})}
+	a, _ := archiving(s)
+	a.compactAt = 1 << 50
+	for n := uint64(1); n <= 9; n++ { // the first batch hangs
+		e, b := bigEntry(n)
+		a.keeper.keep(e, b)
+		a.compact()
+	}
+	if len(s.entries) != 0 || len(a.keeper.waiting) != 9 {
+		t.Errorf("%d entries in the archive, %d wait", len(s.entries), len(a.keeper.waiting))
+	}
+	go func() {
+		for range 2 {
+			s.gate <- struct{}{}
+		}
+	}()
+	if err := a.archiveEntries(true); err != nil || len(s.entries) != 9 {
+		t.Errorf("%d entries: %v", len(s.entries), err)
+	}
+}
+
+func TestWhatWasDurableBeforeTheRun(t *testing.T) {
+	l := ledger.New()
+	var journal [][]byte
+	for n := range 5 {
+		d, err := l.Decide(ledger.At(capability.Seconds(n), 1_900_000_000), ledger.Start{})
+		must(t, err)
+		for _, e := range d.Entries {
+			must(t, l.Apply(e))
+			journal = append(journal, e.Encode())
+		}
+	}
+	for has := range 6 { // entries that the archive has already
+		s := &shelf{first: 1, entries: journal[:has:has]}
+		a := &Appliance{Options: Options{Ledger: l, Log: slog.New(slog.DiscardHandler)}, codec: wire.New()}
+		a.Archive = func(_ Vault, first, last uint64) (Archive, error) {
+			if first != 1 || last != 5 {
+				t.Errorf("from %d to %d", first, last)
+			}
+			return s, nil
+		}
+		must(t, a.keeper.inherit(journal))
+		must(t, a.openArchive(nil))
+		must(t, a.archiveEntries(true))
+		if len(s.entries) != 5 || !bytes.Equal(bytes.Join(s.entries, nil), bytes.Join(journal, nil)) {
+			t.Errorf("with %d: %d entries", has, len(s.entries))
+		}
+	}
+	if err := new(keeper).inherit([][]byte{{1}}); err == nil {
+		t.Error("a journal of something else is taken")
+	}
+	a := &Appliance{Options: Options{Ledger: l}}
+	must(t, a.openArchive(nil))
+	if a.keeper.keep([]ledger.Entry{{}}, [][]byte{{1}}); len(a.keeper.waiting) != 0 {
+		t.Error("without an archive entries pile up")
+	}
+}
+
+// A response adds the boot states that its key signed and that are new; it takes none away.
+func TestBootStates(t *testing.T) {
+	key := func() (*ecdsa.PrivateKey, []byte) {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		must(t, err)
+		public, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
+		must(t, err)
+		return k, public
+	}
+	k, public := key()
+	other, otherPublic := key()
+	state := func(k *ecdsa.PrivateKey, n byte) []byte {
+		s, err := attest.SignState(rand.Reader, k, []byte("ref"), bytes.Repeat([]byte{n}, 96))
+		must(t, err)
+		return s.Encode()
+	}
+	boot := func(public []byte, states ...[]byte) capability.Boot {
+		return capability.Boot{Key: public, Ref: []byte("ref"), States: states}
+	}
+	a := &Appliance{codec: wire.New()}
+	count := func() int { return len(a.Boot.States) }
+	a.Boot = boot(public, state(k, 1))
+	for _, c := range []struct {
+		name  string
+		b     capability.Boot
+		want  int
+		fresh bool
+	}{
+		{"none", boot(public), 1, false},
+		{"the same, signed anew", boot(public, state(k, 1)), 1, false},
+		{"a new one", boot(public, state(k, 1), state(k, 2)), 2, true},
+		{"one twice", boot(public, state(k, 3), state(k, 3)), 3, true},
+		{"signed by another key", boot(public, state(other, 4)), 3, false},
+		{"no state", boot(public, []byte("x")), 3, false},
+		{"no key", boot(nil, state(k, 5)), 3, false},
+		{"a damaged key", boot([]byte("key"), state(k, 5)), 3, false},
+		{"another key", boot(otherPublic, state(other, 6)), 1, true},
+	} {
+		b := a.bootStates(c.b)
+		if (b != nil) != c.fresh || count() != c.want {
+			t.Errorf("%s: %d states, %d bytes", c.name, count(), len(b))
+		}
+		var back capability.Boot
+		if b != nil {
+			must(t, a.codec.Decode(b, &back, 64<<10))
+		}
+	}
+	var many [][]byte
+	for n := range maxBootStates + 20 {
+		many = append(many, state(other, byte(n+7)))
+	}
+	running := state(other, 6) // the one that the vault must still open in, known for long
+	b := a.bootStates(boot(otherPublic, append([][]byte{running}, many...)...))
+	if s, err := attest.DecodeSignedState(a.Boot.States[0]); err != nil || s.PCRs[0] != 6 {
+		t.Errorf("the running state is not the first: %v", err)
+	}
+	if count() != maxBootStates || len(b) > 64<<10 {
+		t.Errorf("%d states, %d bytes", count(), len(b))
+	}
+}
