@@ -381,3 +381,24 @@ func TestSigningKey(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkSign compares a key on a page with one in ordinary memory, which the package signs with as it is.
+func BenchmarkSign(b *testing.B) {
+	_, ordinary, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	hidden, err := NewPage().SigningKey(rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, k := range map[string]crypto.Signer{"ordinary": ordinary, "page": hidden} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := k.Sign(nil, []byte("root"), crypto.Hash(0)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
