@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"maps"
@@ -256,18 +257,55 @@ func (w *world) believe(c *client, b *belief) {
 func (w *world) conclude(a *asking) {
 	c := a.c
 	if a.resp == nil || a.fate != 0 {
-		// It may have been done: an answer that was not heard counts as seen, or what was given back could come back by the receipt.
+		// It may have been done. What it renewed may end sooner now, when another item of the feature serves it; the answer would say so.
+		for _, old := range w.beliefs[c] {
+			for i := range old.rights {
+				if r := &old.rights[i]; old != c.answer {
+					r.until = min(r.until, a.sent+int64(interval))
+				}
+			}
+		}
+		// An answer that was not heard counts as seen, or what was given back could come back by the receipt.
 		if a.feature != "" && a.wants[a.feature] < a.before[a.feature] {
 			c.wants, c.serial, c.receipt = a.wants, c.serial+1, nil
 		}
 		return
 	}
+	w.adopt(c, a)
 	refused := a.resp.Status == capability.StatusDenied
 	for i, d := range c.last.Desired {
 		refused = refused || d.Feature == a.feature && i < len(a.resp.Lines) && a.resp.Lines[i].Status == capability.LineInsufficient
 	}
 	if !refused || a.wants[a.feature] < a.before[a.feature] {
 		c.wants = a.wants
+	}
+}
+
+// adopt is what an answer that covers a whole wish does to what was believed before: its end counts, also where it is sooner.
+func (w *world) adopt(c *client, a *asking) {
+	b := c.answer
+	if b == nil {
+		return
+	}
+	for _, f := range features {
+		rights := slices.DeleteFunc(slices.Clone(b.rights), func(r believed) bool { return r.feature != f })
+		slices.SortFunc(rights, func(x, y believed) int { return cmp.Compare(y.until, x.until) })
+		sum, end := uint32(0), int64(0)
+		for _, r := range rights {
+			if sum < a.wants[f] {
+				sum, end = sum+r.count, r.until
+			}
+		}
+		if sum < a.wants[f] || end == 0 {
+			continue
+		}
+		for _, old := range w.beliefs[c] {
+			for i := range old.rights {
+				if r := &old.rights[i]; old != b && r.feature == f {
+					r.until = min(r.until, end)
+				}
+			}
+		}
 	}
 }
 

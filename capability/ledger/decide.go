@@ -85,7 +85,7 @@ func checkBy(by string) error {
 func (l *Ledger) advanceTo(now Now) Decision {
 	e := Entry{Advanced: &Advanced{}}
 	due := len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease || l.hold != 0 && l.hold <= now.Lease
-	if date := l.nextDate(); date != 0 && date <= now.Wall {
+	if date := l.nextDate(anyItem); date != 0 && date <= now.Wall {
 		e.Division, due = l.division(l.rules(), now, l.dates(now), l.inventory()), true
 	} else {
 		d := l.draft(now, nil, "")

@@ -246,8 +246,8 @@ func (l *Ledger) transfer(moves []Transfer) error {
 }
 
 // nextDate is the trusted time at which another division is due, or zero: the first start or expiry of an item that the last one did not know of. Where it took
-// an item for expired by a clock that was quarantined then and says less now, that is at once.
-func (l *Ledger) nextDate() (next capability.Time) {
+// an item for expired by a clock that was quarantined then and says less now, that is at once. Only items are looked at that the caller wants.
+func (l *Ledger) nextDate(wanted func(*item) bool) (next capability.Time) {
 	if l.model == nil && len(l.groups) == 0 || !l.followsDates() {
 		return 0
 	}
@@ -257,7 +257,7 @@ func (l *Ledger) nextDate() (next capability.Time) {
 		}
 	}
 	for _, it := range l.items {
-		if it.cut || !it.divisible() {
+		if it.cut || !it.divisible() || !wanted(it) {
 			continue
 		}
 		if it.Start > l.divided {
@@ -274,4 +274,21 @@ func (l *Ledger) nextDate() (next capability.Time) {
 		}
 	}
 	return next
+}
+
+func anyItem(*item) bool { return true }
+
+// felt says of an item whether its dates leave a trace. Pools are filled feature by feature, and what nobody holds is divided as if for the first time. Which
+// entries are satisfied depends on which were: their features are felt.
+func (l *Ledger) felt() func(*item) bool {
+	features := map[string]bool{}
+	for _, e := range entries(l.groups) {
+		features[e.Feature] = true
+	}
+	for _, it := range l.items {
+		if it.divisible() && !it.idle() {
+			features[it.Feature] = true
+		}
+	}
+	return func(it *item) bool { return features[it.Feature] }
 }

@@ -179,6 +179,15 @@ func (l *Ledger) Digest() capability.Digest { return sha256.Sum256(l.Snapshot())
 // NextDue is the moment on the lease clock at which Advance has something to do, if there is one: the first end of a lease, the end of the hold, or the
 // first date at which the items are divided anew, as if both clocks went on alike; at once where leases can leave the overdraft.
 func (l *Ledger) NextDue() (capability.Seconds, bool) {
+	return l.nextDue(anyItem)
+}
+
+// NextFelt is NextDue without the dates that leave no trace, for one who passes over years at once: the next division, whenever it comes, makes the same of the
+// features that nobody holds and nobody has reserved.
+func (l *Ledger) NextFelt() (capability.Seconds, bool) { return l.nextDue(l.felt()) }
+
+// nextDue looks at the dates of those items.
+func (l *Ledger) nextDue(dated func(*item) bool) (capability.Seconds, bool) {
 	due := l.hold
 	sooner := func(at capability.Seconds) {
 		if due == 0 || at < due {
@@ -188,7 +197,7 @@ func (l *Ledger) NextDue() (capability.Seconds, bool) {
 	if len(l.ends) > 0 && l.ends[0].leases[0].end != forever {
 		sooner(l.ends[0].leases[0].end)
 	}
-	if date := l.nextDate(); date != 0 {
+	if date := l.nextDate(dated); date != 0 {
 		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
 	}
 	if l.overdrawn > 0 && slices.ContainsFunc(l.items, l.overpaid) {

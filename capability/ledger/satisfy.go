@@ -141,6 +141,9 @@ func (s *satisfying) more(e ReservationEntry) bool {
 func (s *satisfying) add(e ReservationEntry) Share {
 	share, need := Share{Source: Source{Entry: e.ID}}, uint64(e.Count)
 	for _, i := range s.fitting(e) {
+		if need == 0 {
+			break
+		}
 		n := min(need, s.left[i])
 		s.left[i] -= n
 		need -= n

@@ -204,11 +204,11 @@ func (s *simulation) named(id capability.ActivationID, feature string) capabilit
 	return capability.ActivationID(s.names[capability.ItemID{ActivationID: id, Feature: feature}])
 }
 
-// advance goes from one moment at which something is due to the next, as the daemon does.
+// advance goes from one moment at which something is due to the next, as the daemon does, but past those that nobody feels.
 func (s *simulation) advance(by capability.Seconds) error {
 	end := s.now.Lease + by
 	for {
-		due, any := s.ledger.NextDue()
+		due, any := s.ledger.NextFelt()
 		at := end
 		if any && due < end {
 			at = max(due, s.now.Lease)
