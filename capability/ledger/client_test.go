@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -274,7 +275,7 @@ func (w *world) compose(c *client) (s Serve, again bool) {
 		}
 	default:
 		for range w.rng.IntN(4 + int(r.Operation)%3) {
-			d := capability.Desired{Feature: []string{"f", "f", "g", "g", "u", "m", "n", "x"}[w.rng.IntN(8)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
+			d := capability.Desired{Feature: []string{"f", "f", "g", "g", "g", "u", "m", "n", "x"}[w.rng.IntN(9)], Count: w.rng.Uint32N(7), Partial: w.rng.IntN(3) == 0, Wait: w.rng.IntN(4) == 0}
 			d.Version.Major = w.rng.Uint32N(3)
 			if r.Operation == capability.Report && w.rng.IntN(4) > 0 {
 				d.Feature, d.Version.Major, d.Count = []string{"m", "n"}[w.rng.IntN(2)], 1, 1+w.rng.Uint32N(4)
@@ -441,17 +442,30 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 	return nil
 }
 
-// rightsAre says that the answer tells exactly what the ledger has; in a hold it may tell less.
+// rightsAre says that the answer tells exactly the units that the ledger has, whatever slices they are of; in a hold it may tell fewer, and shorter ones.
 func rightsAre(a *capability.Response, d Device, hold bool) error {
-	if hold && len(a.Rights) < len(d.Holdings) {
-		return nil
+	told, has := map[class][]capability.Time{}, map[class][]capability.Time{}
+	for _, g := range a.Rights {
+		k := class{g.Feature, g.Version}
+		told[k] = append(told[k], slices.Repeat([]capability.Time{g.Expiry}, int(g.Count))...)
 	}
-	if len(a.Rights) != len(d.Holdings) {
-		return fmt.Errorf("told %+v, has %+v", a.Rights, d.Holdings)
+	for _, h := range d.Holdings {
+		k := class{h.Item.Feature, h.Version}
+		has[k] = append(has[k], slices.Repeat([]capability.Time{h.Expiry}, int(h.Count))...)
+		if _, any := told[k]; !any && !hold {
+			return fmt.Errorf("told %+v, has %+v", a.Rights, d.Holdings)
+		}
 	}
-	for i, g := range a.Rights {
-		if h := d.Holdings[i]; g.Feature != h.Item.Feature || g.Version != h.Version || g.Count != h.Count || g.Expiry > h.Expiry || g.Expiry < h.Expiry && !hold {
-			return fmt.Errorf("told %+v, has %+v", g, h)
+	latest := func(a, b capability.Time) int { return cmp.Compare(b, a) }
+	for k, ends := range told {
+		slices.SortFunc(ends, latest)
+		slices.SortFunc(has[k], latest)
+		wrong := len(ends) > len(has[k]) || !hold && !slices.Equal(ends, has[k])
+		for i := 0; i < len(ends) && !wrong; i++ {
+			wrong = ends[i] > has[k][i]
+		}
+		if wrong {
+			return fmt.Errorf("told %+v, has %+v", a.Rights, d.Holdings)
 		}
 	}
 	return nil

@@ -74,6 +74,15 @@ func TestOverdraftIsLeft(t *testing.T) {
 			{"more", ""},
 			{"slices", "default a 1/3, overdraft a 2/2"},
 		}},
+		{name: "an overage gives no overdraft", items: items(lineItem('a', "f:1.0", 3, overdraft(2))), steps: [][2]string{
+			{"d1 f:1.0 3", "OK | OK 3 | has 3"},
+			{"less", ""},
+			{"slices", "default a 3/1, overdraft a 0/2"},
+			{"d2 f:1.0 1", "PARTLY | INSUFFICIENT 0 E_OVERAGE | has 0"},
+			{"d1 f:1.0 1", "OK | OK 1 | has 1"},
+			{"d2 f:1.0 1", "OK | OK 1 | has 1"},
+			{"slices", "default a 1/1, overdraft a 1/2"},
+		}},
 		{name: "overage comes first", items: items(lineItem('a', "f:1.0", 3, overdraft(1))), steps: [][2]string{
 			{"d1 f:1.0 1", "OK | OK 1 | has 1"},
 			{"d2 f:1.0 2", "OK | OK 2 | has 2"},
