@@ -78,8 +78,9 @@ type Options struct {
 	Boot capability.Boot
 	// Journal is the entries since the snapshot that Ledger was made from, for the archive.
 	Journal [][]byte
-	// Archive opens the archive beside the vault; the entries that wait for it begin at first, last is the newest. Nil: nothing is kept.
-	Archive func(v Vault, first, last uint64) (Archive, error)
+	// Archive opens the archive beside the vault; the entries that wait for it begin at first, last is the newest, recovery is the number of the running
+	// recovery key. Nil: nothing is kept.
+	Archive func(v Vault, first, last uint64, recovery uint32) (Archive, error)
 	// Settled is called once, when the vault that Found made has taken the rights.
 	Settled func()
 }

@@ -157,7 +157,7 @@ func (a *Appliance) openArchive(v Vault) error {
 	if len(k.waiting) == 0 {
 		k.first = last + 1
 	}
-	archive, err := a.Archive(v, k.first, last)
+	archive, err := a.Archive(v, k.first, last, a.Ledger.Recovery().Number)
 	if err != nil {
 		return fmt.Errorf("open the archive: %w", err)
 	}
@@ -211,7 +211,13 @@ func (a *Appliance) complete(ctx context.Context) (archive Archive, err error) {
 		return a.archiveEntries(true)
 	})
 	if err == nil && archive == nil {
-		err = capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
+		var lost capability.Code
+		if err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) { lost = l.Status(now).Lost }); err == nil {
+			err = capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
+		}
+		if lost != 0 {
+			err = capability.Refuse(capability.ErrNoArchive, "", "it belongs to the storage that cannot be used (%s), and only the recovery key opens it", lost)
+		}
 	}
 	return archive, err
 }

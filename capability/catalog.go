@@ -74,6 +74,7 @@ const (
 	ErrRecovery       Code = 4015
 	ErrNoArchive      Code = 4016
 	ErrAuditForm      Code = 4017
+	ErrRestore        Code = 4018
 	// 4020 to 4029: the state directory before anything in it is read.
 	ErrStorageOwner    Code = 4020
 	ErrStorageMode     Code = 4021
@@ -194,7 +195,8 @@ func Catalog() []Entry {
 		{ErrStorageGone, "E_STORAGE_GONE", "trusted storage is gone", "this TPM has counted for a trusted storage before, and there is none on the disk", "put the disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrRecoveryTaken, "E_RECOVERY_TAKEN", "the recovery key was shown already", "it is shown once, so that whoever has it is known", "ask who has it, or make another: leasehold recovery show --new", ExitPolicy},
 		{ErrRecovery, "E_RECOVERY_KEY", "the recovery key does not open this archive", "a symbol is wrong, or the key is of another machine or was replaced by a newer one", "read it again from the paper; leasehold recovery says its number", ExitPolicy},
-		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "the directory holds no archive of an appliance, or the appliance has no rights yet", "name the folder that holds a file called key: leasehold recover DIR", ExitNotFound},
+		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "there is no archive, or it is not this appliance's to open", "with the recovery key: leasehold recover STATE/archive -o DIR, where STATE is the state directory, or a backup", ExitNotFound},
+		{ErrRestore, "E_RESTORE", "the backup does not open on this machine", "it was made on another machine, or before this TPM was cleared", "leasehold recover BACKUP -o DIR, with the recovery key, then leasehold configuration import DIR/configuration.json", ExitOtherHost},
 		{ErrAuditForm, "E_AUDIT_FORM", "the audit trail does not hold", "an entry is missing, changed or out of order, or it contradicts what was said of it elsewhere", "keep the file as evidence, and export it again: leasehold audit export -o FILE", ExitFile},
 		{ErrStorageOwner, "E_STORAGE_OWNER", "the state directory belongs to another account", "it, or a file in it, was made by another account than the one that runs leaseholdd, for instance when it was started by hand", "chown -R leasehold: DIRECTORY, then start it by its unit: systemctl start leaseholdd", ExitError},
 		{ErrStorageMode, "E_STORAGE_MODE", "the state directory is open to other accounts", "the group or everyone may read or change it, or a file in it", "chmod -R go= DIRECTORY, then start again", ExitError},
@@ -204,7 +206,7 @@ func Catalog() []Entry {
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
 		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
-		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew, or the TPM was cleared or replaced, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},

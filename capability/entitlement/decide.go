@@ -208,6 +208,11 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 
 	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Life: r.Life, Named: named,
 		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now, Audit: checkpoint(r)}}
+	if r.Applied == 0 && before.Serial > 0 {
+		// A machine that has applied none of the responses it was given may have a twin that has: what that one lent must end first. The machine's own word on
+		// what it lost is not needed for it.
+		resp.Hold = now.Add(b.policy.Lease)
+	}
 	back := b.credit(h, c, a, d)
 	if r.Operation == capability.Grant {
 		b.desire(now, h, c, back, resp)

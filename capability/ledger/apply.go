@@ -148,7 +148,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	if r.Serial <= l.applied.Serial {
 		return corrupt("serial %d where %d is in force", r.Serial, l.applied.Serial)
 	}
-	if (f.Hold != 0) != (l.lost != 0) || f.Hold != 0 && f.Hold < max(l.hold, l.now.Lease+1) {
+	if (f.Hold != 0) != l.beginsHeld(&r) || f.Hold != 0 && f.Hold < max(l.hold, l.now.Lease+1) {
 		return corrupt("a hold until %d with a response, it is %d, and what was lost is %s", f.Hold, l.now.Lease, l.lost)
 	}
 	if f.Hold != 0 {

@@ -115,8 +115,8 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if l.life == (capability.LifeID{}) {
 		f.Life = c.Life
 	}
-	if !l.provisioned() && c.Lost != 0 {
-		f.Lost = c.Lost
+	if !l.provisioned() && l.lost == 0 {
+		f.Lost = c.Lost // what comes later, like a counter made anew for the requests, is no cause
 	}
 	if l.run.TPM != (TPMClock{}) && c.TPM == l.run.TPM {
 		f.At = l.run.At // the reading is of that start
@@ -147,6 +147,8 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	switch {
 	case r.Serial == 0:
 		return Decision{}, malformed("serial", "absent")
+	case l.lost != 0 && len(r.Items) == 0:
+		return Decision{}, capability.Refuse(capability.ErrNotEntitled, "", "the response brings no rights, so the storage that cannot be used is left as it is")
 	case r.Status == capability.StatusPreview:
 		return Decision{}, malformed("status", "%s is never applied", r.Status)
 	case r.Life != (capability.LifeID{}) && r.Life != l.life:
@@ -180,7 +182,7 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 		clock = *changed
 	}
 	f := &Provisioned{Response: r, Digest: c.Digest}
-	if l.lost != 0 {
+	if l.beginsHeld(&r) {
 		f.Hold = max(l.holdAt(now), now.Lease+leaseOf(r.Policy))
 	}
 	div := l.division(l.rules(), now, clock.dates(now), l.arriving(r.Items))
@@ -266,6 +268,11 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 		dec.Unsatisfied = l.unsatisfied(div)
 	}
 	return dec, nil
+}
+
+// beginsHeld says that the rights of a response begin with a hold: they were given before, to a storage that was lost or to a twin of this one.
+func (l *Ledger) beginsHeld(r *capability.Response) bool {
+	return l.lost != 0 || !l.provisioned() && r.Hold != 0
 }
 
 func (l *Ledger) provisioned() bool { return l.applied.Serial != 0 }

@@ -209,18 +209,22 @@ func (p *program) verify(name string, requests []string) error {
 		}
 		said[s.Request.Head.Position] = s.Request.Head
 	}
-	agree := 0
+	agree, anchored := 0, uint64(0)
 	var trail ledger.Trail
 	if err := entries(file, func(item []byte) error {
 		_, err := trail.Add(item)
 		if h, ok := said[trail.Position]; err == nil && ok {
-			if agree++; h.Hash != trail.Head {
+			agree, anchored = agree+1, trail.Position
+			if h.Hash != trail.Head {
 				err = fmt.Errorf("a request says that entry %d is %x, and here it is %x", h.Position, h.Hash[:8], trail.Head[:8])
 			}
 		}
 		return err
 	}); err != nil {
 		return capability.Refuse(capability.ErrAuditForm, filepath.Base(name), "%v", err)
+	}
+	if trail.First == 0 {
+		return capability.Refuse(capability.ErrAuditForm, filepath.Base(name), "it holds no entry")
 	}
 	for at := range said {
 		if at > trail.Position || at < trail.First {
@@ -234,11 +238,18 @@ func (p *program) verify(name string, requests []string) error {
 			Last     uint64            `json:"last"`
 			Head     capability.Digest `json:"head"`
 			Requests int               `json:"requests"`
-		}{terminal.NewData("leasehold.audit/1"), trail.First, trail.Position, trail.Head, agree}))
+			Anchored uint64            `json:"anchored"` // the last entry that a request names
+		}{terminal.NewData("leasehold.audit/1"), trail.First, trail.Position, trail.Head, agree, anchored}))
 	}
-	p.printf("GOOD  entries %d to %d, none missing or changed; head %x\n", trail.First, trail.Position, trail.Head)
+	p.printf("GOOD  entries %d to %d name each other, none is missing between; head %x\n", trail.First, trail.Position, trail.Head)
+	if trail.First > 1 {
+		p.printf("it begins at entry %d: what came before is not in this file\n", trail.First)
+	}
 	if len(requests) > 0 {
 		p.printf("agrees with %s\n", terminal.Plural(len(requests), "request"))
+	}
+	if anchored < trail.Position {
+		p.printf("entries %d to %d are vouched for by nothing outside this file: name a later request with --request\n", max(anchored+1, trail.First), trail.Position)
 	}
 	return nil
 }

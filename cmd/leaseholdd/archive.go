@@ -12,6 +12,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/storage"
+	"github.com/leasehold/leasehold/tpm"
 )
 
 // archiveKey is what the archive's secret can be had from, beside the vault: the TPM in a signed boot state, and the recovery key.
@@ -24,6 +25,9 @@ type archiveKey struct {
 // archive is the archive of a vault. Its secret is derived from the vault's and leads nowhere back.
 type archive struct {
 	*storage.Archive
+	place  place
+	boot   *capability.Boot
+	number uint32 // of the running recovery key
 	disk   storage.Disk
 	vault  *storage.Vault
 	secret []byte
@@ -52,6 +56,9 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 				clear(secret)
 			}
 		})
+		if errors.Is(sealed, tpm.ErrNotOurs) || errors.Is(sealed, tpm.ErrBootState) {
+			return nil, capability.Refuse(capability.ErrRestore, "", "%v", sealed)
+		}
 		if sealed != nil {
 			return nil, condition(sealed)
 		}
@@ -65,13 +72,13 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 func (p place) archive() string { return filepath.Join(p.state, "archive") }
 
 // openArchive opens the archive beside the vault, or makes it. One that is not of this vault, or does not go on where the journal begins, is put aside.
-func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, uint64) (appliance.Archive, error) {
-	return func(v appliance.Vault, first, last uint64) (appliance.Archive, error) {
+func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, uint64, uint32) (appliance.Archive, error) {
+	return func(v appliance.Vault, first, last uint64, recovery uint32) (appliance.Archive, error) {
 		vault, ok := v.(*storage.Vault)
 		if !ok {
 			return nil, fmt.Errorf("an archive of %T", v)
 		}
-		a := &archive{disk: storage.Dir(p.archive()), vault: vault}
+		a := &archive{place: p, disk: storage.Dir(p.archive()), vault: vault, boot: boot, number: recovery}
 		var err error
 		if a.secret, err = vault.DeriveKey("archive"); err != nil {
 			return nil, err
@@ -82,31 +89,53 @@ func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, 
 		case whole:
 			return a, nil
 		}
-		if err := p.aside(p.archive()); err != nil {
-			return nil, err
-		}
-		if err := os.Mkdir(p.archive(), 0o700); err != nil {
-			return nil, err
-		}
-		b, err := binding(p.device, *boot)
-		if err != nil {
-			return nil, err
-		}
-		storage.Guard(func() { a.sealed, err = b.SealBoot(a.secret) })
-		if err != nil {
-			return nil, err
-		}
-		_, key, err := a.recovery(0)
-		if err != nil {
-			return nil, err
-		}
-		a.Archive, err = storage.CreateArchive(a.disk, a.secret, key, rand.Reader)
-		return a, err
+		return a, a.anew()
 	}
+}
+
+// anew puts aside what is in the archive's place, and begins another.
+func (a *archive) anew() error {
+	if _, err := os.Lstat(a.place.archive()); err == nil {
+		a.place.log.Warn("the archive cannot go on and was put aside", "directory", a.place.archive()+".lost")
+	}
+	if err := a.place.aside(a.place.archive()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(a.place.archive(), 0o700); err != nil {
+		return err
+	}
+	b, err := binding(a.place.device, *a.boot)
+	if err != nil {
+		return err
+	}
+	storage.Guard(func() { a.sealed, err = b.SealBoot(a.secret) })
+	if err != nil {
+		return err
+	}
+	_, key, err := a.recovery(a.number)
+	if err != nil {
+		return err
+	}
+	a.Archive, err = storage.CreateArchive(a.disk, a.secret, key, rand.Reader)
+	return err
+}
+
+// Append is storage.Archive's. An archive that was damaged must not keep the journal from being shortened: another one begins, and the damaged one can be looked at.
+func (a *archive) Append(first uint64, entries [][]byte) error {
+	err := a.Archive.Append(first, entries)
+	if errors.Is(err, storage.ErrCorrupt) {
+		if err = a.anew(); err == nil {
+			err = a.Archive.Append(first, entries)
+		}
+	}
+	return err
 }
 
 // open says whether there is an archive of this vault that goes on at first and does not know more than last.
 func (a *archive) open(first, last uint64) (whole bool, err error) {
+	if info, err := os.Lstat(a.place.archive()); err == nil && !info.IsDir() {
+		return false, nil
+	}
 	b, err := storage.ArchiveKey(a.disk)
 	if errors.Is(err, storage.ErrAbsent) {
 		return false, nil
@@ -156,6 +185,7 @@ func (a *archive) Rekey(number uint32) (capability.RecoveryKey, error) {
 	if err != nil {
 		return "", err
 	}
+	a.number = number
 	return key, a.SetKey(file)
 }
 
@@ -165,5 +195,8 @@ func (a *archive) Read(from uint64, f func(uint64, []byte) error) error {
 	if err != nil {
 		return err
 	}
-	return again.Read(from, f)
+	if err = again.Read(from, f); errors.Is(err, storage.ErrCorrupt) {
+		err = capability.Refuse(capability.ErrAuditForm, "", "%v", err)
+	}
+	return err
 }

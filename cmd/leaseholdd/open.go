@@ -6,8 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
@@ -28,7 +31,7 @@ type opened struct {
 	lost    *capability.Refusal // why the storage that was here before cannot be used; nil where there was none or it can
 	counter func() (uint64, error)
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
-	archive func(v appliance.Vault, first, last uint64) (appliance.Archive, error)
+	archive func(v appliance.Vault, first, last uint64, recovery uint32) (appliance.Archive, error)
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
 	boot    capability.Boot                        // that the vault is sealed to
 	journal [][]byte                               // entries since the snapshot
@@ -43,6 +46,7 @@ type place struct {
 	state  string
 	device *tpm.Device
 	keys   *storage.Page
+	log    *slog.Logger
 }
 
 func (p place) requests() string { return filepath.Join(p.state, "requests") }
@@ -120,15 +124,15 @@ func repairable(err error) *capability.Refusal {
 
 // aside renames a storage, so that it can be looked at and is in nobody's way. The last of each kind is kept.
 func (p place) aside(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil // and what was put aside before stays
+	}
 	old := dir + ".lost"
 	if err := os.RemoveAll(old); err != nil {
 		return err
 	}
 	// A cut here has lost nothing: dir is still there.
-	if err := os.Rename(dir, old); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
+	return os.Rename(dir, old)
 }
 
 // openRequests opens the storage of an appliance without rights, or makes it.
@@ -150,8 +154,8 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 		return nil, condition(err)
 	}
 	// A vault that was put aside for the response to come leaves its condition to the ledger.
-	if code := s.ledger.Status(ledger.Now{}).Lost; lost == nil && code != 0 {
-		lost = capability.Refuse(code, "", "")
+	if code := s.ledger.Status(ledger.Now{}).Lost; code != 0 && (lost == nil || lost.Code != code) {
+		lost = capability.Refuse(code, "", "") // the first cause, whatever its consequences look like by now
 	}
 	if s.lost = lost; lost != nil {
 		s.cause = lost.Code.Entry().Title
@@ -171,7 +175,7 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 
 // outlived refuses requests that were kept from before a vault that is gone: its making moved the counter on. A vault whose making was cut off has left its directory.
 func (p place) outlived(s *opened) error {
-	if _, err := os.Stat(p.vault()); !errors.Is(err, os.ErrNotExist) {
+	if names, err := storage.Dir(p.vault()).List(); err != nil || len(names) > 0 {
 		return err
 	}
 	written := s.ledger.Status(ledger.Now{}).Epoch
@@ -268,16 +272,35 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 		if _, err := binding(p.device, boot); err != nil {
 			return nil, capability.Refuse(capability.ErrResponseForm, "boot", "%v", err)
 		}
-		if err := errors.Join(p.aside(p.vault()), p.aside(p.archive())); err != nil {
+		if err := p.room(); err != nil {
 			return nil, err
+		}
+		// What a cut of this very step left is no vault; Create removes it.
+		if _, err := storage.Public(storage.Dir(p.vault())); !errors.Is(err, storage.ErrAbsent) {
+			if err := errors.Join(p.aside(p.vault()), p.aside(p.archive())); err != nil {
+				return nil, err
+			}
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
 		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device, p.keys), wire.New().Encode(boot), state)
 		if err != nil {
-			return nil, coded(err)
+			return nil, condition(err)
 		}
 		return v, nil
 	}
+}
+
+// room refuses to begin a vault that may not fit: once the counter has moved, the response is of no use any more.
+func (p place) room() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(p.state, &fs); err != nil {
+		return err
+	}
+	const need = 4 * storage.DefaultSegmentBytes
+	if free := fs.Bavail * uint64(fs.Bsize); free < need {
+		return capability.Refuse(capability.ErrStorageFull, "", "%d MiB are free in %s, and %d are needed", free>>20, p.state, need>>20)
+	}
+	return nil
 }
 
 // vaultOptions tie a vault to the TPM: the sealer follows the public part, the anchor does not depend on it.

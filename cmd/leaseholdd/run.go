@@ -86,7 +86,7 @@ func run(ctx context.Context, f flags) error {
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
 		Allowed: allowed(), CodeOf: codeOf,
 	}
-	s, err := place{f.state, device, keys}.open()
+	s, err := place{f.state, device, keys, log}.open()
 	if err != nil {
 		return err
 	}
