@@ -1,6 +1,8 @@
 # The two commands of a newcomer are `make demo` and `make test`; each sets up what it needs.
 
 export CGO_ENABLED = 0
+# What a use of a key leaves on stack and heap is erased (package runtime/secret). storage/README.md says what that costs.
+export GOEXPERIMENT = runtimesecret
 GO       ?= go
 FUZZTIME ?= 30s
 PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev

@@ -9,6 +9,7 @@ package appliance
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but Found, Settled, Boot, Journal and Archive are required.
+// Options are the parts of an appliance. All but Serving, Guard, Found, Settled, Boot, Journal and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -60,6 +61,11 @@ type Options struct {
 	Elapsed func() time.Duration // time since some fixed moment of this boot, counting suspend
 	Rand    io.Reader
 	Log     *slog.Logger
+
+	// Serving signs for clients: an Ed25519 key of this run alone. Nil: one is drawn that is kept in ordinary memory.
+	Serving crypto.Signer
+	// Guard runs the use of a key so that no copies of the key stay behind. Nil: they do.
+	Guard func(use func())
 
 	// Counter reads the TPM's epoch counter. Until the first response it dates the requests: a response to one that was written before the counter moved
 	// is refused, or a wiped disk would take its old response again.
@@ -90,7 +96,6 @@ const (
 type Appliance struct {
 	Options
 	codec     *wire.Codec
-	serving   ed25519.PrivateKey
 	chain     wire.Chain // Serving and Statement; the certificates are the ledger's
 	ak        []byte
 	leaseAt   capability.Seconds // of the lease clock when Elapsed was at
@@ -135,9 +140,19 @@ var ErrStorage = errors.New("trusted storage")
 // New begins a run: it certifies a fresh serving key with the TPM and writes the run's first entry. Run comes next.
 func New(o Options) (*Appliance, error) {
 	a := &Appliance{Options: o, codec: wire.New(), wake: make(chan struct{}, 1), finish: make(chan struct{})}
-	public, serving, err := ed25519.GenerateKey(o.Rand)
-	if err != nil {
-		return nil, fmt.Errorf("draw the serving key: %w", err)
+	if a.Guard == nil {
+		a.Guard = func(use func()) { use() }
+	}
+	if a.Serving == nil {
+		_, key, err := ed25519.GenerateKey(o.Rand)
+		if err != nil {
+			return nil, fmt.Errorf("draw the serving key: %w", err)
+		}
+		a.Serving = key
+	}
+	public, ok := a.Serving.Public().(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("serving key of type %T where Ed25519 is needed", a.Serving.Public())
 	}
 	statement, err := o.Machine.Session(public)
 	if err != nil {
@@ -147,7 +162,7 @@ func New(o Options) (*Appliance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the attestation key: %w", err)
 	}
-	a.serving, a.ak = serving, evidence.AK
+	a.ak = evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
 	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
@@ -439,7 +454,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	signed := make(chan *wire.SignedTree, 1)
 	if len(responses) > 0 {
 		at := a.now().Wall
-		go func() { signed <- a.codec.SignTree(a.serving, wire.Grow(responses), at, epoch) }()
+		go func() { signed <- a.codec.SignTree(a.Serving, wire.Grow(responses), at, epoch) }()
 	}
 	if err := a.write(public, entries, move, len(responses) > 0); err != nil {
 		return n, err

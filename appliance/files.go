@@ -114,11 +114,18 @@ func (a *Appliance) openResponse(s *wire.SealedResponse) (*capability.Response, 
 	if err != nil {
 		return nil, capability.Refuse(capability.ErrNotOpened, "", "%v", err)
 	}
-	key, err := a.Machine.Activate(w)
-	if err != nil {
-		return nil, fmt.Errorf("open the response: %w", err)
+	var r *capability.Response
+	var closed error
+	a.Guard(func() {
+		var key []byte
+		if key, closed = a.Machine.Activate(w); closed == nil {
+			r, err = a.codec.Open(s, key)
+			clear(key)
+		}
+	})
+	if closed != nil {
+		return nil, fmt.Errorf("open the response: %w", closed)
 	}
-	r, err := a.codec.Open(s, key)
 	if errors.Is(err, wire.ErrSignature) {
 		return nil, capability.Refuse(capability.ErrNotOpened, "", "%v", err)
 	} else if err != nil {

@@ -141,12 +141,12 @@ func (a *Appliance) tlsConfig() (*tls.Config, error) {
 		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		KeyUsage: x509.KeyUsageDigitalSignature,
 	}
-	der, err := x509.CreateCertificate(a.Rand, template, template, a.serving.Public(), a.serving)
+	der, err := x509.CreateCertificate(a.Rand, template, template, a.Serving.Public(), a.Serving)
 	if err != nil {
 		return nil, fmt.Errorf("make the server's certificate: %w", err)
 	}
 	return &tls.Config{
-		Certificates:           []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: a.serving}},
+		Certificates:           []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: a.Serving}},
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{wire.ALPN},
 		ClientAuth:             tls.RequireAnyClientCert,

@@ -85,12 +85,12 @@ func CreateArchive(d Disk, secret, key []byte, rand io.Reader) (*Archive, error)
 // SetKey replaces what the secret can be had from.
 func (a *Archive) SetKey(key []byte) error { return replace(a.disk, keyName, key) }
 
-// OpenArchive opens the archive in d. Unfinished files and parts that a longer one replaced are removed by the next Append.
+// OpenArchive opens the archive in d. The secret stays the caller's, who keeps it as it is while the archive is in use. Unfinished files and parts that a longer one replaced are removed by the next Append.
 func OpenArchive(d Disk, s []byte, rand io.Reader) (*Archive, error) {
 	if len(s) != secretBytes {
 		return nil, fmt.Errorf("secret of the archive has %d bytes, want %d", len(s), secretBytes)
 	}
-	a := &Archive{disk: d, secret: bytes.Clone(s), rand: rand, sizes: map[part]int64{}}
+	a := &Archive{disk: d, secret: s, rand: rand, sizes: map[part]int64{}}
 	names, err := d.List()
 	if err != nil {
 		return nil, diskError("list the archive", err)

@@ -56,6 +56,7 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 // TestCommitAllocates holds the hot path to few allocations: what a group costs beside its goroutine and the anchor of the test.
+// Two make the schedule of the key, which is not kept on the heap from one group to the next.
 func TestCommitAllocates(t *testing.T) {
 	o := onDisk(false)
 	v, err := storage.Create(storage.Dir(t.TempDir()), o, nil, nil)
@@ -63,7 +64,7 @@ func TestCommitAllocates(t *testing.T) {
 	must(t, v.Begin())
 	group := [][]byte{make([]byte, 300)}
 	must(t, v.Commit(group))
-	if n := testing.AllocsPerRun(200, func() { must(t, v.Commit(group)) }); n > 4 {
+	if n := testing.AllocsPerRun(200, func() { must(t, v.Commit(group)) }); n > 6 {
 		t.Fatalf("a commit allocates %.1f times", n)
 	}
 	must(t, v.Close())

@@ -228,7 +228,10 @@ func TestJournal(t *testing.T) {
 			}
 		}
 		v := newVault(d, Options{}, nil)
-		v.secret = fixedSecret()
+		if err := v.take(); err != nil {
+			t.Fatal(err)
+		}
+		copy(v.secret, fixedSecret())
 		j, err := v.readJournal(&found, &header{epoch: 7})
 		if row.records < 0 {
 			if !errors.Is(err, ErrCorrupt) {
@@ -280,7 +283,10 @@ func FuzzSegment(f *testing.F) {
 	f.Add(append(make([]byte, 30), body...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v := newVault(stored{files: map[string][]byte{segmentName(1): append(bytes.Clone(start), b...)}}, Options{}, nil)
-		v.secret = fixedSecret()
+		if err := v.take(); err != nil {
+			t.Fatal(err)
+		}
+		copy(v.secret, fixedSecret())
 		j := &journal{}
 		n, unfinished, err := v.readSegment(j, &header{epoch: 7, head: head{hash: [32]byte{1}}}, 1)
 		if err != nil {

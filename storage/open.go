@@ -119,14 +119,24 @@ func (v *Vault) unseal(found *files) (*header, error) {
 	if v.sealer, err = v.o.sealer(h.public); err != nil {
 		return nil, err
 	}
-	s, err := v.sealer.Unseal(h.blob, h.epoch)
+	if err := v.take(); err != nil {
+		return nil, err
+	}
+	v.public = h.public
+	n := 0
+	Guard(func() {
+		var s []byte
+		s, err = v.sealer.Unseal(h.blob, h.epoch)
+		n = len(s)
+		copy(v.secret, s)
+		clear(s)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("unseal the root secret of epoch %d: %w", h.epoch, err)
 	}
-	if len(s) != secretBytes {
-		return nil, corrupt("root secret has %d bytes", len(s))
+	if n != secretBytes {
+		return nil, corrupt("root secret has %d bytes", n)
 	}
-	v.secret, v.public = s, h.public
 	if !v.secret.genuine(labelHeader, data) {
 		return nil, corrupt("header of epoch %d is not what was written", h.epoch)
 	}
@@ -318,13 +328,13 @@ func (v *Vault) readSegment(j *journal, h *header, number uint64) (records int, 
 		}
 		return 0, false, corrupt("its header is not what was written")
 	}
+	aead := v.kept.journal(salt)
 	// This run begins another segment, so all of this one is read again at each start.
 	defer func() {
 		if records > 0 {
 			j.bytes += int64(len(data))
 		}
 	}()
-	aead := v.secret.aead(labelJournal, salt)
 	at := segmentHeader
 	for !zeros(data[at:]) {
 		f, next, size, ok := v.framer.open(aead, j.head, data[at:])

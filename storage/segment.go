@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // A segment is one file of the journal. It is made ahead of its use: a header, then zeros, durable with its name, so that a
@@ -17,7 +18,8 @@ type segment struct {
 	number uint64
 	size   int64 // bytes durable as header and zeros
 	offset int64 // where the next frame goes
-	aead   cipher.AEAD
+	salt   []byte
+	aead   cipher.AEAD // while records are written
 	file   File
 }
 
@@ -50,7 +52,7 @@ func makeSegment(d Disk, s secret, number uint64, salt []byte, size int64) (*seg
 	if err != nil {
 		return nil, diskError("make a journal segment", err)
 	}
-	g := &segment{number: number, offset: segmentHeader, aead: s.aead(labelJournal, salt), file: f}
+	g := &segment{number: number, offset: segmentHeader, salt: salt, file: f}
 	err = g.fill(encodeSegmentHeader(s, number, salt), size)
 	if err != nil {
 		err = diskError("make a journal segment", err)
@@ -157,7 +159,7 @@ func (f *frame) size() (int, error) {
 
 // seal gives the frame of f after h. The bytes are good until the next call.
 func (w *framer) seal(aead cipher.AEAD, h head, f *frame, size int) []byte {
-	b := w.buf[:0]
+	b := slices.Grow(w.buf[:0], size)
 	b = append(b, frameMagic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(size-frameHeader))
 	b = binary.BigEndian.AppendUint64(b, h.position+1)

@@ -44,6 +44,8 @@ type Options struct {
 	// Anchor may be nil: then nothing outside the disk knows the vault's age, the epoch stays 1, Move is an ordinary group
 	// and the verdict is always Exact.
 	Anchor Anchor
+	// Page is where the root secret is kept; nil means ordinary memory.
+	Page *Page
 	// Rand gives secrets and salts; crypto/rand.Reader but in tests.
 	Rand io.Reader
 	// SegmentBytes is the size of a journal segment; 0 means DefaultSegmentBytes.

@@ -16,7 +16,8 @@ type Vault struct {
 	o      Options
 	unlock io.Closer
 	sealer Sealer
-	secret secret
+	kept   kept   // on the page
+	secret secret // of kept
 
 	epoch  uint64
 	public []byte
@@ -77,11 +78,15 @@ func (v *Vault) create(public, state []byte) (err error) {
 	if err := found.removeAll(v.disk); err != nil {
 		return err
 	}
-	if v.secret, err = newSecret(v.o.Rand); err != nil {
+	if err := v.take(); err != nil {
+		return err
+	}
+	if err := v.kept.draw(v.o.Rand); err != nil {
 		return err
 	}
 	if v.o.Anchor != nil {
-		if v.epoch, err = v.o.Anchor.Provision(v.secret); err != nil {
+		Guard(func() { v.epoch, err = v.o.Anchor.Provision(v.secret) })
+		if err != nil {
 			return err
 		}
 		if v.run, err = read(v.o.Anchor); err != nil {
@@ -203,6 +208,13 @@ func (v *Vault) Snapshot(state []byte) error {
 	return v.poison(err)
 }
 
+func (v *Vault) take() (err error) {
+	if v.kept, err = v.o.Page.take(keptBytes); err == nil {
+		v.secret = v.kept.root()
+	}
+	return err
+}
+
 // Close leaves the vault as a crash would: the next start judges it by S.
 func (v *Vault) Close() error {
 	v.poison(ErrClosed)
@@ -222,8 +234,8 @@ func (v *Vault) close() error {
 		err = errors.Join(err, v.segment.file.Close())
 		v.segment = nil
 	}
-	clear(v.secret)
-	v.secret = nil
+	v.o.Page.drop(v.kept)
+	v.kept, v.secret = nil, nil
 	if v.unlock != nil {
 		err = errors.Join(err, v.unlock.Close())
 		v.unlock = nil
@@ -245,7 +257,28 @@ func (v *Vault) Derive(label string, n int) ([]byte, error) {
 	if v.secret == nil {
 		return nil, ErrClosed
 	}
-	return hkdf.Key(sha256.New, v.secret, nil, labelCaller+label, n)
+	return v.derive(make([]byte, n), label)
+}
+
+// DeriveKey is Derive for 32 bytes that stay on the page of the vault until the page is cleared.
+func (v *Vault) DeriveKey(label string) ([]byte, error) {
+	if v.secret == nil {
+		return nil, ErrClosed
+	}
+	key, err := v.o.Page.take(secretBytes)
+	if err != nil {
+		return nil, err
+	}
+	return v.derive(key, label)
+}
+
+func (v *Vault) derive(to []byte, label string) (_ []byte, err error) {
+	Guard(func() {
+		var key []byte
+		key, err = hkdf.Key(sha256.New, v.secret, nil, labelCaller+label, len(to))
+		copy(to, key)
+	})
+	return to, err
 }
 
 func (v *Vault) ready() error {

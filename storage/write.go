@@ -98,6 +98,7 @@ func (v *Vault) write(f *frame) error {
 		if v.segment, err = v.takeSegment(segmentHeader + int64(size)); err != nil {
 			return err
 		}
+		v.segment.aead = v.kept.journal(v.segment.salt)
 	}
 	g := v.segment
 	b := v.framer.seal(g.aead, v.head, f, size)
@@ -259,7 +260,9 @@ func (v *Vault) move(public []byte, entries [][]byte) error {
 
 // increment moves E and reads it.
 func (v *Vault) increment() error {
-	if err := v.o.Anchor.Advance(v.secret, v.epoch); err != nil {
+	var err error
+	Guard(func() { err = v.o.Anchor.Advance(v.secret, v.epoch) })
+	if err != nil {
 		return fmt.Errorf("advance the epoch from %d: %w", v.epoch, err)
 	}
 	v.epoch++
@@ -298,7 +301,9 @@ func (v *Vault) rewrite(public []byte, entries [][]byte) error {
 }
 
 func (v *Vault) writeHeader(epoch uint64, sealer Sealer, public []byte) error {
-	blob, err := sealer.Seal(v.secret, epoch)
+	var blob []byte
+	var err error
+	Guard(func() { blob, err = sealer.Seal(v.secret, epoch) })
 	if err != nil {
 		return fmt.Errorf("seal the root secret to epoch %d: %w", epoch, err)
 	}

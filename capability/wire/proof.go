@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
@@ -136,15 +137,20 @@ type SignedTree struct {
 	signature []byte
 }
 
-// SignTree signs the root with the serving key, as RFC 9942 does: COSE_Sign1 whose detached payload is the root.
-func (c *Codec) SignTree(key ed25519.PrivateKey, t *Tree, at capability.Time, epoch uint64) *SignedTree {
+// SignTree signs the root with the serving key, as RFC 9942 does: COSE_Sign1 whose detached payload is the root. The key is Ed25519 and in memory, where
+// signing cannot fail.
+func (c *Codec) SignTree(key crypto.Signer, t *Tree, at capability.Time, epoch uint64) *SignedTree {
 	size := uint64(len(t.levels[0]))
 	root := t.Root()
 	protected := c.Encode(header{
 		Alg: AlgEd25519, KID: ServingKeyID(key.Public().(ed25519.PublicKey)), Typ: TypGroup, VDS: vdsRFC9162,
 		Claims: &claims{IssuedAt: at, Epoch: epoch, Size: size},
 	})
-	return &SignedTree{t, size, protected, ed25519.Sign(key, c.toBeSigned(protected, root[:]))}
+	signature, err := key.Sign(nil, c.toBeSigned(protected, root[:]), crypto.Hash(0))
+	if err != nil {
+		panic("wire: " + err.Error())
+	}
+	return &SignedTree{t, size, protected, signature}
 }
 
 // Answer joins response i of the group with its proof.

@@ -48,14 +48,20 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 		if err != nil {
 			return nil, err
 		}
-		secret, err := b.UnsealBoot(k.TPM)
-		if errors.Is(err, tpm.ErrNotOurs) || errors.Is(err, tpm.ErrBootState) {
-			return nil, capability.Refuse(capability.ErrRestore, "", "%v", err)
+		var sealed error
+		storage.Guard(func() {
+			var secret []byte
+			if secret, sealed = b.UnsealBoot(k.TPM); sealed == nil {
+				note, err = storage.OpenNote(secret, note)
+				clear(secret)
+			}
+		})
+		if errors.Is(sealed, tpm.ErrNotOurs) || errors.Is(sealed, tpm.ErrBootState) {
+			return nil, capability.Refuse(capability.ErrRestore, "", "%v", sealed)
 		}
-		if err != nil {
-			return nil, condition(err)
+		if sealed != nil {
+			return nil, condition(sealed)
 		}
-		note, err = storage.OpenNote(secret, note)
 		if err != nil {
 			return nil, capability.Refuse(capability.ErrCorrupt, "note", "%v", err)
 		}
@@ -74,7 +80,7 @@ func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, 
 		}
 		a := &archive{place: p, disk: storage.Dir(p.archive()), vault: vault, boot: boot, number: recovery}
 		var err error
-		if a.secret, err = vault.Derive("archive", 32); err != nil {
+		if a.secret, err = vault.DeriveKey("archive"); err != nil {
 			return nil, err
 		}
 		switch whole, err := a.open(first, last); {
@@ -102,7 +108,8 @@ func (a *archive) anew() error {
 	if err != nil {
 		return err
 	}
-	if a.sealed, err = b.SealBoot(a.secret); err != nil {
+	storage.Guard(func() { a.sealed, err = b.SealBoot(a.secret) })
+	if err != nil {
 		return err
 	}
 	_, key, err := a.recovery(a.number)
@@ -154,15 +161,18 @@ func (a *archive) open(first, last uint64) (whole bool, err error) {
 
 // recovery is the recovery key of that number, and the archive's key file with it.
 func (a *archive) recovery(number uint32) (capability.RecoveryKey, []byte, error) {
-	chance, err := a.vault.Derive(fmt.Sprintf("recovery key %d", number), 64)
-	if err != nil {
-		return "", nil, err
-	}
-	key, err := capability.NewRecoveryKey(bytes.NewReader(chance))
-	if err != nil {
-		return "", nil, err
-	}
-	wrapped, err := storage.Wrap(string(key), a.secret, rand.Reader)
+	var key capability.RecoveryKey
+	var wrapped []byte
+	var err error
+	storage.Guard(func() {
+		var chance []byte
+		if chance, err = a.vault.Derive(fmt.Sprintf("recovery key %d", number), 64); err != nil {
+			return
+		}
+		if key, err = capability.NewRecoveryKey(bytes.NewReader(chance)); err == nil {
+			wrapped, err = storage.Wrap(string(key), a.secret, rand.Reader)
+		}
+	})
 	if err != nil {
 		return "", nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/attest"
 )
@@ -25,7 +26,7 @@ const (
 const lowSpace = 256 << 20
 
 // examine looks at everything the appliance stands on, each with what it found. The times are of this TPM, which chips differ in.
-func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, state string) []console.Examination {
+func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, keys *storage.Page, state string) []console.Examination {
 	var out []console.Examination
 	add := func(what, result, detail string) {
 		out = append(out, console.Examination{What: what, Result: result, Detail: detail})
@@ -83,6 +84,7 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 			add(probe.what, success, time.Since(begin).Round(10*time.Microsecond).String())
 		}
 	}
+	add(keysInMemory(keys.Weakness(), storage.Erases))
 	var fs unix.Statfs_t
 	if err := unix.Statfs(state, &fs); err != nil {
 		add("disk", failure, err.Error())
@@ -92,4 +94,16 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, st
 		add("disk", success, fmt.Sprintf("%d MiB are free in %s", free>>20, state))
 	}
 	return out
+}
+
+// keysInMemory says where the keys are and what was not possible here.
+func keysInMemory(weak error, erases bool) (what, result, detail string) {
+	what, result, detail = "memory of keys", success, "a page that the kernel hides from every other process (memfd_secret)"
+	if weak != nil {
+		result, detail = warning, weak.Error()
+	}
+	if !erases {
+		return what, warning, detail + "; copies that a use leaves on the heap are not erased: this build lacks GOEXPERIMENT=runtimesecret"
+	}
+	return what, result, detail + "; what a use leaves on stack and heap is erased"
 }

@@ -45,6 +45,7 @@ type opened struct {
 type place struct {
 	state  string
 	device *tpm.Device
+	keys   *storage.Page
 	log    *slog.Logger
 }
 
@@ -136,7 +137,7 @@ func (p place) aside(dir string) error {
 
 // openRequests opens the storage of an appliance without rights, or makes it.
 func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
-	requests, o := storage.Dir(p.requests()), storage.Options{Sealer: p.device.Setup(), Rand: rand.Reader}
+	requests, o := storage.Dir(p.requests()), storage.Options{Sealer: p.device.Setup(), Page: p.keys, Rand: rand.Reader}
 	v, r, err := storage.Open(requests, o)
 	var s *opened
 	if errors.Is(err, storage.ErrAbsent) {
@@ -191,7 +192,7 @@ func (p place) outlived(s *opened) error {
 }
 
 func (p place) openVault() (*opened, error) {
-	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device))
+	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device, p.keys))
 	if err != nil {
 		return nil, condition(err)
 	}
@@ -250,9 +251,13 @@ func counter(device *tpm.Device) func() (uint64, error) {
 		if !errors.Is(err, tpm.ErrCounter) {
 			return epoch, err
 		}
-		secret := make([]byte, 32)
-		rand.Read(secret)
-		return device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(secret)
+		storage.Guard(func() {
+			secret := make([]byte, 32)
+			rand.Read(secret)
+			epoch, err = device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(secret)
+			clear(secret)
+		})
+		return epoch, err
 	}
 }
 
@@ -277,7 +282,7 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 			}
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
-		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device), wire.New().Encode(boot), state)
+		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device, p.keys), wire.New().Encode(boot), state)
 		if err != nil {
 			return nil, condition(err)
 		}
@@ -299,7 +304,7 @@ func (p place) room() error {
 }
 
 // vaultOptions tie a vault to the TPM: the sealer follows the public part, the anchor does not depend on it.
-func vaultOptions(device *tpm.Device) storage.Options {
+func vaultOptions(device *tpm.Device, keys *storage.Page) storage.Options {
 	return storage.Options{
 		SealerFor: func(public []byte) (storage.Sealer, error) {
 			var boot capability.Boot
@@ -309,6 +314,7 @@ func vaultOptions(device *tpm.Device) storage.Options {
 			return binding(device, boot)
 		},
 		Anchor: device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil),
+		Page:   keys,
 		Rand:   rand.Reader,
 	}
 }

@@ -43,6 +43,14 @@ func run(ctx context.Context, f flags) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		log.Warn("memory can be read by this user's other programs", "cause", err.Error())
 	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		log.Warn("a crash may leave a core dump", "cause", err.Error())
+	}
+	keys := storage.NewPage()
+	defer keys.Clear()
+	if weak := keys.Weakness(); weak != nil {
+		log.Warn("KEYS ARE NOT HIDDEN IN MEMORY: this kernel needs memfd_secret, Linux 5.14 or later, up to 6.4 with secretmem.enable=1", "cause", weak.Error())
+	}
 	trust, err := readTrust(f.trust)
 	if err != nil {
 		return err
@@ -78,8 +86,13 @@ func run(ctx context.Context, f flags) error {
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
 		Allowed: allowed(), CodeOf: codeOf,
 	}
-	s, err := place{f.state, device, log}.open()
+	s, err := place{f.state, device, keys, log}.open()
 	if err != nil {
+		return err
+	}
+	serving, err := keys.SigningKey(rand.Reader)
+	if err != nil {
+		s.vault.Close()
 		return err
 	}
 	start := ledger.Start{Cause: s.cause}
@@ -96,6 +109,7 @@ func run(ctx context.Context, f flags) error {
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
 		Start: start,
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
+		Serving: serving, Guard: storage.Guard,
 		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: s.boot, Journal: s.journal, Archive: s.archive,
 	})
 	if err != nil {
@@ -103,7 +117,7 @@ func run(ctx context.Context, f flags) error {
 		return coded(err)
 	}
 	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
-	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, f.state) }
+	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	return serve(ctx, f, a, c, log)
 }

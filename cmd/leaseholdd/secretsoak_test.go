@@ -190,8 +190,8 @@ func TestSoakSecrets(t *testing.T) {
 	}
 	for _, c := range canaries {
 		if len(c.value) < 8 {
-			if c.name == "serving key" && slices.Contains(hiddenInMemory(), c.name) {
-				continue // it is nowhere to be found, so that it is not known either
+			if c.name == "serving key" && storage.Erases && storage.NewPage().Weakness() == nil {
+				continue // it rests on a page that no search reaches, and the copies that uses leave were erased before this one
 			}
 			t.Errorf("%s: not known", c.name)
 			continue
