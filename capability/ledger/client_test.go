@@ -370,19 +370,23 @@ func (w *world) available(c *client, s *Serve) int64 {
 		if it.Feature != line.Feature || it.Version.Compare(line.Version) < 0 || it.Cut || !inDates(w.l.Status(w.now).Clock, w.now.Wall, it.LineItem) {
 			continue
 		}
-		left := int64(it.Count)
-		if !it.Over {
+		var others, regular int64 // what the device itself holds comes back first, and what is over its count is judged without it
+		for _, d := range w.l.Devices(w.now) {
+			for _, h := range d.Holdings {
+				if h.Item == it.ID() && d.Key != c.key {
+					others += int64(h.Count)
+					if !h.Source.Overdraft {
+						regular += int64(h.Count)
+					}
+				}
+			}
+		}
+		left := int64(it.Count) - others
+		if regular <= int64(it.Count) {
 			left += int64(it.Overdraft)
 		}
 		if it.Uncounted {
 			left = 1 << 40
-		}
-		for _, d := range w.l.Devices(w.now) {
-			for _, h := range d.Holdings {
-				if h.Item == it.ID() && d.Key != c.key {
-					left -= int64(h.Count)
-				}
-			}
 		}
 		n += max(0, left)
 	}
