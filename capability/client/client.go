@@ -75,6 +75,7 @@ type Client struct {
 	failed  int       // renewals in a row that did not come through
 	since   time.Time // of the first of them, while no server answers
 	closed  bool
+	owed    bool          // an appliance has not answered, or has not heard what was given back
 	wake    chan struct{} // something above changed
 	done    chan struct{}
 	ended   sync.WaitGroup
@@ -246,11 +247,13 @@ func (c *Client) release(ctx context.Context, features []string, take func(*stat
 		if err := take(s); err != nil {
 			return err
 		}
+		c.mu.Lock()
+		c.lapse(s) // nobody uses any more what the server is told is free
+		c.mu.Unlock()
 		r, _ := c.request(capability.Grant, s, false)
 		for _, f := range features {
-			// Naming it with nothing says "give it back" also where an empty set would mean "what is mine".
 			if s.count(nil, f, capability.Version{}) == 0 {
-				r.Desired = append(r.Desired, capability.Desired{Feature: f})
+				r.Desired = giveBack(r.Desired, f)
 			}
 		}
 		resp, err := c.ask(ctx, s, r)
@@ -259,6 +262,8 @@ func (c *Client) release(ctx context.Context, features []string, take func(*stat
 		}
 		if err == nil {
 			c.adopt(s, resp)
+		} else {
+			c.owe()
 		}
 		told = err
 		return nil
@@ -299,9 +304,11 @@ func (c *Client) Close() error {
 	return errors.Join(err, c.store.Close())
 }
 
-// change runs f on the state of the device, without what has ended: leases of this client, and what was kept for nobody.
+// change runs f on the state of the device, without what has ended: leases of this client, and what was kept for nobody. What the device shall hold stays as it
+// was if f says no; what was heard or sent meanwhile is kept all the same.
 func (c *Client) change(ctx context.Context, f func(*state) error) error {
 	var over []*Lease
+	var no error
 	err := c.store.with(ctx, func(s *state) error {
 		kept := c.kept(s)
 		c.drop(s, kept)
@@ -315,143 +322,20 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool {
 			return h.Holder == holderID{} && covered(kept, h.Feature, h.Version, 1) <= now
 		})
-		err := f(s)
+		before := slices.Clone(s.Holdings)
+		if no = f(s); no != nil {
+			s.Holdings = before
+			c.shorten(s)
+		}
 		if now = c.now(); now-s.Seen >= seenStep || now < s.Seen {
 			s.Seen = now
 		}
-		return err
+		return nil
 	})
 	if err != nil { // nothing was kept: the next change takes them out
 		c.mu.Lock()
 		c.over = append(c.over, over...)
 		c.mu.Unlock()
 	}
-	return err
-}
-
-// request is the whole wish of this device.
-func (c *Client) request(op capability.Operation, s *state, atomic bool) (*capability.Request, []capability.Desired) {
-	r := &capability.Request{
-		Version: capability.Protocol, Hosts: []hostid.ID{c.device.host}, Operation: op, Atomic: atomic, Desired: s.desired(),
-		User: c.options.User, Alias: c.options.Alias, DeviceType: c.options.DeviceType, Dictionary: c.options.Dictionary,
-		Borrow: capability.Seconds(c.options.Borrow / time.Second),
-	}
-	if k := c.kept(s); k != nil {
-		r.Applied = k.Serial
-	}
-	return r, r.Desired
-}
-
-// ask sends a request, once more with the receipt if a hold asks for one and it covers the whole set, and gives the verified answer. What it states as held is kept.
-func (c *Client) ask(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
-	resp, err := c.askOnce(ctx, s, r)
-	if err != nil || r.Operation != capability.Grant || !denies(resp, capability.ErrHold) || !c.receiptCovers(s) {
-		return resp, err
-	}
-	again := *r
-	again.Receipt = c.codec.Encode(wire.Receipt{Answer: s.Answer, Serving: s.Chain.Serving, Statement: s.Chain.Statement})
-	return c.askOnce(ctx, s, &again)
-}
-
-func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
-	rand.Read(r.Correlation[:])
-	if err := r.Validate(); err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
-	frame := c.codec.Frame(wire.MessageRequest, r)
-	if len(frame) > capability.MaxFrame+4 {
-		return nil, refuse(capability.ErrProto, fmt.Errorf("request of %d bytes where at most %d are allowed", len(frame), capability.MaxFrame))
-	}
-	once, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	defer cancel()
-	sent := c.options.Clock()
-	var resp *capability.Response
-	var unproven error
-	a, err := c.link.exchange(once, frame, func(a *wire.Answer) bool {
-		resp, _, unproven = c.codec.VerifyAnswer(c.link.chain.Serving, a)
-		return unproven != nil || resp.Correlation == r.Correlation
-	})
-	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("ask the license server: %w", context.Cause(ctx))
-	}
-	c.heard(err)
-	if err != nil {
-		return nil, err
-	}
-	if unproven == nil {
-		unproven = errors.Join(c.ours(resp), inTime(c.link.appliance, resp.Time))
-	}
-	if unproven != nil {
-		c.link.close()
-		return nil, refuse(capability.ErrServerUnproven, unproven)
-	}
-	if err := c.fresh(s, resp); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	c.anchor = anchor{sent, resp.Time.Add(1)} // its second may be almost over: better a lease ends a second early here than late
-	c.mu.Unlock()
-	if r.Operation == capability.Grant && resp.Serial != 0 && resp.Status != capability.StatusDenied && resp.Status != capability.StatusPreview {
-		s.Chain, s.Answer = c.link.chain, *a
-	}
-	return resp, nil
-}
-
-// ours refuses what was signed for another device, or for another key of this one.
-func (c *Client) ours(r *capability.Response) error {
-	switch {
-	case r.For != c.device.host:
-		return fmt.Errorf("the answer is for %s, and this device is %s", r.For, c.device.host)
-	case r.Key != c.device.key && (r.Key != capability.Digest{} || len(r.Rights) > 0):
-		return errors.New("the answer is for another key of this device")
-	}
-	return nil
-}
-
-// fresh refuses an answer past its lifetime, and one that is older than what is kept while that still counts.
-func (c *Client) fresh(s *state, r *capability.Response) error {
-	now := capability.At(c.options.Clock())
-	if end := r.Time.Add(r.Lifetime); r.Lifetime != 0 && now > end {
-		return denied(capability.Denial{Code: capability.ErrResponseStale,
-			Detail: fmt.Sprintf("the answer was made %s and counts until %s; the clock here says %s", r.Time, end, now)})
-	}
-	kept := c.kept(s)
-	if kept == nil || r.Serial == 0 || r.Serial > kept.Serial || !c.sameAppliance(s) || !lasts(kept, c.now()) {
-		return nil
-	}
-	code := capability.OlderResponse
-	if r.Serial == kept.Serial {
-		code = capability.ErrReplayedSerial // it answers another request than the kept one does
-	}
-	return denied(capability.Denial{Code: code, Detail: fmt.Sprintf("serial %d where %d is kept", r.Serial, kept.Serial)})
-}
-
-// receiptCovers says whether the kept answer still gives all that the set states: only then does it renew anything during a hold.
-func (c *Client) receiptCovers(s *state) bool {
-	kept := c.kept(s)
-	return kept != nil && !slices.ContainsFunc(s.Holdings, func(h holding) bool {
-		return covered(kept, h.Feature, h.Version, s.count(nil, h.Feature, h.Version)) <= c.now()
-	})
-}
-
-// sameAppliance says whether the kept answer came from the appliance that is connected: serials of two appliances have no order.
-func (c *Client) sameAppliance(s *state) bool {
-	a, err := c.link.prove(&s.Chain)
-	return err == nil && a.Host == c.link.appliance.Host
-}
-
-// kept is the kept answer if the producer's root leads to it and it is this device's; else nil.
-func (c *Client) kept(s *state) *capability.Response {
-	if len(s.Answer.Response) == 0 {
-		return nil
-	}
-	appliance, err := c.link.prove(&s.Chain)
-	if err != nil {
-		return nil
-	}
-	r, _, err := c.codec.VerifyAnswer(s.Chain.Serving, &s.Answer)
-	if err != nil || c.ours(r) != nil || inTime(appliance, r.Time) != nil {
-		return nil
-	}
-	return r
+	return errors.Join(no, err)
 }
