@@ -40,7 +40,9 @@ type Options struct {
 	Timeout time.Duration    // of one exchange; 10 s
 	Clock   func() time.Time // time.Now
 
-	dial  func(ctx context.Context, address string) (net.Conn, error)
+	// Dial makes a connection to a server; nil: over TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+
 	judge func(ak, statement, serving []byte) error
 }
 
@@ -116,7 +118,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.Join(err, c.store.Close())
 	}
 	c.link = &link{
-		codec: codec, trust: trust, servers: o.Servers, dial: o.dial, judge: o.judge, clock: o.Clock, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
+		codec: codec, trust: trust, servers: o.Servers, dial: o.Dial, judge: o.judge, clock: o.Clock, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{c.device.certificate}, Time: o.Clock,
 			// No authority of the web says who an appliance is: its chain does, which connectTo compares with the key of the certificate shown here.
@@ -167,8 +169,8 @@ func (o *Options) complete() (err error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	if o.dial == nil {
-		o.dial = func(ctx context.Context, address string) (net.Conn, error) {
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
