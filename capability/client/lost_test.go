@@ -292,9 +292,9 @@ func TestGaveBackUnheardThenTwoOlderDisks(t *testing.T) {
 	})
 }
 
-// An answer that is heard long after it was made gives no more time than it gave then: at every minute no more is believed than the appliance has booked.
+// An answer that is heard long after it was made gives no more time than it gave then: no more is believed at any time than the appliance has booked.
 func TestHeardLate(t *testing.T) {
-	for at := range 12 { // the handshake, what was not answered, and the next
+	for at := range 30 { // the handshake, what was not answered, and the next
 		synctest.Test(t, func(t *testing.T) {
 			w := &cable{a: capabilitytest.New(t, capabilitytest.Item("render", 4)), left: -1}
 			c := w.client(t, t.TempDir(), "ws-1")
@@ -306,11 +306,11 @@ func TestHeardLate(t *testing.T) {
 			<-time.After(14 * time.Minute)
 			w.arm(at, "request lost")
 			<-time.After(30 * time.Second)
-			for minute := range 12 {
+			for _, minute := range []time.Duration{1, 4, 5} {
+				<-time.After(minute * time.Minute)
 				if n, booked := believes(t, w, c, "render"), w.a.Used("render"); uint64(n) > booked {
-					t.Fatalf("point %d, %d minutes later: believes in %d, and %d are booked", at, minute, n, booked)
+					t.Fatalf("point %d: believes in %d, and %d are booked", at, n, booked)
 				}
-				<-time.After(time.Minute)
 			}
 		})
 	}
