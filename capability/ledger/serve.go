@@ -60,6 +60,8 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
 	f := &Served{Body: body, Until: now.Lease + remembers, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
 	s.entries = l.own(req.Hosts[0], req.User)
+	s.heard = c.Heard || max(req.Applied, s.receipt.serial()) >= serial
+	var wants []want
 	pure := false
 	switch reports := s.reports(); {
 	case req.Operation == capability.Undo && stale:
@@ -82,7 +84,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		return Decision{Response: s.answer}, s.fits(grants)
 	default:
 		s.route = l.routeOf(req)
-		wants := s.wants()
+		wants = s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		if !s.route.Accept && !pure {
 			return s.deny(s.ruledOut())
@@ -94,8 +96,11 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		}
 		s.settleLines(pure)
 	}
-	s.settleItems()
 	move := s.ration()
+	if !c.Heard {
+		s.withhold(sums(wants))
+	}
+	s.settleItems()
 	grants := s.merged()
 	s.tell(grants)
 	if err := s.fits(grants); err != nil {
@@ -147,8 +152,8 @@ func (s *serving) tell(grants []grant) {
 	for i := range grants {
 		g := &grants[i]
 		it := g.slice.item
-		if told := s.ends(it, g.end); s.hold == 0 || told < g.told {
-			g.told = told
+		if told := s.ends(it, g.end-g.lead); s.hold == 0 || told < g.told {
+			g.told = max(1, told)
 		}
 		if g.told > s.now.Wall {
 			s.answer.Rights = append(s.answer.Rights, capability.Right{
@@ -254,6 +259,15 @@ func (s *serving) wants() (out []want) {
 	}
 	for _, w := range s.spec() {
 		out = append(out, want{Desired: w})
+	}
+	return out
+}
+
+// sums is how much of each feature the lines ask for.
+func sums(wants []want) map[string]uint64 {
+	out := make(map[string]uint64, len(wants))
+	for _, w := range wants {
+		out[w.Feature] += uint64(w.Count)
 	}
 	return out
 }
