@@ -129,13 +129,17 @@ type Holding struct {
 	Final   capability.Time // expiry of the item itself
 }
 
-// Devices is every device that holds something, in the order in which they first asked.
+// Devices is every device that holds something, in the order in which they first asked; last, under the appliance's own host ID and the name BeforeRepair,
+// what an earlier trusted storage had counted.
 func (l *Ledger) Devices(now Now) []Device {
 	out := make([]Device, 0, len(l.rows))
 	for _, r := range l.rows {
 		if d := r.view(now); len(d.Holdings) > 0 {
 			out = append(out, d)
 		}
+	}
+	if d := l.before.view(now); len(d.Holdings) > 0 {
+		out = append(out, d)
 	}
 	return out
 }
