@@ -53,6 +53,9 @@ func TestUsedBefore(t *testing.T) {
 			if err != nil || back.Digest() != v.l.Digest() || fmt.Sprint(back.Metered()) != fmt.Sprint(v.l.Metered()) {
 				t.Fatalf("restored: %v", err)
 			}
+			if d := v.l.Idle(1, v.now); len(d) > 0 && d[len(d)-1].Who.Alias == BeforeRepair {
+				t.Errorf("idle: %+v", d)
+			}
 			if d := v.l.Devices(v.now); len(d) == 0 || d[len(d)-1].Who.Alias != BeforeRepair || d[len(d)-1].ID.Value != "00ff" {
 				t.Errorf("%+v", d)
 			}
@@ -66,8 +69,8 @@ func TestUsedBeforeOfAnOverdraft(t *testing.T) {
 	v := repaired(t, lineItem('m', "m:1.0", 4, metered(false, 0), over, usedBefore(5)))
 	v.endHold()
 	v.play([][2]string{{"d m:1.0 2", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0"}, {"d m:1.0 1", "OK | OK 1 | has 1"}})
-	if i := v.l.Items(v.now)[0]; i.Used != 4 || i.Overdrawn != 2 {
-		t.Errorf("%+v", i)
+	if i := v.l.Items(v.now)[0]; i.Used != 4 || i.Overdrawn != 2 || v.l.Metered()[0].Count != 6 {
+		t.Errorf("%+v, %v", i, v.l.Metered())
 	}
 	v.provision(lineItem('m', "m:1.0", 8, metered(false, 0), over))
 	v.must(Advance{})
@@ -131,6 +134,20 @@ func TestClaims(t *testing.T) {
 				t.Errorf("%s: %d are used", c.name, n)
 			}
 		}
+	}
+}
+
+// What a claim does not take is no room for the overdraft of others.
+func TestClaimLeavesTheRest(t *testing.T) {
+	over := func(i *capability.LineItem) { i.Overdraft = 2 }
+	old := begin(t, lineItem('m', "m:1.0", 4, metered(false, 0), over))
+	kept := old.ask("d", "m:1.0 3")
+	v := repaired(t, lineItem('m', "m:1.0", 4, metered(false, 0), over, usedBefore(4)))
+	v.endHold()
+	v.expect("e m:1.0 1", "OK | OK 1 | has 1")
+	v.serve(Serve{Key: key("d"), Request: v.request("d", "m:1.0 1"), Receipt: ReceiptOf(&kept)})
+	if i := v.l.Items(v.now)[0]; v.has("d") != "m*1@default" || i.Used != 4 || i.Overdrawn != 1 {
+		t.Errorf("%s, %+v", v.has("d"), i)
 	}
 }
 

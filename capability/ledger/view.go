@@ -139,6 +139,7 @@ func (l *Ledger) Devices(now Now) []Device {
 		}
 	}
 	if d := l.before.view(now); len(d.Holdings) > 0 {
+		d.Idle = 0 // nobody uses it, and nobody can stop
 		out = append(out, d)
 	}
 	return out
