@@ -165,6 +165,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 			l.features[i.Feature] = append(l.features[i.Feature], it)
 		}
 		it.LineItem, it.cut = i, false
+		it.UsedBefore = 0
 	}
 	// What is metered is counted as long as its item is here and metered, and nothing that was leased turns into a count.
 	for _, it := range l.items {
@@ -187,8 +188,12 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	l.endDrains(func(d Drained) bool { _, copies := l.activation(d.ActivationID); return copies == 0 })
 	l.closed = l.closed[max(0, len(l.closed)-capability.MaxReturns):]
 	l.written = slices.DeleteFunc(l.written, func(w Written) bool { return w.Number <= r.Number })
+	first, items := !l.provisioned(), r.Items
 	r.Items = nil
-	l.applied, l.digest = r, f.Digest
+	if l.applied, l.digest = r, f.Digest; first {
+		l.before.id = r.For
+		l.bookBefore(items)
+	}
 	return nil
 }
 
@@ -259,6 +264,9 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	for _, s := range r.leases {
 		l.unbook(s)
 		l.gone = l.gone || s.slice.item.cut
+	}
+	if err := l.applyClaims(f, r); err != nil {
+		return err
 	}
 	if err := l.remember(r, f); err != nil {
 		return err

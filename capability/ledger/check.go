@@ -20,7 +20,10 @@ func (l *Ledger) verify(answers bool) error {
 		return err
 	}
 	used, users := make(map[*slice]uint64, len(l.items)), map[held]uint64{}
-	leases, waits := 0, 0
+	leases, waits := len(l.before.leases), 0
+	if err := l.checkBefore(used); err != nil {
+		return err
+	}
 	owners := l.owners()
 	for i, r := range l.rows {
 		if err := l.checkRow(i, r, answers); err != nil {

@@ -106,6 +106,7 @@ type Ledger struct {
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row
 	users   map[held]uint64 // units, by user and item
+	before  *row            // what an earlier trusted storage had counted; no device's
 	waiting []*wait         // the longest first
 	leases  int
 
@@ -173,7 +174,7 @@ func (a *lease) place(at int) { a.at = at }
 // New is the ledger of an appliance that has had no response yet. Every command works on it, but Serve denies and Return refuses.
 func New() *Ledger {
 	return &Ledger{
-		codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID][]*row{}, users: map[held]uint64{},
+		codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID][]*row{}, users: map[held]uint64{}, before: newBefore(),
 	}
 }
 

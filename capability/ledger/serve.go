@@ -90,11 +90,13 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 			return s.deny(s.ruledOut())
 		}
 		s.release()
+		s.claim()
 		s.lines(wants)
 		if stale && !pure && (len(s.refused) > 0 || s.receipt.serial() < req.Applied) {
 			return s.deny(late)
 		}
 		s.settleLines(pure)
+		f.Claimed = s.claimed()
 	}
 	move := s.ration()
 	if !c.Heard {
@@ -220,6 +222,7 @@ type serving struct {
 	hold      capability.Seconds // end of the running hold, or zero
 	receipt   *Receipt           // nil unless it proves something
 	rights    []capability.Right // of the receipt, less what lines have renewed
+	claims    []Booking          // of what was used before the repair
 	used      uint64             // serial of the receipt, once it renewed something
 	refused   []string           // features with a refused line
 	waits     []Wait

@@ -47,6 +47,7 @@ type header struct {
 	Lost         capability.Code    `cbor:"41,keyasint,omitzero"`
 	Epoch        uint64             `cbor:"42,keyasint,omitzero"`
 	Recovery     recovery           `cbor:"43,keyasint,omitzero"`
+	Before       []leasePart        `cbor:"44,keyasint,omitempty"`
 }
 
 type itemPart struct {
@@ -93,12 +94,16 @@ type leasePart struct {
 
 // Snapshot is the whole state as bytes. Equal states have equal bytes.
 func (l *Ledger) Snapshot() []byte {
+	var before []leasePart
+	for _, s := range l.before.leases {
+		before = append(before, leasePart{Item: uint64(s.slice.item.place), Slice: uint64(slices.Index(s.slice.item.slices, s.slice)), Count: s.count, End: s.end, Told: s.told})
+	}
 	b := l.part(make([]byte, 0, 1<<12+len(l.items)*256+len(l.rows)*512), &header{
 		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest,
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
-		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery,
+		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -188,6 +193,9 @@ func Restore(snapshot []byte) (*Ledger, error) {
 			return nil, err
 		}
 		l.items = append(l.items, it)
+	}
+	if err := l.restoreBefore(h.Before); err != nil {
+		return nil, err
 	}
 	for range h.Rows {
 		var p rowPart

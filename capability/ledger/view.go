@@ -130,13 +130,18 @@ type Holding struct {
 	Unheard bool            // not renewed: it stays booked until the device shows that it has heard so, or until Expiry
 }
 
-// Devices is every device that holds something, in the order in which they first asked.
+// Devices is every device that holds something, in the order in which they first asked; last, under the appliance's own host ID and the name BeforeRepair,
+// what an earlier trusted storage had counted.
 func (l *Ledger) Devices(now Now) []Device {
 	out := make([]Device, 0, len(l.rows))
 	for _, r := range l.rows {
 		if d := r.view(now); len(d.Holdings) > 0 {
 			out = append(out, d)
 		}
+	}
+	if d := l.before.view(now); len(d.Holdings) > 0 {
+		d.Idle = 0 // nobody uses it, and nobody can stop
+		out = append(out, d)
 	}
 	return out
 }
