@@ -228,7 +228,7 @@ func (d *draft) stay(g grant) {
 
 // withhold keeps booked what the device may go on believing in until it hears an answer that says less, which may be lost: of each feature as much as it was told
 // and asked for again, as long as it was told. For a device that hears the answer the grants are what they were.
-func (d *draft) withhold(asked map[string]uint64) {
+func (d *draft) withhold(asked func(feature string) uint64) {
 	type class struct {
 		feature string
 		version capability.Version
@@ -239,7 +239,7 @@ func (d *draft) withhold(asked map[string]uint64) {
 		c := of(old)
 		believed[c] += uint64(old.count)
 		seen[c] = append(seen[c], old)
-		lack := min(believed[c], asked[c.feature])
+		lack := min(believed[c], asked(c.feature))
 		for _, g := range d.grants {
 			if of(g) == c && g.end >= old.end {
 				lack -= min(lack, uint64(g.count))
@@ -251,6 +251,9 @@ func (d *draft) withhold(asked map[string]uint64) {
 		for _, had := range seen[c] {
 			if lack > 0 {
 				n := d.room(had.slice, min(lack, d.missing(had)))
+				if spare, drained := d.spare(had.slice); drained {
+					n = min(n, spare)
+				}
 				had.count, had.lead = uint32(n), had.end-d.now.Lease
 				d.stay(had)
 				lack -= n

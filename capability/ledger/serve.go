@@ -100,7 +100,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	move := s.ration()
 	if !c.Heard {
-		s.withhold(sums(wants))
+		s.withhold(s.asksAgain(wants))
 	}
 	s.settleItems()
 	grants := s.merged()
@@ -266,13 +266,18 @@ func (s *serving) wants() (out []want) {
 	return out
 }
 
-// sums is how much of each feature the lines ask for.
-func sums(wants []want) map[string]uint64 {
-	out := make(map[string]uint64, len(wants))
+// asksAgain is how much of a feature the device goes on believing in, if it had as much: what the lines ask for. A report and an undo leave alone what is not metered.
+func (s *serving) asksAgain(wants []want) func(feature string) uint64 {
+	sums := make(map[string]uint64, len(wants))
 	for _, w := range wants {
-		out[w.Feature] += uint64(w.Count)
+		sums[w.Feature] += uint64(w.Count)
 	}
-	return out
+	return func(feature string) uint64 {
+		if s.req.Operation != capability.Grant {
+			return math.MaxUint64
+		}
+		return sums[feature]
+	}
 }
 
 // spec is what the clause of the model asks for where a request names nothing. "all from" asks for what each allocation of its pools was given.

@@ -73,3 +73,30 @@ func TestUnheard(t *testing.T) {
 		})
 	}
 }
+
+// A report and an undo leave alone what is not metered. What goes back because another user asks stays booked until that was heard.
+func TestUnheardUndo(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 2), lineItem('m', "m:1.0", 4, metered(true, 600)))
+	v.must(SetReservations{Groups: groups("g", "ann/USER f:1.0 2")})
+	v.lossy = true
+	v.say("d user:ann f:1.0 2")
+	report := v.request("d", "m:1.0 1")
+	report.Operation, report.User, report.Applied = capability.Report, "ann", 1
+	v.serve(Serve{Key: key("d"), Request: report})
+	undo := v.request("d")
+	undo.Operation, undo.User, undo.Undoes, undo.Applied = capability.Undo, "bob", report.Correlation, 2
+	if got := show(v.serve(Serve{Key: key("d"), Request: undo})); got != "OK | has 0" {
+		t.Errorf("bob undoes: %s", got)
+	}
+	for i, want := range []string{"PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0", "OK | OK 1 | has 1"} {
+		if got := show(v.say("e user:ann f:1.0 1")); got != want {
+			t.Errorf("%d: ann elsewhere: %s, want %s", i, got, want)
+		}
+		again := v.request("d")
+		again.User, again.Applied = "bob", 3
+		v.serve(Serve{Key: key("d"), Request: again})
+	}
+	if err := v.l.Check(); err != nil {
+		t.Error(err)
+	}
+}
