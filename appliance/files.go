@@ -198,7 +198,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		for _, w := range l.Outstanding() {
 			r.Outstanding = append(r.Outstanding, w.Digest)
 		}
-		r.Returns = l.Returns()
+		r.Returns, r.Metered = l.Returns(), l.Metered()
 		r.Clock = capability.Clock{Now: capability.At(a.Now()), Floor: now.Wall}
 		r.Producer = a.codec.Fingerprint(a.Trust.Root)
 		if a.Found == nil {

@@ -105,6 +105,7 @@ type LineItem struct {
 	Grace          bool         `cbor:"21,keyasint,omitzero" json:"grace,omitempty"`
 	Borrow         Seconds      `cbor:"22,keyasint,omitzero" json:"borrow,omitempty"` // longest lease of this item; zero leaves it to the policy
 	Selectors      []Pair       `cbor:"23,keyasint,omitempty" json:"selectors,omitempty"`
+	UsedBefore     uint32       `cbor:"24,keyasint,omitzero" json:"usedBefore,omitempty"` // of a metered item, by the trusted storage that this response's one replaces
 }
 
 // ID names the item: no two items of one machine share it.

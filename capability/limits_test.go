@@ -47,6 +47,13 @@ func TestLimits(t *testing.T) {
 			}
 		})},
 		{"MaxItems", "rights", MaxItems, response(func(r *Response, n int) { r.Rights = slices.Repeat(r.Rights, n) })},
+		{"MaxItems", "metered", MaxItems, request(func(r *Request, n int) {
+			for i := range n {
+				r.Metered = append(r.Metered, Meter{goodItem(t).ActivationID, fmt.Sprint("f", i), 1})
+			}
+		})},
+		{"MaxCount", "a metered total", MaxCount, request(func(r *Request, n int) { r.Metered = []Meter{{goodItem(t).ActivationID, "f", uint32(n)}} })},
+		{"MaxCount", "used before", MaxCount, response(func(r *Response, n int) { r.Items[0].Metered, r.Items[0].UsedBefore = true, uint32(n) })},
 		{"MaxReturns", "returns", MaxReturns, request(func(r *Request, n int) { r.Returns = slices.Repeat(r.Returns, n) })},
 		{"MaxReturns", "acknowledged", MaxReturns, response(func(r *Response, n int) { r.Acknowledged = make([]ReturnID, n) })},
 		{"MaxRecords", "records", MaxRecords, request(func(r *Request, n int) { r.Records = slices.Repeat(r.Records, n) })},

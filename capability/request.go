@@ -74,6 +74,28 @@ type Request struct {
 	Producer    Digest   `cbor:"29,keyasint,omitzero" json:"producer,omitzero"`   // of the root the sender trusts
 	BookHead    Digest   `cbor:"30,keyasint,omitzero" json:"bookHead,omitzero"`   // the back office's head as the last response named it
 	Life        LifeID   `cbor:"31,keyasint,omitzero" json:"life,omitzero"`       // of the sender's trusted storage
+	Metered     []Meter  `cbor:"32,keyasint,omitempty" json:"metered,omitempty"`  // of every metered item that is in use, by feature and activation ID
+}
+
+// Meter is how much of a metered item is in use or used up, by all devices of the sender together.
+type Meter struct {
+	ActivationID ActivationID `cbor:"1,keyasint,omitzero" json:"activationId"`
+	Feature      string       `cbor:"2,keyasint,omitzero" json:"feature"`
+	Count        uint32       `cbor:"3,keyasint,omitzero" json:"count"`
+}
+
+// ID names the item.
+func (m Meter) ID() ItemID { return ItemID{ActivationID: m.ActivationID, Feature: m.Feature} }
+
+// Validate checks everything about a total that needs no state.
+func (m Meter) Validate() error {
+	if m.Count == 0 || m.Count > MaxCount {
+		return fmt.Errorf("count %d where 1 to %d are allowed", m.Count, MaxCount)
+	}
+	if err := m.ActivationID.Validate(); err != nil {
+		return err
+	}
+	return checkName("feature", m.Feature, MaxName)
 }
 
 // Desired is one line of a request. An appliance is asked for a feature, the back office for an activation ID; Count is the whole wanted total, and zero gives back.
@@ -166,6 +188,8 @@ func (r *Request) Validate() error {
 		return malformed("returns", "%d where at most %d are allowed", len(r.Returns), MaxReturns)
 	case len(r.Records) > MaxRecords:
 		return malformed("records", "%d where at most %d are allowed", len(r.Records), MaxRecords)
+	case len(r.Metered) > MaxItems:
+		return malformed("metered", "%d where at most %d are allowed", len(r.Metered), MaxItems)
 	case len(r.Desired) > MaxDesired:
 		return malformed("desired", "%d lines where at most %d are allowed", len(r.Desired), MaxDesired)
 	case r.Clock.Now < 0 || r.Clock.Floor < 0:
@@ -190,6 +214,16 @@ func (r *Request) Validate() error {
 		if err := t.validate(); err != nil {
 			return malformed(fmt.Sprintf("returns[%d]", i), "%v", err)
 		}
+	}
+	seen := make(map[ItemID]bool, len(r.Metered))
+	for i, m := range r.Metered {
+		if err := m.Validate(); err != nil {
+			return malformed(fmt.Sprintf("metered[%d]", i), "%v", err)
+		}
+		if seen[m.ID()] {
+			return malformed(fmt.Sprintf("metered[%d]", i), "%s is there twice", m.ID())
+		}
+		seen[m.ID()] = true
 	}
 	for _, f := range []struct{ field, text string }{{"user", r.User}, {"alias", r.Alias}, {"deviceType", r.DeviceType}} {
 		if err := checkText(f.text); err != nil {

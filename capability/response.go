@@ -255,6 +255,8 @@ func (i LineItem) Validate() error {
 		return fmt.Errorf("count %d is not a multiple of its %d copies", i.Count, i.Copies)
 	case i.Start < 0 || i.Expiry < 0 || i.Expiry != 0 && i.Expiry <= i.Start:
 		return fmt.Errorf("starts %s and expires %s", i.Start, i.Expiry)
+	case i.UsedBefore > MaxCount || i.UsedBefore > 0 && !i.Metered:
+		return fmt.Errorf("%d used before, of an item that is metered or not: at most %d of a metered one are allowed", i.UsedBefore, MaxCount)
 	case i.Borrow < 0 || i.UndoInterval < 0:
 		return fmt.Errorf("a negative interval")
 	}

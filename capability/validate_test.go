@@ -88,6 +88,10 @@ func TestRequestValidate(t *testing.T) {
 		{"alias", func(r *Request) { r.Alias = "a\u202eb" }},
 		{"deviceType", func(r *Request) { r.DeviceType = "a\u2028b" }},
 		{"user", func(r *Request) { r.User = "\xff" }},
+		{"metered[0]", func(r *Request) { r.Metered = []Meter{{someID(t, 1), "f", 0}} }},
+		{"metered[0]", func(r *Request) { r.Metered = []Meter{{"7777", "f", 1}} }},
+		{"metered[0]", func(r *Request) { r.Metered = []Meter{{someID(t, 1), "a\tb", 1}} }},
+		{"metered[1]", func(r *Request) { r.Metered = []Meter{{someID(t, 1), "f", 1}, {someID(t, 1), "f", 2}} }},
 		{"dictionary[0]", func(r *Request) { r.Dictionary[0].Key = "" }},
 		{"dictionary[0]", func(r *Request) { r.Dictionary[0].Value = "a\u0085b" }},
 	} {
@@ -121,6 +125,7 @@ func TestResponseValidate(t *testing.T) {
 		{"items[0]", func(r *Response) { r.Items[0].Borrow = -1 }},
 		{"items[0]", func(r *Response) { r.Items[0].UndoInterval = -1 }},
 		{"items[0]", func(r *Response) { r.Items[0].Notice = "a\x07" }},
+		{"items[0]", func(r *Response) { r.Items[0].UsedBefore = 1 }},
 		{"items[0]", func(r *Response) { r.Items[0].Selectors[0].Key = "" }},
 		{"items[0]", func(r *Response) { r.Items[0].ActivationID = "" }},
 		{"items[0]", func(r *Response) { r.Items[0].Feature = "" }},

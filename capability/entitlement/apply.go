@@ -116,6 +116,9 @@ func (b *Book) applyAnswer(e *Entry) error {
 		s.item.used = s.used
 		h.hold(s.item.ActivationID, a.Holds[i].Copies)
 	}
+	if err := b.applyMetered(h, a.Metered); err != nil {
+		return err
+	}
 	record(h, a)
 	if old == nil {
 		b.hosts, b.byKey[h.Host] = append(b.hosts, h), h
@@ -219,5 +222,8 @@ func record(h *Host, a *Answered) {
 	}
 	for _, s := range a.Returns {
 		h.note(s)
+	}
+	for _, m := range a.Metered {
+		h.meter(m)
 	}
 }

@@ -118,6 +118,7 @@ func (b *Book) Host(id hostid.ID) (Host, bool) {
 
 func (h *Host) clone() *Host {
 	c := *h
+	c.Metered = slices.Clone(h.Metered)
 	c.Holds, c.Requests, c.Returns, c.Incidents, c.Past = slices.Clone(h.Holds), slices.Clone(h.Requests), slices.Clone(h.Returns), slices.Clone(h.Incidents), slices.Clone(h.Past)
 	return &c
 }
@@ -229,10 +230,13 @@ type Answered struct {
 
 	Life   capability.LifeID `cbor:"9,keyasint,omitzero" json:"life,omitzero"`
 	Repair *Repaired         `cbor:"10,keyasint,omitempty" json:"repair,omitempty"` // this life replaces the one before
+
+	Metered []capability.Meter `cbor:"11,keyasint,omitempty" json:"metered,omitempty"` // totals that changed; zero: nothing is used any more
 }
 
-// MaxEntry bounds an entry in bytes: 1,024 named requests of 50 bytes, 256 returns of 90, 256 totals of 40, two keys.
-const MaxEntry = 256 << 10
+// MaxEntry bounds an entry in bytes: 1,024 named requests of 50 bytes, 256 returns of 90, 256 totals of 40, two keys,
+// 4,096 metered totals of 160.
+const MaxEntry = 1 << 20
 
 // Encode is the entry's one encoding.
 func (e *Entry) Encode(c *wire.Codec) []byte { return c.Encode(e) }

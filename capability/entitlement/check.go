@@ -63,6 +63,11 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 		}
 		last = f.ActivationID
 	}
+	for n, m := range h.Metered {
+		if m.Validate() != nil || !b.metered(m.ID()) || n > 0 && compareMeters(h.Metered[n-1], m) >= 0 {
+			return 0, fmt.Errorf("%d of %s are used, not in order or not metered", m.Count, m.ID())
+		}
+	}
 	serial := uint64(0)
 	lives := map[capability.LifeID]bool{h.Life: true}
 	for _, p := range append(slices.Clone(h.Past), PastLife{Answered: h.Answered, Requests: h.Requests}) {

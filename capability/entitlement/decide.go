@@ -217,8 +217,11 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 	if r.Operation == capability.Grant {
 		b.desire(now, h, c, back, resp)
 	}
-	a.Holds = changed(before, h)
+	a.Holds, a.Metered = changed(before, h), b.counted(before, r)
 	resp.Items = b.rights(h)
+	if r.Applied == 0 {
+		usedBefore(resp.Items, before)
+	}
 	switch {
 	case resp.Status != capability.StatusOK:
 	case len(resp.Denials) > 0 || slices.ContainsFunc(resp.Lines, func(l capability.Line) bool { return l.Status != capability.LineOK }):

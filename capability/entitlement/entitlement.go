@@ -78,6 +78,9 @@ type Item struct {
 	Expiry         capability.Time         `cbor:"9,keyasint,omitzero" json:"expiry,omitempty"`
 	MinimumTier    Tier                    `cbor:"10,keyasint,omitzero" json:"minimumTier,omitempty"`
 	Issued         capability.Time         `cbor:"11,keyasint,omitzero" json:"issued"`
+	Metered        bool                    `cbor:"12,keyasint,omitzero" json:"metered,omitempty"`      // counts are used up, not leased
+	Reusable       bool                    `cbor:"13,keyasint,omitzero" json:"reusable,omitempty"`     // what was used of them can be given back
+	UndoInterval   capability.Seconds      `cbor:"14,keyasint,omitzero" json:"undoInterval,omitempty"` // in which a device may take a report back
 }
 
 // lineItem is what a host with so many copies stores of one feature.
@@ -85,6 +88,7 @@ func (i *Item) lineItem(f Feature, copies uint32) capability.LineItem {
 	return capability.LineItem{
 		ActivationID: i.ActivationID, Feature: f.Name, Version: f.Version, Count: copies * f.PerCopy, Copies: copies, Start: i.Start, Expiry: i.Expiry,
 		Product: i.Product, ProductVersion: i.ProductVersion, EntitlementID: i.EntitlementID, Issued: i.Issued,
+		Metered: i.Metered, Reusable: i.Reusable, UndoInterval: i.UndoInterval,
 	}
 }
 
@@ -100,6 +104,9 @@ func (i *Item) Validate() error {
 	}
 	if i.MinimumTier > Hardware {
 		return fmt.Errorf("tier %d is not known", i.MinimumTier)
+	}
+	if !i.Metered && (i.Reusable || i.UndoInterval != 0) {
+		return fmt.Errorf("reusable, or with an undo interval of %s, and not metered", i.UndoInterval)
 	}
 	for n, f := range i.Features {
 		for _, other := range i.Features[:n] {
@@ -187,6 +194,8 @@ type Host struct {
 	Life    capability.LifeID `json:"life"`
 	Past    []PastLife        `json:"past,omitempty"`
 	Returns []ReturnSeen      `json:"returns"` // in the order they were first seen
+	// Metered is what the machine has used of its metered items, by feature and activation ID: the most it ever said, of what is reusable what it said last.
+	Metered []capability.Meter `json:"metered,omitempty"`
 	// Incidents are the requests that were refused as a whole, or answered under a warning, at most MaxIncidents, each once.
 	Incidents []Incident `json:"incidents"`
 }

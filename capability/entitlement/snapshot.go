@@ -11,16 +11,17 @@ import (
 // A snapshot is a sequence of records, each with its length in 4 bytes before it: first the head, then items, boot states, then each host followed by what belongs
 // to it. Small records keep every length inside the decoder's bounds, however large the book.
 type section struct {
-	Head     *headRecord  `cbor:"1,keyasint,omitempty"`
-	Item     *Item        `cbor:"2,keyasint,omitempty"`
-	Host     *hostRecord  `cbor:"3,keyasint,omitempty"`
-	Hold     *Fulfillment `cbor:"4,keyasint,omitempty"` // of the host before, as the next three
-	Request  *Known       `cbor:"5,keyasint,omitempty"`
-	Return   *ReturnSeen  `cbor:"6,keyasint,omitempty"`
-	Incident *Incident    `cbor:"7,keyasint,omitempty"`
-	Past     *PastLife    `cbor:"8,keyasint,omitempty"`
-	Before   *Known       `cbor:"9,keyasint,omitempty"` // a request of the past life before
-	Boot     *BootState   `cbor:"10,keyasint,omitempty"`
+	Head     *headRecord       `cbor:"1,keyasint,omitempty"`
+	Item     *Item             `cbor:"2,keyasint,omitempty"`
+	Host     *hostRecord       `cbor:"3,keyasint,omitempty"`
+	Hold     *Fulfillment      `cbor:"4,keyasint,omitempty"` // of the host before, as the next three
+	Request  *Known            `cbor:"5,keyasint,omitempty"`
+	Return   *ReturnSeen       `cbor:"6,keyasint,omitempty"`
+	Incident *Incident         `cbor:"7,keyasint,omitempty"`
+	Past     *PastLife         `cbor:"8,keyasint,omitempty"`
+	Before   *Known            `cbor:"9,keyasint,omitempty"` // a request of the past life before
+	Boot     *BootState        `cbor:"10,keyasint,omitempty"`
+	Meter    *capability.Meter `cbor:"11,keyasint,omitempty"` // of the host before
 }
 
 type headRecord struct {
@@ -62,6 +63,9 @@ func (b *Book) Snapshot() []byte {
 		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life}})
 		for _, f := range h.Holds {
 			put(section{Hold: &f})
+		}
+		for _, m := range h.Metered {
+			put(section{Meter: &m})
 		}
 		for _, k := range h.Requests {
 			put(section{Request: &k})
@@ -145,6 +149,8 @@ func (b *Book) restore(s *section) error {
 		}
 		i.used += s.Hold.Copies
 		h.Holds = append(h.Holds, *s.Hold)
+	case s.Meter != nil:
+		h.Metered = append(h.Metered, *s.Meter)
 	case s.Request != nil:
 		h.Requests = append(h.Requests, *s.Request)
 		if s.Request.Serial != 0 {

@@ -165,6 +165,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 			l.features[i.Feature] = append(l.features[i.Feature], it)
 		}
 		it.LineItem, it.cut = i, false
+		it.UsedBefore = 0
 	}
 	// What is metered is counted as long as its item is here and metered, and nothing that was leased turns into a count.
 	for _, it := range l.items {
@@ -187,8 +188,12 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	l.endDrains(func(d Drained) bool { _, copies := l.activation(d.ActivationID); return copies == 0 })
 	l.closed = l.closed[max(0, len(l.closed)-capability.MaxReturns):]
 	l.written = slices.DeleteFunc(l.written, func(w Written) bool { return w.Number <= r.Number })
+	first, items := !l.provisioned(), r.Items
 	r.Items = nil
-	l.applied, l.digest = r, f.Digest
+	if l.applied, l.digest = r, f.Digest; first {
+		l.before.id = r.For
+		l.bookBefore(items)
+	}
 	return nil
 }
 
@@ -259,6 +264,9 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	for _, s := range r.leases {
 		l.unbook(s)
 		l.gone = l.gone || s.slice.item.cut
+	}
+	if err := l.applyClaims(f, r); err != nil {
+		return err
 	}
 	if err := l.remember(r, f); err != nil {
 		return err
@@ -340,18 +348,21 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		switch {
 		case sl == nil:
 			return nil, corrupt("lease of %s of %s, which has no part of it", n.Source, n.Item)
-		case n.Count == 0 || n.End <= l.now.Lease || n.Told <= 0:
+		case n.Count == 0 || n.End <= l.now.Lease || n.Lead < 0 || n.Lead > n.End || n.Told <= 0:
 			return nil, corrupt("lease of %d of %s until %d, told %s, and it is %d and %s", n.Count, n.Item, n.End, n.Told, l.now.Lease, l.now.Wall)
 		case i > 0 && compareLeases(f.Leases[i-1], n) >= 0:
 			return nil, corrupt("leases of %s and %s are out of order", f.Leases[i-1].Item, n.Item)
 		case (n.End == forever) != it.Metered || n.End > forever:
 			return nil, corrupt("lease of %s until %d", n.Item, n.End)
 		}
-		kept := slices.ContainsFunc(r.leases, func(s *lease) bool {
-			return s.slice == sl && s.end == n.End && s.dropped == n.Dropped && s.count >= n.Count && (l.hold == 0 || n.Told <= s.told)
-		})
+		var kept uint32 // of the same, with that end
+		for _, s := range r.leases {
+			if s.slice == sl && (s.end == n.End || s.end-s.lead == n.End) && s.dropped == n.Dropped && (l.hold == 0 || n.Told <= s.told) {
+				kept += s.count
+			}
+		}
 		switch {
-		case kept:
+		case n.Count <= kept:
 		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
 		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
@@ -363,7 +374,7 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
 			return nil, corrupt("a new lease of %s of %s, which is not reserved for %s", n.Source, n.Item, f.Answer.For)
 		}
-		leases = append(leases, &lease{row: r, slice: sl, count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
+		leases = append(leases, &lease{row: r, slice: sl, count: n.Count, end: n.End, lead: n.Lead, told: n.Told, dropped: n.Dropped})
 	}
 	return leases, nil
 }

@@ -78,7 +78,9 @@ type Served struct {
 	Reported *Reported                `cbor:"8,keyasint,omitzero"` // what a report added, for an undo
 	Undone   capability.CorrelationID `cbor:"9,keyasint,omitzero"` // of the report that was canceled
 
-	Spent capability.Seconds `cbor:"10,keyasint,omitzero"` // of the ration of moves, on the lease clock, after the one that this needed; zero: it needed none
+	Spent   capability.Seconds `cbor:"10,keyasint,omitzero"`  // of the ration of moves, on the lease clock, after the one that this needed; zero: it needed none
+	Claimed []Booking          `cbor:"12,keyasint,omitempty"` // of what was used before the repair, the device's by its receipt
+
 	Until capability.Seconds `cbor:"11,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
 }
 
@@ -97,6 +99,7 @@ type Lease struct {
 	Dropped bool               `cbor:"4,keyasint,omitzero"`
 	Told    capability.Time    `cbor:"5,keyasint,omitzero"` // the end as the device heard it
 	Source  Source             `cbor:"6,keyasint,omitzero"`
+	Lead    capability.Seconds `cbor:"7,keyasint,omitzero"` // how much sooner than End it ends for a device that has heard the answer
 }
 
 // Returned: copies left service for good.

@@ -106,6 +106,7 @@ type Ledger struct {
 	rows    []*row // by sequence
 	devices map[hostid.ID][]*row
 	users   map[held]uint64 // units, by user and item
+	before  *row            // what an earlier trusted storage had counted; no device's
 	waiting []*wait         // the longest first
 	leases  int
 
@@ -154,10 +155,14 @@ type lease struct {
 	slice   *slice
 	count   uint32
 	end     capability.Seconds
-	told    capability.Time // when it ends, as the device last heard
+	lead    capability.Seconds // how much sooner it ends for a device that has heard its last answer
+	told    capability.Time    // when it ends, as that answer says
 	dropped bool
 	at      int
 }
+
+// unheard says that the lease has ended for a device that has heard its last answer.
+func (a *lease) unheard(now Now) bool { return a.end-a.lead <= now.Lease }
 
 func (a *lease) before(b *lease) bool {
 	return a.end < b.end || a.end == b.end && a.row.sequence < b.row.sequence
@@ -169,7 +174,7 @@ func (a *lease) place(at int) { a.at = at }
 // New is the ledger of an appliance that has had no response yet. Every command works on it, but Serve denies and Return refuses.
 func New() *Ledger {
 	return &Ledger{
-		codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID][]*row{}, users: map[held]uint64{},
+		codec: wire.New(), features: map[string][]*item{}, devices: map[hostid.ID][]*row{}, users: map[held]uint64{}, before: newBefore(),
 	}
 }
 

@@ -47,6 +47,7 @@ type header struct {
 	Lost         capability.Code    `cbor:"41,keyasint,omitzero"`
 	Epoch        uint64             `cbor:"42,keyasint,omitzero"`
 	Recovery     recovery           `cbor:"43,keyasint,omitzero"`
+	Before       []leasePart        `cbor:"44,keyasint,omitempty"`
 }
 
 type itemPart struct {
@@ -77,6 +78,7 @@ type rowPart struct {
 	Waits       []Wait                   `cbor:"11,keyasint,omitempty"`
 	Until       capability.Seconds       `cbor:"12,keyasint,omitzero"` // of the answer
 	Earlier     []remembered             `cbor:"13,keyasint,omitempty"`
+	Leads       []capability.Seconds     `cbor:"14,keyasint,omitempty"` // of the leases in their order; none where all are zero
 }
 
 // leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
@@ -92,12 +94,16 @@ type leasePart struct {
 
 // Snapshot is the whole state as bytes. Equal states have equal bytes.
 func (l *Ledger) Snapshot() []byte {
+	var before []leasePart
+	for _, s := range l.before.leases {
+		before = append(before, leasePart{Item: uint64(s.slice.item.place), Slice: uint64(slices.Index(s.slice.item.slices, s.slice)), Count: s.count, End: s.end, Told: s.told})
+	}
 	b := l.part(make([]byte, 0, 1<<12+len(l.items)*256+len(l.rows)*512), &header{
 		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest,
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
-		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery,
+		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -120,6 +126,11 @@ func (l *Ledger) Snapshot() []byte {
 		}
 		for _, s := range r.leases {
 			p.Leases = append(p.Leases, leasePart{Item: uint64(s.slice.item.place), Slice: places[s.slice], Count: s.count, End: s.end, Told: s.told, Dropped: s.dropped})
+		}
+		if slices.ContainsFunc(r.leases, func(s *lease) bool { return s.lead > 0 }) {
+			for _, s := range r.leases {
+				p.Leads = append(p.Leads, s.lead)
+			}
 		}
 		b = l.part(b, &p)
 	}
@@ -183,6 +194,9 @@ func Restore(snapshot []byte) (*Ledger, error) {
 		}
 		l.items = append(l.items, it)
 	}
+	if err := l.restoreBefore(h.Before); err != nil {
+		return nil, err
+	}
 	for range h.Rows {
 		var p rowPart
 		if err := next(&p); err != nil {
@@ -234,11 +248,17 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)
-	for _, n := range p.Leases {
+	if len(p.Leads) > 0 && len(p.Leads) != len(p.Leases) {
+		return corrupt("device %s has %d leases and %d leads", p.ID, len(p.Leases), len(p.Leads))
+	}
+	for i, n := range p.Leases {
 		if n.Item >= uint64(len(l.items)) || n.Slice >= uint64(len(l.items[n.Item].slices)) {
 			return corrupt("device %s holds of slice %d of item %d, and there are %d items", p.ID, n.Slice, n.Item, len(l.items))
 		}
 		s := &lease{row: r, slice: l.items[n.Item].slices[n.Slice], count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped}
+		if len(p.Leads) > 0 {
+			s.lead = p.Leads[i]
+		}
 		l.book(s)
 		r.leases = append(r.leases, s)
 	}

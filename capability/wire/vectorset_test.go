@@ -141,6 +141,7 @@ func (s *set) fullRequest() capability.Request {
 		Number: 256, Outstanding: []capability.Digest{digest(1), digest(2)}, Epoch: 70000, Head: capability.Head{Position: 5000000000, Hash: digest(3)},
 		Returns: []capability.Return{s.aReturn()}, Records: []capability.Record{{Number: 1, Body: []byte{1}}, {Number: 2, Body: []byte{2, 3}}},
 		Clock: capability.Clock{Now: 1790000000, Floor: 1789999000}, Condition: capability.ErrRollback, Policy: digest(4), Producer: digest(5), BookHead: digest(6),
+		Life: capability.LifeID{0x11, 0xfe}, Metered: []capability.Meter{{ActivationID: s.id(7), Feature: "calls", Count: 300}, {ActivationID: s.id(8), Feature: "calls", Count: 1}},
 	}
 }
 
@@ -229,6 +230,11 @@ func (s *set) requests() {
 	})
 	change("escape", "an escape sequence for a terminal in the alias", func(r *capability.Request) { r.Alias = "a\x1b[2J" })
 	change("direction", "a mark in the alias that turns the direction of writing", func(r *capability.Request) { r.Alias = "a\u202eb" })
+	meter := capability.Meter{ActivationID: s.id(7), Feature: "calls", Count: 1}
+	change("metered-nothing", "a total of nothing", func(r *capability.Request) {
+		r.Metered = []capability.Meter{{ActivationID: meter.ActivationID, Feature: meter.Feature}}
+	})
+	change("metered-twice", "two totals of one line item", func(r *capability.Request) { r.Metered = []capability.Meter{meter, meter} })
 	change("lines", "257 lines", func(r *capability.Request) { r.Desired = slices.Repeat(r.Desired, capability.MaxDesired+1) })
 }
 

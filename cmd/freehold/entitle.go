@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,11 +26,13 @@ func entitleCommand(f *flags) *cobra.Command {
 		item                                 entitlement.Item
 		productVersion, start, expires, tier string
 		features                             []string
+		undo                                 time.Duration
 	)
 	c := &cobra.Command{
 		Use: "entitle", Short: "Entitle a customer to copies of a product, and get the activation ID",
 		Long: "Entitle adds a line item to the book and prints its activation ID, which the customer's administrator names in a request.\n\n" +
-			"Each copy is worth one count of each feature, or as many as =PER_COPY says. A feature without a version is licensed for version 0 only.",
+			"Each copy is worth one count of each feature, or as many as =PER_COPY says. A feature without a version is licensed for version 0 only.\n\n" +
+			"With --metered the counts are used up, not leased: what a device reports stays used, also after a repair. --reusable lets it go down again, --undo lets a device take a report back for a while.",
 		Example: "  freehold entitle --customer \"ACME Works\" --product \"Render Pro\" --product-version 2026 --feature render:2026.1 --feature export:2026.1=5 --count 40 --expires 2027-03-31",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
@@ -51,6 +54,10 @@ func entitleCommand(f *flags) *cobra.Command {
 			if item.Expiry, err = date("expires", expires, true); err != nil {
 				return err
 			}
+			if undo != undo.Truncate(time.Second) || undo < 0 {
+				return terminal.Usage("--undo %s: want whole seconds", undo)
+			}
+			item.UndoInterval = capability.Seconds(undo / time.Second)
 			if tier != "" {
 				if item.MinimumTier, err = entitlement.ParseTier(tier); err != nil {
 					return terminal.Usage("--minimum-tier: %w", err)
@@ -67,6 +74,9 @@ func entitleCommand(f *flags) *cobra.Command {
 	c.Flags().StringVar(&start, "start", "", "`date` from which the rights can be used, as 2026-12-01; at once if absent")
 	c.Flags().StringVar(&expires, "expires", "", "last `date` on which they can be used, as 2027-03-31; never if absent")
 	c.Flags().StringVar(&item.EntitlementID, "entitlement", "", "`ID` of the customer's entitlement; drawn if absent")
+	c.Flags().BoolVar(&item.Metered, "metered", false, "counts are used up, not leased")
+	c.Flags().BoolVar(&item.Reusable, "reusable", false, "metered counts may go down again")
+	c.Flags().DurationVar(&undo, "undo", 0, "`time` in which a device can take a metered report back, as 10m")
 	c.Flags().StringVar(&tier, "minimum-tier", "", "lowest `tier` of machines for these rights; the policy's if absent")
 	for _, name := range []string{"customer", "product", "feature", "count"} {
 		if err := c.MarkFlagRequired(name); err != nil {

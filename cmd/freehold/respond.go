@@ -197,6 +197,9 @@ func (a *answered) print(w io.Writer) {
 	}
 	for _, i := range a.Items {
 		line("  has         %d of %s:%s  %s", i.Count, i.Feature, i.Version, until(i.Expiry))
+		if i.UsedBefore > 0 {
+			line("  used        %d of them, as its last request before said", i.UsedBefore)
+		}
 	}
 	again := ""
 	if a.Again {

@@ -45,6 +45,7 @@ type hostData struct {
 	hostSummary
 	Audit        capability.Head          `json:"audit"` // end of the machine's audit trail as it last named it: number of entries, hash of the last
 	AuditRequest uint64                   `json:"auditRequest"`
+	Metered      []capability.Meter       `json:"metered"` // what it has used of its metered items
 	Requests     []entitlement.Known      `json:"requests"`
 	Returns      []entitlement.ReturnSeen `json:"returns"`
 	Refused      []refusedRequest         `json:"refused"`
@@ -180,6 +181,9 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 		fmt.Fprintf(w, "feature      %s:%s, %d a copy\n", terminal.Plain(f.Name), f.Version, f.PerCopy)
 	}
 	fmt.Fprintf(w, "copies       %d, used %d, left %d\n", v.Copies, v.Used, v.Left)
+	if v.Metered {
+		fmt.Fprintf(w, "metered      %s\n", meteredWords(&v.Item))
+	}
 	if v.Start != 0 {
 		fmt.Fprintf(w, "starts       %s\n", v.Start)
 	}
@@ -189,6 +193,18 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 	}
 }
 
+// meteredWords says how counts of a metered item are used.
+func meteredWords(i *entitlement.Item) string {
+	words := "counts are used up"
+	if i.Reusable {
+		words = "counts may go down again"
+	}
+	if i.UndoInterval > 0 {
+		words += ", a report can be taken back for " + i.UndoInterval.String()
+	}
+	return words
+}
+
 func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host) error {
 	refused := make([]refusedRequest, 0, len(h.Incidents))
 	for _, i := range h.Incidents {
@@ -196,7 +212,10 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	}
 	audit, auditRequest := h.Audit()
 	if f.json {
-		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Requests, h.Returns, refused, h.Past}
+		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Metered, h.Requests, h.Returns, refused, h.Past}
+		if data.Metered == nil {
+			data.Metered = []capability.Meter{}
+		}
 		if data.Returns == nil {
 			data.Returns = []entitlement.ReturnSeen{}
 		}
@@ -215,6 +234,9 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	}
 	for _, held := range h.Holds {
 		fmt.Fprintf(w, "holds        %d copies of %s\n", held.Copies, held.ActivationID)
+	}
+	for _, m := range h.Metered {
+		fmt.Fprintf(w, "used         %d of %s, metered, of %s, as of request %d\n", m.Count, terminal.Plain(m.Feature), m.ActivationID, h.Answered)
 	}
 	for _, s := range h.Returns {
 		what := "credited"

@@ -30,6 +30,7 @@ func requestWords() map[string]string {
 		"producer":    "digest of the producer's root keys that the machine trusts",
 		"bookHead":    "head of the back office's book, as its last response named it",
 		"life":        "names the trusted storage, drawn at random when it was made",
+		"metered":     "what is used of each metered line item",
 
 		"desired.feature":         "feature wanted",
 		"desired.version":         "at least this version",
@@ -49,6 +50,10 @@ func requestWords() map[string]string {
 		"clock.floor":    "the latest time it may trust",
 		"records.number": "number of the record",
 		"records.body":   "its content",
+
+		"metered.activationId": "what is metered",
+		"metered.feature":      "of this feature",
+		"metered.count":        "used of it by all devices together",
 
 		"returns.id":           "names the return",
 		"returns.activationId": "what is returned",
