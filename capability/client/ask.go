@@ -148,6 +148,9 @@ func (c *Client) begin(s *state, p *peer, r *capability.Request) error {
 		return nil
 	}
 	p.Pending, p.Before = body, slices.Clone(s.Less)
+	c.mu.Lock()
+	c.sent[r.Correlation] = c.options.Clock()
+	c.mu.Unlock()
 	gives := r.Operation == capability.Grant && c.sameAppliance(s) && s.lessen(c.kept(s), r.Desired, c.now())
 	if err := c.store.keep(s); err != nil && gives {
 		p.Pending, s.Less = nil, p.Before
@@ -184,7 +187,7 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	switch {
 	case resp.Serial != 0:
 		p.Applied = max(p.Applied, resp.Serial)
-		s.Chain, s.Answer, s.Less = c.link.chain, *a, nil
+		s.Chain, s.Answer, s.Less, s.Late = c.link.chain, *a, nil, sent.IsZero()
 	case !sent.IsZero():
 		s.Less = p.Before // nothing was decided, so nothing was given back
 	case len(s.Less) > 0:
@@ -193,7 +196,12 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 		p.Applied++
 	}
 	p.Before = nil
+	c.mu.Lock()
+	first := c.sent[r.Correlation]
+	delete(c.sent, r.Correlation)
+	c.mu.Unlock()
 	if sent.IsZero() {
+		c.shorten(s, resp, anchor{first, resp.Time.Add(1)})
 		return resp, nil
 	}
 	if err := c.inLife(resp); err != nil {

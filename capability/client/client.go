@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -77,8 +78,10 @@ type Client struct {
 	failed  int       // renewals in a row that did not come through
 	since   time.Time // of the first of them, while no server answers
 	closed  bool
-	owed    bool          // an appliance has not answered, or has not heard what was given back
-	wake    chan struct{} // something above changed
+	owed    bool                                   // an appliance has not answered, or has not heard what was given back
+	sent    map[capability.CorrelationID]time.Time // of requests that are not answered: when they went out, or no later
+	looked  time.Time                              // at the state of the device, last
+	wake    chan struct{}                          // something above changed
 	done    chan struct{}
 	ended   sync.WaitGroup
 }
@@ -95,7 +98,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, codec: codec,
-		leases: map[*Lease]struct{}{}, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		leases: map[*Lease]struct{}{}, sent: map[capability.CorrelationID]time.Time{}, wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	var mine holderID
 	rand.Read(mine[:])
@@ -198,7 +201,7 @@ func (c *Client) Held(ctx context.Context) ([]Held, error) {
 		kept := c.kept(s)
 		for _, d := range s.desired() {
 			h := Held{Feature: d.Feature, Version: d.Version, Count: d.Count}
-			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() {
+			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() && !s.Late {
 				h.Expiry = c.local(end)
 			}
 			all = append(all, h)
@@ -317,6 +320,7 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		now := c.now()
 		c.mu.Lock()
 		over, c.over = c.over, nil
+		c.look(s)
 		c.mu.Unlock()
 		for _, l := range over {
 			s.add(l.holder, l.feature, -int64(l.count))
@@ -327,7 +331,12 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		before := slices.Clone(s.Holdings)
 		if no = f(s); no != nil {
 			s.Holdings = before
-			c.shorten(s)
+			if kept := c.kept(s); kept != nil && len(s.Less) == 0 && !s.Late {
+				c.mu.Lock()
+				made := c.anchor
+				c.mu.Unlock()
+				c.shorten(s, kept, made)
+			}
 		}
 		if now = c.now(); now-s.Seen >= seenStep || now < s.Seen {
 			s.Seen = now
@@ -340,4 +349,19 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		c.mu.Unlock()
 	}
 	return errors.Join(no, err)
+}
+
+// look notes of requests that another program sent that it did so after the last look. Under c.mu.
+func (c *Client) look(s *state) {
+	pending := map[capability.CorrelationID]bool{}
+	for i := range s.Peers {
+		if q := c.pending(&s.Peers[i]); q != nil {
+			pending[q.Correlation] = true
+			if _, known := c.sent[q.Correlation]; !known {
+				c.sent[q.Correlation] = c.looked
+			}
+		}
+	}
+	maps.DeleteFunc(c.sent, func(id capability.CorrelationID, _ time.Time) bool { return !pending[id] })
+	c.looked = c.options.Clock()
 }

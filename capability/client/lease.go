@@ -177,7 +177,7 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 		s.add(l.holder, w.feature, int64(w.count))
 		resp, err := c.grant(ctx, s, w.feature)
 		if errors.Is(err, ErrServerUnreachable) {
-			if kept := c.kept(s); covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
+			if kept := c.kept(s); !s.Late && covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
 				resp, err = kept, nil
 			}
 		}
@@ -259,17 +259,16 @@ func (c *Client) lapse(s *state) {
 	}
 }
 
-// shorten takes over the sooner ends of an answer that was heard and could not be used otherwise.
-func (c *Client) shorten(s *state) {
-	kept := c.kept(s)
-	if len(s.Less) > 0 {
-		return
-	}
+// shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made.
+func (c *Client) shorten(s *state, r *capability.Response, made anchor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.leases {
-		end := covered(kept, l.feature.Name, l.feature.Version, s.count(nil, l.feature.Name, l.feature.Version))
-		if at := c.anchor.at(end); end != 0 && at.Before(l.expiry) {
+		end := covered(r, l.feature.Name, l.feature.Version, s.count(nil, l.feature.Name, l.feature.Version))
+		if end == 0 { // of what it does not cover it may be any
+			end = covered(r, l.feature.Name, l.feature.Version, total(r, l.feature))
+		}
+		if at := made.at(end); end != 0 && at.Before(l.expiry) {
 			l.expiry = at
 			c.stir()
 		}
@@ -392,7 +391,7 @@ func (c *Client) renew() {
 		return
 	}
 	err := c.tell(func(ctx context.Context, s *state) error {
-		if kept := c.kept(s); !owed && kept != nil && kept.Serial > serial {
+		if kept := c.kept(s); !owed && !s.Late && kept != nil && kept.Serial > serial {
 			c.adopt(s, kept)
 			if c.notYet() {
 				return nil

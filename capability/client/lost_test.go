@@ -149,6 +149,9 @@ func TestLostAtEveryPoint(t *testing.T) {
 		},
 	} {
 		for _, how := range fates {
+			if name != "lease released" && how != "answer lost" && !(name == "another acquired" && how == "killed") {
+				continue // it is the same exchange
+			}
 			t.Run(name+", "+how, func(t *testing.T) {
 				t.Parallel()
 				points := 0
@@ -294,7 +297,7 @@ func TestGaveBackUnheardThenTwoOlderDisks(t *testing.T) {
 
 // An answer that is heard long after it was made gives no more time than it gave then: no more is believed at any time than the appliance has booked.
 func TestHeardLate(t *testing.T) {
-	for at := range 30 { // the handshake, what was not answered, and the next
+	for at := 8; at < 20; at++ { // the chain, what was not answered, and the next
 		synctest.Test(t, func(t *testing.T) {
 			w := &cable{a: capabilitytest.New(t, capabilitytest.Item("render", 4)), left: -1}
 			c := w.client(t, t.TempDir(), "ws-1")

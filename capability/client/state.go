@@ -29,6 +29,7 @@ type state struct {
 	Answer   wire.Answer     `cbor:"4,keyasint,omitzero"`  // the newest: with Chain it is the receipt
 	Seen     capability.Time `cbor:"5,keyasint,omitzero"`  // the latest time of the appliance that is known here
 	Less     []atMost        `cbor:"6,keyasint,omitempty"` // of the answer no more is believed: it was given back, and no answer to that was heard
+	Late     bool            `cbor:"8,keyasint,omitzero"`  // the answer is to a request of some time ago: a receipt, and nothing to use without a server
 	Peers    []peer          `cbor:"7,keyasint,omitempty"` // the one asked last is last
 }
 
