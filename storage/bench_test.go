@@ -30,6 +30,32 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkGroup is a group of so many entries of 300 bytes; us/entry is the share of each.
+func BenchmarkGroup(b *testing.B) {
+	for _, n := range []int{1, 8, 64, 1024} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			o := onDisk(true)
+			v, err := storage.Create(storage.Dir(b.TempDir()), o, nil, nil)
+			must(b, err)
+			must(b, v.Begin())
+			group := make([][]byte, n)
+			for i := range group {
+				group[i] = make([]byte, 300)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				must(b, v.Commit(group))
+				if v.JournalBytes() > 16<<20 {
+					must(b, v.Snapshot(nil))
+				}
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "us/entry")
+			must(b, v.Close())
+		})
+	}
+}
+
 // BenchmarkOpen reads a journal of 100,000 records of 100 bytes, 64 a group.
 func BenchmarkOpen(b *testing.B) {
 	d, o := storage.Dir(b.TempDir()), onDisk(true)

@@ -94,6 +94,7 @@ type Holding struct {
 	Count        uint32                  `json:"count"`
 	Expiry       capability.Time         `json:"expiry"`
 	Dropped      bool                    `json:"dropped,omitempty"` // by an administrator: it is not renewed
+	Unheard      bool                    `json:"unheard,omitempty"` // not renewed, and the device may not know it yet: booked until expiry, or until it asks again
 }
 
 // Wish is the body of POST requests: what the appliance shall hold of each activation ID. Empty asks for what is its own.

@@ -289,7 +289,7 @@ func (c *Console) devices(r *http.Request) (any, error) {
 		for _, d := range l.Devices(now) {
 			row := Device{Host: HostOf(d.ID), Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
 			for _, h := range d.Holdings {
-				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped})
+				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped, Unheard: h.Unheard})
 				row.Expiry = max(row.Expiry, h.Expiry)
 			}
 			out = append(out, row)
@@ -370,7 +370,7 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 		for _, dev := range l.Devices(now) {
 			for _, h := range dev.Holdings {
 				if dev.ID == device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {
-					held = &Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped}
+					held = &Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped, Unheard: h.Unheard}
 				}
 			}
 		}

@@ -233,7 +233,7 @@ func (c *Console) seats(r *http.Request) (any, error) {
 				}
 				out.Held = append(out.Held, Seat{
 					Host: d.ID.String(), Alias: d.Who.Alias, User: d.Who.User, Feature: h.Item.Feature, Version: h.Version, Count: h.Count, Pool: h.Source.String(),
-					Idle: d.Idle, Expiry: h.Expiry, Dropped: h.Dropped,
+					Idle: d.Idle, Expiry: h.Expiry, Dropped: h.Dropped, Unheard: h.Unheard,
 				})
 			}
 		}

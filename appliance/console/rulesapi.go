@@ -136,6 +136,7 @@ type Seat struct {
 	Idle    capability.Seconds `json:"idle"`
 	Expiry  capability.Time    `json:"expiry"`
 	Dropped bool               `json:"dropped,omitempty"` // by an administrator: not renewed
+	Unheard bool               `json:"unheard,omitempty"` // not renewed, and the device may not know it yet
 }
 
 // Waiting is a place in the queue of a feature.

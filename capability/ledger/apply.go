@@ -348,18 +348,21 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		switch {
 		case sl == nil:
 			return nil, corrupt("lease of %s of %s, which has no part of it", n.Source, n.Item)
-		case n.Count == 0 || n.End <= l.now.Lease || n.Told <= 0:
+		case n.Count == 0 || n.End <= l.now.Lease || n.Lead < 0 || n.Lead > n.End || n.Told <= 0:
 			return nil, corrupt("lease of %d of %s until %d, told %s, and it is %d and %s", n.Count, n.Item, n.End, n.Told, l.now.Lease, l.now.Wall)
 		case i > 0 && compareLeases(f.Leases[i-1], n) >= 0:
 			return nil, corrupt("leases of %s and %s are out of order", f.Leases[i-1].Item, n.Item)
 		case (n.End == forever) != it.Metered || n.End > forever:
 			return nil, corrupt("lease of %s until %d", n.Item, n.End)
 		}
-		kept := slices.ContainsFunc(r.leases, func(s *lease) bool {
-			return s.slice == sl && s.end == n.End && s.dropped == n.Dropped && s.count >= n.Count && (l.hold == 0 || n.Told <= s.told)
-		})
+		var kept uint32 // of the same, with that end
+		for _, s := range r.leases {
+			if s.slice == sl && (s.end == n.End || s.end-s.lead == n.End) && s.dropped == n.Dropped && (l.hold == 0 || n.Told <= s.told) {
+				kept += s.count
+			}
+		}
 		switch {
-		case kept:
+		case n.Count <= kept:
 		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
 		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
@@ -371,7 +374,7 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
 			return nil, corrupt("a new lease of %s of %s, which is not reserved for %s", n.Source, n.Item, f.Answer.For)
 		}
-		leases = append(leases, &lease{row: r, slice: sl, count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped})
+		leases = append(leases, &lease{row: r, slice: sl, count: n.Count, end: n.End, lead: n.Lead, told: n.Told, dropped: n.Dropped})
 	}
 	return leases, nil
 }

@@ -32,7 +32,7 @@ func (l *Ledger) verify(answers bool) error {
 		for _, s := range r.leases {
 			used[s.slice] += uint64(s.count)
 			// Not asked of a journal: earlier releases let a device keep what was reserved for the user before.
-			if entry := s.slice.source.Entry; answers && entry != 0 && owners[entry] != r.id && owners[entry] != (hostid.ID{Type: hostid.User, Value: r.who.User}) {
+			if entry := s.slice.source.Entry; answers && entry != 0 && !s.unheard(l.now) && owners[entry] != r.id && owners[entry] != (hostid.ID{Type: hostid.User, Value: r.who.User}) {
 				return corrupt("%s, user %q, holds %s of %s, which is reserved for %s", r.id, r.who.User, s.slice.source, s.slice.item.ID(), owners[entry])
 			}
 			if r.who.User != "" {

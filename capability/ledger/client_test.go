@@ -102,7 +102,7 @@ func (w *world) request(c *client) error {
 		}
 	}
 	if c.waits = w.rng.IntN(8) == 0; c.waits {
-		w.miss(c, &a)
+		w.miss(c)
 	} else {
 		w.hear(c, &a)
 	}
@@ -179,21 +179,20 @@ func (w *world) theirs(d Device, user string) Device {
 func units(d Device) map[string]uint32 {
 	out := map[string]uint32{}
 	for _, h := range d.Holdings {
-		out[fmt.Sprint(h.Item, h.End, h.Dropped)] += h.Count
+		out[fmt.Sprint(h.Item, h.Expiry, h.Dropped)] += h.Count
 	}
 	return out
 }
 
 // device is what the ledger has for a client: for its key, or as long as that has nothing, for its host ID.
 func (w *world) device(c *client) (d Device) {
-	for _, r := range w.l.devices[c.id] {
-		if r.key == c.key {
-			return r.view(w.now)
-		}
-	}
-	if rows := w.l.devices[c.id]; len(rows) > 0 && !w.l.Policy().Duplicates {
+	rows := w.l.devices[c.id]
+	if i := slices.IndexFunc(rows, func(r *row) bool { return r.key == c.key }); i >= 0 {
+		d = rows[i].view(w.now)
+	} else if len(rows) > 0 && !w.l.Policy().Duplicates {
 		d = rows[0].view(w.now) // with what is metered: it stays with the host ID
 	}
+	d.Holdings = slices.DeleteFunc(d.Holdings, func(h Holding) bool { return h.Unheard })
 	return d
 }
 
@@ -303,21 +302,23 @@ func (w *world) hear(c *client, a *capability.Response) {
 	}
 }
 
-// miss is an answer lost on its way. The client does not use what it asked to give back, nor longer than it asked for: the less of what it had and was given.
-func (w *world) miss(c *client, a *capability.Response) {
-	if a.Serial <= c.last.Serial {
+// miss is an answer lost on its way. All the client knows is what it asked for: it does not use what it asked to give back.
+func (w *world) miss(c *client) {
+	if c.sent.Request.Operation != capability.Grant && c.sent.Request.Operation != capability.Report {
 		return
 	}
-	counts, ends := map[class]uint64{}, map[class]capability.Seconds{}
-	for _, g := range a.Rights {
-		k := class{g.Feature, g.Version}
-		counts[k] += uint64(g.Count)
-		ends[k] = max(ends[k], c.sentAt+capability.Seconds(g.Expiry-a.Time))
+	asked := map[string]uint64{}
+	for _, d := range c.sent.Request.Desired {
+		asked[d.Feature] += uint64(d.Count)
 	}
+	spent := map[class]uint64{}
 	for i := range c.held {
 		h := &c.held[i]
-		h.count, h.until = min(h.count, counts[h.class]), min(h.until, ends[h.class])
-		counts[h.class] -= h.count
+		if c.sent.Request.Operation == capability.Report && !(class{feature: h.feature}).endless() {
+			continue // a report leaves alone what is not metered
+		}
+		h.count = min(h.count, asked[h.feature]-spent[h.class])
+		spent[h.class] += h.count
 	}
 }
 

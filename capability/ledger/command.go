@@ -17,6 +17,7 @@ type Serve struct {
 	Key     capability.Digest // thumbprint of the key that signed or sent the request
 	Request capability.Request
 	Receipt *Receipt // the response that came with the request, if its signature is this appliance's
+	Heard   bool     // the answer reaches the device for certain, as the one before did: nothing stays booked for one that it may not have heard
 }
 
 // Receipt is a verified earlier response of this appliance. It matters in a hold only, and only for the device and key it names.

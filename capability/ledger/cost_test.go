@@ -158,7 +158,7 @@ func (a *node) before(b *node) bool { return a.end < b.end }
 func (a *node) place(at int) { a.at = at; *a.moves++ }
 
 func BenchmarkServe(b *testing.B) {
-	for _, n := range []int{100, 10000, 1000000} {
+	for _, n := range rowsToTry() {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var before, after runtime.MemStats
 			runtime.GC()

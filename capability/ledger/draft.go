@@ -21,6 +21,7 @@ type draft struct {
 	moved  []*slice         // shares in shift
 	mine   map[*item]int64  // units of the user whose end has come
 	user   string
+	heard  bool // the device has heard its last answer
 	grants []grant
 }
 
@@ -29,12 +30,21 @@ type grant struct {
 	slice   *slice
 	count   uint32
 	end     capability.Seconds
-	told    capability.Time // when it ends, as the device heard or hears
+	lead    capability.Seconds // how much sooner it ends for a device that has heard so
+	told    capability.Time    // when it ends, as the device heard or hears
 	dropped bool
 	kept    bool // as it was
 }
 
-func (s *lease) grant() grant { return grant{s.slice, s.count, s.end, s.told, s.dropped, true} }
+func (s *lease) grant() grant { return grant{s.slice, s.count, s.end, s.lead, s.told, s.dropped, true} }
+
+// had is what a lease is to a device that may have heard of its end, if that has not come.
+func (d *draft) had(s *lease) (g grant, lasts bool) {
+	if g = s.grant(); d.heard {
+		g.end, g.lead = g.end-g.lead, 0
+	}
+	return g, g.end > d.now.Lease
+}
 
 func (l *Ledger) draft(now Now, r *row, user string) *draft {
 	d := &draft{l: l, now: now, row: r, user: user, ended: map[*item]int64{}, change: map[*slice]int64{}, shift: map[*slice]int64{}, mine: map[*item]int64{}}
@@ -182,26 +192,101 @@ func (d *draft) keep(which func(*lease) bool, limit uint64) {
 	for _, g := range d.grants {
 		have[g.slice] += uint64(g.count)
 	}
-	old := slices.DeleteFunc(slices.Clone(d.held), func(s *lease) bool { return !which(s) })
-	for _, s := range old {
-		before[s.slice] += uint64(s.count)
+	old := d.before(which)
+	for _, g := range old {
+		before[g.slice] += uint64(g.count)
 	}
-	slices.SortStableFunc(old, func(a, b *lease) int { return cmp.Compare(b.end, a.end) })
-	for _, s := range old {
-		if have[s.slice] >= before[s.slice] || limit == 0 {
+	for _, g := range old {
+		if have[g.slice] >= before[g.slice] || limit == 0 {
 			continue
 		}
-		n := d.room(s.slice, min(uint64(s.count), before[s.slice]-have[s.slice], limit))
-		if n == 0 {
-			continue
-		}
-		have[s.slice] += n
-		limit -= n
-		d.change[s.slice] += int64(n)
-		kept := s.grant()
-		kept.count = uint32(n)
-		d.grants = append(d.grants, kept)
+		g.count = uint32(d.room(g.slice, min(uint64(g.count), before[g.slice]-have[g.slice], limit)))
+		have[g.slice] += uint64(g.count)
+		limit -= uint64(g.count)
+		d.stay(g)
 	}
+}
+
+// before is what the device had of some leases, the latest ends first.
+func (d *draft) before(which func(*lease) bool) (out []grant) {
+	for _, s := range d.held {
+		if g, lasts := d.had(s); lasts && which(s) {
+			out = append(out, g)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b grant) int { return cmp.Compare(b.end, a.end) })
+	return out
+}
+
+// stay leaves the device what it had.
+func (d *draft) stay(g grant) {
+	if g.count > 0 {
+		d.change[g.slice] += int64(g.count)
+		d.grants = append(d.grants, g)
+	}
+}
+
+// withhold keeps booked what the device may go on believing in until it hears an answer that says less, which may be lost: of each feature as much as it was told
+// and asked for again, as long as it was told. For a device that hears the answer the grants are what they were.
+func (d *draft) withhold(asked func(feature string) uint64) {
+	type class struct {
+		feature string
+		version capability.Version
+	}
+	of := func(g grant) class { return class{g.slice.item.Feature, g.slice.item.Version} }
+	believed, seen := map[class]uint64{}, map[class][]grant{}
+	for _, old := range d.before(func(s *lease) bool { return s.end != forever }) {
+		c := of(old)
+		believed[c] += uint64(old.count)
+		seen[c] = append(seen[c], old)
+		lack := min(believed[c], asked(c.feature))
+		for _, g := range d.grants {
+			if of(g) == c && g.end >= old.end {
+				lack -= min(lack, uint64(g.count))
+			}
+		}
+		for _, had := range seen[c] {
+			lack -= d.prolong(had, lack)
+		}
+		for _, had := range seen[c] {
+			if lack > 0 {
+				n := d.room(had.slice, min(lack, d.missing(had)))
+				if spare, drained := d.spare(had.slice); drained {
+					n = min(n, spare)
+				}
+				had.count, had.lead = uint32(n), had.end-d.now.Lease
+				d.stay(had)
+				lack -= n
+			}
+		}
+	}
+}
+
+// prolong books up to n units that the device has of a slice until a sooner end for as long as it had them, and says how many.
+func (d *draft) prolong(had grant, n uint64) uint64 {
+	n = min(n, d.missing(had))
+	rest := n
+	for i, g := range d.grants {
+		if k := min(rest, uint64(g.count)); k > 0 && g.slice == had.slice && g.dropped == had.dropped && g.end < had.end {
+			d.grants[i].count -= uint32(k)
+			rest -= k
+			g.count, g.end, g.lead = uint32(k), had.end, had.end-(g.end-g.lead)
+			d.grants = append(d.grants, g)
+		}
+	}
+	d.grants = slices.DeleteFunc(d.grants, func(g grant) bool { return g.count == 0 })
+	return n - rest
+}
+
+// missing is what the device does not have any more of what it had, until the same end.
+func (d *draft) missing(had grant) uint64 {
+	n := uint64(had.count)
+	for _, g := range d.grants {
+		if g.slice == had.slice && g.end == had.end && g.dropped == had.dropped {
+			n -= min(n, uint64(g.count))
+		}
+	}
+	return n
 }
 
 // room is how much of n the slice can hold, after what settle moved away came back as far as it is free. What was in use before has room in any case, but
@@ -249,9 +334,8 @@ func (d *draft) restore(which func(*lease) bool) {
 	clear(d.shift)
 	d.moved = nil
 	for _, s := range d.held {
-		if which(s) {
-			d.change[s.slice] += int64(s.count)
-			d.grants = append(d.grants, s.grant())
+		if g, lasts := d.had(s); lasts && which(s) {
+			d.stay(g)
 		}
 	}
 }
@@ -261,7 +345,7 @@ func (d *draft) merged() []grant {
 	slices.SortStableFunc(d.grants, func(a, b grant) int { return compareLeases(a.lease(), b.lease()) })
 	out := d.grants[:0]
 	for _, g := range d.grants {
-		if n := len(out); n > 0 && out[n-1].slice == g.slice && out[n-1].end == g.end && out[n-1].dropped == g.dropped {
+		if n := len(out); n > 0 && out[n-1].slice == g.slice && out[n-1].end == g.end && out[n-1].lead == g.lead && out[n-1].dropped == g.dropped {
 			out[n-1].count += g.count
 			out[n-1].told = min(out[n-1].told, g.told)
 			out[n-1].kept = out[n-1].kept && g.kept
@@ -273,13 +357,13 @@ func (d *draft) merged() []grant {
 }
 
 func (g grant) lease() Lease {
-	return Lease{Item: g.slice.item.ID(), Count: g.count, End: g.end, Dropped: g.dropped, Told: g.told, Source: g.slice.source}
+	return Lease{Item: g.slice.item.ID(), Count: g.count, End: g.end, Lead: g.lead, Dropped: g.dropped, Told: g.told, Source: g.slice.source}
 }
 
 func (s *lease) lease() Lease { return s.grant().lease() }
 
 func compareLeases(a, b Lease) int {
-	return cmp.Or(compareItems(a.Item, b.Item), compareSources(a.Source, b.Source), cmp.Compare(a.End, b.End), compareBool(a.Dropped, b.Dropped))
+	return cmp.Or(compareItems(a.Item, b.Item), compareSources(a.Source, b.Source), cmp.Compare(a.End, b.End), cmp.Compare(a.Lead, b.Lead), compareBool(a.Dropped, b.Dropped))
 }
 
 func compareItems(a, b capability.ItemID) int {

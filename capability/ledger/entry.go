@@ -99,6 +99,7 @@ type Lease struct {
 	Dropped bool               `cbor:"4,keyasint,omitzero"`
 	Told    capability.Time    `cbor:"5,keyasint,omitzero"` // the end as the device heard it
 	Source  Source             `cbor:"6,keyasint,omitzero"`
+	Lead    capability.Seconds `cbor:"7,keyasint,omitzero"` // how much sooner than End it ends for a device that has heard the answer
 }
 
 // Returned: copies left service for good.

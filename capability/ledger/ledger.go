@@ -155,10 +155,14 @@ type lease struct {
 	slice   *slice
 	count   uint32
 	end     capability.Seconds
-	told    capability.Time // when it ends, as the device last heard
+	lead    capability.Seconds // how much sooner it ends for a device that has heard its last answer
+	told    capability.Time    // when it ends, as that answer says
 	dropped bool
 	at      int
 }
+
+// unheard says that the lease has ended for a device that has heard its last answer.
+func (a *lease) unheard(now Now) bool { return a.end-a.lead <= now.Lease }
 
 func (a *lease) before(b *lease) bool {
 	return a.end < b.end || a.end == b.end && a.row.sequence < b.row.sequence

@@ -60,6 +60,8 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
 	f := &Served{Body: body, Until: now.Lease + remembers, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
 	s.entries = l.own(req.Hosts[0], req.User)
+	s.heard = c.Heard || max(req.Applied, s.receipt.serial()) >= serial
+	var wants []want
 	pure := false
 	switch reports := s.reports(); {
 	case req.Operation == capability.Undo && stale:
@@ -82,7 +84,7 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		return Decision{Response: s.answer}, s.fits(grants)
 	default:
 		s.route = l.routeOf(req)
-		wants := s.wants()
+		wants = s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		if !s.route.Accept && !pure {
 			return s.deny(s.ruledOut())
@@ -96,8 +98,11 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 		s.settleLines(pure)
 		f.Claimed = s.claimed()
 	}
-	s.settleItems()
 	move := s.ration()
+	if !c.Heard {
+		s.withhold(s.asksAgain(wants))
+	}
+	s.settleItems()
 	grants := s.merged()
 	s.tell(grants)
 	if err := s.fits(grants); err != nil {
@@ -149,8 +154,8 @@ func (s *serving) tell(grants []grant) {
 	for i := range grants {
 		g := &grants[i]
 		it := g.slice.item
-		if told := s.ends(it, g.end); s.hold == 0 || told < g.told {
-			g.told = told
+		if told := s.ends(it, g.end-g.lead); s.hold == 0 || told < g.told {
+			g.told = max(1, told)
 		}
 		if g.told > s.now.Wall {
 			s.answer.Rights = append(s.answer.Rights, capability.Right{
@@ -259,6 +264,20 @@ func (s *serving) wants() (out []want) {
 		out = append(out, want{Desired: w})
 	}
 	return out
+}
+
+// asksAgain is how much of a feature the device goes on believing in, if it had as much: what the lines ask for. A report and an undo leave alone what is not metered.
+func (s *serving) asksAgain(wants []want) func(feature string) uint64 {
+	sums := make(map[string]uint64, len(wants))
+	for _, w := range wants {
+		sums[w.Feature] += uint64(w.Count)
+	}
+	return func(feature string) uint64 {
+		if s.req.Operation != capability.Grant {
+			return math.MaxUint64
+		}
+		return sums[feature]
+	}
 }
 
 // spec is what the clause of the model asks for where a request names nothing. "all from" asks for what each allocation of its pools was given.

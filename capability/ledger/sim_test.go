@@ -305,11 +305,6 @@ func (w *world) watch() error {
 
 // decide runs a command, applies what it says, and tries it again: a resend counts nothing twice.
 func (w *world) decide(c Command) (Decision, error) {
-	if os.Getenv("SIM_SEED") != "" {
-		if _, ok := c.(Serve); !ok {
-			fmt.Printf("step %d cmd %T items %v\n", w.step, c, w.l.Items(w.now))
-		}
-	}
 	var before capability.Digest
 	look := w.step%4 == 0
 	if look {
@@ -512,11 +507,6 @@ func (w *world) kill() error {
 
 // powerLoss brings back any copy of the state that the epoch allows, also one without what clients were told since. The lease clock stood still, true time did not.
 func (w *world) powerLoss() error {
-	if os.Getenv("SIM_SEED") != "" {
-		defer func() {
-			fmt.Println("POWER step", w.step, "journal", len(w.journal), "hold", w.l.hold, "real", w.real, "lease", w.now.Lease)
-		}()
-	}
 	at := w.moved + w.rng.IntN(len(w.journal)-w.moved+1)
 	for _, e := range w.journal[at:] {
 		if e, err := DecodeEntry(e); err == nil && e.Served != nil {

@@ -78,6 +78,7 @@ type rowPart struct {
 	Waits       []Wait                   `cbor:"11,keyasint,omitempty"`
 	Until       capability.Seconds       `cbor:"12,keyasint,omitzero"` // of the answer
 	Earlier     []remembered             `cbor:"13,keyasint,omitempty"`
+	Leads       []capability.Seconds     `cbor:"14,keyasint,omitempty"` // of the leases in their order; none where all are zero
 }
 
 // leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
@@ -125,6 +126,11 @@ func (l *Ledger) Snapshot() []byte {
 		}
 		for _, s := range r.leases {
 			p.Leases = append(p.Leases, leasePart{Item: uint64(s.slice.item.place), Slice: places[s.slice], Count: s.count, End: s.end, Told: s.told, Dropped: s.dropped})
+		}
+		if slices.ContainsFunc(r.leases, func(s *lease) bool { return s.lead > 0 }) {
+			for _, s := range r.leases {
+				p.Leads = append(p.Leads, s.lead)
+			}
 		}
 		b = l.part(b, &p)
 	}
@@ -242,11 +248,17 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)
-	for _, n := range p.Leases {
+	if len(p.Leads) > 0 && len(p.Leads) != len(p.Leases) {
+		return corrupt("device %s has %d leases and %d leads", p.ID, len(p.Leases), len(p.Leads))
+	}
+	for i, n := range p.Leases {
 		if n.Item >= uint64(len(l.items)) || n.Slice >= uint64(len(l.items[n.Item].slices)) {
 			return corrupt("device %s holds of slice %d of item %d, and there are %d items", p.ID, n.Slice, n.Item, len(l.items))
 		}
 		s := &lease{row: r, slice: l.items[n.Item].slices[n.Slice], count: n.Count, end: n.End, told: n.Told, dropped: n.Dropped}
+		if len(p.Leads) > 0 {
+			s.lead = p.Leads[i]
+		}
 		l.book(s)
 		r.leases = append(r.leases, s)
 	}

@@ -122,11 +122,12 @@ type Holding struct {
 	Item    capability.ItemID
 	Version capability.Version
 	Count   uint32
-	Expiry  capability.Time    // told
+	Expiry  capability.Time    // as the device hears it
 	End     capability.Seconds // on the lease clock
 	Dropped bool               // by an administrator: not renewed (DRAINING)
 	Source  Source
 	Final   capability.Time // expiry of the item itself
+	Unheard bool            // not renewed: it stays booked until the device shows that it has heard so, or until Expiry
 }
 
 // Devices is every device that holds something, in the order in which they first asked; last, under the appliance's own host ID and the name BeforeRepair,
@@ -160,7 +161,11 @@ func (r *row) view(now Now) Device {
 	d := Device{ID: r.id, Key: r.key, Serial: r.serial, Who: r.who, Idle: now.Lease - r.active}
 	for _, s := range r.live(now) {
 		it := s.slice.item
-		d.Holdings = append(d.Holdings, Holding{it.ID(), it.Version, s.count, now.ends(it, s.end), s.end, s.dropped, s.slice.source, it.Expiry})
+		h := Holding{Item: it.ID(), Version: it.Version, Count: s.count, Expiry: now.ends(it, s.end-s.lead), End: s.end, Dropped: s.dropped, Source: s.slice.source, Final: it.Expiry}
+		if h.Unheard = s.unheard(now); h.Unheard {
+			h.Expiry = now.ends(it, s.end)
+		}
+		d.Holdings = append(d.Holdings, h)
 	}
 	for _, w := range r.waits {
 		if w.Until > now.Lease {

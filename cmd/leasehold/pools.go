@@ -142,10 +142,7 @@ func (p *program) printSeats(s console.Seats) error {
 		p.say("No seat is held.\n")
 	} else if err := p.table("DEVICE\tUSER\tFEATURE\tCOUNT\tPOOL\tIDLE\tENDS\tHOST ID", len(s.Held), func(i int) string {
 		h := s.Held[i]
-		end := minute(h.Expiry)
-		if h.Dropped {
-			end += ", not renewed"
-		}
+		end := ending(h.Expiry, h.Dropped, h.Unheard)
 		return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", dash(h.Alias), dash(h.User), h.Feature, h.Count, h.Pool, h.Idle, end, h.Host)
 	}); err != nil {
 		return err

@@ -156,7 +156,7 @@ func refused(err error) *outcomeError {
 }
 
 func (s *simulation) ask(r *capability.Request, o *outcome) error {
-	d, err := s.do(ledger.Serve{Key: sha256.Sum256([]byte(r.Hosts[0].String())), Request: *r})
+	d, err := s.do(ledger.Serve{Key: sha256.Sum256([]byte(r.Hosts[0].String())), Request: *r, Heard: true})
 	if err == nil {
 		o.Status = d.Response.Status.String()
 		for i, w := range r.Desired {

@@ -172,10 +172,7 @@ func (p *program) devicesCommand() *cobra.Command {
 			var held []string
 			for _, d := range rows {
 				for _, h := range d.Holdings {
-					end := minute(h.Expiry)
-					if h.Dropped {
-						end += ", not renewed"
-					}
+					end := ending(h.Expiry, h.Dropped, h.Unheard)
 					held = append(held, fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s\t%s", dash(d.Alias), dash(d.User), h.Feature, h.Version, h.Count, end, d.Host))
 				}
 			}
@@ -209,4 +206,15 @@ func (p *program) table(head string, n int, row func(int) string) error {
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	return t.Flush()
+}
+
+// ending is when a lease ends, and why not later.
+func ending(expiry capability.Time, dropped, unheard bool) string {
+	switch {
+	case dropped:
+		return minute(expiry) + ", not renewed"
+	case unheard:
+		return minute(expiry) + ", or when the device asks again"
+	}
+	return minute(expiry)
 }

@@ -101,6 +101,15 @@ func (m *TPM) Address() string {
 	return "unix:" + m.bus.path
 }
 
+// PID is the process of the TPM while it has power, else 0: what it uses is not its
+// user's.
+func (m *TPM) PID() int {
+	if m.process == nil {
+		return 0
+	}
+	return m.process.Process.Pid
+}
+
 // Dir is the state directory.
 func (m *TPM) Dir() string { return m.dir }
 

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/leasehold/leasehold/cmd/internal/machine"
 )
 
 func main() {
@@ -52,13 +54,13 @@ func (o *options) mode() string {
 
 // report is what is written: figures with all that is needed to judge them.
 type report struct {
-	Machine machine `json:"machine"`
-	Commit  string  `json:"commit"`
-	Mode    string  `json:"mode"`
-	Share   string  `json:"share,omitempty"` // of what was asked, where a budget set one
-	Started string  `json:"started"`
-	Seconds float64 `json:"seconds"`
-	Rows    []row   `json:"rows"`
+	Machine machine.Machine `json:"machine"`
+	Commit  string          `json:"commit"`
+	Mode    string          `json:"mode"`
+	Share   string          `json:"share,omitempty"` // of what was asked, where a budget set one
+	Started string          `json:"started"`
+	Seconds float64         `json:"seconds"`
+	Rows    []row           `json:"rows"`
 }
 
 // row is one test. Asked, Size and Tried count cases: of the whole, of this run, and those that were run.
@@ -79,10 +81,10 @@ const atOnce = 2
 func soak(o options, out io.Writer) (failed int, err error) {
 	begun := time.Now()
 	r := report{Mode: o.mode(), Started: begun.UTC().Format(time.RFC3339)}
-	if r.Machine, err = thisMachine(); err != nil {
+	if r.Machine, err = machine.This(); err != nil {
 		return 0, err
 	}
-	if r.Commit, err = commit(); err != nil {
+	if r.Commit, err = machine.Commit(); err != nil {
 		return 0, err
 	}
 	work, err := os.MkdirTemp("", "soak")

@@ -1,4 +1,5 @@
-package main
+// Package machine says what measured figures depend on: the machine, its kernel, the versions of Go and of the software TPM, and the commit. A report names all of it.
+package machine
 
 import (
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is what figures depend on.
-type machine struct {
+// Machine is what figures depend on.
+type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
 	Kernel string `json:"kernel"`
@@ -20,12 +21,13 @@ type machine struct {
 	TPM    string `json:"tpm"` // the software TPM of the tests
 }
 
-func thisMachine() (machine, error) {
+// This is the machine that the program runs on. Without swtpm it is an error.
+func This() (Machine, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return machine{}, fmt.Errorf("ask for the kernel's version: %w", err)
+		return Machine{}, fmt.Errorf("ask for the kernel's version: %w", err)
 	}
-	m := machine{CPU: "unknown processor", Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), Go: runtime.Version()}
+	m := Machine{CPU: "unknown processor", Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), Go: runtime.Version()}
 	cpu, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return m, err
@@ -45,8 +47,8 @@ func thisMachine() (machine, error) {
 	return m, nil
 }
 
-// commit names what is tested; -dirty where the tree differs from it.
-func commit() (string, error) {
+// Commit names what is checked out in the present directory; -dirty where the tree differs from it.
+func Commit() (string, error) {
 	out, err := exec.Command("git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask for the commit: %w", err)
