@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -102,6 +103,7 @@ type Appliance struct {
 	at        time.Duration
 	compactAt int64 // bytes of journal at which a snapshot is due
 	keeper    keeper
+	proof     atomic.Pointer[proof]
 	requests  sync.Mutex // one request file is written at a time, so that numbers follow each other
 
 	mu     sync.Mutex
