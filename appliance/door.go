@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -31,9 +32,10 @@ type door struct {
 	tally  tally
 }
 
-func newDoor(log *slog.Logger, elapsed func() time.Duration, most limits) *door {
+func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
 	return &door{
-		log: log, elapsed: elapsed, places: newPlaces(most), tally: tally{},
+		log: log, elapsed: elapsed, tally: tally{},
+		places:    newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
 		turns:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
 	}
@@ -66,7 +68,7 @@ func (d *door) enter(g *guest, key capability.Digest, known bool) error {
 		o.close() // its own goroutine finds out and ends
 	}
 	if !ok {
-		return errCrowded
+		return &refused{capability.ErrCrowded, errors.New("every place is taken by a device that was served")}
 	}
 	return nil
 }
@@ -90,6 +92,21 @@ func (d *door) hasServed(key capability.Digest) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.served.has(key)
+}
+
+// Connections are those that there are now.
+type Connections struct {
+	HalfOpen int `json:"halfOpen"` // have not shown a key yet
+	Open     int `json:"open"`
+	Known    int `json:"known"` // of the open ones: of devices that hold something, or did in this run
+}
+
+// Connections counts the connections of clients.
+func (a *Appliance) Connections() Connections {
+	a.door.mu.Lock()
+	defer a.door.mu.Unlock()
+	p := a.door.places
+	return Connections{p.halfOpen.Len(), p.strangers.Len() + p.known.Len(), p.known.Len()}
 }
 
 // said writes one line about connections that ended for a reason that has a code, and none about most of them.

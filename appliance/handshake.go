@@ -29,8 +29,6 @@ type refused struct {
 func (r *refused) Error() string { return r.cause.Error() }
 func (r *refused) Unwrap() error { return r.cause }
 
-var errCrowded error = &refused{capability.ErrCrowded, errors.New("every place is taken by a device that was served")}
-
 // doorstep is the connection below TLS while the handshake runs. What has to be computed is computed with one of the door's turns, and nobody waits for the
 // network with one.
 type doorstep struct {

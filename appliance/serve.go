@@ -46,7 +46,7 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
-	d := newDoor(a.Log, a.Elapsed, limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey})
+	d := a.door
 	defer d.close()
 	var conns sync.WaitGroup
 	defer conns.Wait()
