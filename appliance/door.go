@@ -21,29 +21,30 @@ type door struct {
 	log     *slog.Logger
 	elapsed func() time.Duration
 
-	// turns are for the work of a handshake, 0.5 ms each: half of the cores at most, so that whoever is inside finds the other half.
-	turns chan struct{}
 	// strangers and devices are the requests in flight. Strangers have fewer and wait for each other, so that a group of theirs is soon done.
 	strangers, devices chan struct{}
 
 	mu     sync.Mutex
 	places *places
-	served served
-	tally  tally
+	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin. Half
+	// of the cores do either at most, and whoever is inside finds the other half.
+	begins, ends *turns
+	served       served
+	tally        tally
 }
 
 func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
 	return &door{
 		log: log, elapsed: elapsed, tally: tally{},
-		places:    newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
-		turns:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
+		begins: newTurns(max(1, runtime.GOMAXPROCS(0)/2)), ends: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
 	}
 }
 
 // arrive gives a connection a place among the half-open ones.
-func (d *door) arrive(conn net.Conn) *guest {
-	g := &guest{address: networkOf(conn.RemoteAddr()), close: func() { conn.Close() }}
+func (d *door) arrive(conn net.Conn, end func()) *guest {
+	g := &guest{address: networkOf(conn.RemoteAddr()), close: end}
 	d.mu.Lock()
 	out := d.places.arrive(g)
 	d.mu.Unlock()
@@ -57,6 +58,18 @@ func (d *door) advance(g *guest) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.places.advance(g)
+}
+
+func (d *door) wait(t *turns, g *guest) *turn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return t.wait(g.address)
+}
+
+func (d *door) end(t *turns, w *turn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.end(w)
 }
 
 // enter gives a connection that has shown its key a place among the open ones.

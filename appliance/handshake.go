@@ -29,14 +29,14 @@ type refused struct {
 func (r *refused) Error() string { return r.cause.Error() }
 func (r *refused) Unwrap() error { return r.cause }
 
-// doorstep is the connection below TLS while the handshake runs. What has to be computed is computed with one of the door's turns, and nobody waits for the
-// network with one.
+// doorstep is the connection below TLS while the handshake runs. What has to be computed is computed in a turn, and nobody waits for the network in one.
 type doorstep struct {
 	net.Conn
-	ctx   context.Context // ends with the time for a handshake; nil: there is no handshake any more
+	ctx   context.Context // ends with the time for a handshake, or with the place; nil: there is no handshake any more
 	door  *door
 	guest *guest
-	has   bool // a turn
+	turns *turns // of the present part
+	turn  *turn
 	no    error
 }
 
@@ -49,26 +49,29 @@ func (s *doorstep) Read(b []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
+	s.turn = s.door.wait(s.turns, s.guest)
 	select {
-	case s.door.turns <- struct{}{}:
-		s.has = true
+	case <-s.turn.ready:
 	case <-s.ctx.Done():
 		return 0, s.ctx.Err()
 	}
 	return n, nil
 }
 
+// Write is of the server's part: what it cost must not be lost to whoever comes next.
 func (s *doorstep) Write(b []byte) (int, error) {
 	if s.ctx != nil {
 		s.door.advance(s.guest)
+		s.rest()
+		s.turns = s.door.ends
 	}
 	return s.Conn.Write(b)
 }
 
 func (s *doorstep) rest() {
-	if s.has {
-		s.has = false
-		<-s.door.turns
+	if s.turn != nil {
+		s.door.end(s.turns, s.turn)
+		s.turn = nil
 	}
 }
 
@@ -79,7 +82,7 @@ const hint = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection
 func (a *Appliance) shake(ctx context.Context, conn net.Conn, config *tls.Config, d *door, g *guest) (*tls.Conn, capability.Digest, error) {
 	hs, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	step := &doorstep{Conn: conn, ctx: hs, door: d, guest: g}
+	step := &doorstep{Conn: conn, ctx: hs, door: d, guest: g, turns: d.begins}
 	secured := tls.Server(step, config)
 	err := secured.HandshakeContext(hs)
 	step.rest()

@@ -10,8 +10,8 @@ import (
 // places says who may have a connection. It is a value that changes by what it is told, in the order in which it is told: it knows no clock, no network and no
 // lock, and whom it puts out, the caller closes.
 //
-// Half-open connections, which have not shown a key, have places of their own: when these run out the oldest goes, so that they never take anything from the
-// others. Among the open ones whoever was served is kept before whoever was not: a stranger that finds no room gets the place of the stranger that was silent
+// Half-open connections, which have not shown a key, have places of their own, so that they never take anything from the others: when these run out the oldest of
+// the address that has most of them goes, and whoever comes in hundreds loses its own. Among the open ones whoever was served is kept before whoever was not: a stranger that finds no room gets the place of the stranger that was silent
 // longest, or none; a device that is known gets that place too, and where all are known, the place of the one that was silent longest, which loses nothing
 // but the connection. The same holds within an address and within a key where those are at their limit.
 type places struct {
@@ -19,8 +19,7 @@ type places struct {
 	halfOpen  list.List // of *guest, oldest first
 	strangers list.List // open and not known, silent longest first
 	known     list.List // open and known, silent longest first
-	arriving  map[netip.Prefix]int
-	from      map[netip.Prefix]int
+	from      map[netip.Prefix]*source
 	of        map[capability.Digest]int
 }
 
@@ -30,9 +29,13 @@ type limits struct {
 	open, openFrom, openOf int // in all, from one address, of one key
 }
 
+// source is an address with the number of its connections.
+type source struct{ halfOpen, open int }
+
 // guest is one connection.
 type guest struct {
 	address netip.Prefix
+	from    *source // while it has a place
 	key     capability.Digest
 	in      *list.List // nil: it has no place any more
 	at      *list.Element
@@ -40,21 +43,37 @@ type guest struct {
 }
 
 func newPlaces(most limits) *places {
-	return &places{most: most, arriving: map[netip.Prefix]int{}, from: map[netip.Prefix]int{}, of: map[capability.Digest]int{}}
+	return &places{most: most, from: map[netip.Prefix]*source{}, of: map[capability.Digest]int{}}
 }
 
 // arrive gives a half-open connection a place, and says who loses it for that.
 func (p *places) arrive(g *guest) (out *guest) {
+	own := p.source(g)
 	switch {
-	case p.arriving[g.address] >= p.most.halfOpenFrom:
-		out = first(&p.halfOpen, func(o *guest) bool { return o.address == g.address })
+	case own.halfOpen >= p.most.halfOpenFrom:
+		out = first(&p.halfOpen, func(o *guest) bool { return o.from == own })
 	case p.halfOpen.Len() >= p.most.halfOpen:
 		out = first(&p.halfOpen, func(*guest) bool { return true })
+		for e := p.halfOpen.Front(); e != nil; e = e.Next() {
+			if o := e.Value.(*guest); o.from.halfOpen > out.from.halfOpen {
+				out = o
+			}
+		}
 	}
-	p.leave(out)
-	p.arriving[g.address]++
+	g.from = own
+	own.halfOpen++
 	g.in, g.at = &p.halfOpen, p.halfOpen.PushBack(g)
+	p.leave(out)
 	return out
+}
+
+func (p *places) source(g *guest) *source {
+	s := p.from[g.address]
+	if s == nil {
+		s = &source{}
+		p.from[g.address] = s
+	}
+	return s
 }
 
 // advance notes that the server has done its part of a handshake: the work must not be lost to the next who comes.
@@ -70,13 +89,14 @@ func (p *places) enter(g *guest, key capability.Digest, known bool) (out []*gues
 	if g.in != &p.halfOpen {
 		return nil, false
 	}
+	from := g.from
 	p.leave(g)
 	for _, rule := range []struct {
 		count, most int
 		fits        func(*guest) bool
 	}{
 		{p.of[key], p.most.openOf, func(o *guest) bool { return o.key == key }},
-		{p.from[g.address], p.most.openFrom, func(o *guest) bool { return o.address == g.address }},
+		{from.open, p.most.openFrom, func(o *guest) bool { return o.from == from }},
 		{p.strangers.Len() + p.known.Len(), p.most.open, func(*guest) bool { return true }},
 	} {
 		for _, o := range out {
@@ -105,7 +125,8 @@ func (p *places) enter(g *guest, key capability.Digest, known bool) (out []*gues
 		g.in = &p.known
 	}
 	g.at = g.in.PushBack(g)
-	p.from[g.address]++
+	g.from = p.source(g)
+	g.from.open++
 	p.of[key]++
 	return out, true
 }
@@ -128,18 +149,17 @@ func (p *places) leave(g *guest) {
 	}
 	g.in.Remove(g.at)
 	if g.in == &p.halfOpen {
-		drop(p.arriving, g.address)
+		g.from.halfOpen--
 	} else {
-		drop(p.from, g.address)
-		drop(p.of, g.key)
+		g.from.open--
+		if p.of[g.key]--; p.of[g.key] == 0 {
+			delete(p.of, g.key)
+		}
 	}
-	g.in, g.at = nil, nil
-}
-
-func drop[K comparable](counts map[K]int, k K) {
-	if counts[k]--; counts[k] == 0 {
-		delete(counts, k)
+	if *g.from == (source{}) {
+		delete(p.from, g.address)
 	}
+	g.in, g.at, g.from = nil, nil, nil
 }
 
 // first costs as much as there are places: a few microseconds, beside a handshake of hundreds.

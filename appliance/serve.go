@@ -69,12 +69,14 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		g := d.arrive(conn)
+		inside, end := context.WithCancel(ctx)
+		g := d.arrive(conn, end)
 		conns.Go(func() {
 			defer d.leave(g)
 			defer conn.Close()
-			defer context.AfterFunc(ctx, g.close)()
-			err := a.receive(ctx, conn, config, d, g)
+			defer end()
+			defer context.AfterFunc(inside, func() { conn.Close() })()
+			err := a.receive(inside, conn, config, d, g)
 			if no := (*refused)(nil); errors.As(err, &no) && ctx.Err() == nil {
 				d.said(no.code, conn.RemoteAddr().String(), no)
 			} else if err != nil {
