@@ -44,7 +44,7 @@ func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
 
 // arrive gives a connection a place among the half-open ones.
 func (d *door) arrive(conn net.Conn, end func()) *guest {
-	g := &guest{address: networkOf(conn.RemoteAddr()), close: end}
+	g := &guest{address: networkOf(conn.RemoteAddr()), close: end, since: d.elapsed()}
 	d.mu.Lock()
 	out := d.places.arrive(g)
 	d.mu.Unlock()
@@ -109,9 +109,10 @@ func (d *door) hasServed(key capability.Digest) bool {
 
 // Connections are those that there are now.
 type Connections struct {
-	HalfOpen int `json:"halfOpen"` // have not shown a key yet
-	Open     int `json:"open"`
-	Known    int `json:"known"` // of the open ones: of devices that hold something, or did in this run
+	HalfOpen int     `json:"halfOpen"`              // have not shown a key yet
+	Oldest   float64 `json:"oldestHalfOpenSeconds"` // of these
+	Open     int     `json:"open"`
+	Known    int     `json:"known"` // of the open ones: of devices that hold something, or did in this run
 }
 
 // Connections counts the connections of clients.
@@ -119,7 +120,11 @@ func (a *Appliance) Connections() Connections {
 	a.door.mu.Lock()
 	defer a.door.mu.Unlock()
 	p := a.door.places
-	return Connections{p.halfOpen.Len(), p.strangers.Len() + p.known.Len(), p.known.Len()}
+	var oldest time.Duration
+	for e := p.halfOpen.Front(); e != nil; e = e.Next() {
+		oldest = max(oldest, a.door.elapsed()-e.Value.(*guest).since)
+	}
+	return Connections{p.halfOpen.Len(), oldest.Seconds(), p.strangers.Len() + p.known.Len(), p.known.Len()}
 }
 
 // said writes one line about connections that ended for a reason that has a code, and none about most of them.

@@ -3,6 +3,7 @@ package appliance
 import (
 	"container/list"
 	"net/netip"
+	"time"
 
 	"github.com/leasehold/leasehold/capability"
 )
@@ -39,7 +40,8 @@ type guest struct {
 	key     capability.Digest
 	in      *list.List // nil: it has no place any more
 	at      *list.Element
-	close   func() // for the caller
+	close   func()        // for the caller
+	since   time.Duration // likewise
 }
 
 func newPlaces(most limits) *places {

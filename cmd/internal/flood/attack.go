@@ -34,12 +34,11 @@ type attack struct {
 type outcome struct {
 	Kind     string         `json:"kind"`
 	Tried    int            `json:"tried"`
-	Opened   int            `json:"opened"`             // handshakes that were finished, or raw connections where there is none
-	AtOnce   int            `json:"atOnce"`             // the most that it had at a time
-	Seconds  float64        `json:"seconds"`            //
-	Families int            `json:"families,omitempty"` // of malformed frames
-	Oldest   float64        `json:"oldestHalfOpenSeconds,omitempty"`
-	TooOld   int            `json:"olderThanLimit,omitempty"` // half-open connections
+	Opened   int            `json:"opened"`                           // handshakes that were finished, or raw connections where there is none
+	AtOnce   int            `json:"atOnce"`                           // the most that it had at a time
+	Seconds  float64        `json:"seconds"`                          //
+	Families int            `json:"families,omitempty"`               // of malformed frames
+	Oldest   float64        `json:"longestHalfOpenSeconds,omitempty"` // as seen here, with the time in which the machine was busy
 	Wrong    []string       `json:"wrong,omitempty"`
 	Seen     map[string]int `json:"seen,omitempty"` // what came back behind TLS, in hex, and how often
 	Raw      map[string]int `json:"raw,omitempty"`  // and before it
@@ -192,16 +191,11 @@ func (a *attack) live(ctx context.Context, d *device, _ int) {
 	conn.Read(b[:])
 }
 
-// halfOpenLimit is when a half-open connection counts as too old: what was promised, and a second for a busy machine.
-const halfOpenLimit = 5*time.Second + time.Second
-
 // aged notes how long a half-open connection was kept.
 func (a *attack) aged(d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.Oldest = max(a.Oldest, d.Seconds()); d > halfOpenLimit {
-		a.TooOld++
-	}
+	a.Oldest = max(a.Oldest, d.Seconds())
 }
 
 // halfOpen connects and says nothing, or the beginning of a TLS record.

@@ -207,7 +207,7 @@ func (r *report) run(t *target, s sizes, out io.Writer) error {
 	}
 	h.end()
 	r.After, err = settled(t, func(z size) bool {
-		return z.Open+z.HalfOpen == 0 && z.Descriptors <= r.Before.Descriptors && z.Goroutines <= r.Before.Goroutines
+		return z.Open+z.HalfOpen == 0 && z.Sockets <= r.Before.Sockets && z.Goroutines <= r.Before.Goroutines
 	})
 	return err
 }

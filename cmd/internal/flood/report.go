@@ -11,15 +11,16 @@ import (
 
 // The promises of a server under flood.
 const (
-	mostResident = 256 // MiB
-	slowdown     = 5   // times the p99 of an unloaded server
-	leastKinds   = 100 // families of malformed frames
-	stormRate    = 100_000
+	mostResident  = 256 // MiB
+	slowdown      = 5   // times the p99 of an unloaded server
+	halfOpenLimit = 5   // s
+	leastKinds    = 100 // families of malformed frames
+	stormRate     = 100_000
 )
 
 // judge compares what was seen with what is promised on every machine, and with what depends on it.
 func (r *report) judge() {
-	var tried, failed, tooOld, halfOpen int
+	var tried, failed, halfOpen int
 	var most size
 	var oldest, slowest, unloaded float64
 	var wrong []string
@@ -35,7 +36,6 @@ func (r *report) judge() {
 		}
 		slowest = max(slowest, p.Honest.Checkouts.P99)
 		for _, o := range p.Attacks {
-			tooOld += o.TooOld
 			oldest = max(oldest, o.Oldest)
 			wrong = append(wrong, o.Wrong...)
 			for b, n := range o.Seen {
@@ -68,10 +68,10 @@ func (r *report) judge() {
 	must := &r.Promises
 	say(must, failed == 0 && tried > 0, "every honest renewal is answered", "%d of %d failed", failed, tried)
 	say(must, most.Resident > 0 && most.Resident <= mostResident, fmt.Sprintf("RSS at most %d MiB", mostResident), "%.0f MiB", most.Resident)
-	say(must, tooOld == 0 && halfOpen > 0, "no half-open connection older than 5 s", "%d older, with a second for the machine; the oldest %.1f s", tooOld, oldest)
+	say(must, most.Oldest <= halfOpenLimit+1 && halfOpen > 0, "no half-open connection older than 5 s, and a second for a busy machine", "the oldest %.1f s; as the attackers saw it %.1f s", most.Oldest, oldest)
 	say(must, other == 0 && seen[fixed] > 0, "a stranger sees one answer", "%d others; the fixed one %d times", other, seen[fixed])
 	say(must, r.After.Open+r.After.HalfOpen == 0, "all places are free afterwards", "%d open, %d half-open", r.After.Open, r.After.HalfOpen)
-	say(must, r.After.Descriptors <= r.Before.Descriptors, "as many descriptors as before", "%d, before %d", r.After.Descriptors, r.Before.Descriptors)
+	say(must, r.After.Sockets <= r.Before.Sockets, "as many sockets as before", "%d, before %d; of %d descriptors, before %d", r.After.Sockets, r.Before.Sockets, r.After.Descriptors, r.Before.Descriptors)
 	say(must, r.After.Goroutines <= r.Before.Goroutines, "as many goroutines as before", "%d, before %d", r.After.Goroutines, r.Before.Goroutines)
 	say(must, len(wrong) == 0, "the floods are what they are called", "%s", strings.Join(append(wrong, "nothing wrong")[:min(3, len(wrong)+1)], "; "))
 

@@ -189,8 +189,10 @@ func (t *target) ask(method, path string, body, answer any) error {
 type size struct {
 	Resident    float64 `json:"residentMiB"`
 	Descriptors int     `json:"descriptors"`
+	Sockets     int     `json:"sockets"` // of the descriptors
 	Goroutines  int     `json:"goroutines"`
 	HalfOpen    int     `json:"halfOpen"`
+	Oldest      float64 `json:"oldestHalfOpenSeconds"`
 	Open        int     `json:"open"`
 }
 
@@ -199,12 +201,18 @@ func (t *target) size() (s size, err error) {
 	if err != nil {
 		return s, err
 	}
-	s = size{Goroutines: h.Goroutines, HalfOpen: h.Connections.HalfOpen, Open: h.Connections.Open}
-	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.cmd.Process.Pid))
+	s = size{Goroutines: h.Goroutines, HalfOpen: h.Connections.HalfOpen, Oldest: h.Connections.Oldest, Open: h.Connections.Open}
+	dir := fmt.Sprintf("/proc/%d/fd", t.cmd.Process.Pid)
+	all, err := os.ReadDir(dir)
 	if err != nil {
 		return s, err
 	}
 	s.Descriptors = len(all)
+	for _, f := range all {
+		if what, err := os.Readlink(filepath.Join(dir, f.Name())); err == nil && strings.HasPrefix(what, "socket:") {
+			s.Sockets++
+		}
+	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.cmd.Process.Pid))
 	if err != nil {
 		return s, err
@@ -220,7 +228,10 @@ func (t *target) size() (s size, err error) {
 
 // larger is the largest of each.
 func (s size) larger(o size) size {
-	return size{max(s.Resident, o.Resident), max(s.Descriptors, o.Descriptors), max(s.Goroutines, o.Goroutines), max(s.HalfOpen, o.HalfOpen), max(s.Open, o.Open)}
+	return size{
+		max(s.Resident, o.Resident), max(s.Descriptors, o.Descriptors), max(s.Sockets, o.Sockets), max(s.Goroutines, o.Goroutines),
+		max(s.HalfOpen, o.HalfOpen), max(s.Oldest, o.Oldest), max(s.Open, o.Open),
+	}
 }
 
 // wait lets time pass while others work.
