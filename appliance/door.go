@@ -44,8 +44,9 @@ func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
 
 // arrive gives a connection a place among the half-open ones.
 func (d *door) arrive(conn net.Conn, end func()) *guest {
-	g := &guest{address: networkOf(conn.RemoteAddr()), close: end, since: d.elapsed()}
+	g := &guest{address: networkOf(conn.RemoteAddr()), close: end}
 	d.mu.Lock()
+	g.since = d.elapsed()
 	out := d.places.arrive(g)
 	d.mu.Unlock()
 	if out != nil {
