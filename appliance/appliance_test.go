@@ -465,6 +465,25 @@ func (s *site) digest() (d capability.Digest) {
 	return d
 }
 
+// A cut after the counter moved and before there was a vault costs no other trip: the same response makes the vault. Any further move does.
+func TestFoundedAtTheSecondTry(t *testing.T) {
+	for moves, want := range []capability.Code{0, 0, capability.ErrResponseEpoch, capability.ErrResponseEpoch} {
+		s := newSite(t, newProducer(t, 1))
+		f, err := s.a.Request(context.Background(), nil, "test")
+		must(t, err)
+		response := s.p.respond(f.Bytes, 1, nil, item(t, 1, "render", 5))
+		for range moves {
+			_, err := s.device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(bytes.Repeat([]byte{3}, 32))
+			must(t, err)
+		}
+		_, err = s.a.Import(context.Background(), response)
+		var r *capability.Refusal
+		if want == 0 && err != nil || want != 0 && (!errors.As(err, &r) || r.Code != want) {
+			t.Errorf("after %d moves: %v", moves, err)
+		}
+	}
+}
+
 // When the vault cannot be made, the first response is refused and can be tried again.
 func TestVaultThatCannotBeMade(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))

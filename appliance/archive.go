@@ -157,7 +157,7 @@ func (a *Appliance) openArchive(v Vault) error {
 	if len(k.waiting) == 0 {
 		k.first = last + 1
 	}
-	archive, err := a.Archive(v, k.first, last, a.Ledger.Recovery().Number)
+	archive, err := a.Archive(v, k.first, last, a.Ledger.Recovery())
 	if err != nil {
 		return fmt.Errorf("open the archive: %w", err)
 	}

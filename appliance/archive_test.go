@@ -174,7 +174,7 @@ func TestWhatWasDurableBeforeTheRun(t *testing.T) {
 	for has := range 6 { // entries that the archive has already
 		s := &shelf{first: 1, entries: journal[:has:has]}
 		a := &Appliance{Options: Options{Ledger: l, Log: slog.New(slog.DiscardHandler)}, codec: wire.New()}
-		a.Archive = func(_ Vault, first, last uint64, _ uint32) (Archive, error) {
+		a.Archive = func(_ Vault, first, last uint64, _ ledger.RecoveryView) (Archive, error) {
 			if first != 1 || last != 5 {
 				t.Errorf("from %d to %d", first, last)
 			}

@@ -107,6 +107,7 @@ const (
 
 	ErrRepair   Code = 5030
 	ErrReplaced Code = 5031
+	ErrRehost   Code = 5032
 
 	ErrUsage     Code = 6001
 	ErrNoDaemon  Code = 6002
@@ -181,7 +182,7 @@ func Catalog() []Entry {
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
-		{ErrHold, "E_HOLD", "hold after a power loss", "until the hold ends an older copy of the storage could be in use, so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},
+		{ErrHold, "E_HOLD", "hold after a power loss or a repair", "until the hold ends leases that nobody here knows of could still run, of an older copy of the storage or of the one before a repair; so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},
 		{ErrRollback, "E_ROLLBACK", "trusted storage was rolled back", "the disk is older than the TPM's counter says: a copy or a backup was restored", "put the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "start what ran before, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
@@ -206,7 +207,7 @@ func Catalog() []Entry {
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
 		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
-		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew, or the TPM was cleared or replaced, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew in this TPM, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},
@@ -219,7 +220,7 @@ func Catalog() []Entry {
 		{ErrBookExpired, "E_BOOK_EXPIRED", "the entitlement has expired", "the line item has passed its expiry", "freehold entitle, for a new one", ExitExpired},
 		{ErrPassphrase, "E_PASSPHRASE", "the producer's keys do not open", "the passphrase is wrong or the key file is damaged", "check the passphrase file or credential", ExitError},
 		{ErrOlderRequest, "E_OLDER_REQUEST", "a newer request was answered", "this machine wrote a newer request, and its answer is in the outbox", "use the response to the newer request", ExitOK},
-		{ErrHostKey, "E_HOST_KEY", "another key for a known machine", "the host is on record with another attestation key", "freehold show; a replaced TPM is a re-host", ExitPolicy},
+		{ErrHostKey, "E_HOST_KEY", "another key for a known machine", "the host is on record with another attestation key", "freehold show; a replaced TPM is another machine, and its rights are re-hosted", ExitPolicy},
 		{ErrNoOffice, "E_NO_OFFICE", "no back office here", "the directory holds no back office: another one is meant, or it was never set up", "name it with --dir DIR, or set one up: freehold init --help", ExitNotFound},
 		{ErrOfficePresent, "E_OFFICE_PRESENT", "a back office is here already", "setting up again would replace the producer's keys, which every appliance and program trusts", "freehold show, or name another directory with --dir DIR", ExitUsage},
 		{ErrOfficeBusy, "E_OFFICE_BUSY", "another freehold uses this back office", "one program at a time writes the book", "try again when the other one has ended", ExitTemporary},
@@ -228,6 +229,7 @@ func Catalog() []Entry {
 		{ErrBookWrite, "E_BOOK_WRITE", "the back office's disk does not take writes", "the operating system reported an error, and nothing of the change was given out", "check the disk, then run the same command again", ExitError},
 
 		{ErrRepair, "E_REPAIR", "repair needed", "the machine is on record with rights, and this request is of a trusted storage that was made anew: what the machine had may still be in use from a copy", "ask the customer what happened, then: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
+		{ErrRehost, "E_REHOST", "no such machine on record, and this one says that it lost rights", "its TPM was replaced, or another back office answered it before; a new TPM is a new machine, and what the old one had is still on record with that", "find the old machine with freehold show, and re-host its rights; if there was none: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
 		{ErrReplaced, "E_REPLACED", "from a trusted storage that was replaced", "a repair put another trusted storage in the place of the one that wrote this request: it should not be in use any more", "freehold show; ask the customer why it still runs", ExitPolicy},
 
 		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},

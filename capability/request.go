@@ -113,6 +113,9 @@ type Desired struct {
 // so that their requests, which are both numbered from 1, cannot be mistaken for one history.
 type LifeID [16]byte
 
+// Short is its first eight digits, which are enough for people.
+func (l LifeID) Short() string { return fmt.Sprintf("%X", l[:4]) }
+
 // Head is a position in a journal and the hash of the record there.
 type Head struct {
 	Position uint64 `cbor:"1,keyasint,omitzero" json:"position"`

@@ -91,6 +91,9 @@ func (d directory) Lock() (io.Closer, error) {
 		return nil, err
 	}
 	f, err := d.open(lockName, os.O_RDWR|os.O_CREATE)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EISDIR) {
+		return nil, fmt.Errorf("%s is no plain file: %w", filepath.Join(d.path, lockName), ErrForeign)
+	}
 	if err != nil {
 		return nil, err
 	}

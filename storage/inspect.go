@@ -87,6 +87,9 @@ func inspectTree(top string, vaults []string, uid int) (foreign, wrong []error, 
 			}
 			return nil
 		}
+		if slices.Contains(vaults, in) && !info.IsDir() {
+			return nil // whoever opens that vault says so
+		}
 		wrong = append(wrong, inspectFile(path, info, uid)...)
 		return nil
 	})
@@ -97,17 +100,33 @@ func inspectTree(top string, vaults []string, uid int) (foreign, wrong []error, 
 }
 
 func inspectFile(path string, info fs.FileInfo, uid int) (wrong []error) {
+	if mode := info.Mode(); !mode.IsDir() && !mode.IsRegular() {
+		return []error{fmt.Errorf("%s is a %s, where a vault has a plain file: %w", path, kindOf(mode), ErrForeign)}
+	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != uid {
 		wrong = append(wrong, fmt.Errorf("%s belongs to user %d and this program runs as %d: %w", path, s.Uid, uid, ErrOwner))
 	}
 	mode := info.Mode()
-	if mode&0o077 != 0 && mode&fs.ModeSymlink == 0 {
+	if mode&0o077 != 0 {
 		wrong = append(wrong, fmt.Errorf("%s has mode %04o: %w", path, mode.Perm(), ErrMode))
 	}
 	if own := fs.FileMode(0o600); mode.IsDir() && mode&0o700 != 0o700 || !mode.IsDir() && mode&own != own {
 		wrong = append(wrong, fmt.Errorf("%s has mode %04o, which keeps its owner out: %w", path, mode.Perm(), ErrReadOnly))
 	}
 	return wrong
+}
+
+// kindOf names what is neither a file nor a directory.
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeSymlink:
+		return "link"
+	case fs.ModeNamedPipe:
+		return "pipe"
+	case fs.ModeSocket:
+		return "socket"
+	}
+	return "device"
 }
 
 // ours says whether a vault makes the file of that path, from the directory that is looked at.

@@ -58,6 +58,15 @@ func TestInspect(t *testing.T) {
 		{name: "a foreign directory", change: func(t *testing.T, top string) {
 			must(t, os.MkdirAll(filepath.Join(top, "vault", "deep", "deeper"), 0o755))
 		}, warns: ErrForeign, says: "deep"},
+		{name: "a link in the lock's place", change: func(t *testing.T, top string) {
+			removed(t, filepath.Join(top, "lock"))
+			must(t, os.Symlink("x", filepath.Join(top, "lock")))
+		}, stops: ErrForeign, says: "lock is a link"},
+		{name: "a pipe in a header's place", change: func(t *testing.T, top string) {
+			removed(t, filepath.Join(top, "vault", headerName(1)))
+			must(t, syscall.Mkfifo(filepath.Join(top, "vault", headerName(1)), 0o600))
+		}, stops: ErrForeign, says: "is a pipe"},
+		{name: "a file in a vault's place", change: func(t *testing.T, top string) { written(t, filepath.Join(top, "requests")) }},
 		{name: "a foreign link", change: func(t *testing.T, top string) { must(t, os.Symlink("/nowhere", filepath.Join(top, "link"))) }, warns: ErrForeign, says: "link"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -8,6 +8,23 @@ import (
 // Public gives the public part of the newest header, for whoever needs it to make the Sealer. Nothing has authenticated it yet:
 // Open does. It fails with ErrAbsent where no vault is.
 func Public(d Disk) ([]byte, error) {
+	h, err := newestHeader(d)
+	if err != nil {
+		return nil, err
+	}
+	return h.public, nil
+}
+
+// Sealed gives what the Sealer made of the root secret, from the newest header, for whoever wants to know whose it is. It fails as Public does.
+func Sealed(d Disk) ([]byte, error) {
+	h, err := newestHeader(d)
+	if err != nil {
+		return nil, err
+	}
+	return h.blob, nil
+}
+
+func newestHeader(d Disk) (*header, error) {
 	found, err := inventory(d)
 	if err != nil {
 		return nil, err
@@ -16,10 +33,7 @@ func Public(d Disk) ([]byte, error) {
 		return nil, err
 	}
 	_, h, err := readHeader(d, found.headers[len(found.headers)-1])
-	if err != nil {
-		return nil, err
-	}
-	return h.public, nil
+	return h, err
 }
 
 func readHeader(d Disk, epoch uint64) ([]byte, *header, error) {

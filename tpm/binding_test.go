@@ -287,8 +287,15 @@ func TestCleared(t *testing.T) {
 	must(t, err)
 	before, err := d.HostID()
 	must(t, err)
+	must(t, d.Sealed(v.now))
 	must(t, m.Clear())
 	v.refuses(t, v.now, v.epoch, tpm.ErrNotOurs)
+	if err := d.Sealed(v.now); !errors.Is(err, tpm.ErrNotOurs) {
+		t.Errorf("a blob of before: %v, want %v", err, tpm.ErrNotOurs)
+	}
+	if err := d.Sealed(v.now[:9]); err == nil || errors.Is(err, tpm.ErrNotOurs) {
+		t.Errorf("a blob that is cut: %v", err)
+	}
 	if _, err := d.Setup().Unseal(settings, 1); !errors.Is(err, tpm.ErrNotOurs) {
 		t.Errorf("settings of before: %v, want %v", err, tpm.ErrNotOurs)
 	}

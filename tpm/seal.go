@@ -98,6 +98,21 @@ func (d *Device) storageRoot(name []byte) (*key, error) {
 	return srk, nil
 }
 
+// Sealed says whether a blob that a Binding sealed was sealed on this TPM, whatever else keeps it from opening: ErrNotOurs on another one, and after TPM2_Clear.
+func (d *Device) Sealed(blob []byte) error {
+	s, err := decodeBlob(blob, formatSealed)
+	if err != nil {
+		return fmt.Errorf("look at a sealed blob: %w", err)
+	}
+	return d.operate("make the storage root key", func() error {
+		srk, err := d.storageRoot(s.srk)
+		if err == nil {
+			d.flush(srk.handle)
+		}
+		return err
+	})
+}
+
 // create seals data under srk. It crosses the bus encrypted.
 func (d *Device) create(srk *key, attributes tpm2.TPMAObject, policy, data []byte) (*blob, error) {
 	attributes.FixedTPM, attributes.FixedParent, attributes.NoDA = true, true, true

@@ -13,9 +13,10 @@ import (
 
 // Recovery answers GET recovery.
 type Recovery struct {
-	Number uint32          `json:"number"`
-	By     string          `json:"by,omitempty"`
-	Taken  capability.Time `json:"taken,omitempty"` // zero: nobody has it
+	Storage string          `json:"storage"` // names the trusted storage: in each the numbers begin anew
+	Number  uint32          `json:"number"`
+	By      string          `json:"by,omitempty"`
+	Taken   capability.Time `json:"taken,omitempty"` // zero: nobody has it
 }
 
 // RecoveryForm is the body of POST recovery.
@@ -25,7 +26,9 @@ type RecoveryForm struct {
 
 // RecoveryKey answers POST recovery.
 type RecoveryKey struct {
-	Key capability.RecoveryKey `json:"key"`
+	Storage string                 `json:"storage"`
+	Number  uint32                 `json:"number"`
+	Key     capability.RecoveryKey `json:"key"`
 }
 
 // ArchiveFile is one line of GET backup: a file of the archive, encrypted.
@@ -57,7 +60,7 @@ const maxRestore = 8 << 20 // bytes of the form: a note of 4 MiB in base64
 
 func (c *Console) recovery(r *http.Request) (any, error) {
 	var out Recovery
-	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) { out = Recovery(l.Recovery()) })
+	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) { out = recoveryOf(l) })
 	return out, err
 }
 
@@ -67,7 +70,17 @@ func (c *Console) takeRecovery(r *http.Request, by string) (any, error) {
 		return nil, err
 	}
 	key, err := c.Appliance.RecoveryKey(r.Context(), form.New, by)
-	return RecoveryKey{key}, err
+	if err != nil {
+		return nil, err
+	}
+	var out Recovery
+	err = c.look(r, func(l *ledger.Ledger, _ ledger.Now) { out = recoveryOf(l) })
+	return RecoveryKey{out.Storage, out.Number, key}, err
+}
+
+func recoveryOf(l *ledger.Ledger) Recovery {
+	v := l.Recovery()
+	return Recovery{v.Life.Short(), v.Number, v.By, v.Taken}
 }
 
 // audit streams the audit trail as a CBOR sequence, from an entry on.

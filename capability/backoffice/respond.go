@@ -24,6 +24,7 @@ type Result struct {
 	Host        hostid.ID
 	Alias       string
 	Tier        entitlement.Tier
+	RepairNote  string // why an order to repair changed nothing
 	Repaired    bool   // this answer replaced the machine's trusted storage
 	Warning     string // two histories of this machine are known, and the policy has this one answered: what contradicts
 	TierNote    string // why the certificates did not raise the tier, if so
@@ -75,6 +76,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	tier, tierErr := attest.TierOf(id, o.roots, now.Std())
 	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
 		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tierOf(tier)}}
+	_, known := o.book.Host(r.Hosts[0])
 	d, err := o.book.Decide(now, answer)
 	if err != nil {
 		if d != nil {
@@ -85,6 +87,9 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tierOf(tier), Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
 	if tierErr != nil {
 		res.TierNote = tierErr.Error()
+	}
+	if order.Repair != "" {
+		res.RepairNote = idle(d, known)
 	}
 	if d.Known != nil {
 		return o.again(res, d.Known, signed.Digest)
@@ -112,6 +117,19 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	}
 	// A cut here leaves an answer that nobody has: the same request brings it out.
 	return o.say(res, r, d), nil
+}
+
+// idle says why an order to repair repairs nothing, if so.
+func idle(d *entitlement.Decision, known bool) string {
+	switch {
+	case d.Known != nil:
+		return "this request was answered before, and stays answered as it was"
+	case d.Answered().Repair != nil:
+		return ""
+	case !known:
+		return "the machine was not on record; it is now, as a new one"
+	}
+	return "the request is of the trusted storage on record, and needs no repair"
 }
 
 // judge reads a request file and says whose it is, or why it is nobody's.

@@ -130,6 +130,9 @@ func (c Answer) decide(b *Book, now capability.Time) (*Decision, error) {
 		return nil, err
 	}
 	before := b.byKey[c.Identity.Host]
+	if lost := c.Request.Condition; before == nil && lost != 0 && c.Repair == "" {
+		return nil, capability.Refuse(capability.ErrRehost, c.Identity.Host.Short(), "%s", lossOf(lost))
+	}
 	if before == nil {
 		before = &Host{Identity: c.Identity}
 	}

@@ -126,6 +126,26 @@ func TestRepairIsRefused(t *testing.T) {
 	}
 }
 
+// A machine that nobody knows and that lost something is told of a re-host, unless an operator knows better.
+func TestLossOfAnUnknownMachine(t *testing.T) {
+	w, id, _, _ := lost(t)
+	n := newMachine(7)
+	ask := n.request(1, want(id, 2))
+	ask.Request.Condition = capability.ErrTPMCleared
+	ask = ask.renamed(n)
+	d, err := w.do(ask)
+	if code(err) != capability.ErrRehost || d != nil || !strings.Contains(err.Error(), "LH-4103") {
+		t.Fatalf("%v, %+v", err, d)
+	}
+	if _, known := w.book.Host(n.id.Host); known {
+		t.Error("it is on record")
+	}
+	ask.Repair = "it never had any"
+	if r := w.mustDo(ask).Response; len(r.Items) != 1 || r.Items[0].Copies != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // One beyond the limit that nobody approved is not in a book of ours.
 func TestForgedRepairLimit(t *testing.T) {
 	w, _, _, m := lost(t)

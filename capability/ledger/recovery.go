@@ -31,13 +31,16 @@ type recovery struct {
 
 // RecoveryView says which recovery key is the running one, and who took it when; Taken is zero while nobody has.
 type RecoveryView struct {
+	Life   capability.LifeID // of the trusted storage: in each the numbers begin anew
 	Number uint32
 	By     string
 	Taken  capability.Time
 }
 
 // Recovery is the running recovery key.
-func (l *Ledger) Recovery() RecoveryView { return RecoveryView(l.recovery) }
+func (l *Ledger) Recovery() RecoveryView {
+	return RecoveryView{l.life, l.recovery.Number, l.recovery.By, l.recovery.Taken}
+}
 
 func (l *Ledger) takeRecovery(now Now, c TakeRecovery) (Decision, error) {
 	if err := checkBy(c.By); err != nil {

@@ -25,7 +25,7 @@ func TestRecoveryKeyIsShownOnce(t *testing.T) {
 			continue
 		}
 		v.must(command)
-		if r := v.l.Recovery(); r != (RecoveryView{c.number, command.By, v.now.Wall}) {
+		if r := v.l.Recovery(); r != (RecoveryView{v.l.life, c.number, command.By, v.now.Wall}) {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -35,7 +35,8 @@ type answered struct {
 	Proven      bool                     `json:"proven,omitempty"`
 	Again       bool                     `json:"again,omitempty"`
 	Repaired    bool                     `json:"repaired,omitempty"`
-	Warning     string                   `json:"warning,omitempty"` // another history of this machine is known: what contradicts
+	RepairNote  string                   `json:"repairNote,omitempty"` // why --repair changed nothing
+	Warning     string                   `json:"warning,omitempty"`    // another history of this machine is known: what contradicts
 	Serial      uint64                   `json:"serial,omitempty"`
 	Made        capability.Time          `json:"made,omitempty"`
 	ApplyBefore capability.Time          `json:"applyBefore,omitempty"`
@@ -142,7 +143,7 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 		return a, about(name, f.coded(err))
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
-	a.Repaired, a.Warning = r.Repaired, r.Warning
+	a.Repaired, a.RepairNote, a.Warning = r.Repaired, r.RepairNote, r.Warning
 	a.Signature, a.Again, a.Serial, a.Made, a.ApplyBefore = "GOOD", r.Again, r.Serial, r.Made, r.ApplyBefore
 	a.Lines, a.Items, a.Credited, a.Denials = r.Lines, r.Items, r.Credited, r.Denials
 	if !r.Again {
@@ -180,6 +181,9 @@ func (a *answered) print(w io.Writer) {
 	}
 	if a.Repaired {
 		line("  repairs     what the machine has on record goes into its new trusted storage; the old one is refused from now on")
+	}
+	if a.RepairNote != "" {
+		line("  note        --repair changed nothing: %s", a.RepairNote)
 	}
 	for _, s := range a.Credited {
 		line("  credits     %d copies of %s, returned at epoch %d", s.Copies, s.ActivationID, s.Epoch)

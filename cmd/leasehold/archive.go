@@ -44,10 +44,10 @@ func (p *program) recoveryCommand() *cobra.Command {
 				}{terminal.NewData("leasehold.recovery/1"), r}))
 			}
 			if r.Taken == 0 {
-				p.printf("recovery key %d was never shown\n# next: leasehold recovery show\n", r.Number)
+				p.printf("recovery key %s was never shown\n# next: leasehold recovery show\n", keyName(r.Storage, r.Number))
 				return nil
 			}
-			p.printf("recovery key %d was shown %s to %s\n", r.Number, r.Taken, terminal.Plain(r.By))
+			p.printf("recovery key %s was shown %s to %s\n", keyName(r.Storage, r.Number), r.Taken, terminal.Plain(r.By))
 			return nil
 		},
 	}
@@ -67,13 +67,18 @@ func (p *program) recoveryCommand() *cobra.Command {
 				}{terminal.NewData("leasehold.recovery-key/1"), r}))
 			}
 			p.printf("%s\n", r.Key)
-			p.say("Write it on paper, and keep it away from this machine. It is not shown again.\n")
+			p.say("It is recovery key %s. Write both on paper, and keep it away from this machine. It is not shown again.\n", keyName(r.Storage, r.Number))
 			return nil
 		},
 	}
 	show.Flags().BoolVar(&anew, "new", false, "make another key; the one before opens nothing any more")
 	c.AddCommand(show)
 	return c
+}
+
+// keyName names a recovery key: each trusted storage has its own, numbered from 0.
+func keyName(storage string, number uint32) string {
+	return fmt.Sprintf("%d of storage %s", number, storage)
 }
 
 func (p *program) auditCommand() *cobra.Command {
@@ -412,20 +417,22 @@ func (p *program) recover(from, to, keyFile string) error {
 		return terminal.Coded(capability.ErrNoArchive, fmt.Errorf("%s: %w", from, err))
 	}
 	var file struct {
-		TPM      []byte `cbor:"1,keyasint,omitempty"`
-		Recovery []byte `cbor:"2,keyasint,omitempty"`
-		Number   uint32 `cbor:"3,keyasint,omitzero"`
+		TPM      []byte            `cbor:"1,keyasint,omitempty"`
+		Recovery []byte            `cbor:"2,keyasint,omitempty"`
+		Number   uint32            `cbor:"3,keyasint,omitzero"`
+		Life     capability.LifeID `cbor:"4,keyasint,omitzero"`
 	}
 	if err := wire.New().Decode(b, &file, capability.MaxSigned); err != nil {
 		return terminal.Coded(capability.ErrNoArchive, fmt.Errorf("%s: %w", filepath.Join(from, "key"), err))
 	}
-	key, err := p.readRecoveryKey(keyFile, file.Number)
+	name := keyName(file.Life.Short(), file.Number)
+	key, err := p.readRecoveryKey(keyFile, name)
 	if err != nil {
 		return err
 	}
 	secret, err := storage.Unwrap(string(key), file.Recovery)
 	if err != nil {
-		return capability.Refuse(capability.ErrRecovery, "", "this archive is opened by recovery key %d", file.Number)
+		return capability.Refuse(capability.ErrRecovery, "", "this archive is opened by recovery key %s", name)
 	}
 	a, err := storage.OpenArchive(disk, secret, nil)
 	if err != nil {
@@ -464,7 +471,7 @@ func (p *program) recover(from, to, keyFile string) error {
 }
 
 // readRecoveryKey takes the key from a file, or asks for it.
-func (p *program) readRecoveryKey(name string, number uint32) (capability.RecoveryKey, error) {
+func (p *program) readRecoveryKey(name, wanted string) (capability.RecoveryKey, error) {
 	var text []byte
 	var err error
 	in, isFile := p.stdin.(*os.File)
@@ -474,7 +481,7 @@ func (p *program) readRecoveryKey(name string, number uint32) (capability.Recove
 	case name != "":
 		text, err = os.ReadFile(name)
 	case isFile && term.IsTerminal(int(in.Fd())):
-		p.say("Recovery key %d: ", number)
+		p.say("Recovery key %s: ", wanted)
 		text, err = term.ReadPassword(int(in.Fd()))
 		p.say("\n")
 	default:

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +59,7 @@ func (w wishCount) Set(s string) error {
 type place struct{ dir, stick string }
 
 func (l *place) flags(c *cobra.Command) {
-	c.Flags().StringVarP(&l.dir, "output", "o", "", "write into this `directory`")
+	c.Flags().StringVarP(&l.dir, "output", "o", "", "write into this `directory`, which is made if its parent is there")
 	c.Flags().StringVar(&l.stick, "stick", "", "write into the LEASEHOLD folder of the stick at this `directory`, which is made if it is not there")
 	c.MarkFlagsMutuallyExclusive("output", "stick")
 	c.MarkFlagDirname("output")
@@ -69,6 +71,12 @@ func (l *place) given() bool { return l.dir != "" || l.stick != "" }
 func (l *place) open(host hostid.ID) (*courier.Medium, error) {
 	if l.stick != "" {
 		return courier.OpenStick(l.stick, host, true)
+	}
+	// Its parent must be there: the directory of a stick that is not mounted is no place to begin.
+	if err := os.Mkdir(l.dir, 0o755); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is made only where the directory above it is there: mkdir -p %s", l.dir, filepath.Dir(filepath.Clean(l.dir)))
+	} else if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
 	}
 	return courier.Open(l.dir, host)
 }

@@ -70,7 +70,13 @@ func TestRequest(t *testing.T) {
 	}
 	// What cannot be written to is found before a number is spent.
 	d.does("POST requests", func([]byte) (any, *capability.Refusal) { t.Error("a number was spent"); return nil, nil })
-	if status, _, stderr := m.run("request", "-o", "none"); status != 1 {
+	if status, _, stderr := m.run("request", "-o", "none/below"); status != 1 || !strings.Contains(stderr, "mkdir -p none") {
+		t.Error(stderr)
+	}
+	if err := os.WriteFile(filepath.Join(m.dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := m.run("request", "-o", "file"); status != 1 {
 		t.Error(stderr)
 	}
 }
@@ -100,7 +106,7 @@ func TestReturn(t *testing.T) {
 	fourLines(t, "return of what is in use", stderr, capability.ErrInUse)
 	// A place that takes no file is found before anything is given up.
 	d.does("POST returns", func([]byte) (any, *capability.Refusal) { t.Error("given up"); return nil, nil })
-	if status, _, _ := m.run("return", string(id), "-o", "none"); status != 1 {
+	if status, _, _ := m.run("return", string(id), "-o", "none/below"); status != 1 {
 		t.Error(status)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/tpm"
@@ -17,9 +18,10 @@ import (
 
 // archiveKey is what the archive's secret can be had from, beside the vault: the TPM in a signed boot state, and the recovery key.
 type archiveKey struct {
-	TPM      []byte `cbor:"1,keyasint,omitempty"`
-	Recovery []byte `cbor:"2,keyasint,omitempty"`
-	Number   uint32 `cbor:"3,keyasint,omitzero"` // of the recovery key
+	TPM      []byte            `cbor:"1,keyasint,omitempty"`
+	Recovery []byte            `cbor:"2,keyasint,omitempty"`
+	Number   uint32            `cbor:"3,keyasint,omitzero"` // of the recovery key
+	Life     capability.LifeID `cbor:"4,keyasint,omitzero"` // of the vault: in each the numbers begin anew
 }
 
 // archive is the archive of a vault. Its secret is derived from the vault's and leads nowhere back.
@@ -28,6 +30,7 @@ type archive struct {
 	place  place
 	boot   *capability.Boot
 	number uint32 // of the running recovery key
+	life   capability.LifeID
 	disk   storage.Disk
 	vault  *storage.Vault
 	secret []byte
@@ -72,13 +75,13 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 func (p place) archive() string { return filepath.Join(p.state, "archive") }
 
 // openArchive opens the archive beside the vault, or makes it. One that is not of this vault, or does not go on where the journal begins, is put aside.
-func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, uint64, uint32) (appliance.Archive, error) {
-	return func(v appliance.Vault, first, last uint64, recovery uint32) (appliance.Archive, error) {
+func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, uint64, ledger.RecoveryView) (appliance.Archive, error) {
+	return func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error) {
 		vault, ok := v.(*storage.Vault)
 		if !ok {
 			return nil, fmt.Errorf("an archive of %T", v)
 		}
-		a := &archive{place: p, disk: storage.Dir(p.archive()), vault: vault, boot: boot, number: recovery}
+		a := &archive{place: p, disk: storage.Dir(p.archive()), vault: vault, boot: boot, number: recovery.Number, life: recovery.Life}
 		var err error
 		if a.secret, err = vault.DeriveKey("archive"); err != nil {
 			return nil, err
@@ -176,7 +179,7 @@ func (a *archive) recovery(number uint32) (capability.RecoveryKey, []byte, error
 	if err != nil {
 		return "", nil, err
 	}
-	return key, wire.New().Encode(archiveKey{TPM: a.sealed, Recovery: wrapped, Number: number}), nil
+	return key, wire.New().Encode(archiveKey{TPM: a.sealed, Recovery: wrapped, Number: number, Life: a.life}), nil
 }
 
 // Rekey is appliance.Archive's.

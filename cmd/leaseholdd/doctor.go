@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +48,7 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, ke
 	default:
 		add("ledger", success, "every invariant holds")
 	}
+	add(archiveOf(ctx, a, state))
 	switch r, err := a.Clock(ctx); {
 	case err != nil:
 		add("clock", failure, err.Error())
@@ -95,6 +98,41 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, ke
 	}
 	return out
 }
+
+// lastEntries is how many entries of the archive doctor reads: all that are younger than a day or so, where every entry of years would take a minute.
+const lastEntries = 10_000
+
+// archiveOf reads the end of the audit trail out of the archive, entry by entry.
+func archiveOf(ctx context.Context, a *appliance.Appliance, state string) (what, result, detail string) {
+	what = "archive"
+	var s ledger.Status
+	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) { s = l.Status(now) }); err != nil {
+		return what, failure, err.Error()
+	}
+	if !s.Provisioned && s.Lost == 0 {
+		return what, success, "before the first response there is none"
+	}
+	var trail ledger.Trail
+	err := a.Audit(ctx, s.Position-min(s.Position-1, lastEntries), entryWriter(func(b []byte) error {
+		_, err := trail.Add(b)
+		return err
+	}))
+	_, aside := os.Lstat(filepath.Join(state, "archive.lost"))
+	switch {
+	case err != nil:
+		return what, warning, err.Error()
+	case trail.Position < s.Position:
+		return what, failure, fmt.Sprintf("it ends with entry %d, and there are %d", trail.Position, s.Position)
+	case aside == nil:
+		return what, warning, fmt.Sprintf("entries %d to %d are in it; an earlier one was put aside as archive.lost: leasehold recover opens it with its recovery key", trail.First, trail.Position)
+	}
+	return what, success, fmt.Sprintf("entries %d to %d are in it, and each names the one before", trail.First, trail.Position)
+}
+
+// entryWriter takes one entry a Write.
+type entryWriter func([]byte) error
+
+func (w entryWriter) Write(b []byte) (int, error) { return len(b), w(b) }
 
 // keysInMemory says where the keys are and what was not possible here.
 func keysInMemory(weak error, erases bool) (what, result, detail string) {

@@ -31,7 +31,7 @@ type opened struct {
 	lost    *capability.Refusal // why the storage that was here before cannot be used; nil where there was none or it can
 	counter func() (uint64, error)
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
-	archive func(v appliance.Vault, first, last uint64, recovery uint32) (appliance.Archive, error)
+	archive func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error)
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
 	boot    capability.Boot                        // that the vault is sealed to
 	journal [][]byte                               // entries since the snapshot
@@ -173,11 +173,9 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 	return s, nil
 }
 
-// outlived refuses requests that were kept from before a vault that is gone: its making moved the counter on. A vault whose making was cut off has left its directory.
+// outlived refuses requests that were kept from before a vault that is gone. One whose making was cut off has moved the counter once, one that told anything
+// at least four times; what is in its directory says nothing, anyone can empty it.
 func (p place) outlived(s *opened) error {
-	if names, err := storage.Dir(p.vault()).List(); err != nil || len(names) > 0 {
-		return err
-	}
 	written := s.ledger.Status(ledger.Now{}).Epoch
 	epoch, err := epochOf(p.device)
 	switch {
@@ -185,7 +183,7 @@ func (p place) outlived(s *opened) error {
 		return nil
 	case err != nil:
 		return condition(err)
-	case epoch != written:
+	case epoch != written && epoch != written+1:
 		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the last request was written at %d", epoch, written)
 	}
 	return nil
@@ -194,7 +192,7 @@ func (p place) outlived(s *opened) error {
 func (p place) openVault() (*opened, error) {
 	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device, p.keys))
 	if err != nil {
-		return nil, condition(err)
+		return nil, condition(p.ofAnother(err))
 	}
 	s, err := restore(v, r)
 	if err != nil {
@@ -220,6 +218,21 @@ func (p place) openVault() (*opened, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// ofAnother is why the vault does not open: where the counter is not as it should be, first of all that another TPM sealed the vault, or this one before it was cleared.
+func (p place) ofAnother(why error) error {
+	if !errors.Is(why, tpm.ErrCounter) && !errors.Is(why, storage.ErrRolledBack) {
+		return why
+	}
+	blob, err := storage.Sealed(storage.Dir(p.vault()))
+	if err == nil {
+		err = p.device.Sealed(blob)
+	}
+	if errors.Is(err, tpm.ErrNotOurs) {
+		return err
+	}
+	return why
 }
 
 // restore makes the ledger from the snapshot and the entries since, and checks every invariant before anything is served from it.

@@ -345,7 +345,7 @@ func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err e
 		case !s.Provisioned:
 			line = "not activated - next: leasehold request -o DIR"
 		case s.Hold != 0:
-			line = fmt.Sprintf("holding until %s after a power loss: renewals only", s.HoldUntil)
+			line = fmt.Sprintf("holding until %s after a power loss or a repair: renewals only", s.HoldUntil)
 		case s.Clock.Doubted():
 			line = fmt.Sprintf("serving %d/%d seats, clock %s - next: leasehold time", s.Used, s.Total, s.Clock.State)
 		default:

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/leasehold/leasehold/tpm/attest"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
 
@@ -116,7 +117,7 @@ func script(f func(*machines, *testscript.TestScript, []string)) func(*testscrip
 	}
 }
 
-// tpm NAME ACTION: start, cut, kill, boot, clear, extend, lockout. start sets $TPM_NAME and $ROOTS_NAME.
+// tpm NAME ACTION: start, cut, kill, boot, clear, extend, uncount, lockout. start sets $TPM_NAME and $ROOTS_NAME.
 func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	name, action := args[0], args[1]
 	if action == "start" {
@@ -143,6 +144,9 @@ func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	case "extend": // PCR 11, as another image does
 		ts.Check(extend(t, 11))
 		ts.Setenv("TPM_"+name, t.Address())
+	case "uncount": // the counter of the storage is deleted, as any root can
+		ts.Check(uncount(t))
+		ts.Setenv("TPM_"+name, t.Address())
 	case "lockout":
 		ts.Check(lockOut(t))
 		ts.Setenv("TPM_"+name, t.Address())
@@ -157,6 +161,16 @@ func extend(t *tpmtest.TPM, pcr uint32) error {
 		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)},
 		Digests:   tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{{HashAlg: tpm2.TPMAlgSHA256, Digest: make([]byte, 32)}}},
 	}.Execute(t.Bus())
+	return err
+}
+
+// uncount deletes the epoch counter.
+func uncount(t *tpmtest.TPM) error {
+	index := tpm2.TPMHandle(attest.EpochIndex)
+	rsp, err := tpm2.NVReadPublic{NVIndex: index}.Execute(t.Bus())
+	if err == nil {
+		_, err = tpm2.NVUndefineSpace{AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}, NVIndex: tpm2.NamedHandle{Handle: index, Name: rsp.NVName}}.Execute(t.Bus())
+	}
 	return err
 }
 

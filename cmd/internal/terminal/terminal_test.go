@@ -35,7 +35,7 @@ func TestErrorsAreFourLines(t *testing.T) {
 	}{
 		{"import x", nil, 0, "", ""},
 		{"import x", capability.Refuse(capability.ErrNoSeat, "render", ""), 10, `error: LH-3104 no seat free for "render"`, "next: leasehold devices"},
-		{"import x", fmt.Errorf("more: %w", capability.Refuse(capability.ErrHold, "", "")), 22, "error: LH-4002 hold after a power loss", "next: wait"},
+		{"import x", fmt.Errorf("more: %w", capability.Refuse(capability.ErrHold, "", "")), 22, "error: LH-4002 hold after a power loss or a repair", "next: wait"},
 		{"import x", Coded(capability.ErrFileCut, errors.New("5 bytes")), 20, "error: LH-2002 the file is cut short: 5 bytes", "next: copy"},
 		{"import x", Usage("no %s", "way"), 2, "error: LH-6001 no way", "next: tool import --help"},
 		{"import x", errors.New("odd"), 1, "error: LH-6005 odd", "next: keep the journal"},
