@@ -59,7 +59,7 @@ func (c *Client) ask(ctx context.Context, s *state, r *capability.Request) (*cap
 func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
 	r.Correlation = capability.CorrelationID{}
 	old := c.link.conn != nil
-	sent := c.options.Clock()
+	sent := c.clock()
 	resp, err := c.tryAsk(ctx, s, r, sent)
 	if old && errors.Is(err, ErrServerUnreachable) && ctx.Err() == nil {
 		resp, err = c.tryAsk(ctx, s, r, sent)
@@ -118,7 +118,7 @@ func (c *Client) tryAsk(ctx context.Context, s *state, r *capability.Request, se
 	if err := c.begin(s, p, r); err != nil {
 		return nil, err
 	}
-	return c.exchange(once, s, p, r, c.options.Clock())
+	return c.exchange(once, s, p, r, c.clock())
 }
 
 // pending is the request that an appliance has not answered, or nil. One in the name of another device was left behind with another key.
@@ -149,7 +149,7 @@ func (c *Client) begin(s *state, p *peer, r *capability.Request) error {
 	}
 	p.Pending, p.Before = body, slices.Clone(s.Less)
 	c.mu.Lock()
-	c.sent[r.Correlation] = c.options.Clock()
+	c.sent[r.Correlation] = c.clock()
 	c.mu.Unlock()
 	gives := r.Operation == capability.Grant && c.sameAppliance(s) && s.lessen(c.kept(s), r.Desired, c.now())
 	if err := c.store.keep(s); err != nil && gives {
@@ -207,9 +207,7 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	if err := c.inLife(resp); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	c.anchor = anchor{sent, resp.Time.Add(1)} // its second may be almost over: better a lease ends a second early here than late
-	c.mu.Unlock()
+	c.told(sent, resp.Time.Add(1)) // its second may be almost over: better a lease ends a second early here than late
 	return resp, nil
 }
 
