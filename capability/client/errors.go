@@ -28,6 +28,8 @@ var (
 	ErrTrust             error = sentinel(capability.ErrTrust)
 	ErrClock             error = sentinel(capability.ErrClock)
 	ErrTime              error = sentinel(capability.ErrTime)
+	ErrUndo              error = sentinel(capability.ErrUndo)
+	ErrClientStore       error = sentinel(capability.ErrClientStore)
 	ErrBinding           error = sentinel(capability.ErrBinding)
 )
 

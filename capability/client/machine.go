@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,25 +33,25 @@ func thisMachine() string {
 // or in a home that machines share, has a directory of its own in it, and so another key and leases of its own; foreign says so.
 func ownDir(path, machine string) (own string, foreign error, err error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return "", nil, fmt.Errorf("make the directory for leases: %w", err)
+		return "", nil, broken("make the directory for leases", err)
 	}
 	if machine == "" {
 		return path, nil, nil
 	}
 	dir, err := os.OpenRoot(path)
 	if err != nil {
-		return "", nil, fmt.Errorf("open the directory for leases: %w", err)
+		return "", nil, broken("open the directory for leases", err)
 	}
 	defer dir.Close()
 	there, err := readBounded(dir, machineFile, machineLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := writeDurable(dir, machineFile, []byte(machine)); err != nil {
-			return "", nil, fmt.Errorf("name the machine of the directory for leases: %w", err)
+			return "", nil, broken("name the machine of the directory for leases", err)
 		}
 		return path, nil, nil
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("read whose leases these are: %w", err)
+		return "", nil, broken("read whose leases these are", err)
 	}
 	if string(there) == machine {
 		return path, nil, nil
