@@ -116,9 +116,7 @@ func bench(o options, out io.Writer) error {
 	if r.Rows, err = rounds(o, b.subjects, b.probe, out); err != nil {
 		return err
 	}
-	if err := b.onceOnly(filepath.Dir(o.report)); err != nil {
-		return err
-	}
+	failed := b.onceOnly(filepath.Dir(o.report))
 	r.Figures, r.Rounds = b.figures, o.rounds
 	r.Goals = judge(&r)
 	r.Seconds = time.Since(begun).Round(time.Second).Seconds()
@@ -130,5 +128,5 @@ func bench(o options, out io.Writer) error {
 	if err := os.MkdirAll(filepath.Dir(o.report), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(o.report, append(text, '\n'), 0o644)
+	return errors.Join(failed, os.WriteFile(o.report, append(text, '\n'), 0o644))
 }
