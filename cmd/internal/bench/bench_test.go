@@ -261,6 +261,9 @@ func TestCounters(t *testing.T) {
 	if after.written-before.written < n || after.cpu <= before.cpu || device > 0 && now-device < n {
 		t.Errorf("%d bytes written: %d dirtied, %d on the device, %s of CPU", n, after.written-before.written, now-device, after.cpu-before.cpu)
 	}
+	if share, err := busyShare(50 * time.Millisecond); err != nil || share < 0 || share > 1 {
+		t.Error(share, err)
+	}
 	if rss, err := residentBytes(pid); err != nil || rss < 1<<20 {
 		t.Error(rss, err)
 	}

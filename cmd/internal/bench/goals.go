@@ -50,7 +50,7 @@ func judge(r *report) []verdict {
 		g.goal("G7", "durable renewals at 64: >= 0.26 x echo, >= 1.5 x floor with a signature each, >= 0.8 x floor unsigned",
 			g.ratio(renewals, 64, echo, rate, .26), g.ratio(renewals, 64, floorEach, rate, 1.5), g.ratio(renewals, 64, floorUnsigned, rate, .8)),
 		g.goal("G8", "server CPU at 64: of a checkout <= 4.5 x echo's, of a renewal <= 3.5 x",
-			most(g.ratio(checkouts, 64, echo, cpu, 0), 4.5, "%.1f"), most(g.ratio(renewals, 64, echo, cpu, 0), 3.5, "%.1f")),
+			g.cpu(checkouts, 4.5), g.cpu(renewals, 3.5)),
 		g.goal("G9", "signature and tree <= 10 % of the CPU of checkouts at 64, <= 20 % of renewals", g.signing(0, 10), g.signing(1, 20)),
 		g.goal("G10", "exactly 1.0 sync for each checkout or release at 1 connection, <= 0.08 at 64", g.syncs(0, 1), g.syncs(1, .08)),
 		g.goal("G11", "device bytes for each checkout or release: <= 5000 at 1, <= 700 at 64, <= 1/20 of baseline's at 64",
@@ -156,6 +156,15 @@ func given(v *float64, bound float64, form string) part {
 		return part{err: errNotRun}
 	}
 	return part{value: *v, bound: bound, form: form}
+}
+
+// cpu compares the best rounds.
+func (g goals) cpu(workload string, bound float64) part {
+	ours, plain := g.r.Rows.find(workload, appliance, 64), g.r.Rows.find(workload, echo, 64)
+	if ours == nil || plain == nil {
+		return part{err: errNotRun}
+	}
+	return part{value: ours.Median.CPU / plain.Median.CPU, bound: bound, form: "%.1f"}
 }
 
 func (g goals) alone() part {

@@ -97,6 +97,9 @@ func bench(o options, out io.Writer) error {
 	if r.Commit, err = machine.Commit(); err != nil {
 		return err
 	}
+	if r.Busy, err = busyShare(2 * aBit); err != nil {
+		return err
+	}
 	if o.baseline, err = filepath.Abs(o.baseline); err != nil {
 		return err
 	}
