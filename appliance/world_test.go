@@ -200,7 +200,7 @@ func (w *world) kept(d *daemon) {
 	now := d.a.now()
 	for _, c := range w.clients {
 		for _, b := range w.beliefs[c] {
-			if b.s != d.s || b.at > d.s.told || b != last(w.beliefs[c]) || b.serial != c.serial {
+			if b.s != d.s || b.at > d.s.told || b != last(w.beliefs[c]) || b.serial != c.peers[b.server].serial {
 				continue
 			}
 			device, _ := d.a.Ledger.Device(c.host, now)

@@ -12,8 +12,9 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// client is a device that keeps the rules of the SDK: it believes verified answers only, counts their time on its own clock from the moment it asked, and
-// stops using what it gives back before it says so.
+// client is a device that keeps the rules of the SDK and no others: it believes verified answers only, counts their time on its own clock from the moment it asked,
+// and stops using what it gives back before it says so. What was not answered it sends again before anything else, and believes meanwhile in the less of what it
+// had and of what it asked for, for as long as it was told.
 type client struct {
 	n      int
 	server int // the machine it talks to
@@ -29,15 +30,28 @@ type client struct {
 
 // kept is the store of a client on its disk.
 type kept struct {
-	serial  uint64 // of the newest answer, or of one that may be on its way
-	receipt []byte
-	rights  []capability.Right // of the receipt
+	peers   map[int]peer // where it stands with each machine
+	receipt *belief      // the newest answer
+	less    map[string]uint32
 	wants   map[string]uint32
+}
+
+type peer struct {
+	serial  uint64              // of the newest answer that was heard
+	pending *capability.Request // that was not answered
+	sent    int64               // when it was, first
+	before  map[string]uint32   // what less was before it
+}
+
+func (k kept) clone() kept {
+	k.peers, k.less, k.wants = maps.Clone(k.peers), maps.Clone(k.less), maps.Clone(k.wants)
+	return k
 }
 
 // belief is what one answer makes a client believe, on the true clock.
 type belief struct {
 	line   *line
+	server int
 	s      *store // that told it
 	at     int    // entries behind it
 	serial uint64
@@ -55,12 +69,12 @@ type believed struct {
 
 func newClient(w *world, n int) *client {
 	key := sha256.Sum256([]byte{byte(n), byte(w.seed)})
-	return &client{n: n, server: n % len(w.boxes), key: key, host: hostid.OfDigest(hostid.DeviceKey, key), kept: kept{wants: map[string]uint32{}}}
+	return &client{n: n, server: n % len(w.boxes), key: key, host: hostid.OfDigest(hostid.DeviceKey, key), kept: kept{wants: map[string]uint32{}, peers: map[int]peer{}}}
 }
 
 // request is the whole wish of the device.
 func (c *client) request(w *world, wants map[string]uint32, borrow capability.Seconds) *capability.Request {
-	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.host}, Applied: c.serial, Borrow: borrow}
+	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{c.host}, Applied: c.peers[c.server].serial, Borrow: borrow}
 	w.correlations++
 	binary.BigEndian.PutUint64(r.Correlation[:], w.correlations)
 	for _, f := range slices.Sorted(maps.Keys(wants)) {
@@ -69,8 +83,15 @@ func (c *client) request(w *world, wants map[string]uint32, borrow capability.Se
 	return r
 }
 
-// ask sends a wish and hears the answer, at once, later or never. What the device gives back it stops using first; what may end sooner by a shorter
-// interval it believes no longer than that.
+// show is the receipt, which nothing shows that names what was given back.
+func (c *client) show(w *world) []byte {
+	if b := c.receipt; b != nil && len(c.less) == 0 {
+		return w.codec.Encode(wire.Receipt{Answer: b.raw, Serving: b.chain.Serving, Statement: b.chain.Statement})
+	}
+	return nil
+}
+
+// ask sends wishes and hears the answers, at once, later or never. What a device gives back it stops using first.
 func (w *world) ask(wishes []wish) {
 	byDaemon := map[*daemon][]*asking{}
 	var order []*daemon
@@ -87,32 +108,52 @@ func (w *world) ask(wishes []wish) {
 		if wi.feature != "" {
 			wants[wi.feature] = wi.count
 		}
-		a := &asking{wish: wi, d: d, wants: wants, before: maps.Clone(c.wants), sent: w.now}
-		r := c.request(w, wants, wi.borrow)
-		if wi.receipt {
-			r.Receipt = c.receipt
+		a := &asking{wish: wi, d: d, wants: wants, sent: w.now}
+		if a.gives = wi.feature != "" && wi.count < c.wants[wi.feature]; a.gives {
+			c.wants = wants
 		}
-		w.send(a, r)
 		if byDaemon[d] == nil {
 			order = append(order, d)
 		}
 		byDaemon[d] = append(byDaemon[d], a)
 	}
 	for _, d := range order {
-		asked := byDaemon[d]
-		w.exchange(d, asked)
-		// As the SDK does it: refused for a hold, it shows its receipt.
-		var again []*asking
-		for _, a := range asked {
-			if a.resp != nil && denies(a.resp, capability.ErrHold) && a.c.receipt != nil && !a.receipt && d.err == nil {
+		var settled, again []*asking
+		var before []*asking // what was not answered comes first
+		for _, a := range byDaemon[d] {
+			if r := a.c.peers[a.c.server].pending; r != nil {
+				a.again = true
+				a.c.last, a.c.answer = r, nil
+				a.call = d.a.asked(a.c.key, r, nil)
+				before = append(before, a)
+			}
+		}
+		w.exchange(d, before)
+		for _, a := range byDaemon[d] {
+			if a.c.peers[a.c.server].pending == nil && len(a.wants) > 0 && d.err == nil {
+				a.again = false
 				r := a.c.request(w, a.wants, a.borrow)
-				r.Receipt = a.c.receipt
+				if a.receipt {
+					r.Receipt = a.c.show(w)
+				}
 				w.send(a, r)
-				again = append(again, a)
+				settled = append(settled, a)
+			}
+		}
+		w.exchange(d, settled)
+		// As the SDK does it: refused for a hold, it shows its receipt.
+		for _, a := range settled {
+			if a.heard() && denies(a.resp, capability.ErrHold) && !a.receipt && d.err == nil {
+				if receipt := a.c.show(w); receipt != nil {
+					r := a.c.request(w, a.wants, a.borrow)
+					r.Receipt = receipt
+					w.send(a, r)
+					again = append(again, a)
+				}
 			}
 		}
 		w.exchange(d, again)
-		for _, a := range asked {
+		for _, a := range settled {
 			w.conclude(a)
 		}
 	}
@@ -130,37 +171,66 @@ type wish struct {
 
 type asking struct {
 	wish
-	d      *daemon
-	wants  map[string]uint32
-	before map[string]uint32
-	sent   int64
-	call   *call
-	resp   *capability.Response
+	d     *daemon
+	wants map[string]uint32
+	gives bool // something back, and so wants it no more whatever is said
+	again bool // it was sent before
+	sent  int64
+	call  *call
+	resp  *capability.Response
 }
+
+// heard says that the answer arrived.
+func (a *asking) heard() bool { return a.resp != nil && a.fate == 0 }
 
 func denies(r *capability.Response, code capability.Code) bool {
 	return slices.ContainsFunc(r.Denials, func(d capability.Denial) bool { return d.Code == code }) ||
 		slices.ContainsFunc(r.Lines, func(l capability.Line) bool { return l.Denial.Code == code })
 }
 
+// send notes what goes out, and what of the kept answer is given back by it; what is given back is not used any more.
 func (w *world) send(a *asking, r *capability.Request) {
 	c := a.c
 	c.last, c.answer = r, nil
+	p := c.peers[c.server]
+	p.pending, p.sent, p.before = r, w.now, maps.Clone(c.less)
+	c.peers[c.server] = p
+	if b := c.receipt; b != nil && b.server == c.server {
+		had := map[string]uint32{}
+		for _, g := range b.rights {
+			if g.until > w.now {
+				had[g.feature] += g.count
+			}
+		}
+		for f, n := range had {
+			if most, less := c.less[f]; less {
+				n = min(n, most)
+			}
+			if asked := a.wants[f]; asked < n {
+				if c.less == nil {
+					c.less = map[string]uint32{}
+				}
+				c.less[f] = asked
+			}
+		}
+	}
 	for _, f := range features {
-		w.clip(c, f, a.wants[f], a.borrow)
+		w.clip(c, f, a.wants[f])
 	}
 	a.call = a.d.a.asked(c.key, r, nil)
 }
 
 // clip is what a client does before it asks: it uses no more than it asks for.
-func (w *world) clip(c *client, feature string, n uint32, borrow capability.Seconds) {
+func (w *world) clip(c *client, feature string, n uint32) {
 	for _, b := range w.beliefs[c] {
+		if b.server != c.server {
+			continue
+		}
 		left := n
 		for i := range b.rights {
-			if r := &b.rights[i]; r.feature == feature {
+			if r := &b.rights[i]; r.feature == feature && r.until > w.now {
 				r.count = min(r.count, left)
 				left -= r.count
-				r.until = min(r.until, w.now+int64(borrow))
 			}
 		}
 	}
@@ -203,17 +273,37 @@ func (w *world) answered(d *daemon, a *asking) {
 			w.count("line " + l.Denial.Code.String())
 		}
 	}
+	p := c.peers[c.server]
 	if r.Serial == 0 {
+		switch {
+		case a.fate != 0:
+			return
+		case !a.again:
+			c.less = p.before // nothing was decided, so nothing was given back
+		case len(c.less) > 0:
+			p.serial++ // another state of the machine than the one it went to says no
+		}
+		p.pending = nil
+		c.peers[c.server] = p
 		return
 	}
-	b := &belief{line: d.b.chip.line, s: d.s, at: d.s.told, serial: r.Serial, resp: r, chain: chain, raw: a.call.answer}
+	b := &belief{line: d.b.chip.line, server: c.server, s: d.s, at: d.s.told, serial: r.Serial, resp: r, chain: chain, raw: a.call.answer}
 	for _, g := range r.Rights {
-		b.rights = append(b.rights, believed{g.Feature, g.Count, a.sent + int64(g.Expiry-r.Time)})
+		b.rights = append(b.rights, believed{g.Feature, g.Count, p.sent + int64(g.Expiry-r.Time)})
 	}
-	if len(a.call.decision.Entries) > 0 && r.Serial <= c.serial && !c.rolled {
-		w.fail("client %d is told serial %d after %d", c.n, r.Serial, c.serial)
+	if len(a.call.decision.Entries) > 0 && r.Serial <= p.serial && !c.rolled {
+		w.fail("client %d is told serial %d after %d", c.n, r.Serial, p.serial)
 	}
 	c.answer = b
+	if a.again {
+		// When it was made is not known: it is a receipt, and takes over sooner ends, and gives nothing.
+		if a.fate == 0 {
+			w.adopt(c, a)
+			b.rights = nil
+			w.hear(c, b)
+		}
+		return
+	}
 	switch a.fate {
 	case 0:
 		w.hear(c, b)
@@ -233,12 +323,17 @@ func (w *world) alone(d *daemon) {
 
 // hear is an answer that arrives.
 func (w *world) hear(c *client, b *belief) {
-	if b.serial <= c.serial && !c.rolled {
+	p := c.peers[b.server]
+	if b.serial <= p.serial && !c.rolled {
 		return
 	}
 	w.believe(c, b)
-	c.serial, c.rights = b.serial, b.resp.Rights
-	c.receipt = w.codec.Encode(wire.Receipt{Answer: b.raw, Serving: b.chain.Serving, Statement: b.chain.Statement})
+	p.serial = b.serial
+	if p.pending != nil && p.pending.Correlation == b.resp.Correlation {
+		p.pending = nil
+	}
+	c.peers[b.server] = p
+	c.receipt, c.less = b, nil
 	if c.rolled && b.resp.Hold == 0 {
 		c.rolled = false
 	}
@@ -253,22 +348,10 @@ func (w *world) believe(c *client, b *belief) {
 	w.limits(b.line)
 }
 
-// conclude is what the client wants after the answer: what was refused it does not, and what it gave back it does not either, answered or not.
+// conclude is what the client wants after the answer: what was refused it does not.
 func (w *world) conclude(a *asking) {
 	c := a.c
-	if a.resp == nil || a.fate != 0 {
-		// It may have been done. What it renewed may end sooner now, when another item of the feature serves it; the answer would say so.
-		for _, old := range w.beliefs[c] {
-			for i := range old.rights {
-				if r := &old.rights[i]; old != c.answer {
-					r.until = min(r.until, a.sent+int64(interval))
-				}
-			}
-		}
-		// An answer that was not heard counts as seen, or what was given back could come back by the receipt.
-		if a.feature != "" && a.wants[a.feature] < a.before[a.feature] {
-			c.wants, c.serial, c.receipt = a.wants, c.serial+1, nil
-		}
+	if !a.heard() {
 		return
 	}
 	w.adopt(c, a)
@@ -276,7 +359,7 @@ func (w *world) conclude(a *asking) {
 	for i, d := range c.last.Desired {
 		refused = refused || d.Feature == a.feature && i < len(a.resp.Lines) && a.resp.Lines[i].Status == capability.LineInsufficient
 	}
-	if !refused || a.wants[a.feature] < a.before[a.feature] {
+	if !refused || a.gives {
 		c.wants = a.wants
 	}
 }
@@ -295,6 +378,9 @@ func (w *world) adopt(c *client, a *asking) {
 			if sum < a.wants[f] {
 				sum, end = sum+r.count, r.until
 			}
+		}
+		if a.again && sum < a.wants[f] && len(rights) > 0 {
+			sum, end = a.wants[f], last(rights).until
 		}
 		if sum < a.wants[f] || end == 0 {
 			continue

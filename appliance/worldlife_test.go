@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,14 +100,11 @@ var operations = map[string]func(w *world, a, b, c int){
 	"route": func(w *world, a, b, _ int) { w.client(a).server = b % len(w.boxes) },
 	"keep": func(w *world, a, _, _ int) {
 		c := w.client(a)
-		k := c.kept
-		k.wants = maps.Clone(k.wants)
-		c.old = append(c.old, k)
+		c.old = append(c.old, c.kept.clone())
 	},
 	"older": func(w *world, a, b, _ int) {
 		if c := w.client(a); len(c.old) > 0 {
-			c.kept = c.old[b%len(c.old)]
-			c.wants = maps.Clone(c.wants)
+			c.kept = c.old[b%len(c.old)].clone()
 			w.taint(c)
 		}
 	},
@@ -214,7 +210,7 @@ func newWish(w *world, a, b, c int) wish {
 // again is a request that is sent once more, byte for byte: the answer is the same, and nothing changes by it.
 func (w *world) again(c *client, place int) {
 	d := w.boxes[c.server].daemons[place]
-	if d == nil || c.last == nil || c.answer == nil || c.answer.s != d.s || c.answer.serial != c.serial {
+	if d == nil || c.last == nil || c.answer == nil || c.answer.s != d.s || c.answer.serial != c.peers[c.server].serial {
 		return
 	}
 	ca := d.a.asked(c.key, c.last, nil)
@@ -232,8 +228,9 @@ func (w *world) again(c *client, place int) {
 		case len(ca.decision.Entries) == 0 && r.Serial == c.answer.serial && fmt.Sprint(r.Rights) != fmt.Sprint(c.answer.resp.Rights):
 			w.fail("the same request of client %d is answered by %v, then by %v", c.n, c.answer.resp.Rights, r.Rights)
 		}
-		if len(ca.decision.Entries) > 0 && r.Serial > c.serial {
-			c.serial = r.Serial // done anew by an older copy of the disk
+		if p := c.peers[c.server]; len(ca.decision.Entries) > 0 && r.Serial > p.serial {
+			p.serial = r.Serial // done anew by an older copy of the disk
+			c.peers[c.server] = p
 		}
 		w.count("again")
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,7 +41,9 @@ type Options struct {
 	Timeout time.Duration    // of one exchange; 10 s
 	Clock   func() time.Time // time.Now
 
-	dial  func(ctx context.Context, address string) (net.Conn, error)
+	// Dial makes a connection to a server; nil: over TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+
 	judge func(ak, statement, serving []byte) error
 }
 
@@ -75,7 +78,10 @@ type Client struct {
 	failed  int       // renewals in a row that did not come through
 	since   time.Time // of the first of them, while no server answers
 	closed  bool
-	wake    chan struct{} // something above changed
+	owed    bool                                   // an appliance has not answered, or has not heard what was given back
+	sent    map[capability.CorrelationID]time.Time // of requests that are not answered: when they went out, or no later
+	looked  time.Time                              // at the state of the device, last
+	wake    chan struct{}                          // something above changed
 	done    chan struct{}
 	ended   sync.WaitGroup
 }
@@ -92,7 +98,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, codec: codec,
-		leases: map[*Lease]struct{}{}, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		leases: map[*Lease]struct{}{}, sent: map[capability.CorrelationID]time.Time{}, wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	var mine holderID
 	rand.Read(mine[:])
@@ -115,7 +121,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.Join(err, c.store.Close())
 	}
 	c.link = &link{
-		codec: codec, trust: trust, servers: o.Servers, dial: o.dial, judge: o.judge, clock: o.Clock, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
+		codec: codec, trust: trust, servers: o.Servers, dial: o.Dial, judge: o.judge, clock: o.Clock, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{c.device.certificate}, Time: o.Clock,
 			// No authority of the web says who an appliance is: its chain does, which connectTo compares with the key of the certificate shown here.
@@ -166,8 +172,8 @@ func (o *Options) complete() (err error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	if o.dial == nil {
-		o.dial = func(ctx context.Context, address string) (net.Conn, error) {
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
@@ -195,7 +201,7 @@ func (c *Client) Held(ctx context.Context) ([]Held, error) {
 		kept := c.kept(s)
 		for _, d := range s.desired() {
 			h := Held{Feature: d.Feature, Version: d.Version, Count: d.Count}
-			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() {
+			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() && !s.Late {
 				h.Expiry = c.local(end)
 			}
 			all = append(all, h)
@@ -246,11 +252,13 @@ func (c *Client) release(ctx context.Context, features []string, take func(*stat
 		if err := take(s); err != nil {
 			return err
 		}
+		c.mu.Lock()
+		c.lapse(s) // nobody uses any more what the server is told is free
+		c.mu.Unlock()
 		r, _ := c.request(capability.Grant, s, false)
 		for _, f := range features {
-			// Naming it with nothing says "give it back" also where an empty set would mean "what is mine".
 			if s.count(nil, f, capability.Version{}) == 0 {
-				r.Desired = append(r.Desired, capability.Desired{Feature: f})
+				r.Desired = giveBack(r.Desired, f)
 			}
 		}
 		resp, err := c.ask(ctx, s, r)
@@ -259,6 +267,8 @@ func (c *Client) release(ctx context.Context, features []string, take func(*stat
 		}
 		if err == nil {
 			c.adopt(s, resp)
+		} else {
+			c.owe()
 		}
 		told = err
 		return nil
@@ -299,15 +309,18 @@ func (c *Client) Close() error {
 	return errors.Join(err, c.store.Close())
 }
 
-// change runs f on the state of the device, without what has ended: leases of this client, and what was kept for nobody.
+// change runs f on the state of the device, without what has ended: leases of this client, and what was kept for nobody. What the device shall hold stays as it
+// was if f says no; what was heard or sent meanwhile is kept all the same.
 func (c *Client) change(ctx context.Context, f func(*state) error) error {
 	var over []*Lease
+	var no error
 	err := c.store.with(ctx, func(s *state) error {
 		kept := c.kept(s)
 		c.drop(s, kept)
 		now := c.now()
 		c.mu.Lock()
 		over, c.over = c.over, nil
+		c.look(s)
 		c.mu.Unlock()
 		for _, l := range over {
 			s.add(l.holder, l.feature, -int64(l.count))
@@ -315,143 +328,40 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool {
 			return h.Holder == holderID{} && covered(kept, h.Feature, h.Version, 1) <= now
 		})
-		err := f(s)
+		before := slices.Clone(s.Holdings)
+		if no = f(s); no != nil {
+			s.Holdings = before
+			if kept := c.kept(s); kept != nil && len(s.Less) == 0 && !s.Late {
+				c.mu.Lock()
+				made := c.anchor
+				c.mu.Unlock()
+				c.shorten(s, kept, made)
+			}
+		}
 		if now = c.now(); now-s.Seen >= seenStep || now < s.Seen {
 			s.Seen = now
 		}
-		return err
+		return nil
 	})
 	if err != nil { // nothing was kept: the next change takes them out
 		c.mu.Lock()
 		c.over = append(c.over, over...)
 		c.mu.Unlock()
 	}
-	return err
+	return errors.Join(no, err)
 }
 
-// request is the whole wish of this device.
-func (c *Client) request(op capability.Operation, s *state, atomic bool) (*capability.Request, []capability.Desired) {
-	r := &capability.Request{
-		Version: capability.Protocol, Hosts: []hostid.ID{c.device.host}, Operation: op, Atomic: atomic, Desired: s.desired(),
-		User: c.options.User, Alias: c.options.Alias, DeviceType: c.options.DeviceType, Dictionary: c.options.Dictionary,
-		Borrow: capability.Seconds(c.options.Borrow / time.Second),
+// look notes of requests that another program sent that it did so after the last look. Under c.mu.
+func (c *Client) look(s *state) {
+	pending := map[capability.CorrelationID]bool{}
+	for i := range s.Peers {
+		if q := c.pending(&s.Peers[i]); q != nil {
+			pending[q.Correlation] = true
+			if _, known := c.sent[q.Correlation]; !known {
+				c.sent[q.Correlation] = c.looked
+			}
+		}
 	}
-	if k := c.kept(s); k != nil {
-		r.Applied = k.Serial
-	}
-	return r, r.Desired
-}
-
-// ask sends a request, once more with the receipt if a hold asks for one and it covers the whole set, and gives the verified answer. What it states as held is kept.
-func (c *Client) ask(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
-	resp, err := c.askOnce(ctx, s, r)
-	if err != nil || r.Operation != capability.Grant || !denies(resp, capability.ErrHold) || !c.receiptCovers(s) {
-		return resp, err
-	}
-	again := *r
-	again.Receipt = c.codec.Encode(wire.Receipt{Answer: s.Answer, Serving: s.Chain.Serving, Statement: s.Chain.Statement})
-	return c.askOnce(ctx, s, &again)
-}
-
-func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
-	rand.Read(r.Correlation[:])
-	if err := r.Validate(); err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
-	frame := c.codec.Frame(wire.MessageRequest, r)
-	if len(frame) > capability.MaxFrame+4 {
-		return nil, refuse(capability.ErrProto, fmt.Errorf("request of %d bytes where at most %d are allowed", len(frame), capability.MaxFrame))
-	}
-	once, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	defer cancel()
-	sent := c.options.Clock()
-	var resp *capability.Response
-	var unproven error
-	a, err := c.link.exchange(once, frame, func(a *wire.Answer) bool {
-		resp, _, unproven = c.codec.VerifyAnswer(c.link.chain.Serving, a)
-		return unproven != nil || resp.Correlation == r.Correlation
-	})
-	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("ask the license server: %w", context.Cause(ctx))
-	}
-	c.heard(err)
-	if err != nil {
-		return nil, err
-	}
-	if unproven == nil {
-		unproven = errors.Join(c.ours(resp), inTime(c.link.appliance, resp.Time))
-	}
-	if unproven != nil {
-		c.link.close()
-		return nil, refuse(capability.ErrServerUnproven, unproven)
-	}
-	if err := c.fresh(s, resp); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	c.anchor = anchor{sent, resp.Time.Add(1)} // its second may be almost over: better a lease ends a second early here than late
-	c.mu.Unlock()
-	if r.Operation == capability.Grant && resp.Serial != 0 && resp.Status != capability.StatusDenied && resp.Status != capability.StatusPreview {
-		s.Chain, s.Answer = c.link.chain, *a
-	}
-	return resp, nil
-}
-
-// ours refuses what was signed for another device, or for another key of this one.
-func (c *Client) ours(r *capability.Response) error {
-	switch {
-	case r.For != c.device.host:
-		return fmt.Errorf("the answer is for %s, and this device is %s", r.For, c.device.host)
-	case r.Key != c.device.key && (r.Key != capability.Digest{} || len(r.Rights) > 0):
-		return errors.New("the answer is for another key of this device")
-	}
-	return nil
-}
-
-// fresh refuses an answer past its lifetime, and one that is older than what is kept while that still counts.
-func (c *Client) fresh(s *state, r *capability.Response) error {
-	now := capability.At(c.options.Clock())
-	if end := r.Time.Add(r.Lifetime); r.Lifetime != 0 && now > end {
-		return denied(capability.Denial{Code: capability.ErrResponseStale,
-			Detail: fmt.Sprintf("the answer was made %s and counts until %s; the clock here says %s", r.Time, end, now)})
-	}
-	kept := c.kept(s)
-	if kept == nil || r.Serial == 0 || r.Serial > kept.Serial || !c.sameAppliance(s) || !lasts(kept, c.now()) {
-		return nil
-	}
-	code := capability.OlderResponse
-	if r.Serial == kept.Serial {
-		code = capability.ErrReplayedSerial // it answers another request than the kept one does
-	}
-	return denied(capability.Denial{Code: code, Detail: fmt.Sprintf("serial %d where %d is kept", r.Serial, kept.Serial)})
-}
-
-// receiptCovers says whether the kept answer still gives all that the set states: only then does it renew anything during a hold.
-func (c *Client) receiptCovers(s *state) bool {
-	kept := c.kept(s)
-	return kept != nil && !slices.ContainsFunc(s.Holdings, func(h holding) bool {
-		return covered(kept, h.Feature, h.Version, s.count(nil, h.Feature, h.Version)) <= c.now()
-	})
-}
-
-// sameAppliance says whether the kept answer came from the appliance that is connected: serials of two appliances have no order.
-func (c *Client) sameAppliance(s *state) bool {
-	a, err := c.link.prove(&s.Chain)
-	return err == nil && a.Host == c.link.appliance.Host
-}
-
-// kept is the kept answer if the producer's root leads to it and it is this device's; else nil.
-func (c *Client) kept(s *state) *capability.Response {
-	if len(s.Answer.Response) == 0 {
-		return nil
-	}
-	appliance, err := c.link.prove(&s.Chain)
-	if err != nil {
-		return nil
-	}
-	r, _, err := c.codec.VerifyAnswer(s.Chain.Serving, &s.Answer)
-	if err != nil || c.ours(r) != nil || inTime(appliance, r.Time) != nil {
-		return nil
-	}
-	return r
+	maps.DeleteFunc(c.sent, func(id capability.CorrelationID, _ time.Time) bool { return !pending[id] })
+	c.looked = c.options.Clock()
 }

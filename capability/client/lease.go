@@ -177,7 +177,7 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 		s.add(l.holder, w.feature, int64(w.count))
 		resp, err := c.grant(ctx, s, w.feature)
 		if errors.Is(err, ErrServerUnreachable) {
-			if kept := c.kept(s); covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
+			if kept := c.kept(s); !s.Late && covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
 				resp, err = kept, nil
 			}
 		}
@@ -228,11 +228,8 @@ func (c *Client) adopt(s *state, r *capability.Response) {
 	defer c.mu.Unlock()
 	c.serial = r.Serial
 	shortest := capability.Time(math.MaxInt64)
+	c.lapse(s)
 	for l := range c.leases {
-		if s.count(&l.holder, l.feature.Name, l.feature.Version) < uint64(l.count) {
-			l.lose(ErrReleased)
-			continue
-		}
 		// What an answer does not cover keeps the end it had.
 		if end := covered(r, l.feature.Name, l.feature.Version, s.count(nil, l.feature.Name, l.feature.Version)); end != 0 {
 			l.expiry = c.anchor.at(end)
@@ -250,6 +247,43 @@ func (c *Client) adopt(s *state, r *capability.Response) {
 		c.renewAt = soon
 	}
 	c.failed = 0
+	c.stir()
+}
+
+// lapse ends the leases that the set has no counts for any more. Under c.mu.
+func (c *Client) lapse(s *state) {
+	for l := range c.leases {
+		if s.count(&l.holder, l.feature.Name, l.feature.Version) < uint64(l.count) {
+			l.lose(ErrReleased)
+		}
+	}
+}
+
+// shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made.
+func (c *Client) shorten(s *state, r *capability.Response, made anchor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.leases {
+		end := covered(r, l.feature.Name, l.feature.Version, s.count(nil, l.feature.Name, l.feature.Version))
+		if end == 0 { // of what it does not cover it may be any
+			end = covered(r, l.feature.Name, l.feature.Version, total(r, l.feature))
+		}
+		if at := made.at(end); end != 0 && at.Before(l.expiry) {
+			l.expiry = at
+			c.stir()
+		}
+	}
+}
+
+// owe lets the keeper tell an appliance what it has not heard, or ask again what it has not answered.
+func (c *Client) owe() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	soon := c.options.Clock().Add(backoff(c.failed))
+	if c.renewAt.IsZero() || len(c.leases) == 0 && !c.owed || soon.Before(c.renewAt) {
+		c.renewAt = soon
+	}
+	c.owed = true
 	c.stir()
 }
 
@@ -319,8 +353,8 @@ func (c *Client) next() (at time.Time, any bool) {
 			at, any = l.expiry, true
 		}
 	}
-	if any && c.renewAt.Before(at) {
-		at = c.renewAt
+	if !any && c.owed || any && c.renewAt.Before(at) {
+		at, any = c.renewAt, true
 	}
 	return at, any
 }
@@ -350,20 +384,27 @@ func (c *Client) expire() bool {
 // renew asks for the same set again, unless another program of the device did it meanwhile. Lines are renewed each for itself: one that is refused keeps no other from being renewed.
 func (c *Client) renew() {
 	c.mu.Lock()
-	due := len(c.leases) > 0 && !c.options.Clock().Before(c.renewAt)
-	serial := c.serial
+	due := (len(c.leases) > 0 || c.owed) && !c.options.Clock().Before(c.renewAt)
+	serial, owed := c.serial, c.owed
 	c.mu.Unlock()
 	if !due {
 		return
 	}
 	err := c.tell(func(ctx context.Context, s *state) error {
-		if kept := c.kept(s); kept != nil && kept.Serial > serial {
+		if kept := c.kept(s); !owed && !s.Late && kept != nil && kept.Serial > serial {
 			c.adopt(s, kept)
 			if c.notYet() {
 				return nil
 			}
 		}
+		if err := c.settle(ctx, s); err != nil {
+			return err
+		}
 		r, lines := c.request(capability.Grant, s, false)
+		if len(r.Desired) == 0 { // nothing was had and nothing is wanted
+			c.adopt(s, &capability.Response{Time: c.now()})
+			return nil
+		}
 		resp, err := c.ask(ctx, s, r)
 		if err != nil {
 			return err

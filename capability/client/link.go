@@ -124,21 +124,15 @@ func (l *link) connectTo(ctx context.Context, address string) error {
 	return nil
 }
 
-// exchange sends a request and gives the first answer for which match is true. A connection that the server ended since the last exchange is made anew once:
-// the same bytes count once, however often they arrive.
-func (l *link) exchange(ctx context.Context, frame []byte, match func(*wire.Answer) bool) (*wire.Answer, error) {
+// reach makes sure that there is a proven connection.
+func (l *link) reach(ctx context.Context) error {
 	if l.conn != nil {
-		a, err := l.answer(ctx, frame, match)
-		if err == nil || !errors.Is(err, ErrServerUnreachable) || ctx.Err() != nil {
-			return a, err
-		}
+		return nil
 	}
-	if err := l.connect(ctx); err != nil {
-		return nil, err
-	}
-	return l.answer(ctx, frame, match)
+	return l.connect(ctx)
 }
 
+// answer sends a request and gives the first answer for which match is true.
 func (l *link) answer(ctx context.Context, frame []byte, match func(*wire.Answer) bool) (*wire.Answer, error) {
 	for range maxStrangers {
 		kind, body, err := l.roundTrip(ctx, frame)

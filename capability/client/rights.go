@@ -71,6 +71,16 @@ func covered(r *capability.Response, name string, v capability.Version, n uint64
 	return 0
 }
 
+// total is how many counts of a feature an answer gives.
+func total(r *capability.Response, f capability.Feature) (n uint64) {
+	for _, g := range r.Rights {
+		if g.Feature == f.Name && g.Version.Compare(f.Version) >= 0 {
+			n += uint64(g.Count)
+		}
+	}
+	return n
+}
+
 // lasts says whether any right of an answer has not ended.
 func lasts(r *capability.Response, now capability.Time) bool {
 	return slices.ContainsFunc(r.Rights, func(g capability.Right) bool { return g.Expiry > now })

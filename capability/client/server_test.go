@@ -283,7 +283,7 @@ func (s *server) last() capability.Request {
 // client is a program of the device whose directory is dir.
 func (s *server) client(dir string, change ...func(*Options)) *Client {
 	s.t.Helper()
-	o := Options{Server: "appliance:7070", Trust: s.producer.trust, Dir: dir, Alias: "ws-1", dial: s.dial, judge: judgeSaid}
+	o := Options{Server: "appliance:7070", Trust: s.producer.trust, Dir: dir, Alias: "ws-1", Dial: s.dial, judge: judgeSaid}
 	for _, f := range change {
 		f(&o)
 	}

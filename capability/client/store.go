@@ -11,11 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
@@ -23,79 +21,8 @@ const (
 	stateFile  = "leases.cbor"
 	lockFile   = "lock"
 	holderDir  = "holders"
-	stateLimit = 64 << 10 // bytes: a chain of 13 kB, an answer of at most a frame, 256 holdings
+	stateLimit = 160 << 10 // bytes: a chain of 13 kB, an answer and four requests of at most a frame each, 256 holdings
 )
-
-// holderID names one running Client. It holds a lock on the file of that name as long as its process lives, so the others see when it died.
-// The zero ID is nobody's: what it holds is kept without a process.
-type holderID [16]byte
-
-// holding is one program's share in what the device shall hold.
-type holding struct {
-	Holder  holderID           `cbor:"1,keyasint,omitzero"`
-	Feature string             `cbor:"2,keyasint,omitzero"`
-	Version capability.Version `cbor:"3,keyasint"`
-	Count   uint32             `cbor:"4,keyasint,omitzero"`
-}
-
-// state is what the device keeps between programs. Nothing in it is believed because it is there: the answer proves itself through the chain.
-type state struct {
-	Format   uint8           `cbor:"1,keyasint,omitzero"`
-	Holdings []holding       `cbor:"2,keyasint,omitempty"`
-	Chain    wire.Chain      `cbor:"3,keyasint,omitzero"`
-	Answer   wire.Answer     `cbor:"4,keyasint,omitzero"` // the newest: with Chain it is the receipt
-	Seen     capability.Time `cbor:"5,keyasint,omitzero"` // the latest time of the appliance that is known here
-}
-
-const stateFormat = 1
-
-// add changes the count of one holder's line by n, which may be negative; a line of nothing is gone.
-func (s *state) add(h holderID, f capability.Feature, n int64) {
-	for i := range s.Holdings {
-		l := &s.Holdings[i]
-		if l.Holder == h && l.Feature == f.Name && l.Version == f.Version {
-			if left := int64(l.Count) + n; left > 0 {
-				l.Count = uint32(left)
-			} else {
-				s.Holdings = slices.Delete(s.Holdings, i, i+1)
-			}
-			return
-		}
-	}
-	if n > 0 {
-		s.Holdings = append(s.Holdings, holding{h, f.Name, f.Version, uint32(n)})
-	}
-}
-
-// count is what holder h, or everybody for nil, holds of a feature at version v or above.
-func (s *state) count(h *holderID, name string, v capability.Version) (n uint64) {
-	for _, l := range s.Holdings {
-		if l.Feature == name && l.Version.Compare(v) >= 0 && (h == nil || l.Holder == *h) {
-			n += uint64(l.Count)
-		}
-	}
-	return n
-}
-
-// desired is the whole set as the wire wants it: a line for each feature and version, in one order, whoever's the shares are.
-func (s *state) desired() []capability.Desired {
-	var lines []capability.Desired
-	for _, l := range s.Holdings {
-		i := slices.IndexFunc(lines, func(d capability.Desired) bool { return d.Feature == l.Feature && d.Version == l.Version })
-		if i < 0 {
-			lines = append(lines, capability.Desired{Feature: l.Feature, Version: l.Version, Count: l.Count})
-			continue
-		}
-		lines[i].Count += l.Count
-	}
-	slices.SortFunc(lines, func(a, b capability.Desired) int {
-		if c := strings.Compare(a.Feature, b.Feature); c != 0 {
-			return c
-		}
-		return b.Version.Compare(a.Version) // the highest first: the lower ones can be met by what is left
-	})
-	return lines
-}
 
 // store is the directory that all programs of a device share.
 type store struct {
@@ -104,6 +31,7 @@ type store struct {
 	mine  holderID
 	alive *os.File      // locked while this process lives
 	turn  chan struct{} // one at a time inside this process; the file lock is for the others
+	there []byte        // what the file holds; inside with
 }
 
 // openStore opens or makes the directory and shows there that this process lives.
@@ -156,9 +84,6 @@ func (s *store) Close() error {
 }
 
 // with runs f on the state while no other program of this device does, and makes durable what f changed. A state that f refused is not kept.
-//
-// The order of writes is: answer from the server, then this file. A power cut between them leaves the appliance with a set that no program here knows of;
-// the next request states the whole set again, and what was too much goes back.
 func (s *store) with(ctx context.Context, f func(*state) error) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -171,21 +96,29 @@ func (s *store) with(ctx context.Context, f func(*state) error) error {
 		return err
 	}
 	defer lock.Close()
-	st, before, err := s.load()
+	st, there, err := s.load()
 	if err != nil {
 		return err
 	}
+	s.there = there
 	s.bury(st)
 	if err := f(st); err != nil {
 		return err
 	}
-	after := s.codec.Encode(st)
-	if bytes.Equal(before, after) {
+	return s.keep(st)
+}
+
+// keep makes the state durable. Inside with.
+func (s *store) keep(st *state) error {
+	b := s.codec.Encode(st)
+	if bytes.Equal(s.there, b) {
 		return nil
 	}
-	if err := writeDurable(s.dir, stateFile, after); err != nil {
+	if err := writeDurable(s.dir, stateFile, b); err != nil {
+		s.there = nil // whatever it is now
 		return fmt.Errorf("keep the leases of this device: %w", err)
 	}
+	s.there = b
 	return nil
 }
 

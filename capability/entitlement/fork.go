@@ -66,13 +66,12 @@ func history(h *Host, c *Answer) ([]Known, *dispute) {
 	}
 	first := r.Number - uint64(len(r.Outstanding))
 	for i, d := range r.Outstanding {
-		n := first + uint64(i)
-		switch k, ok := h.known(n); {
-		case !ok:
-			named = append(named, Known{Number: n, Digest: d})
-		case k.Digest != d:
-			fork(h.witness(n), "number %d is on record with digest %.8x, request %d knows it as %.8x", n, k.Digest[:], r.Number, d[:])
+		if _, known := h.known(first + uint64(i)); !known {
+			named = append(named, Known{Number: first + uint64(i), Digest: d})
 		}
+	}
+	if q := h.contradiction(r); q != nil {
+		found = q
 	}
 	if h.Answered > 0 && r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding {
 		fork(h.witness(h.Answered), "request %d was answered, and this request %d does not know of it", h.Answered, r.Number)
@@ -106,10 +105,28 @@ func behind(h *Host, c *Answer) *dispute {
 	case r.Applied > h.Serial:
 		return no(capability.ErrFork, last, "it has applied response %d, and the last one in this book is %d: the book may be an older copy", r.Applied, h.Serial)
 	case r.Epoch < h.Epoch && r.Condition == 0:
+		if q := h.contradiction(r); q != nil {
+			q.ahead = false
+			return q
+		}
 		return no(capability.ErrRollbackSuspect, last, "request %d is of epoch %d, request %d was of epoch %d", r.Number, r.Epoch, h.Answered, h.Epoch)
 	}
 	if q := h.audit(r.Number, checkpoint(r)); q != nil && !q.ahead {
 		return q
+	}
+	return nil
+}
+
+// contradiction is the first request that the sender wrote since its newest response under a number that is on record for another.
+func (h *Host) contradiction(r *capability.Request) *dispute {
+	first := r.Number - uint64(len(r.Outstanding))
+	for i, d := range r.Outstanding {
+		n := first + uint64(i)
+		if k, ok := h.known(n); ok && k.Digest != d {
+			return &dispute{
+				capability.Refuse(capability.ErrFork, h.Host.Short(), "number %d is on record with digest %.8x, request %d knows it as %.8x", n, k.Digest[:], r.Number, d[:]), h.witness(n), true,
+			}
+		}
 	}
 	return nil
 }

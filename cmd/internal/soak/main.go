@@ -151,11 +151,6 @@ func (r *report) print(out io.Writer) {
 	for _, t := range r.Rows {
 		fmt.Fprintf(out, form, max(t.Asked, t.Tried), t.Tried, t.Failed, t.Seconds, t.Package+" "+t.Test)
 	}
-	for _, t := range r.Rows {
-		if t.Why != "" {
-			fmt.Fprintf(out, "\n%s %s:\n%s\n", t.Package, t.Test, t.Why)
-		}
-	}
 }
 
 func (r *report) write(path string) error {

@@ -93,6 +93,9 @@ func runAll(tests []test, environment []string, out io.Writer) []row {
 				rows[i] = tests[i].run(environment)
 				speak.Lock()
 				fmt.Fprintf(out, "%s %s: %d tried, %d failed, %.1f s\n", tests[i].pkg, tests[i].name, rows[i].Tried, rows[i].Failed, rows[i].Seconds)
+				if rows[i].Why != "" {
+					fmt.Fprintln(out, rows[i].Why)
+				}
 				speak.Unlock()
 			}
 		})
