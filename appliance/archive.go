@@ -28,8 +28,8 @@ type Archive interface {
 }
 
 const (
-	archiveAfter = 512 << 10 // bytes of entries that wait in memory for the archive
-	archiveLimit = 1 << 30   // bytes of the archive's files: at 500 leases a year and more
+	archiveAfter = 1 << 20 // bytes of entries that wait in memory for the archive: compressed they are no small part, which would be written again with the next
+	archiveLimit = 1 << 30 // bytes of the archive's files: at 500 leases a year and more
 )
 
 // keeper hands entries to the archive beside the owner. The owner gathers; one batch at a time is written by a goroutine.

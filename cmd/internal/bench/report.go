@@ -91,9 +91,9 @@ func (r *report) printFigures(out io.Writer) {
 		fmt.Fprintf(out, "%d checkouts and releases at %d connections: %d calls of fdatasync\n", c.Ops, c.Connections, c.Syncs)
 	}
 	for _, p := range f.Profiles {
-		fmt.Fprintf(out, "\nCPU of %s at %d, each part with all that it calls, so that parts overlap (%s)\n", p.Workload, p.Connections, p.File)
-		for _, c := range p.Costs {
-			fmt.Fprintf(out, "  %5.1f %%  %s\n", c.Percent, c.What)
+		fmt.Fprintf(out, "\nCPU and allocated bytes of %s at %d, each part with all that it calls, so that parts overlap (%s)\n", p.Workload, p.Connections, p.File)
+		for i, c := range p.Costs {
+			fmt.Fprintf(out, "  %5.1f %%  %5.1f %%  %s\n", c.Percent, p.Allocated[i].Percent, c.What)
 		}
 	}
 }

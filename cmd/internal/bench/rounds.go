@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"time"
 
@@ -181,7 +182,7 @@ func rounds(o options, subjects map[string]*subject, probe func() error, out io.
 			return t, err
 		}
 		for _, w := range workloads() {
-			if o.only != nil && !o.only.MatchString(w.name) {
+			if !o.only.MatchString(w.name) {
 				continue
 			}
 			for _, n := range o.connections {
@@ -276,8 +277,5 @@ type options struct {
 	connections             []int
 	warm, measure           time.Duration
 	leases, nodes, starts   int
-	only                    matcher
-	once                    bool // with the measures that are taken once
+	only, once              *regexp.Regexp // workloads, and measures that are taken once
 }
-
-type matcher interface{ MatchString(string) bool }
