@@ -56,6 +56,7 @@ const (
 	BorrowShortened      Code = 3408
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
+	ErrClientStore       Code = 3303
 
 	ErrNotProvisioned Code = 4001
 	ErrHold           Code = 4002
@@ -180,6 +181,7 @@ func Catalog() []Entry {
 		{BorrowShortened, "BORROW_SHORTENED", "a shorter lease than asked for", "a lease that outlasts a hold costs the TPM a write, and clients have used up what it is given of them for now; the lease is renewed as any other, in full as soon as there is one", "nothing to do; for many clients a plain lease or a longer borrow costs less", ExitOK},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
+		{ErrClientStore, "E_CLIENT_STORE", "this device cannot keep its leases", "the directory for leases cannot be read or written: it is full, read-only or another account's; programs that run keep what they have until it ends", "make room, or name a directory that this account may write: --dir DIR", ExitError},
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
 		{ErrHold, "E_HOLD", "hold after a power loss or a repair", "until the hold ends leases that nobody here knows of could still run, of an older copy of the storage or of the one before a repair; so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
@@ -37,11 +38,11 @@ type store struct {
 // openStore opens or makes the directory and shows there that this process lives.
 func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderID) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(path, holderDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory for leases: %w", err)
+		return nil, broken("make the directory for leases", err)
 	}
 	dir, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the directory for leases: %w", err)
+		return nil, broken("open the directory for leases", err)
 	}
 	s := &store{codec: codec, dir: dir, mine: mine, turn: make(chan struct{}, 1)}
 	lock, err := s.lock(ctx)
@@ -56,9 +57,14 @@ func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderI
 	}
 	if err != nil {
 		dir.Close()
-		return nil, fmt.Errorf("show that this program lives: %w", err)
+		return nil, broken("show that this program lives", err)
 	}
 	return s, nil
+}
+
+// broken is a directory that does not do what was wanted of it.
+func broken(what string, err error) error {
+	return refuse(capability.ErrClientStore, fmt.Errorf("%s: %w", what, err))
 }
 
 // sweep takes away the files of programs that were killed. Under the lock, under which such files are made: none is there that is not locked yet.
@@ -116,7 +122,7 @@ func (s *store) keep(st *state) error {
 	}
 	if err := writeDurable(s.dir, stateFile, b); err != nil {
 		s.there = nil // whatever it is now
-		return fmt.Errorf("keep the leases of this device: %w", err)
+		return broken("keep the leases of this device", err)
 	}
 	s.there = b
 	return nil
@@ -131,7 +137,10 @@ func (s *store) lock(ctx context.Context) (*os.File, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock the leases of this device: %w", err)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("lock the leases of this device: %w", err)
+		}
+		return nil, broken("lock the leases of this device", err)
 	}
 	return f, nil
 }
@@ -164,10 +173,10 @@ func (s *store) load() (*state, []byte, error) {
 			return &st, b, nil
 		}
 	} else if !errors.Is(err, wire.ErrSize) {
-		return nil, nil, fmt.Errorf("read the leases of this device: %w", err)
+		return nil, nil, broken("read the leases of this device", err)
 	}
 	if err := s.dir.Rename(stateFile, stateFile+".damaged"); err != nil {
-		return nil, nil, fmt.Errorf("set the damaged leases of this device aside: %w", err)
+		return nil, nil, broken("set the damaged leases of this device aside", err)
 	}
 	return &state{Format: stateFormat}, nil, nil
 }
