@@ -121,7 +121,11 @@ func (c *Client) now() capability.Time {
 
 // shown is a moment of clock as this machine's wall clock will show it. Under c.mu or not.
 func (c *Client) shown(t time.Time) time.Time {
-	return c.options.Clock().Add(t.Sub(c.clock())).Round(0)
+	away := t.Sub(c.clock())
+	if away == math.MaxInt64 { // a Duration reaches no further; beside it the difference of the clocks is nothing
+		return t.Round(0)
+	}
+	return c.options.Clock().Add(away).Round(0)
 }
 
 // local is a moment of the appliance in this machine's time.
