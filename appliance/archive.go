@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func (k *keeper) inherit(journal [][]byte) error {
 			}
 			k.first = e.Position
 		}
-		k.waiting = append(k.waiting, b)
+		k.waiting = append(k.waiting, bytes.Clone(b)) // what was read is a whole segment, which a few entries would keep
 		k.bytes += len(b)
 	}
 	return nil

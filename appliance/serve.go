@@ -31,6 +31,7 @@ const (
 	maxConnections   = 8192
 	maxPerAddress    = maxConnections / 8 // a gateway may hide a plant, but nobody takes all places
 	maxInFlight      = 64                 // requests of one connection that wait for the owner
+	readAhead        = 1 << 10            // bytes of requests: a few, of 300 each; longer ones are read in place
 	handshakeTimeout = 5 * time.Second    // a TLS handshake takes 1 ms of work and two round trips
 	frameTimeout     = 2 * time.Second    // from the first byte of a frame to its last
 	writeTimeout     = 5 * time.Second    // for a client that does not read
@@ -191,7 +192,7 @@ func (a *Appliance) converse(ctx context.Context, conn *tls.Conn) error {
 	}
 	c := &connection{a: a, conn: conn, key: key, slots: make(chan struct{}, maxInFlight)}
 	defer c.flying.Wait()
-	in := bufio.NewReaderSize(conn, 4<<10)
+	in := bufio.NewReaderSize(conn, readAhead)
 	patience := helloTimeout
 	for {
 		if err := conn.SetReadDeadline(a.Now().Add(patience)); err != nil {

@@ -89,7 +89,8 @@ func usageOf(pid int) (u usage, err error) {
 	return u, err
 }
 
-// deviceBytes is what was written to the device that holds a directory, by everyone: what others wrote meanwhile is in it.
+// deviceBytes is what was written to the device that holds a directory, by everyone: what others wrote meanwhile is in it. Where that is no disk of its own, in
+// memory or an overlay, it is zero.
 func deviceBytes(dir string) (uint64, error) {
 	var s unix.Stat_t
 	if err := unix.Stat(dir, &s); err != nil {
@@ -97,6 +98,9 @@ func deviceBytes(dir string) (uint64, error) {
 	}
 	path := fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(s.Dev), unix.Minor(s.Dev))
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
