@@ -236,3 +236,13 @@ func TestNoticeOfAClockBehind(t *testing.T) {
 		}
 	})
 }
+
+// What has no end is told as the end of the year 9999, further away than a Duration reaches.
+func TestEndsFarAway(t *testing.T) {
+	a := anchor{time.Unix(1_800_000_000, 0), 1_800_000_100}
+	for _, c := range []struct{ at, want int64 }{{1_800_000_150, 1_800_000_050}, {1_799_999_000, 1_799_998_900}, {1_800_000_100 + 1<<34, 1_800_000_000 + 1<<34}, {253402300799, 253402300699}} {
+		if got := a.at(capability.Time(c.at)).Unix(); got != c.want {
+			t.Errorf("%d is %d here, want %d", c.at, got, c.want)
+		}
+	}
+}
