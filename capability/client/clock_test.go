@@ -206,7 +206,7 @@ func TestEndsInSleep(t *testing.T) {
 		}
 		v.a.Down()
 		v.c.mu.Lock()
-		v.slept, v.off = 20*time.Minute, 20*time.Minute
+		v.slept = 20 * time.Minute // which the clock of the program does not count
 		v.c.mu.Unlock()
 		<-time.After(2 * wakeUp)
 		synctest.Wait()
