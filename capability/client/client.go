@@ -85,6 +85,7 @@ type Client struct {
 	owed    bool                                   // an appliance has not answered, or has not heard what was given back
 	sent    map[capability.CorrelationID]time.Time // of requests that are not answered: when they went out, or no later
 	looked  time.Time                              // at the state of the device, last
+	before  time.Time                              // and the time before that
 	wake    chan struct{}                          // something above changed
 	done    chan struct{}
 	ended   sync.WaitGroup
@@ -379,5 +380,5 @@ func (c *Client) look(s *state) {
 		}
 	}
 	maps.DeleteFunc(c.sent, func(id capability.CorrelationID, _ time.Time) bool { return !pending[id] })
-	c.looked = c.clock()
+	c.before, c.looked = c.looked, c.clock()
 }

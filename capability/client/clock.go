@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -43,7 +44,12 @@ type anchor struct {
 }
 
 func (a anchor) at(t capability.Time) time.Time {
-	return a.local.Add(time.Duration(t-a.server) * time.Second)
+	const most = capability.Seconds(math.MaxInt64 / time.Second) // of a Duration: 292 years; what has no end is told as the end of the year 9999
+	at, left := a.local, capability.Seconds(t-a.server)
+	for ; left > most; left -= most {
+		at = at.Add(most.Duration())
+	}
+	return at.Add(left.Duration())
 }
 
 // judged is what a program found of the clock when it started.
@@ -115,7 +121,11 @@ func (c *Client) now() capability.Time {
 
 // shown is a moment of clock as this machine's wall clock will show it. Under c.mu or not.
 func (c *Client) shown(t time.Time) time.Time {
-	return c.options.Clock().Add(t.Sub(c.clock())).Round(0)
+	away := t.Sub(c.clock())
+	if away == math.MaxInt64 { // a Duration reaches no further; beside it the difference of the clocks is nothing
+		return t.Round(0)
+	}
+	return c.options.Clock().Add(away).Round(0)
 }
 
 // local is a moment of the appliance in this machine's time.

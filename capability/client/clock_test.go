@@ -206,7 +206,7 @@ func TestEndsInSleep(t *testing.T) {
 		}
 		v.a.Down()
 		v.c.mu.Lock()
-		v.slept, v.off = 20*time.Minute, 20*time.Minute
+		v.slept = 20 * time.Minute // which the clock of the program does not count
 		v.c.mu.Unlock()
 		<-time.After(2 * wakeUp)
 		synctest.Wait()
@@ -235,4 +235,14 @@ func TestNoticeOfAClockBehind(t *testing.T) {
 			t.Errorf("says %q", n)
 		}
 	})
+}
+
+// What has no end is told as the end of the year 9999, further away than a Duration reaches.
+func TestEndsFarAway(t *testing.T) {
+	a := anchor{time.Unix(1_800_000_000, 0), 1_800_000_100}
+	for _, c := range []struct{ at, want int64 }{{1_800_000_150, 1_800_000_050}, {1_799_999_000, 1_799_998_900}, {1_800_000_100 + 1<<34, 1_800_000_000 + 1<<34}, {253402300799, 253402300699}} {
+		if got := a.at(capability.Time(c.at)).Unix(); got != c.want {
+			t.Errorf("%d is %d here, want %d", c.at, got, c.want)
+		}
+	}
 }

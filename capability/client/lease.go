@@ -267,8 +267,8 @@ func (c *Client) lapse(s *state) {
 	}
 }
 
-// shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made.
-func (c *Client) shorten(s *state, r *capability.Response, made anchor) {
+// shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made, and says whether there are any.
+func (c *Client) shorten(s *state, r *capability.Response, made anchor) (sooner bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.leases {
@@ -277,10 +277,11 @@ func (c *Client) shorten(s *state, r *capability.Response, made anchor) {
 			end = covered(r, l.feature.Name, l.feature.Version, total(r, l.feature))
 		}
 		if at := made.at(end); end != 0 && at.Before(l.expiry) {
-			l.expiry = at
+			l.expiry, sooner = at, true
 			c.stir()
 		}
 	}
+	return sooner
 }
 
 // owe lets the keeper tell an appliance what it has not heard, or ask again what it has not answered.
@@ -334,11 +335,29 @@ func (c *Client) keep() {
 			continue
 		case <-timer:
 		}
+		if c.store.changed() {
+			c.tell(c.follow)
+		}
 		if c.expire() {
 			c.tell(func(context.Context, *state) error { return nil }) // takes their shares out, so that no program of the device asks for them again
 		}
 		c.renew()
 	}
+}
+
+// follow takes over what another program of the device has given back or heard: leases that end sooner by it, and those that are over.
+func (c *Client) follow(_ context.Context, s *state) error {
+	kept := c.kept(s)
+	c.mu.Lock()
+	c.lapse(s)
+	made, serial := c.before, c.serial
+	c.mu.Unlock()
+	if kept != nil && kept.Serial > serial && c.shorten(s, kept, anchor{made, kept.Time.Add(1)}) {
+		c.mu.Lock()
+		c.renewAt = c.clock() // how much sooner is asked
+		c.mu.Unlock()
+	}
+	return nil
 }
 
 // tell changes the state of the device for the keeper, which Close does not wait for longer than need be.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +34,9 @@ type store struct {
 	alive *os.File      // locked while this process lives
 	turn  chan struct{} // one at a time inside this process; the file lock is for the others
 	there []byte        // what the file holds; inside with
+
+	mu   sync.Mutex
+	seen fs.FileInfo // of the file as this program left or found it last
 }
 
 // openStore opens or makes the directory and shows there that this process lives.
@@ -107,11 +111,28 @@ func (s *store) with(ctx context.Context, f func(*state) error) error {
 		return err
 	}
 	s.there = there
+	defer s.look()
 	s.bury(st)
 	if err := f(st); err != nil {
 		return err
 	}
 	return s.keep(st)
+}
+
+// look remembers the file, so that changed can tell.
+func (s *store) look() {
+	i, _ := s.dir.Stat(stateFile) // none is none
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = i
+}
+
+// changed says whether another program has replaced the file since.
+func (s *store) changed() bool {
+	i, err := s.dir.Stat(stateFile)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err == nil && (s.seen == nil || !os.SameFile(i, s.seen) || !i.ModTime().Equal(s.seen.ModTime()))
 }
 
 // keep makes the state durable. Inside with.
