@@ -60,8 +60,8 @@ soak: deps
 bench: deps
 	@mkdir -p bin
 	$(GO) build -C cmd/internal/bench/baseline -trimpath -o $(CURDIR)/bin/bench-baseline .
-	$(GO) test -run '^$$' -bench . -benchmem -short $(if $(BENCH_SHORT),-benchtime 20ms,-benchtime 100ms -count 5) $(BENCHMARKS) > bin/bench.txt || { cat bin/bench.txt; exit 1; }
-	$(if $(BENCH_SHORT),,$(GO) test -run '^$$' -bench /1000000 -benchmem -benchtime 1x ./capability/ledger >> bin/bench.txt || { cat bin/bench.txt; exit 1; })
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m -short $(if $(BENCH_SHORT),-benchtime 20ms,-benchtime 100ms -count 5) $(BENCHMARKS) > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	$(if $(BENCH_SHORT),,$(GO) test -run '^$$' -bench /1000000 -benchmem -timeout 60m -benchtime 1x ./capability/ledger >> bin/bench.txt || { cat bin/bench.txt; exit 1; })
 	$(GO) run ./cmd/internal/bench -micro bin/bench.txt $(if $(BENCH_SHORT),-short)
 
 # Honest clients beside floods of every kind, half an hour and more; FLOOD_SHORT=1: a share of it in about a minute. The report is bin/flood.json.

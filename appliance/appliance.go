@@ -401,12 +401,18 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	var public []byte
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
+	var now ledger.Now // one for requests that follow each other, since to look at the clock is a system call
+	asked := false
 	for _, c := range calls {
 		if size > maxGroupBytes {
 			break
 		}
 		n++
-		now := a.now()
+		_, asks := c.command.(ledger.Serve)
+		if !asked || !asks {
+			now = a.now()
+		}
+		asked = asks
 		if c.look != nil {
 			c.look(a.Ledger, now)
 			continue

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ type Archive interface {
 }
 
 const (
-	archiveAfter = 512 << 10 // bytes of entries that wait in memory for the archive
-	archiveLimit = 1 << 30   // bytes of the archive's files: at 500 leases a year and more
+	archiveAfter = 1 << 20 // bytes of entries that wait in memory for the archive: compressed they are no small part, which would be written again with the next
+	archiveLimit = 1 << 30 // bytes of the archive's files: at 500 leases a year and more
 )
 
 // keeper hands entries to the archive beside the owner. The owner gathers; one batch at a time is written by a goroutine.
@@ -69,7 +70,7 @@ func (k *keeper) inherit(journal [][]byte) error {
 			}
 			k.first = e.Position
 		}
-		k.waiting = append(k.waiting, b)
+		k.waiting = append(k.waiting, bytes.Clone(b)) // what was read is a whole segment, which a few entries would keep
 		k.bytes += len(b)
 	}
 	return nil

@@ -56,11 +56,12 @@ const (
 	BorrowShortened      Code = 3408
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
-	ErrPlain             Code = 3303
-	ErrTLSVersion        Code = 3304
-	ErrALPN              Code = 3305
-	ErrHandshake         Code = 3306
-	ErrCrowded           Code = 3307
+	ErrClientStore       Code = 3303
+	ErrPlain             Code = 3311
+	ErrTLSVersion        Code = 3312
+	ErrALPN              Code = 3313
+	ErrHandshake         Code = 3314
+	ErrCrowded           Code = 3315
 
 	ErrNotProvisioned Code = 4001
 	ErrHold           Code = 4002
@@ -185,6 +186,7 @@ func Catalog() []Entry {
 		{BorrowShortened, "BORROW_SHORTENED", "a shorter lease than asked for", "a lease that outlasts a hold costs the TPM a write, and clients have used up what it is given of them for now; the lease is renewed as any other, in full as soon as there is one", "nothing to do; for many clients a plain lease or a longer borrow costs less", ExitOK},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
+		{ErrClientStore, "E_CLIENT_STORE", "this device cannot keep its leases", "the directory for leases cannot be read or written: it is full, read-only or another account's; programs that run keep what they have until it ends", "make room, or name a directory that this account may write: --dir DIR", ExitError},
 		{ErrPlain, "E_PLAIN", "no TLS on the connection", "the first bytes are no TLS handshake: the port speaks TLS 1.3 only, and another program answers or asks here", "check the address and the port; the appliance's own is 7070", ExitFile},
 		{ErrTLSVersion, "E_TLS_VERSION", "a TLS older than 1.3", "one side offers only versions of TLS before 1.3, and the other takes none of them", "update the program, or whatever stands between it and the appliance", ExitFile},
 		{ErrALPN, "E_ALPN", "another protocol on the port", "the protocol asked for in the TLS handshake is not the one spoken here, which is leasehold/1", "check the address and the port; a browser or a proxy has no business here", ExitFile},

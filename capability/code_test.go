@@ -110,7 +110,7 @@ func TestSentences(t *testing.T) {
 	for want, d := range map[string]Denial{
 		`no seat free for "render": 40 of 40 in use, 1 asked`:                           {Code: ErrNoSeat, Subject: "render", Asked: 1, Total: 40, Used: 40},
 		`only older versions are licensed for "render": highest version here is 2026.1`: {Code: ErrVersion, Subject: "render", Highest: Version{Major: 2026, Minor: 1}},
-		`hold after a power loss or a repair, until 1970-01-01T01:00:00Z`:                           {Code: ErrHold, Until: 3600},
+		`hold after a power loss or a repair, until 1970-01-01T01:00:00Z`:               {Code: ErrHold, Until: 3600},
 		`the file cannot be read or written for "/media/x": permission denied`:          {Code: ErrFileRead, Subject: "/media/x", Detail: "permission denied"},
 		`unknown code`: {Code: 9},
 	} {

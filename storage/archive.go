@@ -298,12 +298,16 @@ func (a *Archive) Note() ([]byte, error) {
 }
 
 func (a *Archive) encode(p part, records [][]byte) ([]byte, error) {
-	var plain []byte
+	size := 0
+	for _, r := range records {
+		size += 4 + len(r)
+	}
+	if size > MaxPartBytes {
+		return nil, fmt.Errorf("records of %d bytes: %w, limit %d", size, ErrTooLarge, MaxPartBytes)
+	}
+	plain := make([]byte, 0, size)
 	for _, r := range records {
 		plain = append(binary.BigEndian.AppendUint32(plain, uint32(len(r))), r...)
-	}
-	if len(plain) > MaxPartBytes {
-		return nil, fmt.Errorf("records of %d bytes: %w, limit %d", len(plain), ErrTooLarge, MaxPartBytes)
 	}
 	return a.seal(p, plain)
 }

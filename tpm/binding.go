@@ -142,37 +142,6 @@ func (b *Binding) expect(srk *key, epoch uint64) error {
 	return err
 }
 
-// Extend adds one commit group to the running digest: S becomes
-// SHA-256(S || group). It waits for one command at most, and writes no NV.
-func (b *Binding) Extend(group [32]byte) error {
-	if err := b.checkPCR(); err != nil {
-		return err
-	}
-	_, err := tpm2.PCRExtend{
-		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(b.pcr), Auth: tpm2.PasswordAuth(nil)},
-		Digests:   tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{{HashAlg: tpm2.TPMAlgSHA256, Digest: group[:]}}},
-	}.Execute(b.d.link)
-	return explain("extend the running digest", err)
-}
-
-// Running reads the running digest and the counts of TPM resets and restarts,
-// which tell whether it was cleared. It waits for one command at most.
-func (b *Binding) Running() (digest [32]byte, resets, restarts uint32, err error) {
-	if err := b.checkPCR(); err != nil {
-		return digest, 0, 0, err
-	}
-	// Between the two commands the TPM may restart: then the counts are new.
-	value, err := readPCRs(b.d.link, uint(b.pcr))
-	if err != nil {
-		return digest, 0, 0, explain("read the running digest", err)
-	}
-	clock, err := b.d.Clock()
-	if err != nil {
-		return digest, 0, 0, err
-	}
-	return [32]byte(value), clock.Resets, clock.Restarts, nil
-}
-
 // checkPCR refuses PCRs that anyone resets (16 to 23) or that sealing looks at.
 func (b *Binding) checkPCR() error {
 	if b.pcr < 0 || b.pcr > 15 || b.pcr == 7 || b.pcr == 11 || b.pcr == 12 {

@@ -152,16 +152,6 @@ func properties(t transport.TPM, first tpm2.TPMPT, count uint32) (map[tpm2.TPMPT
 	return values, nil
 }
 
-// Clock reads the TPM's own time. It waits for one command at most.
-func (d *Device) Clock() (attest.Clock, error) {
-	rsp, err := tpm2.ReadClock{}.Execute(d.link)
-	if err != nil {
-		return attest.Clock{}, explain("read the tpm's clock", err)
-	}
-	c := rsp.CurrentTime.ClockInfo
-	return attest.NewClock(c.Clock, c.ResetCount, c.RestartCount, c.Safe), nil
-}
-
 // BootState reads PCR 7, 11 and 12, 96 bytes, as evidence quotes them and the
 // producer signs them. It waits for one command at most.
 func (d *Device) BootState() ([]byte, error) {

@@ -141,7 +141,7 @@ func extend(t *testing.T, m *tpmtest.TPM, pcr int) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

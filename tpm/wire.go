@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -138,13 +139,14 @@ func (w *wire) exchange(command []byte) ([]byte, error) {
 		}
 		rest = rest[n:]
 	}
-	response := make([]byte, maxFrame)
+	var buffer [maxFrame]byte // on the stack: a response is kept at its own size
+	response := buffer[:]
 	if !w.socket { // a driver hands out a response in one read
 		n, err := uninterrupted(func() (int, error) { return unix.Read(w.fd, response) })
 		if err != nil {
 			return nil, fmt.Errorf("read a response: %w", err)
 		}
-		return response[:n], nil
+		return bytes.Clone(response[:n]), nil
 	}
 	if err := w.fill(response[:headerBytes]); err != nil {
 		return nil, err
@@ -156,7 +158,7 @@ func (w *wire) exchange(command []byte) ([]byte, error) {
 	if err := w.fill(response[headerBytes:size]); err != nil {
 		return nil, err
 	}
-	return response[:size], nil
+	return bytes.Clone(response[:size]), nil
 }
 
 func (w *wire) write(b []byte) (int, error) {

@@ -122,6 +122,7 @@ type Imported struct {
 	Denials []capability.Denial   `json:"denials,omitempty"`
 	Closed  []capability.ReturnID `json:"closed,omitempty"`  // returns that the back office has credited
 	Notices []capability.Denial   `json:"notices,omitempty"` // what of the response is in force only later
+	Used    []capability.Meter    `json:"used,omitempty"`    // of metered items, before the repair that this response is
 }
 
 // Change is what a response did to the count of one feature.

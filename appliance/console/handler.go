@@ -331,6 +331,11 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 			out.Denials = append(out.Denials, l.Denial)
 		}
 	}
+	for _, i := range in.Response.Items {
+		if i.UsedBefore > 0 {
+			out.Used = append(out.Used, capability.Meter{ActivationID: i.ActivationID, Feature: i.Feature, Count: i.UsedBefore})
+		}
+	}
 	for _, ch := range in.Changes {
 		out.Changes = append(out.Changes, Change(ch))
 	}

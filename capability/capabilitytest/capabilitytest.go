@@ -13,11 +13,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/leasehold/leasehold/appliance"
@@ -26,9 +26,18 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
+// T is what a test offers; *testing.T and *testing.B do.
+type T interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+	Context() context.Context
+}
+
 // Appliance is a license server of a test. It ends with the test. Its methods are for any number of goroutines.
 type Appliance struct {
-	t        testing.TB
+	t        T
 	producer *producer
 	chip     *chip
 	policy   capability.Policy
@@ -53,7 +62,7 @@ type run struct {
 type Disk struct{ snapshot []byte }
 
 // New starts an appliance that serves these items: leases of 15 minutes, renewed after 15 % of them, unless SetPolicy says otherwise.
-func New(t testing.TB, items ...capability.LineItem) *Appliance {
+func New(t T, items ...capability.LineItem) *Appliance {
 	t.Helper()
 	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), policy: capability.DefaultPolicy(), conns: map[net.Conn]bool{}}
 	a.start(ledger.New(), false, true)
@@ -287,9 +296,28 @@ func (a *Appliance) Holders(feature string) map[string]uint32 {
 	return out
 }
 
-func must(t testing.TB, err error) {
+func must(t T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 }
+
+// Example runs an appliance for a runnable example, which has no test to end with.
+func Example(f func(a *Appliance), items ...capability.LineItem) {
+	e := &example{}
+	defer func() {
+		for _, end := range e.ends {
+			end()
+		}
+	}()
+	f(New(e, items...))
+}
+
+type example struct{ ends []func() }
+
+func (e *example) Helper()                           {}
+func (e *example) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (e *example) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (e *example) Cleanup(f func())                  { e.ends = append(e.ends, f) }
+func (e *example) Context() context.Context          { return context.Background() }

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"testing"
 
 	"github.com/google/go-tpm/tpm2"
 
@@ -31,7 +30,7 @@ type chip struct {
 	host           hostid.ID
 }
 
-func newChip(t testing.TB) *chip {
+func newChip(t T) *chip {
 	t.Helper()
 	c := &chip{}
 	var err error

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"testing"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -25,7 +24,7 @@ type producer struct {
 	serial      uint64
 }
 
-func newProducer(t testing.TB) *producer {
+func newProducer(t T) *producer {
 	t.Helper()
 	p := &producer{codec: wire.New()}
 	seed := make([]byte, wire.SeedSize)
@@ -44,7 +43,7 @@ func newProducer(t testing.TB) *producer {
 }
 
 // respond answers a request file with these items.
-func (p *producer) respond(t testing.TB, file []byte, policy capability.Policy, items []capability.LineItem) []byte {
+func (p *producer) respond(t T, file []byte, policy capability.Policy, items []capability.LineItem) []byte {
 	t.Helper()
 	req, err := p.codec.ReadRequest(file)
 	must(t, err)

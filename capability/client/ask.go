@@ -25,6 +25,11 @@ func (c *Client) request(op capability.Operation, s *state, atomic bool) (*capab
 		User: c.options.User, Alias: c.options.Alias, DeviceType: c.options.DeviceType, Dictionary: c.options.Dictionary,
 		Borrow: capability.Seconds(c.options.Borrow / time.Second),
 	}
+	for _, u := range s.Metered { // what may be used again would be given back by not naming it
+		if op != capability.Report {
+			r.Desired = append(r.Desired, capability.Desired{Feature: u.Feature, Version: u.Version, Count: u.Count})
+		}
+	}
 	if kept := c.kept(s); op == capability.Grant && len(r.Desired) == 0 && kept != nil {
 		for _, l := range s.Less {
 			r.Desired = giveBack(r.Desired, l.Feature)
@@ -59,7 +64,7 @@ func (c *Client) ask(ctx context.Context, s *state, r *capability.Request) (*cap
 func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
 	r.Correlation = capability.CorrelationID{}
 	old := c.link.conn != nil
-	sent := c.options.Clock()
+	sent := c.clock()
 	resp, err := c.tryAsk(ctx, s, r, sent)
 	if old && errors.Is(err, ErrServerUnreachable) && ctx.Err() == nil {
 		resp, err = c.tryAsk(ctx, s, r, sent)
@@ -69,7 +74,7 @@ func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (
 
 // settle asks a server once more what it has not answered.
 func (c *Client) settle(ctx context.Context, s *state) error {
-	if !slices.ContainsFunc(s.Peers, func(p peer) bool { return len(p.Pending) > 0 }) {
+	if !s.pending() {
 		return nil
 	}
 	_, err := c.tryAsk(ctx, s, nil, time.Time{})
@@ -78,7 +83,7 @@ func (c *Client) settle(ctx context.Context, s *state) error {
 
 // concluded notes what became of an exchange, and is its error.
 func (c *Client) concluded(ctx context.Context, s *state, err error) error {
-	pending := slices.ContainsFunc(s.Peers, func(p peer) bool { return len(p.Pending) > 0 })
+	pending := s.pending()
 	switch {
 	case err == nil:
 		c.mu.Lock()
@@ -118,7 +123,7 @@ func (c *Client) tryAsk(ctx context.Context, s *state, r *capability.Request, se
 	if err := c.begin(s, p, r); err != nil {
 		return nil, err
 	}
-	return c.exchange(once, s, p, r, c.options.Clock())
+	return c.exchange(once, s, p, r, c.clock())
 }
 
 // pending is the request that an appliance has not answered, or nil. One in the name of another device was left behind with another key.
@@ -149,7 +154,7 @@ func (c *Client) begin(s *state, p *peer, r *capability.Request) error {
 	}
 	p.Pending, p.Before = body, slices.Clone(s.Less)
 	c.mu.Lock()
-	c.sent[r.Correlation] = c.options.Clock()
+	c.sent[r.Correlation] = c.clock()
 	c.mu.Unlock()
 	gives := r.Operation == capability.Grant && c.sameAppliance(s) && s.lessen(c.kept(s), r.Desired, c.now())
 	if err := c.store.keep(s); err != nil && gives {
@@ -200,6 +205,9 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	first := c.sent[r.Correlation]
 	delete(c.sent, r.Correlation)
 	c.mu.Unlock()
+	if r.Operation != capability.Grant {
+		s.meter(c.kept(s))
+	}
 	if sent.IsZero() {
 		c.shorten(s, resp, anchor{first, resp.Time.Add(1)})
 		return resp, nil
@@ -207,9 +215,7 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	if err := c.inLife(resp); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	c.anchor = anchor{sent, resp.Time.Add(1)} // its second may be almost over: better a lease ends a second early here than late
-	c.mu.Unlock()
+	c.told(sent, resp.Time.Add(1)) // its second may be almost over: better a lease ends a second early here than late
 	return resp, nil
 }
 

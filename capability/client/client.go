@@ -28,7 +28,7 @@ type Options struct {
 	Trust     []byte   // the producer's trust bundle, as a program embeds it
 	TrustFile string   // or where it is
 
-	Dir  string        // what this device keeps; DefaultDir
+	Dir  string        // what this device keeps; DefaultDir. A copy of it on another machine is another device.
 	Key  crypto.Signer // the device's key, in its TPM for instance; an Ed25519 key kept in Dir
 	Host hostid.ID     // the digest of the device's key
 
@@ -44,7 +44,9 @@ type Options struct {
 	// Dial makes a connection to a server; nil: over TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
-	judge func(ak, statement, serving []byte) error
+	judge     func(ak, statement, serving []byte) error
+	suspended func() time.Duration // how long the machine has slept
+	machine   string               // names it
 }
 
 const defaultTimeout = 10 * time.Second
@@ -67,12 +69,14 @@ type Client struct {
 	codec   *wire.Codec
 	device  *device
 	store   *store
+	foreign error // the directory was begun by another machine
 	link    *link // used under the store's lock
 
 	mu      sync.Mutex
 	leases  map[*Lease]struct{}
 	over    []*Lease // ended by their time: their shares are still to be taken out of the set
 	anchor  anchor
+	judged  judged
 	serial  uint64    // of the answer that the leases stand on
 	renewAt time.Time // when to ask again; zero without leases
 	failed  int       // renewals in a row that did not come through
@@ -81,6 +85,7 @@ type Client struct {
 	owed    bool                                   // an appliance has not answered, or has not heard what was given back
 	sent    map[capability.CorrelationID]time.Time // of requests that are not answered: when they went out, or no later
 	looked  time.Time                              // at the state of the device, last
+	before  time.Time                              // and the time before that
 	wake    chan struct{}                          // something above changed
 	done    chan struct{}
 	ended   sync.WaitGroup
@@ -104,7 +109,12 @@ func New(o Options) (*Client, error) {
 	rand.Read(mine[:])
 	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
 	defer cancel()
-	if c.store, err = openStore(ctx, codec, o.Dir, mine); err != nil {
+	dir, foreign, err := ownDir(o.Dir, o.machine)
+	if err != nil {
+		return nil, err
+	}
+	c.foreign = foreign
+	if c.store, err = openStore(ctx, codec, dir, mine); err != nil {
 		return nil, err
 	}
 	err = c.store.with(ctx, func(*state) error {
@@ -127,6 +137,10 @@ func New(o Options) (*Client, error) {
 			// No authority of the web says who an appliance is: its chain does, which connectTo compares with the key of the certificate shown here.
 			InsecureSkipVerify: true,
 		},
+	}
+	// The clock is judged before anything takes time.
+	if err := c.store.with(ctx, func(s *state) error { c.drop(s, c.kept(s)); return nil }); err != nil {
+		return nil, errors.Join(err, c.store.Close())
 	}
 	c.ended.Go(c.keep)
 	return c, nil
@@ -180,6 +194,12 @@ func (o *Options) complete() (err error) {
 	if o.judge == nil {
 		o.judge = attest.JudgeSession
 	}
+	if o.machine == "" {
+		o.machine = thisMachine()
+	}
+	if o.suspended == nil {
+		o.suspended = suspended
+	}
 	return nil
 }
 
@@ -201,7 +221,7 @@ func (c *Client) Held(ctx context.Context) ([]Held, error) {
 		kept := c.kept(s)
 		for _, d := range s.desired() {
 			h := Held{Feature: d.Feature, Version: d.Version, Count: d.Count}
-			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() && !s.Late {
+			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() && !s.Late && c.believed() == nil {
 				h.Expiry = c.local(end)
 			}
 			all = append(all, h)
@@ -316,9 +336,8 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 	var no error
 	err := c.store.with(ctx, func(s *state) error {
 		kept := c.kept(s)
-		c.drop(s, kept)
-		now := c.now()
 		c.mu.Lock()
+		now := c.passed(c.judged.mark) // a clock that is too far ahead ends nothing for good
 		over, c.over = c.over, nil
 		c.look(s)
 		c.mu.Unlock()
@@ -338,9 +357,7 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 				c.shorten(s, kept, made)
 			}
 		}
-		if now = c.now(); now-s.Seen >= seenStep || now < s.Seen {
-			s.Seen = now
-		}
+		c.see(s)
 		return nil
 	})
 	if err != nil { // nothing was kept: the next change takes them out
@@ -363,5 +380,5 @@ func (c *Client) look(s *state) {
 		}
 	}
 	maps.DeleteFunc(c.sent, func(id capability.CorrelationID, _ time.Time) bool { return !pending[id] })
-	c.looked = c.options.Clock()
+	c.before, c.looked = c.looked, c.clock()
 }

@@ -29,6 +29,11 @@ var (
 	ErrReplayedSerial    error = sentinel(capability.ErrReplayedSerial)
 	ErrProto             error = sentinel(capability.ErrProto)
 	ErrTrust             error = sentinel(capability.ErrTrust)
+	ErrClock             error = sentinel(capability.ErrClock)
+	ErrTime              error = sentinel(capability.ErrTime)
+	ErrUndo              error = sentinel(capability.ErrUndo)
+	ErrClientStore       error = sentinel(capability.ErrClientStore)
+	ErrBinding           error = sentinel(capability.ErrBinding)
 )
 
 // ErrClosed is the error of a client that was closed.

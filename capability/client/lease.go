@@ -68,7 +68,7 @@ func (l *Lease) Count() uint32 { return l.count }
 func (l *Lease) Expiry() time.Time {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
-	return l.expiry
+	return l.c.shown(l.expiry)
 }
 
 // Lost is closed when the lease has ended, for whatever reason; Err then says it.
@@ -90,9 +90,11 @@ func (l *Lease) Notice() string {
 	case l.err != nil:
 		return "ended: " + l.err.Error()
 	case !l.c.since.IsZero():
-		return fmt.Sprintf("license server not reachable since %s, works until %s", l.c.since.Local().Format(clock), l.expiry.Local().Format(clock))
+		return fmt.Sprintf("license server not reachable since %s, works until %s", l.c.shown(l.c.since).Local().Format(clock), l.c.shown(l.expiry).Local().Format(clock))
+	case l.c.judged.state == ClockBehind:
+		return fmt.Sprintf("the clock of this machine is %s behind the latest time seen here", (-l.c.judged.off).Duration())
 	case l.no != nil:
-		return fmt.Sprintf("not renewed, works until %s: %v", l.expiry.Local().Format(clock), l.no)
+		return fmt.Sprintf("not renewed, works until %s: %v", l.c.shown(l.expiry).Local().Format(clock), l.no)
 	}
 	return ""
 }
@@ -177,7 +179,13 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 		s.add(l.holder, w.feature, int64(w.count))
 		resp, err := c.grant(ctx, s, w.feature)
 		if errors.Is(err, ErrServerUnreachable) {
+			if c.foreign != nil {
+				err = errors.Join(err, c.foreign)
+			}
 			if kept := c.kept(s); !s.Late && covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
+				if doubt := c.believed(); doubt != nil {
+					return errors.Join(doubt, err)
+				}
 				resp, err = kept, nil
 			}
 		}
@@ -243,7 +251,7 @@ func (c *Client) adopt(s *state, r *capability.Response) {
 	// From the time the answer was made, so that a program which adopts a kept answer asks when its maker would have.
 	interval := max(time.Duration(min(shortest-r.Time, capability.Time(capability.MaxLease)*24*365))*time.Second*share/100, leastRenewal)
 	c.renewAt = c.anchor.at(r.Time).Add(interval)
-	if soon := c.options.Clock().Add(leastRenewal); c.renewAt.Before(soon) {
+	if soon := c.clock().Add(leastRenewal); c.renewAt.Before(soon) {
 		c.renewAt = soon
 	}
 	c.failed = 0
@@ -259,8 +267,8 @@ func (c *Client) lapse(s *state) {
 	}
 }
 
-// shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made.
-func (c *Client) shorten(s *state, r *capability.Response, made anchor) {
+// shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made, and says whether there are any.
+func (c *Client) shorten(s *state, r *capability.Response, made anchor) (sooner bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.leases {
@@ -269,23 +277,27 @@ func (c *Client) shorten(s *state, r *capability.Response, made anchor) {
 			end = covered(r, l.feature.Name, l.feature.Version, total(r, l.feature))
 		}
 		if at := made.at(end); end != 0 && at.Before(l.expiry) {
-			l.expiry = at
+			l.expiry, sooner = at, true
 			c.stir()
 		}
 	}
+	return sooner
 }
 
 // owe lets the keeper tell an appliance what it has not heard, or ask again what it has not answered.
 func (c *Client) owe() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	soon := c.options.Clock().Add(backoff(c.failed))
+	soon := c.clock().Add(backoff(c.failed))
 	if c.renewAt.IsZero() || len(c.leases) == 0 && !c.owed || soon.Before(c.renewAt) {
 		c.renewAt = soon
 	}
 	c.owed = true
 	c.stir()
 }
+
+// wakeUp is how often the keeper looks at the clock: its timer stands still while the machine sleeps.
+const wakeUp = 5 * time.Second
 
 // leastRenewal keeps a lease that cannot be renewed past its item's end from being asked for ever faster.
 const leastRenewal = 5 * time.Second
@@ -305,7 +317,7 @@ func (c *Client) heard(err error) {
 	if !errors.Is(err, ErrServerUnreachable) {
 		c.since = time.Time{}
 	} else if c.since.IsZero() {
-		c.since = c.options.Clock()
+		c.since = c.clock()
 	}
 }
 
@@ -314,7 +326,7 @@ func (c *Client) keep() {
 	for {
 		var timer <-chan time.Time
 		if next, any := c.next(); any {
-			timer = time.After(max(next.Sub(c.options.Clock()), 0))
+			timer = time.After(min(max(next.Sub(c.clock()), 0), wakeUp))
 		}
 		select {
 		case <-c.done:
@@ -323,11 +335,29 @@ func (c *Client) keep() {
 			continue
 		case <-timer:
 		}
+		if c.store.changed() {
+			c.tell(c.follow)
+		}
 		if c.expire() {
 			c.tell(func(context.Context, *state) error { return nil }) // takes their shares out, so that no program of the device asks for them again
 		}
 		c.renew()
 	}
+}
+
+// follow takes over what another program of the device has given back or heard: leases that end sooner by it, and those that are over.
+func (c *Client) follow(_ context.Context, s *state) error {
+	kept := c.kept(s)
+	c.mu.Lock()
+	c.lapse(s)
+	made, serial := c.before, c.serial
+	c.mu.Unlock()
+	if kept != nil && kept.Serial > serial && c.shorten(s, kept, anchor{made, kept.Time.Add(1)}) {
+		c.mu.Lock()
+		c.renewAt = c.clock() // how much sooner is asked
+		c.mu.Unlock()
+	}
+	return nil
 }
 
 // tell changes the state of the device for the keeper, which Close does not wait for longer than need be.
@@ -363,7 +393,7 @@ func (c *Client) next() (at time.Time, any bool) {
 func (c *Client) expire() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.options.Clock()
+	now := c.clock()
 	before := len(c.over)
 	for l := range c.leases {
 		if now.Before(l.expiry) {
@@ -384,7 +414,7 @@ func (c *Client) expire() bool {
 // renew asks for the same set again, unless another program of the device did it meanwhile. Lines are renewed each for itself: one that is refused keeps no other from being renewed.
 func (c *Client) renew() {
 	c.mu.Lock()
-	due := (len(c.leases) > 0 || c.owed) && !c.options.Clock().Before(c.renewAt)
+	due := (len(c.leases) > 0 || c.owed) && !c.clock().Before(c.renewAt)
 	serial, owed := c.serial, c.owed
 	c.mu.Unlock()
 	if !due {
@@ -424,7 +454,7 @@ func (c *Client) renew() {
 func (c *Client) notYet() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.options.Clock().Before(c.renewAt)
+	return c.clock().Before(c.renewAt)
 }
 
 // refused notes for each lease whether its line was renewed.
@@ -443,6 +473,6 @@ func (c *Client) missed(err error) {
 	for l := range c.leases {
 		l.no = err
 	}
-	c.renewAt = c.options.Clock().Add(backoff(c.failed))
+	c.renewAt = c.clock().Add(backoff(c.failed))
 	c.failed++
 }

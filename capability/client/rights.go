@@ -3,52 +3,9 @@ package client
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/leasehold/leasehold/capability"
 )
-
-// anchor ties this machine's clock to the appliance's: at local, it was server there. Between answers the local clock's monotonic reading counts on,
-// so neither a wrong clock here nor one that is set makes a lease longer or shorter.
-type anchor struct {
-	local  time.Time
-	server capability.Time
-}
-
-func (a anchor) at(t capability.Time) time.Time {
-	return a.local.Add(time.Duration(t-a.server) * time.Second)
-}
-
-// seenStep is how often the latest known time is written down, in seconds: often enough that a clock set back gains a minute, seldom enough to spare the disk.
-const seenStep = 60
-
-// drop casts the anchor where no answer has done it yet: from this machine's clock, but never before the kept answer was made or the latest time this device has seen.
-func (c *Client) drop(s *state, kept *capability.Response) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.anchor.local.IsZero() {
-		return
-	}
-	now := c.options.Clock()
-	c.anchor = anchor{now, max(capability.At(now), s.Seen)}
-	if kept != nil {
-		c.anchor.server = max(c.anchor.server, kept.Time)
-	}
-}
-
-// now is the appliance's time as far as it is known.
-func (c *Client) now() capability.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.anchor.server.Add(capability.Seconds(c.options.Clock().Sub(c.anchor.local) / time.Second))
-}
-
-// local is a moment of the appliance in this machine's time.
-func (c *Client) local(t capability.Time) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.anchor.at(t)
-}
 
 // covered is until when the rights of an answer give n counts of a feature at version v or above; zero if they never do.
 func covered(r *capability.Response, name string, v capability.Version, n uint64) capability.Time {

@@ -30,6 +30,8 @@ type state struct {
 	Seen     capability.Time `cbor:"5,keyasint,omitzero"`  // the latest time of the appliance that is known here
 	Less     []atMost        `cbor:"6,keyasint,omitempty"` // of the answer no more is believed: it was given back, and no answer to that was heard
 	Late     bool            `cbor:"8,keyasint,omitzero"`  // the answer is to a request of some time ago: a receipt, and nothing to use without a server
+	Stated   uint64          `cbor:"9,keyasint,omitzero"`  // serial of the kept answer when somebody said that the clock is right
+	Metered  []usage         `cbor:"10,keyasint,omitempty"`
 	Peers    []peer          `cbor:"7,keyasint,omitempty"` // the one asked last is last
 }
 

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
@@ -32,16 +34,19 @@ type store struct {
 	alive *os.File      // locked while this process lives
 	turn  chan struct{} // one at a time inside this process; the file lock is for the others
 	there []byte        // what the file holds; inside with
+
+	mu   sync.Mutex
+	seen fs.FileInfo // of the file as this program left or found it last
 }
 
 // openStore opens or makes the directory and shows there that this process lives.
 func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderID) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(path, holderDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory for leases: %w", err)
+		return nil, broken("make the directory for leases", err)
 	}
 	dir, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the directory for leases: %w", err)
+		return nil, broken("open the directory for leases", err)
 	}
 	s := &store{codec: codec, dir: dir, mine: mine, turn: make(chan struct{}, 1)}
 	lock, err := s.lock(ctx)
@@ -56,9 +61,14 @@ func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderI
 	}
 	if err != nil {
 		dir.Close()
-		return nil, fmt.Errorf("show that this program lives: %w", err)
+		return nil, broken("show that this program lives", err)
 	}
 	return s, nil
+}
+
+// broken is a directory that does not do what was wanted of it.
+func broken(what string, err error) error {
+	return refuse(capability.ErrClientStore, fmt.Errorf("%s: %w", what, err))
 }
 
 // sweep takes away the files of programs that were killed. Under the lock, under which such files are made: none is there that is not locked yet.
@@ -101,11 +111,28 @@ func (s *store) with(ctx context.Context, f func(*state) error) error {
 		return err
 	}
 	s.there = there
+	defer s.look()
 	s.bury(st)
 	if err := f(st); err != nil {
 		return err
 	}
 	return s.keep(st)
+}
+
+// look remembers the file, so that changed can tell.
+func (s *store) look() {
+	i, _ := s.dir.Stat(stateFile) // none is none
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = i
+}
+
+// changed says whether another program has replaced the file since.
+func (s *store) changed() bool {
+	i, err := s.dir.Stat(stateFile)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err == nil && (s.seen == nil || !os.SameFile(i, s.seen) || !i.ModTime().Equal(s.seen.ModTime()))
 }
 
 // keep makes the state durable. Inside with.
@@ -116,7 +143,7 @@ func (s *store) keep(st *state) error {
 	}
 	if err := writeDurable(s.dir, stateFile, b); err != nil {
 		s.there = nil // whatever it is now
-		return fmt.Errorf("keep the leases of this device: %w", err)
+		return broken("keep the leases of this device", err)
 	}
 	s.there = b
 	return nil
@@ -131,7 +158,10 @@ func (s *store) lock(ctx context.Context) (*os.File, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock the leases of this device: %w", err)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("lock the leases of this device: %w", err)
+		}
+		return nil, broken("lock the leases of this device", err)
 	}
 	return f, nil
 }
@@ -164,10 +194,10 @@ func (s *store) load() (*state, []byte, error) {
 			return &st, b, nil
 		}
 	} else if !errors.Is(err, wire.ErrSize) {
-		return nil, nil, fmt.Errorf("read the leases of this device: %w", err)
+		return nil, nil, broken("read the leases of this device", err)
 	}
 	if err := s.dir.Rename(stateFile, stateFile+".damaged"); err != nil {
-		return nil, nil, fmt.Errorf("set the damaged leases of this device aside: %w", err)
+		return nil, nil, broken("set the damaged leases of this device aside", err)
 	}
 	return &state{Format: stateFormat}, nil, nil
 }

@@ -7,16 +7,26 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
-// TestLives plays seeded lives: machines ask, files are lost, late and repeated, copies are returned with and without proof, machines are copied,
+// TestSoakBook plays seeded lives: machines ask, files are lost, late and repeated, copies are returned with and without proof, machines are copied,
 // boot states are allowed and withdrawn, the book is restored from a snapshot; half of the books only warn of forks. After each step the book is whole, and what all machines can serve is never more than was entitled.
 // At the end a replica that saw only the entries has the same digest.
-func TestLives(t *testing.T) {
-	lives, steps := 200, 150
+func TestSoakBook(t *testing.T) {
+	const steps = 150
+	short := 200
 	if testing.Short() {
-		lives = 100
+		short = 100
 	}
+	lives, tried := storagetest.Size(t, short, 6_700, 1_000_000), 0
+	defer func() {
+		failed := 0
+		if t.Failed() {
+			failed = 1
+		}
+		storagetest.Tried(t, tried, failed)
+	}()
 	var seen outcomes
 	for seed := range uint64(lives) {
 		s := newSimulation(t, seed)
@@ -27,6 +37,7 @@ func TestLives(t *testing.T) {
 		if s.w.book.Digest() != s.w.replica.Digest() {
 			s.w.fatalf("the replica differs at the end")
 		}
+		tried++
 		seen.add(s.seen)
 	}
 	t.Logf("%d lives: %+v", lives, seen)

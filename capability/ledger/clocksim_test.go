@@ -9,34 +9,40 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
-const clockSchedules = 1000
-
-// TestClockSchedules plays a machine whose system clock is set, wound, frozen and lost at will, through runs, kills and times off, against true time. What may
+// TestSoakClockSchedules plays a machine whose system clock is set, wound, frozen and lost at will, through runs, kills and times off, against true time. What may
 // never happen: trusted time that goes back or stands still while the machine runs, a lease longer than its length, and an item served a minute past its expiry
 // by a system clock that is right, or past it by more than the machine was off unseen.
-func TestClockSchedules(t *testing.T) {
-	first, last := uint64(1), uint64(clockSchedules)
+func TestSoakClockSchedules(t *testing.T) {
+	short := 1000
+	if testing.Short() {
+		short = 200
+	}
+	first, last := uint64(1), uint64(storagetest.Size(t, short, 1000, 10_000))
 	if only, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
 		first, last = only, only
 	}
-	if testing.Short() {
-		last = min(last, first+200)
-	}
+	tried, failed := 0, 0
 	seen := map[string]int{}
+	defer func() {
+		storagetest.Tried(t, tried, failed)
+		t.Logf("%d schedules: %v", tried, seen)
+	}()
 	for seed := first; seed <= last; seed++ {
 		s := newSchedule(t, seed)
+		tried++
 		for s.step = range 25 {
 			if err := s.act(); err != nil {
-				t.Fatalf("seed %d, step %d (SIM_SEED=%d go test -run TestClockSchedules): %v", seed, s.step, seed, err)
+				failed++
+				t.Fatalf("seed %d, step %d (SIM_SEED=%d go test -run TestSoakClockSchedules): %v", seed, s.step, seed, err)
 			}
 		}
 		for what, n := range s.seen {
 			seen[what] += n
 		}
 	}
-	t.Logf("%d schedules: %v", last-first+1, seen)
 	for _, what := range []string{"trusted", "behind", "held", "ahead", "served", "refused for the clock", "refused as expired", "stated", "signed", "slept", "started"} {
 		if seen[what] == 0 && last > first {
 			t.Errorf("no schedule had one that is %s", what)

@@ -246,11 +246,11 @@ func (d *draft) withhold(asked func(feature string) uint64) {
 			}
 		}
 		for _, had := range seen[c] {
-			lack -= d.prolong(had, lack)
+			lack -= d.prolong(had, seen[c], lack)
 		}
 		for _, had := range seen[c] {
 			if lack > 0 {
-				n := d.room(had.slice, min(lack, d.missing(had)))
+				n := d.room(had.slice, min(lack, d.missing(had, seen[c])))
 				if spare, drained := d.spare(had.slice); drained {
 					n = min(n, spare)
 				}
@@ -263,8 +263,8 @@ func (d *draft) withhold(asked func(feature string) uint64) {
 }
 
 // prolong books up to n units that the device has of a slice until a sooner end for as long as it had them, and says how many.
-func (d *draft) prolong(had grant, n uint64) uint64 {
-	n = min(n, d.missing(had))
+func (d *draft) prolong(had grant, seen []grant, n uint64) uint64 {
+	n = min(n, d.missing(had, seen))
 	rest := n
 	for i, g := range d.grants {
 		if k := min(rest, uint64(g.count)); k > 0 && g.slice == had.slice && g.dropped == had.dropped && g.end < had.end {
@@ -278,11 +278,16 @@ func (d *draft) prolong(had grant, n uint64) uint64 {
 	return n - rest
 }
 
-// missing is what the device does not have any more of what it had, until the same end.
-func (d *draft) missing(had grant) uint64 {
-	n := uint64(had.count)
+// missing is what the device does not have any more of all that it had of a slice until the same end, as far as it is among what was seen.
+func (d *draft) missing(had grant, seen []grant) (n uint64) {
+	alike := func(g grant) bool { return g.slice == had.slice && g.end == had.end && g.dropped == had.dropped }
+	for _, g := range seen {
+		if alike(g) {
+			n += uint64(g.count)
+		}
+	}
 	for _, g := range d.grants {
-		if g.slice == had.slice && g.end == had.end && g.dropped == had.dropped {
+		if alike(g) {
 			n -= min(n, uint64(g.count))
 		}
 	}

@@ -60,7 +60,7 @@ func (l *Ledger) applyModeled(f *Modeled) error {
 		l.text, l.model = nil, nil
 		return nil
 	}
-	m, err := model.Parse(f.Text)
+	m, err := model.Reread(f.Text)
 	if err != nil || len(l.groups) > 0 {
 		return corrupt("a model of %d bytes beside %d reservation groups: %w", len(f.Text), len(l.groups), err)
 	}

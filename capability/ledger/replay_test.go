@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/model"
 )
 
 // A request that comes again, however late and whatever followed, is answered as it was, and changes nothing; with another body it is refused.
@@ -151,5 +152,33 @@ func TestReplayCorrupt(t *testing.T) {
 		if err := l.Apply(e); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A journal of an earlier release may hold a model that is refused today: it is read, divides as it did, and goes through a snapshot. Nobody can upload it any more.
+func TestModelsOfOldJournals(t *testing.T) {
+	for name, text := range map[string]string{
+		"a tab in a name":    "model \"m\" { partitions { partition \"c\tad\" { \"f\" 1.0 3 } } on any() { use \"c\tad\" accept } }",
+		"a joiner in a name": "model \"m\" { partitions { partition \"c\u200dad\" { \"f\" 1.0 3 } } on any() { use \"c\u200dad\" accept } }",
+		"a reserved name":    "model \"reserved\" { partitions { partition \"overdraft\" { \"f\" 1.0 3 } } on any() { use \"overdraft\" accept } }",
+	} {
+		v := begin(t, lineItem('a', "f:1.0", 4))
+		v.refused(SetModel{Text: []byte(text)}, capability.ErrModel)
+		m, err := model.Reread([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		e := Entry{Modeled: &Modeled{Text: []byte(text), By: "admin"}, Division: v.l.division(rules{model: m}, v.now, v.l.dates(v.now), v.l.inventory())}
+		v.apply(v.l.decided(v.now, e).Entries...)
+		v.expect("d f:1.0 4", "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 0")
+		v.expect("d f:1.0 3", "OK | OK 3 | has 3")
+		back, err := Restore(v.l.Snapshot())
+		if err != nil || back.Digest() != v.l.Digest() || back.Check() != nil {
+			t.Fatalf("%s: restored: %v", name, err)
+		}
+		v.l = back
+		v.provision(lineItem('a', "f:1.0", 5)) // divided anew, by the same model
+		v.expect("d f:1.0 3", "OK | OK 3 | has 3")
+		v.must(DeleteModel{})
 	}
 }

@@ -12,40 +12,42 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
-const (
-	simLives   = 600
-	shortLives = 200
-	simSteps   = 80
-)
+const simSteps = 80
 
-// TestSimulation plays many short lives of one appliance, its clients and its back office. After each step every invariant is checked, and what the clients
+// TestSoakSimulation plays many short lives of one appliance, its clients and its back office. After each step every invariant is checked, and what the clients
 // were told, all of them together and on their own clocks, is counted against what the back office entitled.
-func TestSimulation(t *testing.T) {
-	first, last := uint64(1), uint64(simLives)
+func TestSoakSimulation(t *testing.T) {
+	short, fewest := 600, 200
+	if testing.Short() {
+		short = fewest
+	}
+	first, last := uint64(1), uint64(storagetest.Size(t, short, 12_500, 1_000_000))
 	if only, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
 		first, last = only, only
 	}
 	if n, err := strconv.ParseUint(os.Getenv("SIM_LIVES"), 10, 64); err == nil {
 		last = n
 	}
-	if testing.Short() {
-		last = min(last, first+shortLives-1)
-	}
+	tried, failed := 0, 0
+	defer func() { storagetest.Tried(t, tried, failed) }()
 	var sum [outcomes]int
 	for seed := first; seed <= last; seed++ {
 		w := newWorld(seed)
+		tried++
 		if err := w.live(); err != nil {
-			t.Fatalf("seed %d, step %d (SIM_SEED=%d go test -run TestSimulation): %v", w.seed, w.step, w.seed, err)
+			failed++
+			t.Fatalf("seed %d, step %d (SIM_SEED=%d go test -run TestSoakSimulation): %v", w.seed, w.step, w.seed, err)
 		}
 		for i, n := range w.happened {
 			sum[i] += n
 		}
 	}
-	t.Logf("%d lives: %s", last-first+1, describe(sum))
+	t.Logf("%d lives: %s", tried, describe(sum))
 	for i, n := range sum {
-		if n == 0 && last-first+1 >= shortLives { // fewer need not have seen it all
+		if n == 0 && tried >= fewest { // fewer need not have seen it all
 			t.Errorf("the lives never had a %s", outcome(i))
 		}
 	}

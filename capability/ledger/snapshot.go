@@ -176,7 +176,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
 	if len(l.text) > 0 {
 		var err error
-		if l.model, err = model.Parse(l.text); err != nil {
+		if l.model, err = model.Reread(l.text); err != nil {
 			return nil, corrupt("model: %w", err)
 		}
 	}

@@ -40,6 +40,15 @@ const (
 	SymbolEmptyClause    Symbol = "all-from-default" // the default pool has no allocations to ask for
 )
 
+// stricter says that a refusal of this kind may come from a rule that is younger than the text. The meaning of the text does not depend on it.
+func (s Symbol) stricter() bool {
+	switch s {
+	case SymbolName, SymbolReserved, SymbolDuplicateEntry, SymbolHostID:
+		return true
+	}
+	return false
+}
+
 // Finding is something to say about a place in a text.
 type Finding struct {
 	Position

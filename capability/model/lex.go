@@ -62,6 +62,7 @@ type lexer struct {
 	rest     string
 	at       Position
 	comments []comment // before the last token
+	accepted bool      // the text was accepted once
 }
 
 // screen names the first character that has no place in a model, not even in a comment: one that would let a line look like what it is not.
@@ -162,7 +163,7 @@ func (l *lexer) skip() *Finding {
 // seen consumes n bytes of a string or regexp, unless one of its characters is one that nobody sees: two names could look the same.
 func (l *lexer) seen(n int) *Finding {
 	for i, r := range l.rest[:n] {
-		if unicode.Is(unicode.Cf, r) {
+		if unicode.Is(unicode.Cf, r) && !l.accepted {
 			l.take(i)
 			f := refusal(l.at, SymbolCharacter, "character %U is not allowed here: nobody sees it", r)
 			return &f

@@ -12,7 +12,17 @@ import (
 // Parse reads a model of at most MaxFile bytes of UTF-8; a byte order mark is passed over. The error is a *SyntaxError and is about the first
 // place, from the top, for which the text is refused.
 func Parse(text []byte) (*Model, error) {
-	m, refusals := read(text)
+	return whole(reading(text, false))
+}
+
+// Reread reads a model that some release accepted, whatever has become forbidden since: characters that nobody sees, names that a screen would mix up or that are
+// reserved by now, entries that say the same, host IDs of a form that is refused today, which match nothing. A journal must be readable forever; a text that comes
+// from outside is for Parse. The error is a *SyntaxError.
+func Reread(text []byte) (*Model, error) {
+	return whole(reading(text, true))
+}
+
+func whole(m *Model, refusals []Finding) (*Model, error) {
 	if len(refusals) > 0 {
 		return nil, &SyntaxError{refusals[0]}
 	}
@@ -20,15 +30,18 @@ func Parse(text []byte) (*Model, error) {
 }
 
 // read is Parse, but goes on behind a refusal where the text can still be understood. The model is nil where it cannot be to its end.
-func read(text []byte) (*Model, []Finding) {
+func read(text []byte) (*Model, []Finding) { return reading(text, false) }
+
+// reading is read, with accepted of a text that was accepted once.
+func reading(text []byte, accepted bool) (*Model, []Finding) {
 	if len(text) > MaxFile {
 		return nil, []Finding{refusal(Position{1, 1}, SymbolSize, "more than %d bytes, which is the most a model may have", MaxFile)}
 	}
 	s := strings.TrimPrefix(string(text), "\ufeff")
-	if bad, ok := screen(s); !ok {
+	if bad, ok := screen(s); !ok && !accepted {
 		return nil, []Finding{bad}
 	}
-	p := &parser{lexer: lexer{rest: s, at: Position{1, 1}}, regexpCost: MaxRegexpCost}
+	p := &parser{lexer: lexer{rest: s, at: Position{1, 1}, accepted: accepted}, regexpCost: MaxRegexpCost}
 	p.advance()
 	m := p.model()
 	slices.SortStableFunc(p.refusals, inText)
@@ -83,7 +96,7 @@ func (p *parser) stop(f Finding) {
 
 // refuse notes that the text is refused; reading goes on.
 func (p *parser) refuse(at Position, s Symbol, format string, args ...any) {
-	if p.stopped {
+	if p.stopped || p.lexer.accepted && s.stricter() {
 		return
 	}
 	if len(p.refusals) == MaxRefusals {
@@ -164,12 +177,12 @@ func (p *parser) pool() Pool {
 	p.want("partition")
 	name := p.name("the name of a pool in double quotes")
 	pool.Name = name.Text
-	switch first, known := p.pools[name.Text]; {
-	case name.Text == DefaultPool || name.Text == ReservedPool || name.Text == OverdraftPool:
+	if name.Text == DefaultPool || name.Text == ReservedPool || name.Text == OverdraftPool {
 		p.refuse(name.Position, SymbolReserved, "%q is reserved: no pool can have that name", name.Text)
-	case known:
+	} else if first, known := p.pools[name.Text]; known {
 		p.refuse(name.Position, SymbolDuplicatePool, "pool %q is named twice; the first is at %s", name.Text, first.at)
-	default:
+	}
+	if p.pools[name.Text] == nil {
 		p.pools[name.Text] = &namedPool{&pool, name.Position}
 	}
 	p.want("{")

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -79,6 +81,32 @@ func (c *Codec) Decode(b []byte, v any, limit int) error {
 		return fmt.Errorf("%w: not the deterministic encoding: byte %d differs", ErrMalformed, firstDifference(again, b))
 	}
 	return nil
+}
+
+// Major types of CBOR (RFC 8949, 3.1), for what is written by hand.
+const (
+	unsigned = 0 << 5
+	octets   = 2 << 5
+	array    = 4 << 5
+)
+
+// appendHead is the shortest head of an item.
+func appendHead(b []byte, major byte, n uint64) []byte {
+	switch {
+	case n < 24:
+		return append(b, major|byte(n))
+	case n <= math.MaxUint8:
+		return append(b, major|24, byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, major|25), uint16(n))
+	case n <= math.MaxUint32:
+		return binary.BigEndian.AppendUint32(append(b, major|26), uint32(n))
+	}
+	return binary.BigEndian.AppendUint64(append(b, major|27), n)
+}
+
+func appendBytes(b, item []byte) []byte {
+	return append(appendHead(b, octets, uint64(len(item))), item...)
 }
 
 func firstDifference(a, b []byte) int {

@@ -29,13 +29,6 @@ const (
 	MessageRefused MessageKind = 4 // server: the one fixed message for what was not understood; the connection ends
 )
 
-// message is every frame's content: a kind and one item.
-type message struct {
-	_    struct{} `cbor:",toarray"`
-	Kind MessageKind
-	Body cbor.RawMessage
-}
-
 // ErrFrame is in the error of a frame that breaks its bounds.
 var ErrFrame = errors.New("not a frame")
 
@@ -45,11 +38,29 @@ func (c *Codec) WriteFrame(w io.Writer, kind MessageKind, body any) error {
 	return err
 }
 
-// Frame is the bytes of one frame: a 4-byte big-endian length, then the message.
+// Frame is the bytes of one frame: a 4-byte big-endian length, then the message. That of an answer is written by hand, the same bytes.
 func (c *Codec) Frame(kind MessageKind, body any) []byte {
-	b := c.Encode(message{Kind: kind, Body: c.Encode(body)})
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(b)), uint32(len(b))), b...)
+	if a, is := body.(*Answer); is && len(a.Response) > 0 && len(a.Proof) > 0 {
+		b := append(newFrame(kind, len(a.Response)+len(a.Proof)+16), 0xa2, 0x01) // the map of an answer, its response first
+		b = append(appendBytes(b, a.Response), 0x02)
+		return closeFrame(appendBytes(b, a.Proof))
+	}
+	item := c.Encode(body)
+	return closeFrame(append(newFrame(kind, len(item)), item...))
 }
+
+// newFrame has room for the length, and the beginning of a message: an array of two whose first item is the kind.
+func newFrame(kind MessageKind, room int) []byte {
+	return append(make([]byte, 4, 4+2+room), messageHead, byte(kind))
+}
+
+func closeFrame(b []byte) []byte {
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	return b
+}
+
+// messageHead begins every message: the initial byte of an array of two, a kind and one item.
+const messageHead = 0x82
 
 // ReadFrame reads one message. The length is judged before anything is allocated. io.EOF: the other side ended between frames.
 func (c *Codec) ReadFrame(r io.Reader) (MessageKind, []byte, error) {
@@ -73,19 +84,25 @@ func (c *Codec) ReadFrame(r io.Reader) (MessageKind, []byte, error) {
 	return c.DecodeMessage(b)
 }
 
-// DecodeMessage takes a frame's content apart. The body is checked by whoever decodes it.
+// DecodeMessage takes a frame's content apart. The body is well-formed; whether it is deterministic and what is in it is checked by whoever decodes it.
 func (c *Codec) DecodeMessage(b []byte) (MessageKind, []byte, error) {
-	var m message
-	if err := c.Decode(b, &m, capability.MaxFrame); err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", ErrFrame, err)
+	if len(b) > capability.MaxFrame {
+		return 0, nil, fmt.Errorf("%w: %w: %d bytes where at most %d are allowed", ErrFrame, ErrMalformed, len(b), capability.MaxFrame)
 	}
-	if m.Kind > MessageRefused {
-		return 0, nil, fmt.Errorf("%w: kind %d is not known", ErrFrame, m.Kind)
+	if len(b) < 2 || b[0] != messageHead || b[1] > 0x17 {
+		return 0, nil, fmt.Errorf("%w: %w: not an array of a kind and a body", ErrFrame, ErrMalformed)
 	}
-	if m.Kind == MessageAsk && !bytes.Equal(m.Body, emptyMap()) {
+	kind, body := MessageKind(b[1]), b[2:]
+	if err := c.dec.Wellformed(body); err != nil {
+		return 0, nil, fmt.Errorf("%w: %w: %w", ErrFrame, ErrMalformed, err)
+	}
+	if kind > MessageRefused {
+		return 0, nil, fmt.Errorf("%w: kind %d is not known", ErrFrame, kind)
+	}
+	if kind == MessageAsk && !bytes.Equal(body, emptyMap()) {
 		return 0, nil, fmt.Errorf("%w: a chain is asked for with an empty map", ErrFrame)
 	}
-	return m.Kind, m.Body, nil
+	return kind, body, nil
 }
 
 // Ask is the one frame that asks for the chain.

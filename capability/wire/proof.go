@@ -80,7 +80,7 @@ func (t *Tree) Root() capability.Digest { return t.levels[len(t.levels)-1][0] }
 
 // Path is the inclusion path of leaf i (RFC 9162, 2.1.3.1).
 func (t *Tree) Path(i int) []capability.Digest {
-	var path []capability.Digest
+	path := make([]capability.Digest, 0, len(t.levels)-1)
 	for _, level := range t.levels[:len(t.levels)-1] {
 		if s := i ^ 1; s < len(level) {
 			path = append(path, level[s])
@@ -90,11 +90,12 @@ func (t *Tree) Path(i int) []capability.Digest {
 	return path
 }
 
-func leafHash(b []byte) capability.Digest {
+func leafHash(b []byte) (d capability.Digest) {
 	h := sha256.New()
 	h.Write([]byte{0})
 	h.Write(b)
-	return capability.Digest(h.Sum(nil))
+	h.Sum(d[:0])
+	return d
 }
 
 func nodeHash(l, r capability.Digest) capability.Digest {
@@ -153,10 +154,33 @@ func (c *Codec) SignTree(key crypto.Signer, t *Tree, at capability.Time, epoch u
 	return &SignedTree{t, size, protected, signature}
 }
 
-// Answer joins response i of the group with its proof.
+// Answer joins response i of the group with its proof. The proof is written by hand, the same bytes as those of an encoded sign1: every answer has one.
 func (c *Codec) Answer(t *SignedTree, i int, response []byte) Answer {
-	p := c.Encode(inclusion{Size: t.size, Leaf: uint64(i), Path: t.tree.Path(i)})
-	return Answer{Response: response, Proof: c.Encode(sign1{Protected: t.protected, Unprotected: unprotected{Proofs: &proofs{[][]byte{p}}}, Signature: t.signature})}
+	in := t.inclusion(i)
+	b := make([]byte, 0, len(t.protected)+len(in)+len(t.signature)+16)
+	b = appendHead(b, array, 4)
+	b = appendBytes(b, t.protected)
+	b = append(b,
+		0xa1, 0x19, 0x01, 0x8c, // {396:
+		0xa1, 0x20, 0x81, // {-1: [
+	)
+	b = appendBytes(b, in) // ]}}
+	b = append(b, 0xf6)    // the payload is detached
+	return Answer{Response: response, Proof: appendBytes(b, t.signature)}
+}
+
+// inclusion is the encoded inclusion proof of leaf i.
+func (t *SignedTree) inclusion(i int) []byte {
+	path := t.tree.Path(i)
+	b := make([]byte, 0, 20+len(path)*(2+len(capability.Digest{})))
+	b = appendHead(b, array, 3)
+	b = appendHead(b, unsigned, t.size)
+	b = appendHead(b, unsigned, uint64(i))
+	b = appendHead(b, array, uint64(len(path)))
+	for _, p := range path {
+		b = appendBytes(b, p[:])
+	}
+	return b
 }
 
 // ServingKeyID is the kid of a serving key: the first half of its SHA-256.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	_ "crypto/sha256" // go-cose asks the crypto package for it
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -103,6 +104,40 @@ func TestFoldRefusesOtherPlaces(t *testing.T) {
 	}
 	if _, ok := fold(capability.Digest{}, 0, 0, nil); ok {
 		t.Error("a tree of no leaves proves something")
+	}
+}
+
+// What is written by hand is what the encoder writes, whatever the lengths.
+func TestHandWrittenAnswers(t *testing.T) {
+	c := New()
+	key := ed25519.NewKeyFromSeed(seed(1)[:ed25519.SeedSize])
+	var leaves [][]byte
+	for n := 1; n <= 70_000; n++ {
+		leaves = append(leaves, bytes.Repeat([]byte{byte(n)}, n%700))
+		switch n {
+		case 1, 2, 3, 8, 23, 24, 25, 255, 256, 257, 1000, 65_535, 65_536, 70_000:
+		default:
+			continue
+		}
+		tree := c.SignTree(key, Grow(leaves), 1_900_000_000, 7)
+		for _, i := range []int{0, n / 2, n - 1} {
+			in := c.Encode(inclusion{Size: uint64(n), Leaf: uint64(i), Path: tree.tree.Path(i)})
+			want := Answer{leaves[i], c.Encode(sign1{Protected: tree.protected, Unprotected: unprotected{Proofs: &proofs{[][]byte{in}}}, Signature: tree.signature})}
+			a := c.Answer(tree, i, leaves[i])
+			if !bytes.Equal(a.Response, want.Response) || !bytes.Equal(a.Proof, want.Proof) {
+				t.Fatalf("answer %d of %d:\n%x\n%x", i, n, a.Proof, want.Proof)
+			}
+			content := c.Encode([]any{MessageAnswer, want})
+			frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(content))), content...)
+			if !bytes.Equal(c.Frame(MessageAnswer, &a), frame) {
+				t.Fatalf("frame of answer %d of %d:\n%x\n%x", i, n, c.Frame(MessageAnswer, &a), frame)
+			}
+		}
+	}
+	for _, n := range []uint64{0, 23, 24, 255, 256, 65_535, 65_536, 1<<32 - 1, 1 << 32, 1<<64 - 1} {
+		if got, want := appendHead(nil, unsigned, n), c.Encode(n); !bytes.Equal(got, want) {
+			t.Errorf("%d is % x, want % x", n, got, want)
+		}
 	}
 }
 

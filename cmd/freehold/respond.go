@@ -202,7 +202,7 @@ func (a *answered) print(w io.Writer) {
 	for _, i := range a.Items {
 		line("  has         %d of %s:%s  %s", i.Count, i.Feature, i.Version, until(i.Expiry))
 		if i.UsedBefore > 0 {
-			line("  used        %d of them, as its last request before said", i.UsedBefore)
+			line("  used        %d of them, as its last answered request said", i.UsedBefore)
 		}
 	}
 	again := ""

@@ -355,6 +355,9 @@ func describeImport(r *importResult) string {
 	for _, c := range r.Changes {
 		fmt.Fprintf(&b, "%s %d -> %d\n", c.Feature, c.Before, c.After)
 	}
+	for _, m := range r.Used {
+		fmt.Fprintf(&b, "%s: %d of them are used, as the back office heard before the repair\n", m.Feature, m.Count)
+	}
 	for _, d := range r.Denials {
 		fmt.Fprintf(&b, "refused: %s %s\n", d.Code, d.Sentence())
 	}

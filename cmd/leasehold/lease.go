@@ -141,10 +141,10 @@ func (p *program) printLease(ctx context.Context, c *client.Client, f capability
 	if count == 0 {
 		p.printf("released %s\n", f.Name)
 	} else {
-		p.printf("acquired %d of %s until %s\n", count, f.Name, r.Expiry)
+		p.printf("acquired %d of %s %s\n", count, f.Name, until(r.Expiry))
 	}
 	for _, h := range r.Held {
-		p.printf("held     %d of %s:%s until %s\n", h.Count, h.Feature, h.Version, h.Expiry)
+		p.printf("held     %d of %s:%s %s\n", h.Count, h.Feature, h.Version, until(h.Expiry))
 	}
 	return nil
 }

@@ -100,9 +100,23 @@ func waiting(h *console.Health) string {
 	return terminal.Plural(h.Waiting, "request") + " without an answer"
 }
 
+// endless is the appliance's word for what has no end: the end of the year 9999.
+const endless capability.Time = 253402300799
+
+// until says when a lease ends, by this machine's clock, which may differ from the appliance's by hours.
+func until(t capability.Time) string {
+	if t > endless-7*24*60*60 {
+		return "without end"
+	}
+	return "until " + t.String()
+}
+
 func minute(t capability.Time) string {
-	if t == 0 {
+	switch {
+	case t == 0:
 		return "none"
+	case t >= endless:
+		return "never"
 	}
 	return t.Std().Format("2006-01-02 15:04Z")
 }

@@ -94,7 +94,13 @@ func (d *desk) want(address string, count uint32, fill func(*capability.Request)
 		return nil, err
 	}
 	if conn := d.conn; d.until != nil {
-		defer context.AfterFunc(d.until, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+		over := make(chan struct{})
+		stop := context.AfterFunc(d.until, func() { conn.SetDeadline(time.Unix(1, 0)); close(over) })
+		defer func() {
+			if !stop() {
+				<-over // or it would end the next wait
+			}
+		}()
 	}
 	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{d.id}}
 	if count > 0 {

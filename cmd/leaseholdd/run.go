@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -276,6 +277,9 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	})
 	part(func() error { return systemd.Watch(ctx, a.Alive) })
 	part(func() error { return tellStatus(ctx, a) })
+	if storage.Erases {
+		part(func() error { eraseUses(ctx); return nil })
+	}
 
 	<-ctx.Done()
 	systemd.Stopping()
@@ -291,6 +295,25 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	log.Info(capability.Stopped.Entry().Title, "code", capability.Stopped.String())
 	return nil
 }
+
+// eraseUses runs the collector every eraseEvery: only it erases what uses of keys have left on the heap, and left alone it comes after two minutes. It takes a
+// fiftieth of the time at most, so a large heap is collected less often.
+func eraseUses(ctx context.Context) {
+	wait := eraseEvery
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		begin := time.Now()
+		runtime.GC()
+		wait = max(eraseEvery, 50*time.Since(begin))
+	}
+}
+
+// eraseEvery is how long a copy of a key may lie on the heap after its use, but for the time of a collection.
+const eraseEvery = 10 * time.Second
 
 // stopped ends an appliance that never served, cleanly.
 func stopped(a *appliance.Appliance) error {

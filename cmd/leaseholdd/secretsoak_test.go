@@ -61,8 +61,32 @@ const (
 	inDebugLog = "log"       // at level debug
 )
 
-// hiddenInMemory are the secrets that must not even be found in memory.
-func hiddenInMemory() []string { return nil }
+// hiddenInMemory are the secrets that must not even be found in memory, once the daemon has used none of them for a while. At rest all of them are on a page
+// that only the daemon can read. A use copies them to stack and heap: what is on the stack is erased when the use ends, what is on the heap by the next run of
+// the collector, which the daemon asks for every eraseEvery. So the key of the journal and the serving key, which every answer uses, are to be seen for that
+// long, and the others for the moment of a start, a snapshot, a move, an import or a backup. A build without the runtime's erasure leaves the copies of all of them
+// where they were until something is written over them, and a kernel without memfd_secret shows the page: nothing is promised then, and doctor says so.
+func hiddenInMemory() []string {
+	if !storage.Erases || storage.NewPage().Weakness() != nil {
+		return nil
+	}
+	return []string{
+		"root secret of the vault", "key of headers", "key of segment headers", "key of the journal", "key of the snapshot", "secret of the archive",
+		"auth value of the counter", "recovery key", "content key of the response", "serving key",
+	}
+}
+
+// quiet reads the memory of a daemon that has nothing to do until none of the secrets is found in it, or long after a collection should have erased them.
+func (b *box) quiet(t testing.TB, secrets ...[]byte) []byte {
+	t.Helper()
+	for deadline := time.Now().Add(6 * eraseEvery); ; {
+		memory := b.memory(t)
+		found := slices.ContainsFunc(secrets, func(s []byte) bool { return len(s) > 0 && bytes.Contains(memory, s) })
+		if !found || len(hiddenInMemory()) == 0 || time.Now().After(deadline) {
+			return memory
+		}
+	}
+}
 
 // TestSoakSecrets plants 20 canaries and lets a real daemon work; then it searches for them in seven places, and for a core.
 //
@@ -142,9 +166,9 @@ func TestSoakSecrets(t *testing.T) {
 	}
 
 	places := map[string][]byte{inDisk: readTree(t, b.state), inFiles: readTree(t, stick)}
-	memory := b.memory(t)
-	places[inMemory] = memory
-	serving := servingSeed(memory, all[0].server)
+	serving := servingSeed(b.memory(t), all[0].server)
+	journal := derive(t, unsealed, salt(t, b.state, "vault/journal-*", 12), "leasehold journal v1")
+	places[inMemory] = b.quiet(t, serving, journal)
 	b.crash(t)
 	places[inDebugLog], places[inCrash], _ = cutAt(b.log.Bytes(), "SIGABRT")
 	places[inWire], places[inBus] = line.seen(), bus.seen()
@@ -157,7 +181,7 @@ func TestSoakSecrets(t *testing.T) {
 		{name: "root secret of the vault", value: unsealed, secret: true},
 		{name: "key of headers", value: derive(t, unsealed, nil, "leasehold header v1"), secret: true},
 		{name: "key of segment headers", value: derive(t, unsealed, nil, "leasehold segment v1"), secret: true},
-		{name: "key of the journal", value: derive(t, unsealed, salt(t, b.state, "vault/journal-*", 12), "leasehold journal v1"), secret: true},
+		{name: "key of the journal", value: journal, secret: true},
 		{name: "key of the snapshot", value: derive(t, unsealed, salt(t, b.state, "vault/snapshot-*", 9), "leasehold snapshot v1"), secret: true},
 		{name: "secret of the archive", value: derive(t, unsealed, nil, "leasehold caller v1 archive"), secret: true},
 		{name: "auth value of the counter", value: counterAuth(t, unsealed), secret: true},

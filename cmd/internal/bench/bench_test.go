@@ -7,6 +7,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/leasehold/leasehold/tpm"
+	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
 
 // TestHistogram: a quantile is within a bucket's width of the true one, whatever the scale.
@@ -191,5 +196,78 @@ func TestFloor(t *testing.T) {
 	defer c.conn.Close()
 	if err := c.do(); err == nil {
 		t.Error("an answer without proof was taken for a proven one")
+	}
+}
+
+// TestTap: a TPM behind the tap is the same TPM, and every command is counted by its kind.
+func TestTap(t *testing.T) {
+	chip := tpmtest.Start(t, tpmtest.None)
+	tap, err := newTap(chip.Dir()+"/bus", chip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.listener.Close()
+	d, err := tpm.Open(tap.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	tap.reset()
+	for range 3 {
+		if _, err := d.Clock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, spent := tap.sum()
+	if n, _ := tap.sum(tpm2.TPMCCReadClock); n != 3 || all != 3 || spent <= 0 {
+		t.Errorf("%d readings of the clock in %d commands, %s", n, all, spent)
+	}
+	if n, _ := tap.sum(tpm2.TPMCCPCRExtend); n != 0 {
+		t.Errorf("%d extends", n)
+	}
+}
+
+// TestCounters: what is read of processes and the device grows with what is done.
+func TestCounters(t *testing.T) {
+	dir, pid := t.TempDir(), os.Getpid()
+	before, err := usageOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := deviceBytes(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(dir + "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const n = 1 << 20
+	if _, err := f.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := usageOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := deviceBytes(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.written-before.written < n || after.cpu <= before.cpu || device > 0 && now-device < n {
+		t.Errorf("%d bytes written: %d dirtied, %d on the device, %s of CPU", n, after.written-before.written, now-device, after.cpu-before.cpu)
+	}
+	if share, err := busyShare(50 * time.Millisecond); err != nil || share < 0 || share > 1 {
+		t.Error(share, err)
+	}
+	if rss, err := residentBytes(pid); err != nil || rss < 1<<20 {
+		t.Error(rss, err)
+	}
+	if _, err := field("/proc/self/status", "NoSuchField"); err == nil {
+		t.Error("a field that is not there was read")
 	}
 }

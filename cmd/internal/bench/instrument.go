@@ -86,6 +86,7 @@ type profile struct {
 	Connections int    `json:"connections"`
 	File        string `json:"file"`
 	Costs       []cost `json:"costs"`
+	Allocated   []cost `json:"allocated"` // bytes
 }
 
 // cost is the share of the CPU spent in some functions and all that they call; shares overlap.
@@ -104,7 +105,7 @@ type syncsCalled struct {
 const (
 	busy    = 64 // connections of the measures that are taken at one number
 	aBit    = time.Second
-	profFor = 4 * time.Second
+	profFor = 6 * time.Second
 )
 
 // instrumentedMeasures are all that need the daemon with instruments.
@@ -222,23 +223,31 @@ func (t *trial) profile(b *box, w workload, program, prof, syncs, keep string) (
 	if _, err := b.signaled(syncs); err != nil {
 		return nil, err
 	}
-	if err := <-ended; err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(prof)
+	err := <-ended
 	if err != nil {
 		return nil, err
 	}
 	p := &profile{Workload: w.name, Connections: busy, File: filepath.Join(keep, "bench-"+w.name+".pprof")}
-	if err := errors.Join(os.MkdirAll(keep, 0o755), os.WriteFile(p.File, text, 0o644)); err != nil {
+	if p.Costs, err = kept(program, prof, p.File, "cpu"); err == nil {
+		p.Allocated, err = kept(program, prof+".allocs", filepath.Join(keep, "bench-"+w.name+"-allocs.pprof"), "alloc_space")
+	}
+	return p, err
+}
+
+// kept copies a profile to where the report is, and reads it.
+func kept(program, from, to, index string) ([]cost, error) {
+	text, err := os.ReadFile(from)
+	if err != nil {
 		return nil, err
 	}
-	out, err := exec.Command("go", "tool", "pprof", "-top", "-cum", "-nodecount=100000", "-nodefraction=0", program, p.File).Output()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, text, 0o644)); err != nil {
+		return nil, err
+	}
+	out, err := exec.Command("go", "tool", "pprof", "-top", "-cum", "-nodecount=100000", "-nodefraction=0", "-sample_index="+index, program, to).Output()
 	if err != nil {
 		return nil, fmt.Errorf("read the profile: %w", err)
 	}
-	p.Costs = costs(string(out))
-	return p, nil
+	return costs(string(out)), nil
 }
 
 // parts of the work, and the functions at whose call each begins.

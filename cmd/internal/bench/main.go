@@ -1,7 +1,7 @@
 // Bench measures a real leaseholdd on a software TPM under load, and in the same minutes what it is compared with: echo, which only sends bytes back; floor, which
 // does what any server with the same promises must do at least; baseline and nosync, which anyone would write first (module baseline). Each is a process of its own, and they take turns.
 //
-//	bench [-o FILE] [-micro FILE] [-baseline PROGRAM] [-short] [-rounds N] [-connections 1,8,64,512] [-only REGEXP] [-once=false]
+//	bench [-o FILE] [-micro FILE] [-baseline PROGRAM] [-short] [-rounds N] [-connections 1,8,64,512] [-only REGEXP] [-once REGEXP]
 //
 // It is started at the top of the repository. Clients keep one request in flight each, on the same cores as the server; every answer is looked at, and one in 64 is
 // decoded and its proof checked. The report says for each goal of speed what was measured and whether it is met. A goal that is not met does not change the status: 1 is
@@ -36,6 +36,7 @@ func run(args []string, out io.Writer) error {
 		return serve(args[1:])
 	}
 	o := options{rounds: 5, connections: []int{1, 8, 64, 512}, warm: 200 * time.Millisecond, measure: time.Second, leases: 1_000_000, nodes: 10_000, starts: 20}
+	o.only, o.once = regexp.MustCompile(""), regexp.MustCompile("")
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.report, "o", "bin/bench.json", "write the report to this `file`")
 	f.StringVar(&o.micro, "micro", "", "take the figures of the benchmarks from this `file`, as go test wrote them")
@@ -58,12 +59,14 @@ func run(args []string, out io.Writer) error {
 		}
 		return nil
 	})
-	f.Func("only", "only the workloads whose name matches this `regexp`", func(s string) error {
-		only, err := regexp.Compile(s)
-		o.only = only
-		return err
-	})
-	f.BoolVar(&o.once, "once", true, "take the measures that are taken once as well: starts, storms, many leases, profile ...")
+	matching := func(to **regexp.Regexp) func(string) error {
+		return func(s string) (err error) {
+			*to, err = regexp.Compile(s)
+			return err
+		}
+	}
+	f.Func("only", "only the workloads whose name matches this `regexp`", matching(&o.only))
+	f.Func("once", "only those measures that are taken once whose name matches this `regexp`", matching(&o.once))
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -94,6 +97,9 @@ func bench(o options, out io.Writer) error {
 	if r.Commit, err = machine.Commit(); err != nil {
 		return err
 	}
+	if r.Busy, err = busyShare(2 * aBit); err != nil {
+		return err
+	}
 	if o.baseline, err = filepath.Abs(o.baseline); err != nil {
 		return err
 	}
@@ -113,11 +119,7 @@ func bench(o options, out io.Writer) error {
 	if r.Rows, err = rounds(o, b.subjects, b.probe, out); err != nil {
 		return err
 	}
-	if o.once {
-		if err := b.onceOnly(filepath.Dir(o.report)); err != nil {
-			return err
-		}
-	}
+	failed := b.onceOnly(filepath.Dir(o.report))
 	r.Figures, r.Rounds = b.figures, o.rounds
 	r.Goals = judge(&r)
 	r.Seconds = time.Since(begun).Round(time.Second).Seconds()
@@ -129,5 +131,5 @@ func bench(o options, out io.Writer) error {
 	if err := os.MkdirAll(filepath.Dir(o.report), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(o.report, append(text, '\n'), 0o644)
+	return errors.Join(failed, os.WriteFile(o.report, append(text, '\n'), 0o644))
 }

@@ -89,7 +89,8 @@ func usageOf(pid int) (u usage, err error) {
 	return u, err
 }
 
-// deviceBytes is what was written to the device that holds a directory, by everyone: what others wrote meanwhile is in it.
+// deviceBytes is what was written to the device that holds a directory, by everyone: what others wrote meanwhile is in it. Where that is no disk of its own, in
+// memory or an overlay, it is zero.
 func deviceBytes(dir string) (uint64, error) {
 	var s unix.Stat_t
 	if err := unix.Stat(dir, &s); err != nil {
@@ -97,6 +98,9 @@ func deviceBytes(dir string) (uint64, error) {
 	}
 	path := fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(s.Dev), unix.Minor(s.Dev))
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -131,4 +135,41 @@ func field(path, name string) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s has no field %s", path, name)
+}
+
+// busyShare is the part of all cores that is used while this program rests for a time: what others do.
+func busyShare(rest time.Duration) (float64, error) {
+	idle, all, err := ticks()
+	if err != nil {
+		return 0, err
+	}
+	wait(rest)
+	idleThen, allThen, err := ticks()
+	if err != nil {
+		return 0, err
+	}
+	return 1 - float64(idleThen-idle)/float64(max(1, allThen-all)), nil
+}
+
+// ticks is what the cores have idled, and all their time (proc_stat(5)).
+func ticks() (idle, all uint64, err error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	fields := strings.Fields(first)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, 0, fmt.Errorf("/proc/stat begins with %q", first)
+	}
+	for i, f := range fields[1:9] { // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user
+		n, err := strconv.ParseUint(f, 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if all += n; i == 3 || i == 4 {
+			idle += n
+		}
+	}
+	return idle, all, nil
 }

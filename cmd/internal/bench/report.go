@@ -14,14 +14,21 @@ type report struct {
 	Started string          `json:"started"`
 	Seconds float64         `json:"seconds"`
 	Rounds  int             `json:"rounds"`
+	Busy    float64         `json:"busy"` // part of the cores that others used just before
 	Goals   []verdict       `json:"goals"`
 	Rows    table           `json:"rows"`
 	Figures figures         `json:"figures"`
 	Micro   []micro         `json:"micro,omitempty"`
 }
 
+// quiet is the part of the cores below which nobody else is at work.
+const quiet = 0.1
+
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s, %d rounds, medians, clients on the same cores\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Commit, r.Rounds)
+	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s, %d rounds, medians, clients on the same cores, others before it used %.0f %% of the cores\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Commit, r.Rounds, 100*r.Busy)
+	if r.Busy > quiet {
+		fmt.Fprintln(out, "THE MACHINE WAS BUSY: these figures are no measure of anything but the machine; repeat them when it is quiet")
+	}
 	workload := ""
 	for _, w := range r.Rows {
 		if w.Workload != workload {
@@ -91,9 +98,9 @@ func (r *report) printFigures(out io.Writer) {
 		fmt.Fprintf(out, "%d checkouts and releases at %d connections: %d calls of fdatasync\n", c.Ops, c.Connections, c.Syncs)
 	}
 	for _, p := range f.Profiles {
-		fmt.Fprintf(out, "\nCPU of %s at %d, each part with all that it calls, so that parts overlap (%s)\n", p.Workload, p.Connections, p.File)
-		for _, c := range p.Costs {
-			fmt.Fprintf(out, "  %5.1f %%  %s\n", c.Percent, c.What)
+		fmt.Fprintf(out, "\nCPU and allocated bytes of %s at %d, each part with all that it calls, so that parts overlap (%s)\n", p.Workload, p.Connections, p.File)
+		for i, c := range p.Costs {
+			fmt.Fprintf(out, "  %5.1f %%  %5.1f %%  %s\n", c.Percent, p.Allocated[i].Percent, c.What)
 		}
 	}
 }

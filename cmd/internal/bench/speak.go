@@ -30,7 +30,7 @@ const (
 	// verifyEvery: one answer in so many is decoded and its proof or signature checked, of the appliance, floor and baseline alike. The client runs on the
 	// same cores, and a check costs as much as two answers do the server. Of all others correlation and outcome are looked at.
 	verifyEvery = 64
-	replyWithin = 60 * time.Second
+	replyWithin = 10 * time.Minute // a start with many leases is waited for as well
 )
 
 // speaker is one client on one connection. do is one request and its answer; an answer that is not the wanted one is an error.
