@@ -2,7 +2,7 @@
 // many addresses of the loopback network, hold connections, open half of them, drip bytes, send what is no message, come and go; one after the other, then all
 // together.
 //
-//	flood [-o FILE] [-short]
+//	flood [-o FILE] [-short] [-malformed DURATION]
 //
 // It is started at the top of the repository. The attackers are processes of their own on the same cores, so figures of time say as much about the machine as
 // about the server; what must hold on every machine is told apart from them. The status is 1 if one of those promises was broken, or the run could not be made.
@@ -33,6 +33,7 @@ func main() {
 	o := options{sizes: whole()}
 	flag.StringVar(&o.report, "o", "bin/flood.json", "write the report to this `file`")
 	flag.BoolFunc("short", "a run of about a minute, with a share of everything", func(string) error { o.sizes = share(); return nil })
+	flag.DurationVar(&o.sizes.Malformed, "malformed", o.sizes.Malformed, "end the phase of malformed frames after this `time`, however many were sent")
 	flag.Parse()
 	broken, err := flood(o, os.Stdout)
 	if err != nil {
