@@ -30,7 +30,7 @@ const (
 	maxInFlight          = 64   // requests of one connection that wait for the owner
 	maxStrangersInFlight = 256  // of all connections whose devices hold nothing: a quarter of a group
 	maxDevicesInFlight   = 2048 // of all others
-	maxAsks              = 8    // chains for one connection: each is 13 kB for 7 bytes, and one is enough
+	maxAsks              = 2    // chains for one connection: each is 13 kB for 7 bytes, and one is enough
 
 	handshakeTimeout = 5 * time.Second  // a TLS handshake takes 1 ms of work and two round trips
 	frameTimeout     = 2 * time.Second  // from the first byte of a frame to its last
