@@ -26,18 +26,20 @@ type door struct {
 
 	mu     sync.Mutex
 	places *places
-	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin. Half
-	// of the cores do either at most, and whoever is inside finds the other half.
+	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin. A
+	// few for each core: while one works the next are on their way, and whoever is inside waits for no more than these.
 	begins, ends *turns
 	served       served
 	tally        tally
 }
 
+const turnsPerCore = 4 // 2 ms of work
+
 func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
 	return &door{
 		log: log, elapsed: elapsed, tally: tally{},
 		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
-		begins: newTurns(max(1, runtime.GOMAXPROCS(0)/2)), ends: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
+		begins: newTurns(turnsPerCore * runtime.GOMAXPROCS(0)), ends: newTurns(turnsPerCore * runtime.GOMAXPROCS(0)),
 		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
 	}
 }

@@ -78,10 +78,8 @@ func (s *doorstep) rest() {
 // hint is all that a client hears that speaks HTTP without TLS.
 const hint = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nLH-3311 this port speaks TLS 1.3.\n"
 
-// shake makes a TLS connection of a raw one and gives the device key at its other end.
-func (a *Appliance) shake(ctx context.Context, conn net.Conn, config *tls.Config, d *door, g *guest) (*tls.Conn, capability.Digest, error) {
-	hs, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
+// shake makes a TLS connection of a raw one and gives the device key at its other end, before hs ends.
+func (a *Appliance) shake(hs context.Context, conn net.Conn, config *tls.Config, d *door, g *guest) (*tls.Conn, capability.Digest, error) {
 	step := &doorstep{Conn: conn, ctx: hs, door: d, guest: g, turns: d.begins}
 	secured := tls.Server(step, config)
 	err := secured.HandshakeContext(hs)

@@ -102,19 +102,22 @@ func passing(err error) bool {
 
 // receive takes a connection through the door and serves it.
 func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Config, d *door, g *guest) error {
-	conn, key, err := a.shake(ctx, raw, config, d, g)
+	hs, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	conn, key, err := a.shake(hs, raw, config, d, g)
 	if err != nil {
 		return err
 	}
-	known, err := a.knows(ctx, d, key)
+	known, err := a.knows(hs, d, key)
 	if err != nil {
-		return err
+		return &refused{capability.ErrHandshake, fmt.Errorf("ask who it is: %w", err)}
 	}
 	if err := d.enter(g, key, known); err != nil {
 		return err
 	}
 	c := &connection{a: a, conn: conn, key: key, door: d, guest: g, slots: make(chan struct{}, maxInFlight)}
 	c.known.Store(known)
+	cancel()
 	defer c.flying.Wait()
 	return c.converse(ctx)
 }

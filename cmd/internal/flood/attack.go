@@ -55,7 +55,8 @@ func startAttack(kind, address string, n int, lasts time.Duration) (func() (*out
 	if err != nil {
 		return nil, err
 	}
-	c := exec.Command(self, "attack", kind, address, strconv.Itoa(n), lasts.String())
+	// Elsewhere it would have a processor of its own; here it must not starve those whom it attacks.
+	c := exec.Command("nice", "-n", "10", self, "attack", kind, address, strconv.Itoa(n), lasts.String())
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out, said strings.Builder
 	c.Stdout, c.Stderr = &out, &said
@@ -304,7 +305,7 @@ func (a *attack) malformed(ctx context.Context) {
 		for i := range next {
 			f := all[i%len(all)]
 			b := f.make(r, i/len(all))
-			for try := 0; !refusable(a.codec, b) && try < 10; try++ { // a flipped bit may make another good request
+			for try := 0; !refusable(a.codec, b) && try < 60; try++ { // a flipped bit may make another good request
 				b = f.make(r, i/len(all)+try+1)
 			}
 			if !refusable(a.codec, b) {
