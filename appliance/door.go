@@ -89,13 +89,20 @@ func (d *door) enter(g *guest, key capability.Digest, known bool) error {
 	return nil
 }
 
-// use notes that a connection asks for something, or, where known is set, that its device was given rights.
-func (d *door) use(g *guest, known bool) {
+// use notes that a connection asks for something. It does not wait for those at the door: when they are busy nothing is noted.
+func (d *door) use(g *guest) {
+	if d.mu.TryLock() {
+		d.places.use(g, false)
+		d.mu.Unlock()
+	}
+}
+
+// serve notes that the device of a connection was given rights, once for each.
+func (d *door) serve(g *guest) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.places.use(g, known); known {
-		d.served.add(g.key)
-	}
+	d.places.use(g, true)
+	d.served.add(g.key)
 }
 
 func (d *door) leave(g *guest) {

@@ -12,7 +12,7 @@ import (
 // lock, and whom it puts out, the caller closes.
 //
 // Half-open connections, which have not shown a key, have places of their own, so that they never take anything from the others: when these run out the oldest of
-// the address that has most of them goes, and whoever comes in hundreds loses its own. Among the open ones whoever was served is kept before whoever was not: a stranger that finds no room gets the place of the stranger that was silent
+// an address that has more than the mean goes, and whoever comes in hundreds loses its own. Among the open ones whoever was served is kept before whoever was not: a stranger that finds no room gets the place of the stranger that was silent
 // longest, or none; a device that is known gets that place too, and where all are known, the place of the one that was silent longest, which loses nothing
 // but the connection. The same holds within an address and within a key where those are at their limit.
 type places struct {
@@ -20,6 +20,7 @@ type places struct {
 	halfOpen  list.List // of *guest, oldest first
 	strangers list.List // open and not known, silent longest first
 	known     list.List // open and known, silent longest first
+	arriving  int       // addresses of half-open connections
 	from      map[netip.Prefix]*source
 	of        map[capability.Digest]int
 }
@@ -55,15 +56,12 @@ func (p *places) arrive(g *guest) (out *guest) {
 	case own.halfOpen >= p.most.halfOpenFrom:
 		out = first(&p.halfOpen, func(o *guest) bool { return o.from == own })
 	case p.halfOpen.Len() >= p.most.halfOpen:
-		out = first(&p.halfOpen, func(*guest) bool { return true })
-		for e := p.halfOpen.Front(); e != nil; e = e.Next() {
-			if o := e.Value.(*guest); o.from.halfOpen > out.from.halfOpen {
-				out = o
-			}
-		}
+		out = first(&p.halfOpen, func(o *guest) bool { return o.from.halfOpen*p.arriving >= p.halfOpen.Len() })
 	}
 	g.from = own
-	own.halfOpen++
+	if own.halfOpen++; own.halfOpen == 1 {
+		p.arriving++
+	}
 	g.in, g.at = &p.halfOpen, p.halfOpen.PushBack(g)
 	p.leave(out)
 	return out
@@ -151,7 +149,9 @@ func (p *places) leave(g *guest) {
 	}
 	g.in.Remove(g.at)
 	if g.in == &p.halfOpen {
-		g.from.halfOpen--
+		if g.from.halfOpen--; g.from.halfOpen == 0 {
+			p.arriving--
+		}
 	} else {
 		g.from.open--
 		if p.of[g.key]--; p.of[g.key] == 0 {

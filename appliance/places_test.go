@@ -173,12 +173,13 @@ func TestPlacesAreKept(t *testing.T) {
 				if count(same) >= p.most.halfOpenFrom {
 					want = append(want, victim(0, same))
 				} else if count(half) >= p.most.halfOpen {
-					crowd := func(o *seen) bool {
-						n := count(func(x *seen) bool { return half(x) && x.address == o.address })
-						return half(o) && !slices.ContainsFunc(all, func(y *seen) bool {
-							return half(y) && count(func(x *seen) bool { return half(x) && x.address == y.address }) > n
-						})
+					addresses := map[netip.Prefix]int{}
+					for _, o := range all {
+						if half(o) {
+							addresses[o.address]++
+						}
 					}
+					crowd := func(o *seen) bool { return half(o) && addresses[o.address]*len(addresses) >= count(half) }
 					want = append(want, victim(0, crowd))
 				}
 				if g := p.arrive(s.guest); g != nil {

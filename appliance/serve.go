@@ -139,7 +139,7 @@ func (c *connection) converse(ctx context.Context) error {
 		}
 		kind, body, err := c.a.codec.ReadFrame(in)
 		if err == nil {
-			c.door.use(c.guest, false)
+			c.door.use(c.guest)
 			err = c.take(ctx, kind, body)
 		}
 		if err != nil {
@@ -254,7 +254,7 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 // tell writes an answer. Who gets rights by it is a device from now on.
 func (c *connection) tell(ca *call) error {
 	if len(ca.decision.Response.Rights) > 0 && ca.decision.Response.Status != capability.StatusPreview && !c.known.Swap(true) {
-		c.door.use(c.guest, true)
+		c.door.serve(c.guest)
 	}
 	return c.write(c.a.codec.Frame(wire.MessageAnswer, &ca.answer))
 }
