@@ -195,7 +195,7 @@ func (a *Appliance) begin(v Vault) error {
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
 	}
-	entries := encode(d.Entries)
+	entries := a.encode(d.Entries)
 	if err := v.Begin(entries...); err != nil {
 		return fmt.Errorf("begin a run: %w: %w", ErrStorage, err)
 	}
@@ -215,10 +215,10 @@ func (a *Appliance) apply(entries []ledger.Entry) error {
 	return nil
 }
 
-func encode(entries []ledger.Entry) [][]byte {
+func (a *Appliance) encode(entries []ledger.Entry) [][]byte {
 	b := make([][]byte, len(entries))
 	for i, e := range entries {
-		b[i] = e.Encode()
+		b[i] = e.Encode(a.codec)
 	}
 	return b
 }
@@ -393,7 +393,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	facts, entries := watched, encode(watched)
+	facts, entries := watched, a.encode(watched)
 	var responses [][]byte
 	var public []byte
 	move, size := false, 0
@@ -442,7 +442,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			return n, err
 		}
 		facts = append(facts, c.decision.Entries...)
-		for _, b := range encode(c.decision.Entries) {
+		for _, b := range a.encode(c.decision.Entries) {
 			entries, size = append(entries, b), size+len(b)
 		}
 		move = move || c.decision.Move
@@ -560,7 +560,7 @@ func (a *Appliance) found(c *call) error {
 	if err := a.apply(c.decision.Entries); err != nil {
 		return err
 	}
-	entries := encode(c.decision.Entries)
+	entries := a.encode(c.decision.Entries)
 	if err := v.Move(nil, entries); err != nil {
 		return fmt.Errorf("take the rights: %w: %w", ErrStorage, err)
 	}
