@@ -10,7 +10,7 @@ BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmar
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build man demo test race simulation mutants soak bench fuzz lint clean
+.PHONY: all deps build man demo test race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -63,6 +63,10 @@ bench: deps
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m -short $(if $(BENCH_SHORT),-benchtime 20ms,-benchtime 100ms -count 5) $(BENCHMARKS) > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	$(if $(BENCH_SHORT),,$(GO) test -run '^$$' -bench /1000000 -benchmem -timeout 60m -benchtime 1x ./capability/ledger >> bin/bench.txt || { cat bin/bench.txt; exit 1; })
 	$(GO) run ./cmd/internal/bench -micro bin/bench.txt $(if $(BENCH_SHORT),-short)
+
+# Honest clients beside floods of every kind, half an hour and more; FLOOD_SHORT=1: a share of it in about a minute. The report is bin/flood.json.
+flood: deps
+	$(GO) run ./cmd/internal/flood $(if $(FLOOD_SHORT),-short)
 
 # Every fuzz target for FUZZTIME each.
 fuzz: deps

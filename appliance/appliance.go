@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -102,6 +103,8 @@ type Appliance struct {
 	at        time.Duration
 	compactAt int64 // bytes of journal at which a snapshot is due
 	keeper    keeper
+	proof     atomic.Pointer[proof]
+	door      *door
 	requests  sync.Mutex // one request file is written at a time, so that numbers follow each other
 
 	mu     sync.Mutex
@@ -139,7 +142,7 @@ var ErrStorage = errors.New("trusted storage")
 
 // New begins a run: it certifies a fresh serving key with the TPM and writes the run's first entry. Run comes next.
 func New(o Options) (*Appliance, error) {
-	a := &Appliance{Options: o, codec: wire.New(), wake: make(chan struct{}, 1), finish: make(chan struct{})}
+	a := &Appliance{Options: o, codec: wire.New(), door: newDoor(o.Log, o.Elapsed), wake: make(chan struct{}, 1), finish: make(chan struct{})}
 	if a.Guard == nil {
 		a.Guard = func(use func()) { use() }
 	}

@@ -1,20 +1,14 @@
 package appliance
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,17 +20,23 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// Bounds on what one client may keep of the server.
+// Bounds on what clients may keep of the server.
 const (
-	maxConnections   = 8192
-	maxPerAddress    = maxConnections / 8 // a gateway may hide a plant, but nobody takes all places
-	maxInFlight      = 64                 // requests of one connection that wait for the owner
-	readAhead        = 1 << 10            // bytes of requests: a few, of 300 each; longer ones are read in place
-	handshakeTimeout = 5 * time.Second    // a TLS handshake takes 1 ms of work and two round trips
-	frameTimeout     = 2 * time.Second    // from the first byte of a frame to its last
-	writeTimeout     = 5 * time.Second    // for a client that does not read
-	helloTimeout     = 10 * time.Second   // from the handshake to the first byte: whoever connects wants something
-	idleTimeout      = 2 * time.Hour      // twice the longest lease: whoever is silent longer holds nothing
+	maxConnections       = 4096               // open ones: 24 KiB each
+	maxPerAddress        = maxConnections / 4 // a gateway may hide a plant, but nobody takes all places
+	maxPerKey            = 64                 // the programs of one device
+	maxHalfOpen          = 2048               // without a key yet: 12 KiB each
+	maxHalfOpenFrom      = maxHalfOpen / 2
+	maxInFlight          = 64   // requests of one connection that wait for the owner
+	maxStrangersInFlight = 256  // of all connections whose devices hold nothing: a quarter of a group
+	maxDevicesInFlight   = 2048 // of all others
+	maxAsks              = 8    // chains for one connection: each is 13 kB for 7 bytes, and one is enough
+
+	handshakeTimeout = 5 * time.Second  // a TLS handshake takes 1 ms of work and two round trips
+	frameTimeout     = 2 * time.Second  // from the first byte of a frame to its last
+	writeTimeout     = 5 * time.Second  // for a client that does not read
+	helloTimeout     = 10 * time.Second // from the handshake to the first byte: whoever connects wants something
+	idleTimeout      = 2 * time.Hour    // twice the longest lease: whoever is silent longer holds nothing
 )
 
 // Serve answers clients that come in over l until ctx ends. TLS 1.3 proves both ends: the server's key is the serving key that the chain names, the client's
@@ -46,12 +46,13 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	d := a.door
+	defer d.close()
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	places := &places{taken: map[string]int{}}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -68,16 +69,17 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		address := hostOf(conn.RemoteAddr())
-		if !places.take(address) {
-			conn.Close()
-			continue
-		}
+		inside, end := context.WithCancel(ctx)
+		g := d.arrive(conn, end)
 		conns.Go(func() {
-			defer places.leave(address)
+			defer d.leave(g)
 			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			if err := a.converse(ctx, tls.Server(conn, config)); err != nil {
+			defer end()
+			defer context.AfterFunc(inside, func() { conn.Close() })()
+			err := a.receive(inside, conn, config, d, g)
+			if no := (*refused)(nil); errors.As(err, &no) && ctx.Err() == nil {
+				d.said(no.code, conn.RemoteAddr().String(), no)
+			} else if err != nil {
 				a.Log.Debug("connection ended", "peer", conn.RemoteAddr().String(), "cause", err.Error())
 			}
 		})
@@ -98,124 +100,74 @@ func passing(err error) bool {
 	return ok && n.Timeout()
 }
 
-// places are the connections there may be, in all and from one address.
-type places struct {
-	mu    sync.Mutex
-	all   int
-	taken map[string]int
-}
-
-func (p *places) take(address string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.all == maxConnections || p.taken[address] == maxPerAddress {
-		return false
-	}
-	p.all++
-	p.taken[address]++
-	return true
-}
-
-func (p *places) leave(address string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all--
-	if p.taken[address]--; p.taken[address] == 0 {
-		delete(p.taken, address)
-	}
-}
-
-func hostOf(a net.Addr) string {
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	return host
-}
-
-// tlsConfig shows a certificate that holds the serving key and nothing to believe: whoever checks it compares the key with the chain's.
-func (a *Appliance) tlsConfig() (*tls.Config, error) {
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "leasehold"},
-		// The key's lifetime is this process's; dates would only add a clock to trust.
-		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-		KeyUsage: x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(a.Rand, template, template, a.Serving.Public(), a.Serving)
-	if err != nil {
-		return nil, fmt.Errorf("make the server's certificate: %w", err)
-	}
-	return &tls.Config{
-		Certificates:           []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: a.Serving}},
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{wire.ALPN},
-		ClientAuth:             tls.RequireAnyClientCert,
-		SessionTicketsDisabled: true, // a resumed session would not prove the client's key again
-		Time:                   a.Now,
-		Rand:                   a.Rand,
-	}, nil
-}
-
-// deviceKey is the key behind a client's certificate: SHA-256 of its SPKI. Ed25519 and P-256 are taken.
-func deviceKey(s tls.ConnectionState) (capability.Digest, error) {
-	if s.NegotiatedProtocol != wire.ALPN {
-		return capability.Digest{}, fmt.Errorf("protocol %q where %q is served", s.NegotiatedProtocol, wire.ALPN)
-	}
-	if len(s.PeerCertificates) == 0 {
-		return capability.Digest{}, errors.New("no client certificate")
-	}
-	c := s.PeerCertificates[0]
-	switch k := c.PublicKey.(type) {
-	case ed25519.PublicKey:
-	case *ecdsa.PublicKey:
-		if k.Curve != elliptic.P256() {
-			return capability.Digest{}, fmt.Errorf("device key on curve %s", k.Curve.Params().Name)
-		}
-	default:
-		return capability.Digest{}, fmt.Errorf("device key of type %T", c.PublicKey)
-	}
-	return sha256.Sum256(c.RawSubjectPublicKeyInfo), nil
-}
-
-// converse reads frames until the client ends, breaks a rule or falls silent.
-func (a *Appliance) converse(ctx context.Context, conn *tls.Conn) error {
-	hs, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	err := conn.HandshakeContext(hs)
-	cancel()
-	if err != nil {
-		return fmt.Errorf("handshake: %w", err)
-	}
-	key, err := deviceKey(conn.ConnectionState())
+// receive takes a connection through the door and serves it.
+func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Config, d *door, g *guest) error {
+	conn, key, err := a.shake(ctx, raw, config, d, g)
 	if err != nil {
 		return err
 	}
-	c := &connection{a: a, conn: conn, key: key, slots: make(chan struct{}, maxInFlight)}
+	known, err := a.knows(ctx, d, key)
+	if err != nil {
+		return err
+	}
+	if err := d.enter(g, key, known); err != nil {
+		return err
+	}
+	c := &connection{a: a, conn: conn, key: key, door: d, guest: g, slots: make(chan struct{}, maxInFlight)}
+	c.known.Store(known)
 	defer c.flying.Wait()
-	in := bufio.NewReaderSize(conn, readAhead)
+	return c.converse(ctx)
+}
+
+// converse reads frames until the client ends, breaks a rule or falls silent. TLS buffers what it reads; a buffer of our own would only cost its memory.
+func (c *connection) converse(ctx context.Context) error {
 	patience := helloTimeout
+	in := &started{Conn: c.conn}
 	for {
-		if err := conn.SetReadDeadline(a.Now().Add(patience)); err != nil {
+		if err := c.conn.SetReadDeadline(c.a.Now().Add(patience)); err != nil {
 			return err
 		}
 		patience = idleTimeout
-		if _, err := in.Peek(1); err != nil {
+		if err := in.wait(); err != nil {
 			return err
 		}
-		if err := conn.SetReadDeadline(a.Now().Add(frameTimeout)); err != nil {
+		if err := c.conn.SetReadDeadline(c.a.Now().Add(frameTimeout)); err != nil {
 			return err
 		}
-		kind, body, err := a.codec.ReadFrame(in)
+		kind, body, err := c.a.codec.ReadFrame(in)
 		if err == nil {
+			c.door.use(c.guest, false)
 			err = c.take(ctx, kind, body)
 		}
 		if err != nil {
 			if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrMalformed) {
-				c.write(a.codec.Refused())
+				c.write(c.a.codec.Refused())
+				return &refused{capability.ErrProto, err}
 			}
 			return err
 		}
 	}
+}
+
+// started is a connection whose next byte was waited for, and read.
+type started struct {
+	net.Conn
+	first [1]byte
+	has   bool
+}
+
+func (s *started) wait() error {
+	_, err := io.ReadFull(s.Conn, s.first[:])
+	s.has = err == nil
+	return err
+}
+
+func (s *started) Read(b []byte) (int, error) {
+	if !s.has || len(b) == 0 {
+		return s.Conn.Read(b)
+	}
+	b[0], s.has = s.first[0], false
+	return 1, nil
 }
 
 // connection is one client. Answers go out in the order in which they are ready.
@@ -223,6 +175,10 @@ type connection struct {
 	a      *Appliance
 	conn   *tls.Conn
 	key    capability.Digest
+	door   *door
+	guest  *guest
+	known  atomic.Bool // its device was served
+	asked  int         // chains
 	slots  chan struct{}
 	flying sync.WaitGroup
 	out    sync.Mutex
@@ -242,11 +198,14 @@ func (c *connection) write(b []byte) error {
 func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byte) error {
 	switch kind {
 	case wire.MessageAsk:
-		chain, err := c.a.Chain(ctx)
+		if c.asked++; c.asked > maxAsks {
+			return fmt.Errorf("%w: the chain was asked for %d times", wire.ErrMalformed, c.asked)
+		}
+		p, err := c.a.prove(ctx)
 		if err != nil {
 			return err
 		}
-		return c.write(c.a.codec.Frame(wire.MessageChain, chain))
+		return c.write(p.frame)
 	case wire.MessageRequest:
 	default:
 		return fmt.Errorf("%w: kind %d from a client", wire.ErrMalformed, kind)
@@ -263,18 +222,38 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 		}
 		denial = err
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	room := c.door.strangers
+	if c.known.Load() {
+		room = c.door.devices
+	}
+	for _, slots := range []chan struct{}{c.slots, room} {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	c.flying.Go(func() {
 		defer func() { <-c.slots }()
-		if err := c.answer(ctx, &r, denial); err != nil {
+		ca := c.a.asked(c.key, &r, denial)
+		err := c.a.do(ctx, ca)
+		<-room // before the answer is written: who does not read it keeps nobody else waiting
+		if err == nil {
+			err = c.tell(ca)
+		}
+		if err != nil {
 			c.conn.Close()
 		}
 	})
 	return nil
+}
+
+// tell writes an answer. Who gets rights by it is a device from now on.
+func (c *connection) tell(ca *call) error {
+	if len(ca.decision.Response.Rights) > 0 && ca.decision.Response.Status != capability.StatusPreview && !c.known.Swap(true) {
+		c.door.use(c.guest, true)
+	}
+	return c.write(c.a.codec.Frame(wire.MessageAnswer, &ca.answer))
 }
 
 // validate is Request.Validate and what the channel adds: a host ID that claims to be a device key is the key of this channel.
@@ -293,14 +272,6 @@ func (c *connection) validate(r *capability.Request) error {
 	return nil
 }
 
-func (c *connection) answer(ctx context.Context, r *capability.Request, denial error) error {
-	ca := c.a.asked(c.key, r, denial)
-	if err := c.a.do(ctx, ca); err != nil {
-		return err
-	}
-	return c.write(c.a.codec.Frame(wire.MessageAnswer, &ca.answer))
-}
-
 // asked is the call for a request that came in from the holder of key. A receipt in it counts when it is this appliance's word.
 func (a *Appliance) asked(key capability.Digest, r *capability.Request, denial error) *call {
 	s := ledger.Serve{Key: key, Request: *r}
@@ -314,22 +285,40 @@ func (a *Appliance) asked(key capability.Digest, r *capability.Request, denial e
 	return &call{command: s, denial: denial, sign: true}
 }
 
-// Chain is what leads a client from the producer's root to the serving key. Before the first response it has no certificates.
+// proof is the chain that clients get while one response is in force, and its frame: encoded once, it costs less to send than to ask for.
+type proof struct {
+	of    capability.Digest
+	chain *wire.Chain
+	frame []byte
+}
+
+// Chain is what leads a client from the producer's root to the serving key. Before the first response it has no certificates. The caller must not change it.
 func (a *Appliance) Chain(ctx context.Context) (*wire.Chain, error) {
-	chain := a.chain
-	var kept []byte
-	if err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
-		applied, _ := l.Applied()
-		kept = applied.Certificate
-	}); err != nil {
+	p, err := a.prove(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if len(kept) > 0 {
+	return p.chain, nil
+}
+
+func (a *Appliance) prove(ctx context.Context) (*proof, error) {
+	var applied capability.Response
+	var digest capability.Digest
+	if err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) { applied, digest = l.Applied() }); err != nil {
+		return nil, err
+	}
+	if p := a.proof.Load(); p != nil && p.of == digest {
+		return p, nil
+	}
+	chain := a.chain
+	if len(applied.Certificate) > 0 {
 		var c certificates
-		if err := a.codec.Decode(kept, &c, 2*capability.MaxSigned); err != nil {
+		if err := a.codec.Decode(applied.Certificate, &c, 2*capability.MaxSigned); err != nil {
 			return nil, fmt.Errorf("certificates in the ledger: %w", err)
 		}
 		chain.Key, chain.Appliance = c.Key, c.Appliance
 	}
-	return &chain, nil
+	p := &proof{digest, &chain, a.codec.Frame(wire.MessageChain, &chain)}
+	a.proof.Store(p)
+	return p, nil
 }

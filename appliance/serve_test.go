@@ -67,8 +67,8 @@ func dial(t testing.TB, addr string, change func(*tls.Config)) (*tls.Conn, hosti
 	return c, id
 }
 
-// refused says whether the connection ends without an answer, or with the fixed one.
-func refused(c *tls.Conn, codec *wire.Codec) (fixed, ended bool) {
+// answered says whether the connection ends without an answer, or with the fixed one.
+func answered(c *tls.Conn, codec *wire.Codec) (fixed, ended bool) {
 	b, err := io.ReadAll(c)
 	return bytes.Equal(b, codec.Refused()), len(b) == 0 || bytes.Equal(b, codec.Refused()) && (err == nil || !errors.Is(err, context.DeadlineExceeded))
 }
@@ -107,7 +107,7 @@ func TestChannelRules(t *testing.T) {
 	} {
 		c, _ := dial(t, addr, nil)
 		c.Write(b)
-		if fixed, _ := refused(c, s.a.codec); !fixed {
+		if fixed, _ := answered(c, s.a.codec); !fixed {
 			t.Errorf("%s: not the fixed frame", name)
 		}
 	}
@@ -127,7 +127,7 @@ func TestFrameCutIsLetGo(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
 	c, _ := dial(t, s.listen(), nil)
 	c.Write([]byte{0, 0, 1, 0, 0x82}) // 251 bytes never come
-	if fixed, _ := refused(c, s.a.codec); !fixed {
+	if fixed, _ := answered(c, s.a.codec); !fixed {
 		t.Error("a half frame was waited for")
 	}
 }

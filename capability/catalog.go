@@ -57,6 +57,11 @@ const (
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 	ErrClientStore       Code = 3303
+	ErrPlain             Code = 3311
+	ErrTLSVersion        Code = 3312
+	ErrALPN              Code = 3313
+	ErrHandshake         Code = 3314
+	ErrCrowded           Code = 3315
 
 	ErrNotProvisioned Code = 4001
 	ErrHold           Code = 4002
@@ -182,6 +187,11 @@ func Catalog() []Entry {
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 		{ErrClientStore, "E_CLIENT_STORE", "this device cannot keep its leases", "the directory for leases cannot be read or written: it is full, read-only or another account's; programs that run keep what they have until it ends", "make room, or name a directory that this account may write: --dir DIR", ExitError},
+		{ErrPlain, "E_PLAIN", "no TLS on the connection", "the first bytes are no TLS handshake: the port speaks TLS 1.3 only, and another program answers or asks here", "check the address and the port; the appliance's own is 7070", ExitFile},
+		{ErrTLSVersion, "E_TLS_VERSION", "a TLS older than 1.3", "one side offers only versions of TLS before 1.3, and the other takes none of them", "update the program, or whatever stands between it and the appliance", ExitFile},
+		{ErrALPN, "E_ALPN", "another protocol on the port", "the protocol asked for in the TLS handshake is not the one spoken here, which is leasehold/1", "check the address and the port; a browser or a proxy has no business here", ExitFile},
+		{ErrHandshake, "E_HANDSHAKE", "handshake not finished", "the connection ended, took longer than 5 s or showed no usable device key before it was secured; or newer ones needed its place", "check the network; if it goes on, what connects from the address named is no client", ExitTemporary},
+		{ErrCrowded, "E_CROWDED", "no place for the connection", "as many connections are open as the appliance takes, and those of devices that hold leases come first", "try again; leasehold devices", ExitTemporary},
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
 		{ErrHold, "E_HOLD", "hold after a power loss or a repair", "until the hold ends leases that nobody here knows of could still run, of an older copy of the storage or of the one before a repair; so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},

@@ -5,6 +5,7 @@
 package console
 
 import (
+	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
@@ -40,6 +41,9 @@ type Health struct {
 	Journal   capability.Head     `json:"journal"`
 	Media     string              `json:"media"`
 	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
+
+	Connections appliance.Connections `json:"connections"`
+	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection
 }
 
 // Clock answers GET time and POST time.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -183,7 +184,7 @@ func status(c capability.Code) int {
 }
 
 func (c *Console) health(r *http.Request) (any, error) {
-	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Media: "auto"}
+	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Media: "auto", Connections: c.Appliance.Connections(), Goroutines: runtime.NumGoroutine()}
 	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
 		s := l.Status(now)
 		applied, _ := l.Applied()

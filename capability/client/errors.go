@@ -21,6 +21,9 @@ var (
 	ErrNotProvisioned    error = sentinel(capability.ErrNotProvisioned)
 	ErrServerUnreachable error = sentinel(capability.ErrServerUnreachable)
 	ErrServerUnproven    error = sentinel(capability.ErrServerUnproven)
+	ErrPlain             error = sentinel(capability.ErrPlain)
+	ErrTLSVersion        error = sentinel(capability.ErrTLSVersion)
+	ErrALPN              error = sentinel(capability.ErrALPN)
 	ErrResponseStale     error = sentinel(capability.ErrResponseStale)
 	ErrOlderResponse     error = sentinel(capability.OlderResponse)
 	ErrReplayedSerial    error = sentinel(capability.ErrReplayedSerial)
@@ -64,4 +67,9 @@ func denied(d capability.Denial) error { return &refusal{&capability.Refusal{Den
 // refuse makes the refusal with a code out of a cause.
 func refuse(code capability.Code, cause error) error {
 	return &refusal{&capability.Refusal{Denial: capability.Denial{Code: code, Detail: cause.Error()}}, cause}
+}
+
+// refuseAs is refuse where callers know the refusal by another name already.
+func refuseAs(code capability.Code, known, cause error) error {
+	return &refusal{&capability.Refusal{Denial: capability.Denial{Code: code, Detail: cause.Error()}}, errors.Join(known, cause)}
 }

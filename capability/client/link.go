@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -86,14 +87,11 @@ func (l *link) connectTo(ctx context.Context, address string) error {
 	l.conn = conn
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		if broken := (tls.RecordHeaderError{}); errors.As(err, &broken) {
-			return refuse(capability.ErrServerUnproven, fmt.Errorf("%s does not speak TLS: %w", address, err))
-		}
-		return refuse(capability.ErrServerUnreachable, fmt.Errorf("TLS with %s: %w", address, err))
+		return unsecured(address, err)
 	}
 	state := conn.ConnectionState()
 	if state.NegotiatedProtocol != wire.ALPN {
-		return refuse(capability.ErrServerUnproven, fmt.Errorf("%s does not speak %s", address, wire.ALPN))
+		return refuseAs(capability.ErrALPN, ErrServerUnproven, fmt.Errorf("%s does not speak %s", address, wire.ALPN))
 	}
 	kind, body, err := l.roundTrip(ctx, l.codec.Ask())
 	if err != nil {
@@ -122,6 +120,28 @@ func (l *link) connectTo(ctx context.Context, address string) error {
 	}
 	l.chain, l.appliance = chain, a
 	return nil
+}
+
+// Alerts by which a server says that it speaks another version of TLS (RFC 8446, 6.2), or another protocol (RFC 7301, 3.2).
+const (
+	alertProtocolVersion       = tls.AlertError(70)
+	alertNoApplicationProtocol = tls.AlertError(120)
+)
+
+// unsecured says why a handshake came to nothing.
+func unsecured(address string, err error) error {
+	said := fmt.Errorf("TLS with %s: %w", address, err)
+	broken, alert := tls.RecordHeaderError{}, (*net.OpError)(nil)
+	switch {
+	case errors.As(err, &broken):
+		return refuseAs(capability.ErrPlain, ErrServerUnproven, fmt.Errorf("%s does not speak TLS: %w", address, err))
+	case errors.As(err, &alert) && alert.Op == "remote error" && alert.Err.Error() == alertProtocolVersion.Error(),
+		strings.Contains(err.Error(), "server selected unsupported protocol version"): // package tls has no type for its own refusal
+		return refuseAs(capability.ErrTLSVersion, ErrServerUnreachable, said)
+	case alert != nil && alert.Op == "remote error" && alert.Err.Error() == alertNoApplicationProtocol.Error():
+		return refuseAs(capability.ErrALPN, ErrServerUnreachable, said)
+	}
+	return refuse(capability.ErrServerUnreachable, said)
 }
 
 // reach makes sure that there is a proven connection.

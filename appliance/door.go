@@ -1,0 +1,235 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// door is where connections come in: their places, the work that is done for them at once, and what is said of those that did not get in.
+type door struct {
+	log     *slog.Logger
+	elapsed func() time.Duration
+
+	// strangers and devices are the requests in flight. Strangers have fewer and wait for each other, so that a group of theirs is soon done.
+	strangers, devices chan struct{}
+
+	mu     sync.Mutex
+	places *places
+	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin. Half
+	// of the cores do either at most, and whoever is inside finds the other half.
+	begins, ends *turns
+	served       served
+	tally        tally
+}
+
+func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
+	return &door{
+		log: log, elapsed: elapsed, tally: tally{},
+		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
+		begins: newTurns(max(1, runtime.GOMAXPROCS(0)/2)), ends: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
+		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
+	}
+}
+
+// arrive gives a connection a place among the half-open ones.
+func (d *door) arrive(conn net.Conn, end func()) *guest {
+	g := &guest{address: networkOf(conn.RemoteAddr()), close: end}
+	d.mu.Lock()
+	g.since = d.elapsed()
+	out := d.places.arrive(g)
+	d.mu.Unlock()
+	if out != nil {
+		out.close()
+	}
+	return g
+}
+
+func (d *door) advance(g *guest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.places.advance(g)
+}
+
+func (d *door) wait(t *turns, g *guest) *turn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return t.wait(g.address)
+}
+
+func (d *door) end(t *turns, w *turn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.end(w)
+}
+
+// enter gives a connection that has shown its key a place among the open ones.
+func (d *door) enter(g *guest, key capability.Digest, known bool) error {
+	d.mu.Lock()
+	out, ok := d.places.enter(g, key, known)
+	d.mu.Unlock()
+	for _, o := range out {
+		o.close() // its own goroutine finds out and ends
+	}
+	if !ok {
+		return &refused{capability.ErrCrowded, errors.New("every place is taken by a device that was served")}
+	}
+	return nil
+}
+
+// use notes that a connection asks for something, or, where known is set, that its device was given rights.
+func (d *door) use(g *guest, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.places.use(g, known); known {
+		d.served.add(g.key)
+	}
+}
+
+func (d *door) leave(g *guest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.places.leave(g)
+}
+
+func (d *door) hasServed(key capability.Digest) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.served.has(key)
+}
+
+// Connections are those that there are now.
+type Connections struct {
+	HalfOpen int     `json:"halfOpen"`              // have not shown a key yet
+	Oldest   float64 `json:"oldestHalfOpenSeconds"` // of these
+	Open     int     `json:"open"`
+	Known    int     `json:"known"` // of the open ones: of devices that hold something, or did in this run
+}
+
+// Connections counts the connections of clients.
+func (a *Appliance) Connections() Connections {
+	a.door.mu.Lock()
+	defer a.door.mu.Unlock()
+	p := a.door.places
+	var oldest time.Duration
+	for e := p.halfOpen.Front(); e != nil; e = e.Next() {
+		oldest = max(oldest, a.door.elapsed()-e.Value.(*guest).since)
+	}
+	return Connections{p.halfOpen.Len(), oldest.Seconds(), p.strangers.Len() + p.known.Len(), p.known.Len()}
+}
+
+// said writes one line about connections that ended for a reason that has a code, and none about most of them.
+func (d *door) said(code capability.Code, peer string, cause error) {
+	d.mu.Lock()
+	n := d.tally.note(code, d.elapsed())
+	d.mu.Unlock()
+	if n > 0 {
+		d.log.Warn(code.Entry().Title, "code", code.String(), "count", n, "peer", peer, "cause", cause.Error())
+	}
+}
+
+// close writes what was counted and not said.
+func (d *door) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range capability.Catalog() {
+		if n := d.tally.rest(e.Code); n > 0 {
+			d.log.Warn(e.Title, "code", e.Code.String(), "count", n)
+		}
+	}
+}
+
+// networkOf is the address that a connection counts for.
+func networkOf(a net.Addr) netip.Prefix {
+	from, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Prefix{} // no TCP: all of them are one
+	}
+	ip := from.Addr().Unmap()
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	p, err := ip.WithZone("").Prefix(bits)
+	if err != nil {
+		panic(fmt.Sprintf("%s has no network of %d bits: %v", ip, bits, err)) // bits are the address's own, or fewer
+	}
+	return p
+}
+
+// served are the keys that were given rights in this run, the latest of them: at least half of what it holds. What the ledger serves now is not asked of it.
+type served struct {
+	young, old map[capability.Digest]struct{}
+}
+
+const maxServed = 8192 // 0.5 MB
+
+func (s *served) has(key capability.Digest) bool {
+	_, young := s.young[key]
+	_, old := s.old[key]
+	return young || old
+}
+
+func (s *served) add(key capability.Digest) {
+	if _, is := s.young[key]; is {
+		return
+	}
+	if s.young == nil || len(s.young) == maxServed {
+		s.young, s.old = map[capability.Digest]struct{}{}, s.young
+	}
+	s.young[key] = struct{}{}
+}
+
+// tally keeps a flood out of the journal: of each code one line at once, and then at most one in an interval, with the number of those it stands for.
+type tally map[capability.Code]*told
+
+type told struct {
+	at   time.Duration
+	more int // since then
+}
+
+const tallyInterval = time.Minute
+
+// note counts one and gives the number that is to be said now, or zero.
+func (t tally) note(code capability.Code, now time.Duration) int {
+	e := t[code]
+	if e == nil {
+		e = &told{at: now - tallyInterval}
+		t[code] = e
+	}
+	if e.more++; now-e.at < tallyInterval {
+		return 0
+	}
+	e.at = now
+	return t.rest(code)
+}
+
+// rest is what was counted and not said.
+func (t tally) rest(code capability.Code) (n int) {
+	if e := t[code]; e != nil {
+		n, e.more = e.more, 0
+	}
+	return n
+}
+
+// knows says whether a device holds something, or did in this run. A device that the ledger knows by another host ID than its key is known once it was served.
+func (a *Appliance) knows(ctx context.Context, d *door, key capability.Digest) (known bool, err error) {
+	if d.hasServed(key) {
+		return true, nil
+	}
+	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+		device, ok := l.Device(hostid.OfDigest(hostid.DeviceKey, key), now)
+		known = ok && device.Key == key && len(device.Holdings) > 0
+	})
+	return known, err
+}

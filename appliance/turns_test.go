@@ -1,0 +1,82 @@
+package appliance
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTurns plays short stories with one turn at a time. A step is NAME@ADDRESS waits, NAME- ends; =NAMES are those who have turns after it.
+func TestTurns(t *testing.T) {
+	for _, row := range []struct{ name, story string }{
+		{"the first works at once", "a@1=a a-= b@1=b"},
+		{"in order within an address", "a@1=a b@1=a c@1=a a-=b b-=c c-="},
+		{"addresses take turns", "a@1=a b@1=a c@1=a d@2=a e@3=a a-=b b-=d d-=e e-=c c-="},
+		{"a flood waits for its own", "a@1=a b@1=a c@1=a d@1=a e@1=a a-=b x@2=b b-=c c-=x x-=d"},
+		{"who left is passed over", "a@1=a b@1=a c@2=a b-=a a-=c c-="},
+		{"ending twice is ending once", "a@1=a b@2=a a-=b a-=b"},
+	} {
+		turns, all := newTurns(1), map[string]*turn{}
+		for step := range strings.FieldsSeq(row.story) {
+			what, want, _ := strings.Cut(step, "=")
+			if n, from, is := strings.Cut(what, "@"); is {
+				all[n] = turns.wait(address(from[0]))
+			} else {
+				turns.end(all[what[:1]])
+			}
+			var has []string
+			for n, w := range all {
+				if w.works() {
+					has = append(has, n)
+				}
+			}
+			if slices.Sort(has); strings.Join(has, "") != want {
+				t.Fatalf("%s: %s: %q work", row.name, step, has)
+			}
+		}
+	}
+}
+
+func (w *turn) works() bool {
+	select {
+	case <-w.ready:
+		return !w.gone
+	default:
+		return false
+	}
+}
+
+// TestTurnsAreNotLost: never more work than may, never fewer while somebody waits, and at the end nothing is left.
+func TestTurnsAreNotLost(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		most := 1 + r.IntN(3)
+		turns := newTurns(most)
+		var all []*turn
+		for step := range 300 {
+			if r.IntN(2) == 0 && step < 250 || len(all) == 0 {
+				all = append(all, turns.wait(address(byte(r.IntN(4)))))
+			} else {
+				i := r.IntN(len(all))
+				turns.end(all[i])
+				all = slices.Delete(all, i, i+1)
+			}
+			works := 0
+			for _, w := range all {
+				if w.works() {
+					works++
+				}
+			}
+			if works != min(most, len(all)) || works+turns.free != most {
+				t.Fatalf("seed %d, step %d: %d of %d work, %d turns free of %d", seed, step, works, len(all), turns.free, most)
+			}
+		}
+		for _, w := range all {
+			turns.end(w)
+		}
+		if turns.free != most || turns.next.Len() != 0 || len(turns.lines) != 0 {
+			t.Fatalf("seed %d: at the end %d of %d turns are free, %d lines are left", seed, turns.free, most, turns.next.Len())
+		}
+	}
+}
