@@ -198,7 +198,7 @@ func (a *Appliance) begin(v Vault) error {
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
 	}
-	entries := encode(d.Entries)
+	entries := a.encode(d.Entries)
 	if err := v.Begin(entries...); err != nil {
 		return fmt.Errorf("begin a run: %w: %w", ErrStorage, err)
 	}
@@ -218,10 +218,10 @@ func (a *Appliance) apply(entries []ledger.Entry) error {
 	return nil
 }
 
-func encode(entries []ledger.Entry) [][]byte {
+func (a *Appliance) encode(entries []ledger.Entry) [][]byte {
 	b := make([][]byte, len(entries))
 	for i, e := range entries {
-		b[i] = e.Encode()
+		b[i] = e.Encode(a.codec)
 	}
 	return b
 }
@@ -396,7 +396,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	facts, entries := watched, encode(watched)
+	facts, entries := watched, a.encode(watched)
 	var responses [][]byte
 	var public []byte
 	move, size := false, 0
@@ -445,7 +445,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			return n, err
 		}
 		facts = append(facts, c.decision.Entries...)
-		for _, b := range encode(c.decision.Entries) {
+		for _, b := range a.encode(c.decision.Entries) {
 			entries, size = append(entries, b), size+len(b)
 		}
 		move = move || c.decision.Move
@@ -563,7 +563,7 @@ func (a *Appliance) found(c *call) error {
 	if err := a.apply(c.decision.Entries); err != nil {
 		return err
 	}
-	entries := encode(c.decision.Entries)
+	entries := a.encode(c.decision.Entries)
 	if err := v.Move(nil, entries); err != nil {
 		return fmt.Errorf("take the rights: %w: %w", ErrStorage, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 // Archive keeps the entries that trusted storage lets go of, and the configuration; package storage has it. It holds no right, and what it holds proves itself: each entry
@@ -64,7 +65,7 @@ func (k *keeper) keep(entries []ledger.Entry, encoded [][]byte) {
 func (k *keeper) inherit(journal [][]byte) error {
 	for i, b := range journal {
 		if i == 0 {
-			e, err := ledger.DecodeEntry(b)
+			e, err := ledger.DecodeEntry(wire.New(), b)
 			if err != nil {
 				return err
 			}

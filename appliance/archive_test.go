@@ -168,7 +168,7 @@ func TestWhatWasDurableBeforeTheRun(t *testing.T) {
 		must(t, err)
 		for _, e := range d.Entries {
 			must(t, l.Apply(e))
-			journal = append(journal, e.Encode())
+			journal = append(journal, e.Encode(wire.New()))
 		}
 	}
 	for has := range 6 { // entries that the archive has already

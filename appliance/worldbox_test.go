@@ -11,6 +11,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/storage/storagetest"
 	"github.com/leasehold/leasehold/tpm/attest"
@@ -290,7 +291,7 @@ func replay(r *storage.Restored) (*ledger.Ledger, error) {
 		return nil, err
 	}
 	for _, b := range r.Records {
-		e, err := ledger.DecodeEntry(b)
+		e, err := ledger.DecodeEntry(wire.New(), b)
 		if err == nil {
 			err = l.Apply(e)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/model"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/tpm/attest"
 )
@@ -33,7 +34,7 @@ func (k *kept) write(all [][]byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, b := range all {
-		e, err := ledger.DecodeEntry(b)
+		e, err := ledger.DecodeEntry(wire.New(), b)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -151,14 +152,14 @@ func BenchmarkDecideAndApply(b *testing.B) {
 	b.Run("encode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			e.Encode()
+			e.Encode(wire.New())
 		}
 	})
-	text := e.Encode()
+	text := e.Encode(wire.New())
 	b.Run("decode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := DecodeEntry(text); err != nil {
+			if _, err := DecodeEntry(wire.New(), text); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -56,7 +57,7 @@ func TestEntryBytes(t *testing.T) {
 		"10" + "a2" + // 16: a request file
 		"01" + "a1" + "01" + "01" + // number 1, no digest
 		"02" + "64" + "726f6f74" // by root
-	if got := hex.EncodeToString(e.Encode()); got != want {
+	if got := hex.EncodeToString(e.Encode(wire.New())); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	e = Entry{Position: 2, Now: At(300, day), Clock: &Clock{State: ClockAhead, Ahead: 90000, Correction: -2}, Stated: &Stated{Time: 5, Raw: 7, By: "root"}}
@@ -67,12 +68,12 @@ func TestEntryBytes(t *testing.T) {
 		"01" + "03" + "02" + "1a00015f90" + "03" + "21" + // ahead, by 90000, corrected by -2
 		"181f" + "a3" + // 31: the time was stated
 		"01" + "05" + "02" + "07" + "03" + "64" + "726f6f74" // 5 while the system clock said 7, by root
-	if got := hex.EncodeToString(e.Encode()); got != want {
+	if got := hex.EncodeToString(e.Encode(wire.New())); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	e = Entry{Position: 2, Now: At(300, day), Clock: &Clock{}, Watched: &Watched{Raw: 7}}
 	want = "a4" + "01" + "02" + "03" + "82" + "19012c" + "1a713fb300" + "09" + "a0" + "181e" + "a1" + "01" + "07" // 30: watched, and all is well
-	if got := hex.EncodeToString(e.Encode()); got != want {
+	if got := hex.EncodeToString(e.Encode(wire.New())); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	run := Started{BootID: "b", Slept: 3, TPM: TPMClock{Milliseconds: 4, Resets: 5, Restarts: 6}, At: 7}
@@ -393,16 +394,16 @@ func TestSnapshotRefused(t *testing.T) {
 
 func FuzzDecodeEntry(f *testing.F) {
 	for _, e := range everything(f).entries {
-		f.Add(e.Encode())
+		f.Add(e.Encode(wire.New()))
 	}
 	start := everything(f).l.Snapshot()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := DecodeEntry(b)
+		e, err := DecodeEntry(wire.New(), b)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(e.Encode(), b) {
-			t.Fatalf("%x is encoded as %x", b, e.Encode())
+		if !bytes.Equal(e.Encode(wire.New()), b) {
+			t.Fatalf("%x is encoded as %x", b, e.Encode(wire.New()))
 		}
 		// Whatever its content, in its place it is applied or refused, and what it leaves is whole.
 		l, err := Restore(start)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -178,7 +179,7 @@ func BenchmarkServe(b *testing.B) {
 					b.Fatal(err)
 				}
 				if size == 0 {
-					size = len(d.Entries[0].Encode())
+					size = len(d.Entries[0].Encode(wire.New()))
 				}
 			}
 			b.ReportMetric(float64(size), "B/entry")

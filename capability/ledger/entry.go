@@ -141,12 +141,12 @@ type Modeled struct {
 }
 
 // Encode is the one encoding of the entry.
-func (e Entry) Encode() []byte { return wire.New().Encode(e) }
+func (e Entry) Encode(c *wire.Codec) []byte { return c.Encode(e) }
 
 // DecodeEntry reads what Encode wrote and nothing else. The error is ErrCorrupt.
-func DecodeEntry(b []byte) (Entry, error) {
+func DecodeEntry(c *wire.Codec, b []byte) (Entry, error) {
 	var e Entry
-	if err := wire.New().Decode(b, &e, MaxEntry); err != nil {
+	if err := c.Decode(b, &e, MaxEntry); err != nil {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0

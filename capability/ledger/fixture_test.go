@@ -53,7 +53,7 @@ func (v *life) do(c Command) (Decision, error) {
 func (v *life) apply(entries ...Entry) {
 	v.t.Helper()
 	for _, e := range entries {
-		back, err := DecodeEntry(e.Encode())
+		back, err := DecodeEntry(v.l.codec, e.Encode(v.l.codec))
 		if err == nil {
 			err = v.l.Apply(back)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 func TestRecoveryKeyIsShownOnce(t *testing.T) {
@@ -53,7 +54,7 @@ func TestTrail(t *testing.T) {
 	v.must(WriteRequest{Number: 1, Digest: capability.Digest{1}, By: "admin"})
 	var items [][]byte
 	for _, e := range v.entries {
-		items = append(items, e.Encode())
+		items = append(items, e.Encode(wire.New()))
 		if kind, _, _ := e.Words(); kind == "unknown" {
 			t.Errorf("no words for entry %d", e.Position)
 		}
@@ -92,7 +93,7 @@ func TestTrail(t *testing.T) {
 	}
 	forged := v.entries[0]
 	forged.Previous = capability.Digest{9}
-	if _, err := follow(forged.Encode()); !errors.Is(err, ErrCorrupt) {
+	if _, err := follow(forged.Encode(wire.New())); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a first entry that names another: %v", err)
 	}
 	for _, e := range []Entry{{Modeled: &Modeled{}}, {Modeled: &Modeled{Text: []byte("x")}}, {Reserved: &Reserved{}}, {Drained: &Drained{}}, {Stated: &Stated{}}, {Watched: &Watched{}}, {Watched: &Watched{}, Clock: &Clock{}},

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/storage/storagetest"
 )
@@ -325,8 +326,8 @@ func (w *world) decide(c Command) (Decision, error) {
 		return d, fmt.Errorf("%T: neither refused nor malformed: %w", c, err)
 	}
 	for _, e := range d.Entries {
-		b := e.Encode()
-		back, err := DecodeEntry(b)
+		b := e.Encode(w.l.codec)
+		back, err := DecodeEntry(w.l.codec, b)
 		if err == nil {
 			err = w.l.Apply(back)
 		}
@@ -511,7 +512,7 @@ func (w *world) kill() error {
 func (w *world) powerLoss() error {
 	at := w.moved + w.rng.IntN(len(w.journal)-w.moved+1)
 	for _, e := range w.journal[at:] {
-		if e, err := DecodeEntry(e); err == nil && e.Served != nil {
+		if e, err := DecodeEntry(w.l.codec, e); err == nil && e.Served != nil {
 			w.happened[lostTold]++
 		}
 	}
@@ -547,7 +548,7 @@ func (w *world) recover(n int) (*Ledger, error) {
 
 func feed(l *Ledger, entries [][]byte) error {
 	for _, b := range entries {
-		e, err := DecodeEntry(b)
+		e, err := DecodeEntry(wire.New(), b)
 		if err == nil {
 			err = l.Apply(e)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 // Trail follows the audit trail entry by entry: each must name the one before. The zero Trail takes any entry as its first; from entry 1 on nothing can be missing.
@@ -11,11 +12,15 @@ type Trail struct {
 	Position uint64            // of the last entry
 	Head     capability.Digest // its SHA-256
 	First    uint64
+	codec    *wire.Codec
 }
 
 // Add takes the next entry, as it was written. The error says what does not fit; it wraps ErrCorrupt.
 func (t *Trail) Add(b []byte) (Entry, error) {
-	e, err := DecodeEntry(b)
+	if t.codec == nil {
+		t.codec = wire.New()
+	}
+	e, err := DecodeEntry(t.codec, b)
 	switch {
 	case err != nil:
 		return Entry{}, err

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"github.com/leasehold/leasehold/capability/wire"
+
 	"bytes"
 	"math/rand/v2"
 	"slices"
@@ -93,7 +95,7 @@ func follow(trail [][]byte) (position uint64, head [32]byte, err error) {
 func forged(trail [][]byte, at int) [][]byte {
 	var before [32]byte
 	for i := range trail {
-		e, err := DecodeEntry(trail[i])
+		e, err := DecodeEntry(wire.New(), trail[i])
 		if err != nil {
 			panic(err)
 		}
@@ -103,7 +105,7 @@ func forged(trail [][]byte, at int) [][]byte {
 		if i > at {
 			e.Previous = before
 		}
-		trail[i] = e.Encode()
+		trail[i] = e.Encode(wire.New())
 		before = digest(trail[i])
 	}
 	return trail

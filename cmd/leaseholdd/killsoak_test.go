@@ -49,54 +49,72 @@ const (
 //   - has every acknowledged return, request number, response and model, and at most the one more that was under way.
 //
 // Two kills of three under load come with an answer: the client that has it kills before it reads it, which is when an acknowledgement too early would show. The others
-// come some time after one. One case is one kill.
+// come some time after one. Most of a cycle is waiting, so that a long run leads several machines side by side. One case is one kill.
 func TestSoakKill(t *testing.T) {
 	size := storagetest.Size(t, 6, 10_000, 100_000)
-	chance := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	b := newBox(t)
-	all, err := desks(6)
+	var (
+		mu                     sync.Mutex
+		begun, tried, answered int
+		failed                 int
+		given                  uint32
+		ends                   = map[killed]int{}
+		starting               time.Duration
+		all                    sync.WaitGroup
+	)
+	take := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		begun++
+		return begun <= size && failed == 0
+	}
+	for lane := range min(6, 1+size/100) {
+		chance := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(lane)))
+		a := &clerk{b: newBox(t)}
+		clients, err := desks(6)
+		if err := errors.Join(err, a.b.start(), a.upload(0), a.look()); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			for n := 0; take(); n++ {
+				how, wrong, took := a.cycle(clients, chance, n)
+				mu.Lock()
+				tried++
+				ends[how]++
+				starting += took
+				if wrong != nil {
+					failed++
+					t.Errorf("machine %d, kill %d, %s: %v\n%s", lane, n, how, wrong, a.b.log)
+				}
+				mu.Unlock()
+				if wrong != nil {
+					return
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			given += a.given
+			for _, d := range clients {
+				answered += d.answered
+			}
+		})
+	}
+	all.Wait()
+	storagetest.Tried(t, tried, failed)
+	t.Logf("%d kills: %v; %d answers to clients, %d returns; %.0f ms a start with its audit", tried, ends, answered, given, float64(starting.Milliseconds())/float64(max(tried, 1)))
+}
+
+// cycle is one kill: what comes before it, and the start after it, which took so long.
+func (a *clerk) cycle(clients []*desk, chance *rand.Rand, n int) (how killed, wrong error, took time.Duration) {
+	how, err := a.live(clients, chance, n)
 	if err != nil {
-		t.Fatal(err)
+		return how, err, 0
 	}
-	a := &clerk{b: b}
-	tried, failed, answered := 0, 0, 0
-	ends := map[killed]int{}
-	var starting time.Duration
-	defer func() {
-		storagetest.Tried(t, tried, failed)
-		for _, d := range all {
-			answered += d.answered
-		}
-		t.Logf("%d kills: %v; %d answers to clients, %d returns; %.0f ms a start with its audit", tried, ends, answered, a.given, float64(starting.Milliseconds())/float64(max(tried, 1)))
-	}()
-	if err := b.start(); err != nil {
-		t.Fatal(err)
+	begun := time.Now()
+	said, err := a.rise(clients)
+	if len(said) > 0 {
+		err = errors.Join(err, errors.New(strings.Join(said, "; ")))
 	}
-	if err := errors.Join(a.upload(0), a.look()); err != nil {
-		t.Fatal(err)
-	}
-	for tried < size {
-		how, err := a.live(all, chance, tried)
-		if err != nil {
-			failed++
-			t.Errorf("after %d kills: %v", tried, err)
-			return
-		}
-		ends[how]++
-		tried++
-		begun := time.Now()
-		wrong, err := a.rise(all)
-		starting += time.Since(begun)
-		if err != nil {
-			failed++
-			t.Errorf("kill %d, %s: %v\n%s", tried, how, err, b.log)
-			return
-		}
-		if len(wrong) > 0 {
-			failed++
-			t.Errorf("kill %d, %s: %s", tried, how, strings.Join(wrong, "; "))
-		}
-	}
+	return how, err, time.Since(begun)
 }
 
 // look takes what there is as acknowledged.
@@ -165,7 +183,7 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 	select {
 	case <-due:
 	case <-a.b.ended: // it was stopped before so many answers were given
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		stop()
 		a.b.kill()
 		work.Wait()

@@ -243,8 +243,9 @@ func restore(v *storage.Vault, r *storage.Restored) (*opened, error) {
 	if err != nil {
 		return nil, condition(err)
 	}
+	codec := wire.New()
 	for _, b := range r.Records {
-		e, err := ledger.DecodeEntry(b)
+		e, err := ledger.DecodeEntry(codec, b)
 		if err != nil {
 			return nil, condition(err)
 		}

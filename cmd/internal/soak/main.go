@@ -5,18 +5,23 @@
 // A long test is an ordinary one whose name begins with TestSoak, which takes its size from storagetest.Size and reports with
 // storagetest.Tried. The environment's RELEASE=1 asks for the figures of a release instead of a night's. With -budget every test is first
 // run at its ordinary size, and then all at the same share of what was asked, so that the whole ends in about that time; the report says
-// both what was asked and what was run. A test that panics, is killed by its time limit or ends without figures is a failed row.
+// both what was asked and what was run. The report is written after each test, and keeps the rows of tests that this run leaves out, with
+// the commit that they are of, if it is of the same machine: a long night may be led in pieces. A test that panics, is killed by its time limit or ends without figures is a failed row.
 // The status is 1 if any row failed.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/leasehold/leasehold/cmd/internal/machine"
@@ -55,11 +60,7 @@ func (o *options) mode() string {
 // report is what is written: figures with all that is needed to judge them.
 type report struct {
 	Machine machine.Machine `json:"machine"`
-	Commit  string          `json:"commit"`
 	Mode    string          `json:"mode"`
-	Share   string          `json:"share,omitempty"` // of what was asked, where a budget set one
-	Started string          `json:"started"`
-	Seconds float64         `json:"seconds"`
 	Rows    []row           `json:"rows"`
 }
 
@@ -72,6 +73,8 @@ type row struct {
 	Tried   int     `json:"tried"`
 	Failed  int     `json:"failed"`
 	Seconds float64 `json:"seconds"`
+	Commit  string  `json:"commit"`
+	Started string  `json:"started"`       // the run that it is of
 	Why     string  `json:"why,omitempty"` // it failed
 }
 
@@ -80,11 +83,16 @@ const atOnce = 2
 
 func soak(o options, out io.Writer) (failed int, err error) {
 	begun := time.Now()
-	r := report{Mode: o.mode(), Started: begun.UTC().Format(time.RFC3339)}
-	if r.Machine, err = machine.This(); err != nil {
+	this, err := machine.This()
+	if err != nil {
 		return 0, err
 	}
-	if r.Commit, err = machine.Commit(); err != nil {
+	commit, err := machine.Commit()
+	if err != nil {
+		return 0, err
+	}
+	r, err := readReport(o.report, this, o.mode())
+	if err != nil {
 		return 0, err
 	}
 	work, err := os.MkdirTemp("", "soak")
@@ -98,21 +106,59 @@ func soak(o options, out io.Writer) (failed int, err error) {
 	}
 	environment := []string{"SOAK=" + r.Mode}
 	if o.budget > 0 {
-		trial := runAll(tests, []string{"SOAK="}, out)
-		over := share(trial, o.budget-time.Since(begun))
-		r.Share = fmt.Sprintf("%d/%d", over, shares)
-		environment = append(environment, "SOAK_SCALE="+r.Share)
-		fmt.Fprintf(out, "every test runs %s of its size\n", r.Share)
+		var trial []row
+		runAll(tests, []string{"SOAK="}, func(w row) { w.say(out); trial = append(trial, w) })
+		part := fmt.Sprintf("%d/%d", share(trial, o.budget-time.Since(begun)), shares)
+		environment = append(environment, "SOAK_SCALE="+part)
+		fmt.Fprintf(out, "every test runs %s of its size\n", part)
 	}
-	r.Rows = runAll(tests, environment, out)
-	r.Seconds = rounded(time.Since(begun))
-	for _, w := range r.Rows {
+	var wrong error
+	runAll(tests, environment, func(w row) {
+		w.Commit, w.Started = commit, begun.UTC().Format(time.RFC3339)
+		w.say(out)
 		if w.Failed > 0 {
 			failed++
 		}
-	}
+		r.add(w)
+		wrong = errors.Join(wrong, r.write(o.report))
+	})
 	r.print(out)
-	return failed, r.write(o.report)
+	return failed, wrong
+}
+
+// readReport is the report of the runs before this one, if it is of this machine and of the same sizes.
+func readReport(path string, this machine.Machine, mode string) (*report, error) {
+	fresh := &report{Machine: this, Mode: mode}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fresh, nil
+	}
+	var r report
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the report of before: %w", err)
+	}
+	if r.Machine != this || r.Mode != mode {
+		return fresh, nil
+	}
+	return &r, nil
+}
+
+// add takes the place of the row of the same test.
+func (r *report) add(w row) {
+	r.Rows = slices.DeleteFunc(r.Rows, func(o row) bool { return o.Test == w.Test && o.Package == w.Package })
+	r.Rows = append(r.Rows, w)
+	slices.SortFunc(r.Rows, func(a, b row) int { return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Test, b.Test)) })
+}
+
+// say tells the row as soon as it is there.
+func (w *row) say(out io.Writer) {
+	fmt.Fprintf(out, "%s %s: %d tried, %d failed, %.1f s\n", w.Package, w.Test, w.Tried, w.Failed, w.Seconds)
+	if w.Why != "" {
+		fmt.Fprintln(out, w.Why)
+	}
 }
 
 // shares is the finest part of a size that a budget can name.
@@ -145,11 +191,11 @@ func share(trial []row, left time.Duration) int {
 func rounded(d time.Duration) float64 { return float64(d.Milliseconds()/10) / 100 }
 
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Commit, r.Mode)
-	const form = "%10v %10v %7v %8v  %s\n"
-	fmt.Fprintf(out, form, "asked", "run", "failed", "seconds", "test")
+	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Mode)
+	const form = "%10v %10v %7v %8v  %-12.12s  %s\n"
+	fmt.Fprintf(out, form, "asked", "run", "failed", "seconds", "commit", "test")
 	for _, t := range r.Rows {
-		fmt.Fprintf(out, form, max(t.Asked, t.Tried), t.Tried, t.Failed, t.Seconds, t.Package+" "+t.Test)
+		fmt.Fprintf(out, form, max(t.Asked, t.Tried), t.Tried, t.Failed, t.Seconds, t.Commit, t.Package+" "+t.Test)
 	}
 }
 

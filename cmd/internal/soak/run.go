@@ -81,21 +81,17 @@ func find(top string) ([]string, error) {
 	return found, err
 }
 
-// runAll runs the tests, atOnce side by side, and gives a row for each in their order.
-func runAll(tests []test, environment []string, out io.Writer) []row {
-	rows := make([]row, len(tests))
+// runAll runs the tests, atOnce side by side, and hands over the row of each as it ends, one after the other.
+func runAll(tests []test, environment []string, done func(row)) {
 	next := make(chan int)
 	var running sync.WaitGroup
 	var speak sync.Mutex
 	for range atOnce {
 		running.Go(func() {
 			for i := range next {
-				rows[i] = tests[i].run(environment)
+				w := tests[i].run(environment)
 				speak.Lock()
-				fmt.Fprintf(out, "%s %s: %d tried, %d failed, %.1f s\n", tests[i].pkg, tests[i].name, rows[i].Tried, rows[i].Failed, rows[i].Seconds)
-				if rows[i].Why != "" {
-					fmt.Fprintln(out, rows[i].Why)
-				}
+				done(w)
 				speak.Unlock()
 			}
 		})
@@ -105,7 +101,6 @@ func runAll(tests []test, environment []string, out io.Writer) []row {
 	}
 	close(next)
 	running.Wait()
-	return rows
 }
 
 // run runs one test in a process of its own, so that one that panics takes no other with it.

@@ -2,12 +2,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/leasehold/leasehold/cmd/internal/machine"
 )
 
 // TestRead: whatever way a test ends, its row says so.
@@ -73,5 +76,49 @@ func TestFind(t *testing.T) {
 	found, err := find(".")
 	if want := []string{"./a", "./f/g"}; err != nil || !slices.Equal(found, want) {
 		t.Fatalf("%q, %v, want %q", found, err, want)
+	}
+}
+
+// TestReport: a run keeps what another showed of tests that it leaves out, and nothing of another machine or other sizes.
+func TestReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bin", "soak.json")
+	here := machine.Machine{CPU: "one", Cores: 2}
+	for _, run := range []struct {
+		machine machine.Machine
+		mode    string
+		rows    []row
+		want    string
+	}{
+		{here, "nightly", []row{{Package: "./b", Test: "TestSoakX", Tried: 1, Commit: "c1"}, {Package: "./a", Test: "TestSoakX", Tried: 2, Commit: "c1"}}, "./a TestSoakX 2 c1; ./b TestSoakX 1 c1; "},
+		{here, "nightly", []row{{Package: "./b", Test: "TestSoakX", Tried: 3, Commit: "c2"}}, "./a TestSoakX 2 c1; ./b TestSoakX 3 c2; "},
+		{here, "release", []row{{Package: "./b", Test: "TestSoakY", Tried: 4, Commit: "c2"}}, "./b TestSoakY 4 c2; "},
+		{machine.Machine{CPU: "another"}, "release", []row{{Package: "./c", Test: "TestSoakZ", Tried: 5, Commit: "c3"}}, "./c TestSoakZ 5 c3; "},
+	} {
+		r, err := readReport(path, run.machine, run.mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range run.rows {
+			r.add(w)
+			if err := r.write(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r, err = readReport(path, run.machine, run.mode); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, w := range r.Rows {
+			got += fmt.Sprintf("%s %s %d %s; ", w.Package, w.Test, w.Tried, w.Commit)
+		}
+		if got != run.want {
+			t.Errorf("%s where %s is wanted", got, run.want)
+		}
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReport(path, here, "nightly"); err == nil {
+		t.Error("half a report is taken")
 	}
 }
