@@ -542,6 +542,27 @@ func TestReturnIsProved(t *testing.T) {
 	}
 }
 
+// A storage of before the first response that finds the counter moved on is a copy: a vault made meanwhile may have told all that a request would get once more.
+// One step may be of a vault whose making was cut off.
+func TestRequestOfACopyFromBefore(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	for _, c := range []struct {
+		steps   uint64
+		refused bool
+	}{{0, false}, {1, false}, {2, false}, {4, true}, {6, true}} { // from the first request on; each is durable with its own
+		first, err := s.a.Options.Counter()
+		must(t, err)
+		counter := s.a.Counter
+		s.a.Counter = func() (uint64, error) { return first + c.steps, nil }
+		_, err = s.a.Request(context.Background(), nil, "test")
+		s.a.Counter = counter
+		no, is := errors.AsType[*capability.Refusal](err)
+		if c.refused != (is && no.Code == capability.ErrStorageGone) || !c.refused && err != nil {
+			t.Errorf("%d steps: %v", c.steps, err)
+		}
+	}
+}
+
 // Requests are numbered without gaps and know each other, also when many ask at once.
 func TestRequestsFollowEachOther(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
