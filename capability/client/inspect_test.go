@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -65,7 +66,13 @@ func TestInspectRequest(t *testing.T) {
 		t.Errorf("without a bundle: %+v, %v", in, err)
 	}
 
-	other := requestOf(t, d, func(r *capability.Request) { r.Hosts[0].Value = "AB" + r.Hosts[0].Value[2:] })
+	other := requestOf(t, d, func(r *capability.Request) {
+		first := "AB"
+		if strings.HasPrefix(r.Hosts[0].Value, first) {
+			first = "CD"
+		}
+		r.Hosts[0].Value = first + r.Hosts[0].Value[2:]
+	})
 	if in, err := Inspect(other, nil); err != nil || in.Signature != Bad || in.Code != capability.ErrRequestSignature || in.Request.Machine != nil {
 		t.Errorf("in another machine's name: %+v, %v", in, err)
 	}

@@ -66,13 +66,16 @@ const (
 // the collector, which the daemon asks for every eraseEvery. So the key of the journal and the serving key, which every answer uses, are to be seen for that
 // long, and the others for the moment of a start, a snapshot, a move, an import or a backup. A build without the runtime's erasure leaves the copies of all of them
 // where they were until something is written over them, and a kernel without memfd_secret shows the page: nothing is promised then, and doctor says so.
+//
+// The recovery key is not among them: it is shown to the administrator, and the buffers of the connection that carried it belong to net/http, which uses them again
+// as they are.
 func hiddenInMemory() []string {
 	if !storage.Erases || storage.NewPage().Weakness() != nil {
 		return nil
 	}
 	return []string{
 		"root secret of the vault", "key of headers", "key of segment headers", "key of the journal", "key of the snapshot", "secret of the archive",
-		"auth value of the counter", "recovery key", "content key of the response", "serving key",
+		"auth value of the counter", "content key of the response", "serving key",
 	}
 }
 
