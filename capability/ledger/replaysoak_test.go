@@ -15,7 +15,11 @@ import (
 // above the one in force takes its place whole, the one in force is known again, and an older one changes nothing, not a byte of the state; nor does a request that
 // was answered last. One case is one order of eight messages.
 func TestSoakReplayedFiles(t *testing.T) {
-	size := storagetest.Size(t, 3_000, 1_000_000, 1_000_000)
+	short := 3_000
+	if testing.Short() {
+		short = 500
+	}
+	size := storagetest.Size(t, short, 1_000_000, 1_000_000)
 	tried, failed, newer := 0, 0, 0
 	defer func() {
 		storagetest.Tried(t, tried, failed)

@@ -14,7 +14,11 @@ import (
 // TestSoakTrailTampered alters an audit trail in every way that an administrator may think of: bits and bytes, entries left out, doubled, exchanged, taken from
 // another trail, or written anew with the right numbers. Whoever has the checkpoint of a request finds each. One case is one alteration.
 func TestSoakTrailTampered(t *testing.T) {
-	size := storagetest.Size(t, 2_000, 10_000, 1_000_000)
+	short := 2_000
+	if testing.Short() {
+		short = 300
+	}
+	size := storagetest.Size(t, short, 10_000, 1_000_000)
 	tried, failed := 0, 0
 	ways := map[string]int{}
 	defer func() {
