@@ -55,6 +55,9 @@ func TestUnheard(t *testing.T) {
 			if got := show(second); got != c.told {
 				t.Fatalf("told %s, want %s", got, c.told)
 			}
+			if r, err := Restore(v.l.Snapshot()); err != nil || r.Digest() != v.l.Digest() {
+				t.Errorf("restored: %v", err)
+			}
 			got := [5]uint32{free()}
 			v.pass(100)
 			got[1] = free()
@@ -66,9 +69,6 @@ func TestUnheard(t *testing.T) {
 			got[4] = free()
 			if got != c.free {
 				t.Errorf("free %v, want %v", got, c.free)
-			}
-			if r, err := Restore(v.l.Snapshot()); err != nil || r.Digest() != v.l.Digest() {
-				t.Errorf("restored: %v", err)
 			}
 		})
 	}
