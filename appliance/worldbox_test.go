@@ -187,11 +187,10 @@ func (s *store) restore(i *image) {
 
 // daemon is one process of the appliance, driven step by step.
 type daemon struct {
-	b     *box
-	s     *store
-	a     *Appliance
-	err   error // why it ended
-	clean bool
+	b   *box
+	s   *store
+	a   *Appliance
+	err error // why it ended
 }
 
 // watched is a vault that shows what goes through it.

@@ -80,15 +80,6 @@ func (o *office) entitle(copies uint32, features ...entitlement.Feature) {
 	o.items = append(o.items, v)
 }
 
-func (o *office) item(id capability.ActivationID) *entitlement.ItemView {
-	for i := range o.items {
-		if o.items[i].ActivationID == id {
-			return &o.items[i]
-		}
-	}
-	return nil
-}
-
 // respond answers a request file, and checks what the answer must be.
 func (o *office) respond(file []byte) []byte {
 	w := o.w

@@ -76,7 +76,7 @@ func TestSoakKill(t *testing.T) {
 		}
 		all.Go(func() {
 			for n := 0; take(); n++ {
-				how, wrong, took := a.cycle(clients, chance, n)
+				how, took, wrong := a.cycle(clients, chance, n)
 				mu.Lock()
 				tried++
 				ends[how]++
@@ -104,17 +104,17 @@ func TestSoakKill(t *testing.T) {
 }
 
 // cycle is one kill: what comes before it, and the start after it, which took so long.
-func (a *clerk) cycle(clients []*desk, chance *rand.Rand, n int) (how killed, wrong error, took time.Duration) {
+func (a *clerk) cycle(clients []*desk, chance *rand.Rand, n int) (how killed, took time.Duration, wrong error) {
 	how, err := a.live(clients, chance, n)
 	if err != nil {
-		return how, err, 0
+		return how, 0, err
 	}
 	begun := time.Now()
 	said, err := a.rise(clients)
 	if len(said) > 0 {
 		err = errors.Join(err, errors.New(strings.Join(said, "; ")))
 	}
-	return how, err, time.Since(begun)
+	return how, time.Since(begun), err
 }
 
 // look takes what there is as acknowledged.
