@@ -15,6 +15,7 @@ import (
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/rig"
 	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
@@ -71,7 +72,7 @@ func TestSoakKill(t *testing.T) {
 		chance := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(lane)))
 		a := &clerk{b: newBox(t)}
 		clients, err := desks(6)
-		if err := errors.Join(err, a.b.start(), a.upload(0), a.look()); err != nil {
+		if err := errors.Join(err, a.b.Start(), a.upload(0), a.look()); err != nil {
 			t.Fatal(err)
 		}
 		all.Go(func() {
@@ -83,7 +84,7 @@ func TestSoakKill(t *testing.T) {
 				starting += took
 				if wrong != nil {
 					failed++
-					t.Errorf("machine %d, kill %d, %s: %v\n%s", lane, n, how, wrong, a.b.log)
+					t.Errorf("machine %d, kill %d, %s: %v\n%s", lane, n, how, wrong, a.b.Log)
 				}
 				mu.Unlock()
 				if wrong != nil {
@@ -131,8 +132,8 @@ func (a *clerk) look() error {
 // live lets the daemon, which runs, work until it is killed.
 func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 	if n%4 == 3 { // anywhere in a start: it takes 40 to 150 ms
-		a.b.kill()
-		if err := a.b.spawn(); err != nil {
+		a.b.Kill()
+		if err := a.b.Spawn(); err != nil {
 			return inStart, err
 		}
 		a.b.killAfter(time.Duration(chance.IntN(120_000)) * time.Microsecond)
@@ -147,7 +148,7 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 			return how, err
 		}
 		a.requests++
-		response, err := a.b.office.respond(request)
+		response, err := a.b.office.Respond(request)
 		if err != nil {
 			return how, err
 		}
@@ -157,7 +158,7 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 	case n%4 == 1:
 		how, do = inMove, a.giveBack
 	case n%32 == 4:
-		how, do = inStop, func() error { return a.b.cmd.Process.Signal(syscall.SIGTERM) }
+		how, do = inStop, func() error { return a.b.Cmd.Process.Signal(syscall.SIGTERM) }
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -165,7 +166,7 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 	var left atomic.Int64
 	due := make(chan struct{})
 	left.Store(1 + chance.Int64N(24))
-	daemon := a.b.cmd.Process
+	daemon := a.b.Cmd.Process
 	for _, d := range all {
 		chance := rand.New(rand.NewPCG(chance.Uint64(), 2))
 		d.heard = func() {
@@ -176,26 +177,26 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 				close(due)
 			}
 		}
-		work.Go(func() { d.work(ctx, a.b.clients.Addr().String(), chance) })
+		work.Go(func() { d.work(ctx, a.b.Clients.Addr().String(), chance) })
 	}
 	var failed error
 	work.Go(func() { failed = do() })
 	select {
 	case <-due:
-	case <-a.b.ended: // it was stopped before so many answers were given
+	case <-a.b.Ended: // it was stopped before so many answers were given
 	case <-time.After(60 * time.Second):
 		stop()
-		a.b.kill()
+		a.b.Kill()
 		work.Wait()
 		return how, errors.Join(failed, errors.New("nobody is answered"))
 	}
 	if n%3 == 0 {
 		a.b.killAfter(time.Duration(chance.IntN(20_000)) * time.Microsecond)
 	}
-	a.b.kill()
+	a.b.Kill()
 	stop()
 	work.Wait()
-	if s := (*silence)(nil); errors.As(failed, &s) {
+	if s := (*rig.Silence)(nil); errors.As(failed, &s) {
 		failed = nil
 	}
 	return how, failed
@@ -205,15 +206,15 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 func (b *box) killAfter(d time.Duration) {
 	select {
 	case <-time.After(d):
-	case <-b.ended:
+	case <-b.Ended:
 	}
-	b.kill()
+	b.Kill()
 }
 
 func (a *clerk) giveBack() error {
 	a.unsure = 1
 	var r capability.Return
-	if err := a.b.ask("POST", "returns", console.Giving{ActivationID: a.b.site.id, Copies: 1}, &r); err != nil {
+	if err := a.b.Ask("POST", "returns", console.Giving{ActivationID: a.b.site.id, Copies: 1}, &r); err != nil {
 		return err
 	}
 	a.unsure, a.given = 0, a.given+1
@@ -223,7 +224,7 @@ func (a *clerk) giveBack() error {
 
 func (a *clerk) imports(response []byte) error {
 	var in console.Imported
-	if err := a.b.ask("POST", "responses", response, &in); err != nil {
+	if err := a.b.Ask("POST", "responses", response, &in); err != nil {
 		return err
 	}
 	a.applied = in.Serial
@@ -234,7 +235,7 @@ func (a *clerk) imports(response []byte) error {
 func (a *clerk) upload(n int) error {
 	filler := fmt.Sprintf("// %064d\n", n)
 	a.next = fmt.Sprintf("model \"m%d\" {\n%s\ton any() { use \"default\" accept }\n}\n", n, strings.Repeat(filler, 400<<10/len(filler)))
-	if err := a.b.ask("PUT", "model", []byte(a.next), nil); err != nil {
+	if err := a.b.Ask("PUT", "model", []byte(a.next), nil); err != nil {
 		return err
 	}
 	a.model, a.next = a.next, ""
@@ -243,7 +244,7 @@ func (a *clerk) upload(n int) error {
 
 // rise starts the daemon and compares everything.
 func (a *clerk) rise(all []*desk) (wrong []string, err error) {
-	if err := a.b.start(); err != nil {
+	if err := a.b.Start(); err != nil {
 		return nil, err
 	}
 	var h console.Health

@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"math/big"
 	mrand "math/rand/v2"
 	"net"
 	"sync"
@@ -17,6 +14,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/rig"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -42,22 +40,12 @@ type desk struct {
 }
 
 func newDesk() (*desk, error) {
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
-	if err != nil {
-		return nil, err
-	}
-	spki, err := x509.MarshalPKIXPublicKey(public)
+	key, id, err := rig.NewDevice()
 	if err != nil {
 		return nil, err
 	}
 	return &desk{
-		id: hostid.OfDigest(hostid.DeviceKey, sha256.Sum256(spki)), codec: wire.New(),
-		config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		id: id, codec: wire.New(), config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{*key}},
 	}, nil
 }
 

@@ -17,10 +17,10 @@ import (
 func TestSoakReplayedTraffic(t *testing.T) {
 	size := storagetest.Size(t, 60, 10_000, 100_000)
 	b := newBox(t)
-	if err := b.start(); err != nil {
+	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
-	address := b.clients.Addr().String()
+	address := b.Clients.Addr().String()
 	var sessions [][][]byte
 	for i := range 6 {
 		wire := newTap(t, "tcp", "127.0.0.1:0", func() (net.Conn, error) { return net.Dial("tcp", address) })

@@ -15,13 +15,14 @@ import (
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/rig"
 	"github.com/leasehold/leasehold/storage/storagetest"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
 
 // verdict is what a daemon says of the storage it was started on, in one word.
 func (b *box) verdict() (word string, h console.Health, err error) {
-	if err := b.start(); err != nil {
+	if err := b.Start(); err != nil {
 		return "", h, err
 	}
 	if err := b.get("health", &h); err != nil {
@@ -41,7 +42,7 @@ func (b *box) lastly(old *desk) (granted uint32, err error) {
 	}
 	for _, d := range []*desk{stranger, old} {
 		before := d.held
-		if _, err := d.want(b.clients.Addr().String(), before+1, nil); err != nil {
+		if _, err := d.want(b.Clients.Addr().String(), before+1, nil); err != nil {
 			return granted, err
 		}
 		if d.held > before {
@@ -53,17 +54,17 @@ func (b *box) lastly(old *desk) (granted uint32, err error) {
 }
 
 // power takes the TPM's power away and gives it again.
-func (b *box) power() error { return b.chip.Cut() }
+func (b *box) power() error { return b.Chip.Cut() }
 
 // reset makes the box a fresh copy of the site: TPM and disk.
 func (b *box) reset() error {
-	b.kill()
-	b.chip.Kill()
-	dir := filepath.Join(b.dir, "tpm")
-	if err := errors.Join(replaceTree(filepath.Join(b.site.dir, "tpm"), dir), replaceTree(filepath.Join(b.site.dir, "state"), b.state)); err != nil {
+	b.Kill()
+	b.Chip.Kill()
+	dir := filepath.Join(b.Dir, "tpm")
+	if err := errors.Join(replaceTree(filepath.Join(b.site.dir, "tpm"), dir), replaceTree(filepath.Join(b.site.dir, "state"), b.State())); err != nil {
 		return err
 	}
-	return b.chip.Boot()
+	return b.Chip.Boot()
 }
 
 // TestSoakRestoredDisk copies the state directory of a real daemon at random moments - at rest, under load, in returns that move the epoch, after a clean stop -
@@ -80,7 +81,7 @@ func TestSoakRestoredDisk(t *testing.T) {
 		storagetest.Tried(t, tried, failed)
 		t.Logf("%d copies put back: %v", tried, words)
 	}()
-	copies := filepath.Join(b.dir, "copies")
+	copies := filepath.Join(b.Dir, "copies")
 	for life := 0; tried < size; life++ {
 		all, given, n, err := b.livedOn(copies, chance)
 		if err != nil {
@@ -100,7 +101,7 @@ func TestSoakRestoredDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := replaceTree(filepath.Join(copies, fmt.Sprint(i)), b.state); err != nil {
+			if err := replaceTree(filepath.Join(copies, fmt.Sprint(i)), b.State()); err != nil {
 				t.Fatal(err)
 			}
 			word, h, err := b.verdict()
@@ -111,7 +112,7 @@ func TestSoakRestoredDisk(t *testing.T) {
 			words[word]++
 			granted, err := b.lastly(all[0])
 			if err != nil {
-				t.Fatalf("life %d, copy %d, %s: %v\n%s", life, i, word, err, b.log)
+				t.Fatalf("life %d, copy %d, %s: %v\n%s", life, i, word, err, b.Log)
 			}
 			hold := word == "holding" && h.HoldUntil-h.Now >= capability.Time(capability.DefaultLease)-5
 			refused := word == capability.ErrRollback.Entry().Symbol || word == capability.ErrCorrupt.Entry().Symbol
@@ -119,21 +120,21 @@ func TestSoakRestoredDisk(t *testing.T) {
 				failed++
 				t.Errorf("life %d, copy %d: it is %s after a start that was %s, until %s, and gives %d more of %d where %d are believed", life, i, word, h.Start, h.HoldUntil, granted, planted, believed)
 			}
-			b.kill()
+			b.Kill()
 		}
 	}
 }
 
 // livedOn is one life: it leaves n copies of the disk, a daemon that ended, clients with everything there is, and the counts that were returned.
 func (b *box) livedOn(copies string, chance *rand.Rand) (all []*desk, given uint32, n int, err error) {
-	if err := errors.Join(os.RemoveAll(copies), b.reset(), b.start()); err != nil {
+	if err := errors.Join(os.RemoveAll(copies), b.reset(), b.Start()); err != nil {
 		return nil, 0, 0, err
 	}
 	if all, err = desks(3); err != nil {
 		return nil, 0, 0, err
 	}
 	keep := func() error {
-		err := copyTree(b.state, filepath.Join(copies, fmt.Sprint(n)))
+		err := rig.CopyTree(b.State(), filepath.Join(copies, fmt.Sprint(n)))
 		n++
 		return err
 	}
@@ -149,15 +150,15 @@ func (b *box) livedOn(copies string, chance *rand.Rand) (all []*desk, given uint
 		case 1: // under load
 			for _, d := range all {
 				chance := rand.New(rand.NewPCG(chance.Uint64(), 4))
-				work.Go(func() { d.work(ctx, b.clients.Addr().String(), chance) })
+				work.Go(func() { d.work(ctx, b.Clients.Addr().String(), chance) })
 			}
 		case 2: // in a move
 			given++
 			work.Go(func() {
-				moved = b.ask("POST", "returns", console.Giving{ActivationID: b.site.id, Copies: 1}, &capability.Return{})
+				moved = b.Ask("POST", "returns", console.Giving{ActivationID: b.site.id, Copies: 1}, &capability.Return{})
 			})
 		case 3: // after a clean stop
-			if err := b.halt(); err != nil {
+			if err := b.Halt(); err != nil {
 				stop()
 				return nil, 0, 0, err
 			}
@@ -169,7 +170,7 @@ func (b *box) livedOn(copies string, chance *rand.Rand) (all []*desk, given uint
 		stop()
 		work.Wait()
 		if moment == 3 {
-			err = errors.Join(err, b.start())
+			err = errors.Join(err, b.Start())
 		}
 		if err = errors.Join(err, moved); err != nil {
 			return nil, 0, 0, err
@@ -182,15 +183,15 @@ func (b *box) livedOn(copies string, chance *rand.Rand) (all []*desk, given uint
 		if i == 0 {
 			count += left % uint32(len(all))
 		}
-		denied, err := d.want(b.clients.Addr().String(), count, nil)
+		denied, err := d.want(b.Clients.Addr().String(), count, nil)
 		if err != nil || len(denied) > 0 {
 			return nil, 0, 0, fmt.Errorf("%d more: %v, %w", count, denied, err)
 		}
 	}
 	if chance.IntN(3) == 0 {
-		err = b.halt()
+		err = b.Halt()
 	} else {
-		b.kill()
+		b.Kill()
 	}
 	for _, d := range all {
 		d.leave()
@@ -204,7 +205,7 @@ func TestSoakCopiedDisk(t *testing.T) {
 	size := storagetest.Size(t, 4, 1000, 10_000)
 	chance := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 5))
 	owner := newBox(t)
-	if err := owner.start(); err != nil {
+	if err := owner.Start(); err != nil {
 		t.Fatal(err)
 	}
 	all, err := desks(2)
@@ -223,22 +224,22 @@ func TestSoakCopiedDisk(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		for _, d := range all {
 			chance := rand.New(rand.NewPCG(chance.Uint64(), 6))
-			work.Go(func() { d.work(ctx, owner.clients.Addr().String(), chance) })
+			work.Go(func() { d.work(ctx, owner.Clients.Addr().String(), chance) })
 		}
 		if tried%8 == 3 {
 			work.Go(func() {
-				owner.ask("POST", "returns", console.Giving{ActivationID: owner.site.id, Copies: 1}, nil)
+				owner.Ask("POST", "returns", console.Giving{ActivationID: owner.site.id, Copies: 1}, nil)
 			})
 		}
 		b := thieves[tried%2]
-		err := replaceTree(owner.state, b.state)
+		err := replaceTree(owner.State(), b.State())
 		stop()
 		work.Wait()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if tried%16 == 7 {
-			if err := errors.Join(owner.halt(), replaceTree(owner.state, b.state), owner.start()); err != nil {
+			if err := errors.Join(owner.Halt(), replaceTree(owner.State(), b.State()), owner.Start()); err != nil {
 				t.Fatal(err)
 			}
 			for _, d := range all {
@@ -257,13 +258,13 @@ func TestSoakCopiedDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		denied, err := stranger.want(b.clients.Addr().String(), 1, nil)
+		denied, err := stranger.want(b.Clients.Addr().String(), 1, nil)
 		stranger.leave()
 		if h.Condition == nil || shown == nil || len(features) > 0 || err != nil || len(denied) == 0 || stranger.held > 0 {
 			failed++
 			t.Errorf("copy %d: it is %s, names %d features (%v), and a stranger gets %d, %v, %v", tried, word, len(features), shown, stranger.held, denied, err)
 		}
-		b.kill()
+		b.Kill()
 	}
 }
 
@@ -271,34 +272,26 @@ func TestSoakCopiedDisk(t *testing.T) {
 func thief(t testing.TB, activated bool) *box {
 	t.Helper()
 	b := newBox(t)
-	b.chip.Kill()
-	dir := filepath.Join(b.dir, "tpm")
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), os.RemoveAll(b.state)); err != nil {
+	b.Chip.Kill()
+	dir := filepath.Join(b.Dir, "tpm")
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), os.RemoveAll(b.State())); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if b.chip, err = tpmtest.New(dir, tpmtest.P256); err != nil {
+	if b.Chip, err = tpmtest.New(dir, tpmtest.P256); err != nil {
 		t.Fatal(err)
 	}
 	if !activated {
 		return b
 	}
-	out, err := b.office.run("entitle", "--customer", "Other", "--product", "Render", "--feature", "render:2026.1", "--count", "5")
+	id, err := b.office.Entitle("--customer", "Other", "--product", "Render", "--feature", "render:2026.1", "--count", "5")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.start(); err != nil {
+	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
-	request, err := b.request(capability.ActivationID(strings.TrimSpace(out)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := b.office.respond(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(b.imports(response), b.halt()); err != nil {
+	if err := errors.Join(b.office.Activate(b.Box, id, planted), b.Halt()); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -319,7 +312,7 @@ func TestSoakForkedMachine(t *testing.T) {
 		t.Logf("%d pairs of lines: %v", tried, words)
 	}()
 	for tried < size {
-		if err := errors.Join(one.reset(), two.reset(), replaceTree(filepath.Join(one.site.dir, "fh"), one.office.dir)); err != nil {
+		if err := errors.Join(one.reset(), two.reset(), replaceTree(filepath.Join(one.site.dir, "fh"), one.office.Dir)); err != nil {
 			t.Fatal(err)
 		}
 		lines := []*line{{box: one}, {box: two}}
@@ -355,8 +348,8 @@ func TestSoakForkedMachine(t *testing.T) {
 			failed++
 			t.Errorf("pair %d: both lines have sent a request (%d and %d), and no word of it", tried, lines[0].sent, lines[1].sent)
 		}
-		one.kill()
-		two.kill()
+		one.Kill()
+		two.Kill()
 	}
 }
 
@@ -377,10 +370,10 @@ type line struct {
 }
 
 func (l *line) up() error {
-	if l.runs() {
+	if l.Runs() {
 		return nil
 	}
-	return l.start()
+	return l.Start()
 }
 
 // live is a bit of life without the back office.
@@ -395,15 +388,15 @@ func (l *line) live(chance *rand.Rand) error {
 			return err
 		}
 		defer d.leave()
-		denied, err := d.want(l.clients.Addr().String(), 1+uint32(chance.IntN(9)), nil)
+		denied, err := d.want(l.Clients.Addr().String(), 1+uint32(chance.IntN(9)), nil)
 		if len(denied) > 0 {
 			err = errors.Join(err, fmt.Errorf("denied: %v", denied))
 		}
 		return err
 	case 1:
-		return l.ask("POST", "returns", console.Giving{ActivationID: l.site.id, Copies: 1}, nil)
+		return l.Ask("POST", "returns", console.Giving{ActivationID: l.site.id, Copies: 1}, nil)
 	default:
-		return l.halt()
+		return l.Halt()
 	}
 }
 
@@ -423,10 +416,10 @@ func (l *line) send() error {
 	if err != nil {
 		return err
 	}
-	response, err := l.office.respond(request)
+	response, err := l.office.Respond(request)
 	if err != nil {
 		return err
 	}
 	l.sent++
-	return l.imports(response)
+	return l.Import(response)
 }

@@ -101,26 +101,26 @@ func (b *box) quiet(t testing.TB, secrets ...[]byte) []byte {
 func TestSoakSecrets(t *testing.T) {
 	size := storagetest.Size(t, 100, 10_000, 10_000)
 	b := newBox(t)
-	b.level = "debug"
+	b.Level = "debug"
 	// A response that this daemon will import: its content key is drawn for it alone.
-	if err := b.start(); err != nil {
+	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
 	request, err := b.request()
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := b.office.respond(request)
+	response, err := b.office.Respond(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.kill()
+	b.Kill()
 	unsealed, content := b.unsealed(t, response)
-	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(b.chip.Address(), "unix:")) })
-	line := newTap(t, "tcp", "127.0.0.1:0", func() (net.Conn, error) { return net.Dial("tcp", b.clients.Addr().String()) })
-	b.bus, b.extra = "unix:"+filepath.Join(b.dir, "t"), []string{"GOTRACEBACK=crash"}
-	b.cores = true
-	if err := errors.Join(b.start(), b.imports(response)); err != nil {
+	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(b.Chip.Address(), "unix:")) })
+	line := newTap(t, "tcp", "127.0.0.1:0", func() (net.Conn, error) { return net.Dial("tcp", b.Clients.Addr().String()) })
+	b.Bus, b.Environment = "unix:"+filepath.Join(b.Dir, "t"), []string{"GOTRACEBACK=crash"}
+	b.Cores = true
+	if err := errors.Join(b.Start(), b.Import(response)); err != nil {
 		t.Fatal(err)
 	}
 	all, err := desks(4)
@@ -139,7 +139,7 @@ func TestSoakSecrets(t *testing.T) {
 		{"POST", "reservations", console.Reserved{Group: group, Host: console.HostOf(all[0].id), Feature: "paint", Version: capability.Version{Major: 1}, Count: 3}, nil},
 		{"POST", "recovery", console.RecoveryForm{}, &key},
 	} {
-		if err := b.ask(step.method, step.path, step.body, step.answer); err != nil {
+		if err := b.Ask(step.method, step.path, step.body, step.answer); err != nil {
 			t.Fatalf("%s %s: %v", step.method, step.path, err)
 		}
 	}
@@ -155,25 +155,25 @@ func TestSoakSecrets(t *testing.T) {
 			t.Fatalf("request %d: %v %v", tried, denied, err)
 		}
 		if tried%500 == 50 {
-			if err := b.ask("POST", "returns", console.Giving{ActivationID: b.site.id, Copies: 1}, nil); err != nil {
+			if err := b.Ask("POST", "returns", console.Giving{ActivationID: b.site.id, Copies: 1}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	stick := filepath.Join(b.dir, "stick")
+	stick := filepath.Join(b.Dir, "stick")
 	if err := os.Mkdir(stick, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(filepath.Join(b.site.dir, "bin", "leasehold"), "request", "--id", string(b.site.id), "--count", fmt.Sprint(planted), "-o", stick, "--socket", filepath.Join(b.dir, "a")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(b.site.dir, "bin", "leasehold"), "request", "--id", string(b.site.id), "--count", fmt.Sprint(planted), "-o", stick, "--socket", filepath.Join(b.Dir, "a")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 
-	places := map[string][]byte{inDisk: readTree(t, b.state), inFiles: readTree(t, stick)}
+	places := map[string][]byte{inDisk: readTree(t, b.State()), inFiles: readTree(t, stick)}
 	serving := servingSeed(b.memory(t), all[0].server)
-	journal := derive(t, unsealed, salt(t, b.state, "vault/journal-*", 12), "leasehold journal v1")
+	journal := derive(t, unsealed, salt(t, b.State(), "vault/journal-*", 12), "leasehold journal v1")
 	places[inMemory] = b.quiet(t, serving, journal)
 	b.crash(t)
-	places[inDebugLog], places[inCrash], _ = cutAt(b.log.Bytes(), "SIGABRT")
+	places[inDebugLog], places[inCrash], _ = cutAt(b.Log.Bytes(), "SIGABRT")
 	places[inWire], places[inBus] = line.seen(), bus.seen()
 
 	device := func(i int) []byte {
@@ -185,7 +185,7 @@ func TestSoakSecrets(t *testing.T) {
 		{name: "key of headers", value: derive(t, unsealed, nil, "leasehold header v1"), secret: true},
 		{name: "key of segment headers", value: derive(t, unsealed, nil, "leasehold segment v1"), secret: true},
 		{name: "key of the journal", value: journal, secret: true},
-		{name: "key of the snapshot", value: derive(t, unsealed, salt(t, b.state, "vault/snapshot-*", 9), "leasehold snapshot v1"), secret: true},
+		{name: "key of the snapshot", value: derive(t, unsealed, salt(t, b.State(), "vault/snapshot-*", 9), "leasehold snapshot v1"), secret: true},
 		{name: "secret of the archive", value: derive(t, unsealed, nil, "leasehold caller v1 archive"), secret: true},
 		{name: "auth value of the counter", value: counterAuth(t, unsealed), secret: true},
 		{name: "recovery key", value: []byte(key.Key), secret: true},
@@ -284,13 +284,13 @@ func (w *watcher) Unseal(blob []byte, epoch uint64) ([]byte, error) {
 // unsealed opens the box's vault as the daemon does, without beginning a run, and a response as the TPM does.
 func (b *box) unsealed(t testing.TB, response []byte) (secret, content []byte) {
 	t.Helper()
-	device, err := tpm.Open(b.chip.Address())
+	device, err := tpm.Open(b.Chip.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer device.Close()
 	w := &watcher{}
-	v, _, err := storage.Open(storage.Dir(filepath.Join(b.state, "vault")), storage.Options{
+	v, _, err := storage.Open(storage.Dir(filepath.Join(b.State(), "vault")), storage.Options{
 		SealerFor: func(public []byte) (storage.Sealer, error) {
 			var boot capability.Boot
 			if err := wire.New().Decode(public, &boot, storage.MaxPublicBytes); err != nil {
@@ -406,7 +406,7 @@ func written(all, b []byte) []byte {
 // memory is all that the daemon can write to and root can read.
 func (b *box) memory(t testing.TB) (all []byte) {
 	t.Helper()
-	proc := fmt.Sprintf("/proc/%d/", b.cmd.Process.Pid)
+	proc := fmt.Sprintf("/proc/%d/", b.Cmd.Process.Pid)
 	maps, err := os.ReadFile(proc + "maps")
 	if err != nil {
 		t.Fatal(err)
@@ -453,14 +453,14 @@ func (b *box) crash(t testing.TB) {
 	control.Dir = t.TempDir()
 	control.Run()
 	dumps := control.ProcessState.Sys().(syscall.WaitStatus).CoreDump()
-	b.cmd.Process.Signal(syscall.SIGABRT)
+	b.Cmd.Process.Signal(syscall.SIGABRT)
 	select {
-	case <-b.ended:
+	case <-b.Ended:
 	case <-time.After(30 * time.Second):
 		t.Fatal("the daemon does not abort")
 	}
-	status := b.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	left, err := os.ReadDir(b.cmd.Dir)
+	status := b.Cmd.ProcessState.Sys().(syscall.WaitStatus)
+	left, err := os.ReadDir(b.Cmd.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}

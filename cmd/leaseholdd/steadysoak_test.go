@@ -27,11 +27,11 @@ const (
 func TestSoakSteady(t *testing.T) {
 	size := storagetest.Size(t, 3_000, 1_000_000, 100_000_000)
 	b := newBox(t)
-	chip := strings.TrimPrefix(b.chip.Address(), "unix:")
-	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
+	chip := strings.TrimPrefix(b.Chip.Address(), "unix:")
+	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
 	bus.oneWay = true
-	b.bus = "unix:" + filepath.Join(b.dir, "t")
-	if err := b.start(); err != nil {
+	b.Bus = "unix:" + filepath.Join(b.Dir, "t")
+	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
 	all, err := desks(8)
@@ -48,7 +48,7 @@ func TestSoakSteady(t *testing.T) {
 			chance := rand.New(rand.NewPCG(uint64(i), uint64(until)))
 			work.Go(func() {
 				for answers.Load() < until {
-					denied, err := d.want(b.clients.Addr().String(), uint32(chance.IntN(9)), nil)
+					denied, err := d.want(b.Clients.Addr().String(), uint32(chance.IntN(9)), nil)
 					if err != nil || len(denied) > 0 {
 						wrong <- fmt.Errorf("after %d answers: %v, %w", answers.Load(), denied, err)
 						return
@@ -91,7 +91,7 @@ func TestSoakSteady(t *testing.T) {
 // resident is the daemon's memory in bytes.
 func (b *box) resident(t testing.TB) int {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func (b *box) resident(t testing.TB) int {
 // descriptors is how many files the daemon has open.
 func (b *box) descriptors(t testing.TB) int {
 	t.Helper()
-	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,14 +41,14 @@ func TestSoakYear(t *testing.T) {
 	size := storagetest.Size(t, 2, 365, 3650)
 	b := newBox(t)
 	works := newWorks(t)
-	b.trust = filepath.Join(b.dir, "works")
-	if err := os.WriteFile(b.trust, works.trust, 0o600); err != nil {
+	b.Trust = filepath.Join(b.Dir, "works")
+	if err := os.WriteFile(b.Trust, works.trust, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	chip := strings.TrimPrefix(b.chip.Address(), "unix:") // of every machine to come: they follow each other in one directory
-	bus := newTap(t, "unix", filepath.Join(b.dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
+	chip := strings.TrimPrefix(b.Chip.Address(), "unix:") // of every machine to come: they follow each other in one directory
+	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
 	bus.oneWay = true
-	b.bus = "unix:" + filepath.Join(b.dir, "t")
+	b.Bus = "unix:" + filepath.Join(b.Dir, "t")
 	office, err := desks(50)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestSoakYear(t *testing.T) {
 	}()
 	take := func(d *desk, count uint32, borrow capability.Seconds) {
 		t.Helper()
-		denied, err := d.want(b.clients.Addr().String(), count, func(r *capability.Request) { r.Borrow = borrow })
+		denied, err := d.want(b.Clients.Addr().String(), count, func(r *capability.Request) { r.Borrow = borrow })
 		if err != nil || len(denied) > 0 {
 			t.Fatalf("day %d: %v %v", tried, denied, err)
 		}
@@ -81,7 +81,7 @@ func TestSoakYear(t *testing.T) {
 			}
 		}
 		if tried%7 == 1 {
-			if err := errors.Join(b.halt(), b.start()); err != nil {
+			if err := errors.Join(b.Halt(), b.Start()); err != nil {
 				t.Fatal(err)
 			}
 			for _, d := range slices.Concat(office, borrowers) {
@@ -125,16 +125,16 @@ const sameMachine = 56
 
 // machine gives the box another TPM, an empty disk and rights.
 func (w *works) machine(b *box) (err error) {
-	b.kill()
-	b.chip.Kill()
-	dir := filepath.Join(b.dir, "tpm")
-	if err := errors.Join(os.RemoveAll(b.state), os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+	b.Kill()
+	b.Chip.Kill()
+	dir := filepath.Join(b.Dir, "tpm")
+	if err := errors.Join(os.RemoveAll(b.State()), os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return err
 	}
-	if b.chip, err = tpmtest.New(dir, tpmtest.P256); err != nil {
+	if b.Chip, err = tpmtest.New(dir, tpmtest.P256); err != nil {
 		return err
 	}
-	return errors.Join(b.start(), w.supply(b))
+	return errors.Join(b.Start(), w.supply(b))
 }
 
 // writes counts the commands since the last call that write non-volatile memory.
@@ -257,7 +257,7 @@ func (w *works) supply(b *box) error {
 	if err != nil {
 		return err
 	}
-	if err := b.imports(out); err != nil {
+	if err := b.Import(out); err != nil {
 		return fmt.Errorf("response %d: %w", w.serial, err)
 	}
 	return nil

@@ -6,12 +6,10 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,6 +21,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/rig"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -66,7 +65,7 @@ func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
 func newFloor(dir, sign string) (*floor, error) {
 	f := &floor{sign: sign, codec: wire.New(), dir: dir, open: newBatch(), wake: make(chan struct{}, 1)}
-	certificate, err := newCertificate()
+	certificate, _, err := rig.NewDevice()
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +84,6 @@ func serveFloor(dir, sign string) error {
 		os.Exit(1)
 	}()
 	return accept(f.serve)
-}
-
-// newCertificate is a fresh Ed25519 key in a certificate that says nothing.
-func newCertificate() (*tls.Certificate, error) {
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
 // segment begins a new segment, durable and full of zeros, and drops the one before.

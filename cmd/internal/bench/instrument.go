@@ -118,11 +118,11 @@ func (t *trial) instrumentedMeasures(profiles string) error {
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	b.program = program
-	syncs, prof := filepath.Join(b.dir, "syncs"), filepath.Join(b.dir, "profile")
-	b.environment = []string{"BENCH_SYNCS=" + syncs, "BENCH_PROFILE=" + prof}
-	if err := b.start(); err != nil {
+	defer b.Close()
+	b.Program = program
+	syncs, prof := filepath.Join(b.Dir, "syncs"), filepath.Join(b.Dir, "profile")
+	b.Environment = []string{"BENCH_SYNCS=" + syncs, "BENCH_PROFILE=" + prof}
+	if err := b.Start(); err != nil {
 		return err
 	}
 	for _, n := range []int{1, busy} {
@@ -139,12 +139,12 @@ func (t *trial) instrumentedMeasures(profiles string) error {
 		}
 		t.figures.Profiles = append(t.figures.Profiles, *p)
 	}
-	if err := b.halt(); err != nil {
+	if err := b.Halt(); err != nil {
 		return err
 	}
 	const delay = 5 * time.Millisecond
-	b.environment = []string{"BENCH_SYNC_DELAY=" + delay.String()}
-	if err := b.start(); err != nil {
+	b.Environment = []string{"BENCH_SYNC_DELAY=" + delay.String()}
+	if err := b.Start(); err != nil {
 		return err
 	}
 	r, err := b.subject(t.devices).run(workloads()[0], busy, t.warm, 2*aBit)
@@ -161,7 +161,7 @@ func (b *box) signaled(answer string) (string, error) {
 	if err := os.Remove(answer); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if err := b.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+	if err := b.Cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		return "", err
 	}
 	var text []byte
@@ -216,7 +216,7 @@ func (t *trial) profile(b *box, w workload, program, prof, syncs, keep string) (
 		ended <- err
 	}()
 	wait(2 * aBit)
-	if err := b.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+	if err := b.Cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		return nil, err
 	}
 	wait(profFor - aBit)

@@ -54,8 +54,8 @@ type firstUse struct {
 
 func (t *trial) firstConnections() error {
 	for _, n := range []int{1, 8, busy} {
-		s := &subject{name: appliance, pid: t.box.cmd.Process.Pid, dial: func(_ workload, i int) (speaker, error) {
-			return &newcomer{t.box.address(), t.site.trust, t.devices[i], wire.New()}, nil
+		s := &subject{name: appliance, pid: t.box.Cmd.Process.Pid, dial: func(_ workload, i int) (speaker, error) {
+			return &newcomer{t.box.Address(), t.site.trust, t.devices[i], wire.New()}, nil
 		}}
 		r, err := s.run(workload{name: "first connections"}, n, t.warm, aBit)
 		if err != nil {
@@ -201,8 +201,8 @@ func (t *trial) manyNodes() error {
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	if err := b.start(); err != nil {
+	defer b.Close()
+	if err := b.Start(); err != nil {
 		return err
 	}
 	left := t.nodes
@@ -214,7 +214,7 @@ func (t *trial) manyNodes() error {
 			return err
 		}
 		if err := eachOf(n, func(i int) error {
-			c, err := connect(b.address(), devices[i])
+			c, err := connect(b.Address(), devices[i])
 			if err != nil {
 				return err
 			}
@@ -225,7 +225,7 @@ func (t *trial) manyNodes() error {
 			return err
 		}
 	}
-	pid := b.cmd.Process.Pid
+	pid := b.Cmd.Process.Pid
 	peak, err := residentBytes(pid)
 	if err != nil {
 		return err
@@ -268,7 +268,7 @@ func (t *trial) manyLeases() error {
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer b.Close()
 	m := many{Leases: t.leases}
 	if m.Empty, err = t.timedStart(b); err != nil {
 		return err
@@ -286,18 +286,18 @@ func (t *trial) manyLeases() error {
 			return err
 		}
 	}
-	n, err := residentBytes(b.cmd.Process.Pid)
+	n, err := residentBytes(b.Cmd.Process.Pid)
 	if err != nil {
 		return err
 	}
 	m.Resident = *megabytes(n)
-	if err := b.halt(); err != nil {
+	if err := b.Halt(); err != nil {
 		return err
 	}
 	if m.Start, err = t.timedStart(b); err != nil {
 		return err
 	}
-	h, err := b.health()
+	h, err := b.Health()
 	if err != nil {
 		return err
 	}
@@ -320,13 +320,14 @@ func (t *trial) manyLeases() error {
 // timedStart starts a daemon and gives the milliseconds until a client that waits has its first answer. The client keeps one count.
 func (t *trial) timedStart(b *box) (float64, error) {
 	begun := time.Now()
-	if err := b.spawn(); err != nil {
+	if err := b.Spawn(); err != nil {
 		return 0, err
 	}
-	c, err := workloads()[1].client(b.address(), t.devices[mostDevices-1], "")
+	c, err := workloads()[1].client(b.Address(), t.devices[mostDevices-1], "")
 	took := time.Since(begun)
 	if err != nil {
-		return 0, fmt.Errorf("after a start: %w\n%s", err, &b.log)
+		b.Kill()
+		return 0, fmt.Errorf("after a start: %w\n%s", err, b.Log)
 	}
 	return milliseconds(took), c.conn.Close()
 }
@@ -336,7 +337,7 @@ func (t *trial) fill(b *box) error {
 	var next atomic.Uint64
 	const clients = 256
 	return eachAtOnce(clients, func(i int) error {
-		c, err := connect(b.address(), t.devices[i])
+		c, err := connect(b.Address(), t.devices[i])
 		if err != nil {
 			return err
 		}

@@ -5,9 +5,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/rig"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -49,15 +48,11 @@ type device struct {
 func newDevices(n int) ([]device, error) {
 	all := make([]device, n)
 	for i := range all {
-		c, err := newCertificate()
+		c, id, err := rig.NewDevice()
 		if err != nil {
 			return nil, err
 		}
-		spki, err := x509.MarshalPKIXPublicKey(c.PrivateKey.(ed25519.PrivateKey).Public())
-		if err != nil {
-			return nil, err
-		}
-		all[i] = device{c, hostid.OfDigest(hostid.DeviceKey, sha256.Sum256(spki))}
+		all[i] = device{c, id}
 	}
 	return all, nil
 }

@@ -141,14 +141,14 @@ func (t *trial) tapped() error {
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	tap, err := newTap(t.dir+"/bus", b.chip)
+	defer b.Close()
+	tap, err := newTap(t.dir+"/bus", b.Chip)
 	if err != nil {
 		return err
 	}
 	defer tap.listener.Close()
-	b.bus = tap.address()
-	if err := b.start(); err != nil {
+	b.Bus = tap.address()
+	if err := b.Start(); err != nil {
 		return err
 	}
 	s := b.subject(t.devices)
@@ -161,18 +161,19 @@ func (t *trial) tapped() error {
 	}
 	var took, chip, beyond []float64
 	for range t.starts {
-		if err := b.halt(); err != nil {
+		if err := b.Halt(); err != nil {
 			return err
 		}
 		tap.reset()
 		begun := time.Now()
-		if err := b.spawn(); err != nil {
+		if err := b.Spawn(); err != nil {
 			return err
 		}
-		c, err := workloads()[1].client(b.address(), t.devices[0], "")
+		c, err := workloads()[1].client(b.Address(), t.devices[0], "")
 		all := time.Since(begun)
 		if err != nil {
-			return fmt.Errorf("after a start: %w\n%s", err, &b.log)
+			b.Kill()
+			return fmt.Errorf("after a start: %w\n%s", err, b.Log)
 		}
 		_, inside := tap.sum()
 		if err := c.leave(); err != nil {
@@ -185,7 +186,7 @@ func (t *trial) tapped() error {
 		most = max(most, v)
 	}
 	t.figures.Starts = &starts{t.starts, median(took), median(chip), median(beyond), most}
-	return b.halt()
+	return b.Halt()
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -73,8 +73,8 @@ func (t *trial) prepare() error {
 	if t.box, err = t.site.box("a"); err != nil {
 		return err
 	}
-	t.later(t.box.close)
-	if err := t.box.start(); err != nil {
+	t.later(t.box.Close)
+	if err := t.box.Start(); err != nil {
 		return err
 	}
 	if err := t.idle(); err != nil {
@@ -96,7 +96,7 @@ func (t *trial) prepare() error {
 
 // idle measures a daemon that has served nobody yet, and what a connection that says nothing costs it.
 func (t *trial) idle() error {
-	pid := t.box.cmd.Process.Pid
+	pid := t.box.Cmd.Process.Pid
 	before, err := residentBytes(pid)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (t *trial) idle() error {
 	n := t.nodes / 20
 	var open []*client
 	for i := range n {
-		c, err := connect(t.box.address(), t.devices[i])
+		c, err := connect(t.box.Address(), t.devices[i])
 		if err != nil {
 			return err
 		}

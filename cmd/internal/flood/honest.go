@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"slices"
 	"sync"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/rig"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -36,25 +34,16 @@ type device struct {
 }
 
 func newDevice(address string, from net.IP) (*device, error) {
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
-	if err != nil {
-		return nil, err
-	}
-	spki, err := x509.MarshalPKIXPublicKey(public)
+	key, id, err := rig.NewDevice()
 	if err != nil {
 		return nil, err
 	}
 	return &device{
-		address: address, from: from, codec: wire.New(), id: hostid.OfDigest(hostid.DeviceKey, sha256.Sum256(spki)),
+		address: address, from: from, codec: wire.New(), id: id,
 		config: &tls.Config{
 			InsecureSkipVerify: true, // what proves a server is its chain, and here it is known
 			MinVersion:         tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}, NextProtos: []string{wire.ALPN},
-			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+			Certificates: []tls.Certificate{*key},
 		},
 	}, nil
 }
@@ -237,7 +226,7 @@ func begin(t *target) (*honest, error) {
 		}},
 	} {
 		for range kind.n {
-			d, err := newDevice(t.address, net.IPv4(127, 0, 0, 1))
+			d, err := newDevice(t.Address(), net.IPv4(127, 0, 0, 1))
 			if err == nil && kind.n != newcomers {
 				err = d.ask(1)
 			}

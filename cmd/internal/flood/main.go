@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -144,23 +145,16 @@ func flood(o options, out io.Writer) (broken bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer t.close()
+	defer t.Close()
 	if err := r.run(t, o.sizes, out); err != nil {
-		said, _ := os.ReadFile(t.path("log"))
+		t.Kill()
+		said := t.Log.Bytes()
 		return false, fmt.Errorf("%w\n%s", err, said[max(0, len(said)-4000):])
 	}
-	if err := t.halt(); err != nil {
+	if err := t.Halt(); err != nil {
 		return false, err
 	}
-	log, err := os.ReadFile(t.path("log"))
-	if err != nil {
-		return false, err
-	}
-	for _, b := range log {
-		if b == '\n' {
-			r.Journal++
-		}
-	}
+	r.Journal = bytes.Count(t.Log.Bytes(), []byte("\n"))
 	r.Seconds = time.Since(begun).Round(time.Second).Seconds()
 	r.judge()
 	r.print(out)
@@ -179,7 +173,7 @@ func flood(o options, out io.Writer) (broken bool, err error) {
 
 func (r *report) run(t *target, s sizes, out io.Writer) error {
 	// What is made once at the first connection is no growth.
-	first, err := newDevice(t.address, nil)
+	first, err := newDevice(t.Address(), nil)
 	if err != nil {
 		return err
 	}
@@ -219,7 +213,7 @@ func (p plan) run(t *target, h *honest) (*phase, error) {
 	done := &phase{Name: p.name}
 	var waits []func() (*outcome, error)
 	for _, a := range p.attacks {
-		w, err := startAttack(a.kind, t.address, a.n, p.lasts)
+		w, err := startAttack(a.kind, t.Address(), a.n, p.lasts)
 		if err != nil {
 			return nil, err
 		}
@@ -278,7 +272,7 @@ type timing struct {
 
 func measureTiming(t *target) (timing, error) {
 	const each = 101
-	known, err := newDevice(t.address, nil)
+	known, err := newDevice(t.Address(), nil)
 	if err != nil {
 		return timing{}, err
 	}
@@ -288,7 +282,7 @@ func measureTiming(t *target) (timing, error) {
 	known.leave()
 	var took [2][]time.Duration
 	for range each {
-		stranger, err := newDevice(t.address, nil)
+		stranger, err := newDevice(t.Address(), nil)
 		if err != nil {
 			return timing{}, err
 		}

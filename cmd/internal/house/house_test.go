@@ -169,7 +169,7 @@ func TestLayers(t *testing.T) {
 
 // unshipped programs are for this repository only, and start software TPMs.
 func unshipped(from, to string) bool {
-	return slices.Contains([]string{"cmd/internal/demo", "cmd/internal/bench", "cmd/internal/flood"}, from) && to == "tpm/tpmtest"
+	return slices.Contains([]string{"cmd/internal/demo", "cmd/internal/bench", "cmd/internal/flood", "cmd/internal/rig"}, from) && to == "tpm/tpmtest"
 }
 
 func TestTableCanRefuse(t *testing.T) {
