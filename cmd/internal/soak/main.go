@@ -74,8 +74,10 @@ type row struct {
 	Failed  int     `json:"failed"`
 	Seconds float64 `json:"seconds"`
 	Commit  string  `json:"commit"`
-	Started string  `json:"started"`       // the run that it is of
-	Why     string  `json:"why,omitempty"` // it failed
+	Started string  `json:"started"` // the run that it is of
+
+	Said []string `json:"said,omitempty"` // the end of its log, where it passed: figures that are no counts
+	Why  string   `json:"why,omitempty"`  // it failed
 }
 
 // atOnce is how many tests run side by side.
@@ -158,6 +160,9 @@ func (w *row) say(out io.Writer) {
 	fmt.Fprintf(out, "%s %s: %d tried, %d failed, %.1f s\n", w.Package, w.Test, w.Tried, w.Failed, w.Seconds)
 	if w.Why != "" {
 		fmt.Fprintln(out, w.Why)
+	}
+	for _, line := range w.Said {
+		fmt.Fprintln(out, "  "+line)
 	}
 }
 

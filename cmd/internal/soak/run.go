@@ -159,8 +159,21 @@ func (r *row) read(output []byte, ended error) {
 		r.Why = end(said)
 	case figures["soak-tried"] == nil:
 		r.Failed, r.Why = 1, "it ended without figures"
+	default:
+		for _, line := range said {
+			if m := logged.FindStringSubmatch(line); m != nil {
+				r.Said = append(r.Said, m[1])
+			}
+		}
+		r.Said = r.Said[max(0, len(r.Said)-mostSaid):]
 	}
 }
+
+// logged is a line of a test's log, which says where it is written; what follows it in the same entry is indented and left out.
+var logged = regexp.MustCompile(`^\s+\w+\.go:\d+: (.+)$`)
+
+// mostSaid lines of a test that passed are kept: the last ones sum up.
+const mostSaid = 8
 
 // end is the end of a long text: what failed is said there.
 func end(lines []string) string {

@@ -41,6 +41,16 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestSaid: figures that are no counts stay beside those that are.
+func TestSaid(t *testing.T) {
+	r := rowOf("TestSoakX")
+	r.read([]byte("\x16=== ATTR  TestSoakX soak-tried 1\n    x_test.go:7: 3 writes\n        of them 2 in the night\nanother word\n    x_test.go:9: 4 writes: all\n"+
+		"\x16--- PASS: TestSoakX (0.10s)\nPASS\n"), nil)
+	if want := []string{"3 writes", "4 writes: all"}; r.Failed != 0 || !slices.Equal(r.Said, want) {
+		t.Errorf("%+v, want %q", r, want)
+	}
+}
+
 func rowOf(test string) row { return row{Test: test} }
 
 // TestShare: what fits is run whole, what does not is cut evenly and never to nothing.
