@@ -49,6 +49,8 @@ const (
 //   - has for every client exactly what that client was last told in a verified answer, or what its one unanswered request asked for, and nothing for anyone else;
 //   - has every acknowledged return, request number, response and model, and at most the one more that was under way.
 //
+// Until it is killed nobody's connection breaks: a daemon that ends by itself is a failure.
+//
 // Two kills of three under load come with an answer: the client that has it kills before it reads it, which is when an acknowledgement too early would show. The others
 // come some time after one. Most of a cycle is waiting, so that a long run leads several machines side by side. One case is one kill.
 func TestSoakKill(t *testing.T) {
@@ -136,8 +138,21 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 		if err := a.b.Spawn(); err != nil {
 			return inStart, err
 		}
-		a.b.killAfter(time.Duration(chance.IntN(120_000)) * time.Microsecond)
+		a.b.lives(time.Duration(chance.IntN(120_000)) * time.Microsecond)
+		a.b.Kill()
 		return inStart, nil
+	}
+	var (
+		ending atomic.Bool // from here on a connection may break
+		mu     sync.Mutex
+		early  []error
+	)
+	broken := func(err error) {
+		if err != nil && !ending.Load() {
+			mu.Lock()
+			early = append(early, err)
+			mu.Unlock()
+		}
 	}
 	how, do := inLoad, func() error { return nil }
 	switch {
@@ -158,7 +173,7 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 	case n%4 == 1:
 		how, do = inMove, a.giveBack
 	case n%32 == 4:
-		how, do = inStop, func() error { return a.b.Cmd.Process.Signal(syscall.SIGTERM) }
+		how, do = inStop, func() error { ending.Store(true); return a.b.Cmd.Process.Signal(syscall.SIGTERM) }
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -172,43 +187,43 @@ func (a *clerk) live(all []*desk, chance *rand.Rand, n int) (killed, error) {
 		d.heard = func() {
 			if left.Add(-1) == 0 {
 				if n%3 > 0 {
+					ending.Store(true)
 					daemon.Kill()
 				}
 				close(due)
 			}
 		}
-		work.Go(func() { d.work(ctx, a.b.Clients.Addr().String(), chance) })
+		work.Go(func() { broken(d.work(ctx, a.b.Clients.Addr().String(), chance)) })
 	}
 	var failed error
-	work.Go(func() { failed = do() })
+	work.Go(func() {
+		if failed = do(); errors.As(failed, new(*rig.Silence)) {
+			broken(failed)
+			failed = nil
+		}
+	})
 	select {
 	case <-due:
+		if n%3 == 0 {
+			a.b.lives(time.Duration(chance.IntN(20_000)) * time.Microsecond)
+		}
 	case <-a.b.Ended: // it was stopped before so many answers were given
 	case <-time.After(60 * time.Second):
-		stop()
-		a.b.Kill()
-		work.Wait()
-		return how, errors.Join(failed, errors.New("nobody is answered"))
+		broken(errors.New("nobody is answered"))
 	}
-	if n%3 == 0 {
-		a.b.killAfter(time.Duration(chance.IntN(20_000)) * time.Microsecond)
-	}
+	ending.Store(true)
 	a.b.Kill()
 	stop()
 	work.Wait()
-	if s := (*rig.Silence)(nil); errors.As(failed, &s) {
-		failed = nil
-	}
-	return how, failed
+	return how, errors.Join(append(early, failed)...)
 }
 
-// killAfter waits as long as a daemon may live, or until it ends by itself, which a clean stop does.
-func (b *box) killAfter(d time.Duration) {
+// lives waits as long as a daemon may live, or until it ends by itself, which a clean stop does.
+func (b *box) lives(d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-b.Ended:
 	}
-	b.Kill()
 }
 
 func (a *clerk) giveBack() error {

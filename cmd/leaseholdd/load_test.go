@@ -162,14 +162,18 @@ func version() capability.Version {
 	return f.Version
 }
 
-// work asks for one count after another until ctx ends or nobody answers.
-func (d *desk) work(ctx context.Context, address string, chance *mrand.Rand) {
+// work asks over a connection of its own for one count after another, until ctx ends or nobody answers: that is the error.
+func (d *desk) work(ctx context.Context, address string, chance *mrand.Rand) error {
+	d.leave() // the daemon that it was with may be gone
 	d.until = ctx
 	defer func() { d.until = nil }()
-	for ctx.Err() == nil {
+	for {
 		denied, err := d.want(address, uint32(chance.IntN(10)), nil)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
-			return
+			return err
 		}
 		if len(denied) > 0 {
 			d.mu.Lock()

@@ -121,6 +121,8 @@ const attribute = "\x16=== ATTR  "
 // read takes the figures out of what a test program wrote, and the reason where it failed. The last word on each figure counts, and those of
 // its subtests are added up.
 func (r *row) read(output []byte, ended error) {
+	// A line of a test's log says where it is written; what follows it in the same entry is indented.
+	logged := regexp.MustCompile(`^\s+\w+\.go:\d+: (.+)$`)
 	figures := map[string]map[string]int{} // name of the figure, then of the test
 	passed := false
 	var said []string // what is not framing
@@ -168,9 +170,6 @@ func (r *row) read(output []byte, ended error) {
 		r.Said = r.Said[max(0, len(r.Said)-mostSaid):]
 	}
 }
-
-// logged is a line of a test's log, which says where it is written; what follows it in the same entry is indented and left out.
-var logged = regexp.MustCompile(`^\s+\w+\.go:\d+: (.+)$`)
 
 // mostSaid lines of a test that passed are kept: the last ones sum up.
 const mostSaid = 8
