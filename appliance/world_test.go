@@ -87,7 +87,7 @@ func (w *world) moved(c *chip) { w.moves[c]++ }
 
 func (w *world) boxOf(host hostid.ID) *box {
 	for _, b := range w.boxes {
-		if b.chip.host == host {
+		if b.chip.Host == host {
 			return b
 		}
 	}
@@ -163,7 +163,7 @@ func (w *world) began(d *daemon) {
 	chain := &wire.Chain{}
 	err := d.drive(func(ctx context.Context) (err error) { chain, err = d.a.Chain(ctx); return err })
 	if certificate := sha256.Sum256(chain.Appliance); err == nil && len(chain.Appliance) > 0 && w.proven[certificate] {
-		err = attest.JudgeSession(d.b.chip.akArea, chain.Statement, chain.Serving)
+		err = attest.JudgeSession(d.b.chip.AK, chain.Statement, chain.Serving)
 		if err != nil {
 			w.fail("%s shows a chain that does not hold: %v", d.b, err)
 		}
@@ -268,7 +268,7 @@ func (w *world) capacity(l *line, feature string) (n uint64) {
 func (w *world) hostOf(l *line) (hostid.ID, bool) {
 	for _, b := range w.boxes {
 		if b.chip.line == l {
-			return b.chip.host, true
+			return b.chip.Host, true
 		}
 	}
 	return hostid.ID{}, false
@@ -327,7 +327,7 @@ func (w *world) entitled() {
 		var all uint32
 		for _, b := range w.boxes {
 			if b.chip.line.above == nil {
-				all += w.copies(b.chip.line, b.chip.host, i.ActivationID)
+				all += w.copies(b.chip.line, b.chip.Host, i.ActivationID)
 			}
 		}
 		if all > i.Copies {
@@ -353,7 +353,7 @@ func (w *world) write(b *box, desired []capability.Desired) {
 		w.fail("%s wrote the same request on two lines", b)
 	}
 	w.office.asked[sha256.Sum256(f.Bytes)] = branch
-	w.pack(stick{true, f.Bytes, b.chip.host})
+	w.pack(stick{true, f.Bytes, b.chip.Host})
 	w.count("requests")
 }
 
@@ -393,7 +393,7 @@ func (w *world) carry(n int, to *box) {
 		if (err != nil || in.Code != capability.Applied) && after.Serial != before.Serial {
 			w.fail("%s took a response that it refused: %v", to, err)
 		}
-		if err == nil && in.Code == capability.Applied && (s.host != to.chip.host || after.Serial <= before.Serial) {
+		if err == nil && in.Code == capability.Applied && (s.host != to.chip.Host || after.Serial <= before.Serial) {
 			w.fail("%s took response %d of %s at response %d", to, in.Clear.Serial, s.host.Short(), before.Serial)
 		}
 		var refusal *capability.Refusal

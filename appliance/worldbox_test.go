@@ -228,7 +228,7 @@ func (s *store) open() (*Options, error) {
 	sealed := b.m.Options()
 	sealed.Sealer, sealed.Anchor = b.chip, b.chip
 	o := &Options{
-		Machine: b.chip, Host: b.chip.host, Index: attest.EpochIndex, Trust: b.w.office.trust(), Rand: b.m, Log: slog.New(slog.DiscardHandler), Counter: b.chip.epoch,
+		Machine: b.chip, Host: b.chip.Host, Index: attest.EpochIndex, Trust: b.w.office.trust(), Rand: b.m, Log: slog.New(slog.DiscardHandler), Counter: b.chip.epoch,
 		Now: func() time.Time { return capability.Time(b.w.now + b.wind).Std() }, Elapsed: func() time.Duration { return time.Duration(b.w.now-b.booted) * time.Second },
 	}
 	finish := func(v *storage.Vault, r *storage.Restored) (*Options, error) {

@@ -41,6 +41,7 @@ type Appliance struct {
 	producer *producer
 	chip     *chip
 	policy   capability.Policy
+	now      func() time.Time
 
 	mu       sync.Mutex
 	run      *run
@@ -64,7 +65,7 @@ type Disk struct{ snapshot []byte }
 // New starts an appliance that serves these items: leases of 15 minutes, renewed after 15 % of them, unless SetPolicy says otherwise.
 func New(t T, items ...capability.LineItem) *Appliance {
 	t.Helper()
-	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), policy: capability.DefaultPolicy(), conns: map[net.Conn]bool{}}
+	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), policy: capability.DefaultPolicy(), now: time.Now, conns: map[net.Conn]bool{}}
 	a.start(ledger.New(), false, true)
 	t.Cleanup(func() {
 		a.stop()
@@ -147,7 +148,7 @@ func (a *Appliance) Provision(items ...capability.LineItem) {
 	a.t.Helper()
 	f, err := a.run.Request(a.t.Context(), nil, "test")
 	must(a.t, err)
-	in, err := a.run.Import(a.t.Context(), a.producer.respond(a.t, f.Bytes, a.policy, items))
+	in, err := a.run.Import(a.t.Context(), a.producer.respond(a.t, f.Bytes, capability.At(a.now()), a.policy, items))
 	must(a.t, err)
 	if in.Code != capability.Applied {
 		a.t.Fatalf("the response was not applied: %s", in.Code)
@@ -217,10 +218,10 @@ func (a *Appliance) again(d Disk, held bool) {
 
 func (a *Appliance) start(l *ledger.Ledger, held, first bool) {
 	a.t.Helper()
-	begin := time.Now()
+	begin := a.now()
 	o := appliance.Options{
-		Ledger: l, Vault: &disk{}, Machine: a.chip, Host: a.chip.host, Index: attest.EpochIndex, Trust: a.producer.trust, Start: ledger.Start{Cause: "test"}, Held: held,
-		Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Ledger: l, Vault: &disk{}, Machine: a.chip, Host: a.chip.Host, Index: attest.EpochIndex, Trust: a.producer.trust, Start: ledger.Start{Cause: "test"}, Held: held,
+		Now: a.now, Elapsed: func() time.Duration { return a.now().Sub(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Counter: func() (uint64, error) { return 1, nil },
 	}
 	if first {

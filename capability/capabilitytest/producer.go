@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"time"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -42,8 +41,8 @@ func newProducer(t T) *producer {
 	return p
 }
 
-// respond answers a request file with these items.
-func (p *producer) respond(t T, file []byte, policy capability.Policy, items []capability.LineItem) []byte {
+// respond answers a request file with these items, at this time.
+func (p *producer) respond(t T, file []byte, now capability.Time, policy capability.Policy, items []capability.LineItem) []byte {
 	t.Helper()
 	req, err := p.codec.ReadRequest(file)
 	must(t, err)
@@ -56,7 +55,7 @@ func (p *producer) respond(t T, file []byte, policy capability.Policy, items []c
 	bootKey, err := x509.MarshalPKIXPublicKey(&p.boot.PublicKey)
 	must(t, err)
 	p.serial++
-	host, now := hostid.OfDigest(hostid.TPMEK, id.HostID), capability.At(time.Now())
+	host := hostid.OfDigest(hostid.TPMEK, id.HostID)
 	certificate, err := p.codec.CertifyAppliance(p.key, &wire.ApplianceCertificate{Host: host, AK: id.AK, Serial: p.serial, From: 1})
 	must(t, err)
 	key := make([]byte, wire.ContentKeySize)
