@@ -202,6 +202,17 @@ func (a *attack) aged(d time.Duration) {
 // halfOpen connects and says nothing, or the beginning of a TLS record.
 func (a *attack) halfOpen(ctx context.Context, d *device, i int) {
 	a.tried()
+	a.half(ctx, d, func(raw net.Conn) {
+		if i%2 == 1 {
+			raw.Write([]byte{0x16, 3, 1, 2, 0, 1})
+		}
+		b, _ := io.ReadAll(raw)
+		a.saw(a.Raw, b)
+	})
+}
+
+// half is a connection whose handshake never ends, until the server or ctx ends it.
+func (a *attack) half(ctx context.Context, d *device, say func(raw net.Conn)) {
 	raw, err := dial(a.address, d.from, 20*time.Second)
 	if err != nil {
 		return
@@ -211,11 +222,7 @@ func (a *attack) halfOpen(ctx context.Context, d *device, i int) {
 	begun := time.Now()
 	a.opened(1)
 	defer a.opened(-1)
-	if i%2 == 1 {
-		raw.Write([]byte{0x16, 3, 1, 2, 0, 1})
-	}
-	b, _ := io.ReadAll(raw)
-	a.saw(a.Raw, b)
+	say(raw)
 	if ctx.Err() == nil {
 		a.aged(time.Since(begun))
 	}
@@ -225,19 +232,9 @@ func (a *attack) halfOpen(ctx context.Context, d *device, i int) {
 func (a *attack) slow(ctx context.Context, d *device, i int) {
 	a.tried()
 	if i%2 == 0 {
-		raw, err := dial(a.address, d.from, 20*time.Second)
-		if err != nil {
-			return
-		}
-		defer raw.Close()
-		defer context.AfterFunc(ctx, func() { raw.Close() })()
-		begun := time.Now()
-		a.opened(1)
-		defer a.opened(-1)
-		drip(ctx, raw, append([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, make([]byte, 505)...))
-		if ctx.Err() == nil {
-			a.aged(time.Since(begun))
-		}
+		a.half(ctx, d, func(raw net.Conn) {
+			drip(ctx, raw, append([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, make([]byte, 505)...))
+		})
 		return
 	}
 	conn, err := d.connect(20 * time.Second)
