@@ -399,6 +399,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	facts, entries := watched, a.encode(watched)
 	var responses [][]byte
 	var public []byte
+	boot := a.Boot // what the vault is sealed to, once this is durable
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
 	var now ledger.Now // one for requests that follow each other, since to look at the clock is a system call
@@ -425,7 +426,6 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		case ledger.Provision:
 			command.Raw = capability.At(a.Now())
 			c.command = command
-			public = a.bootStates(command.Response.Boot)
 		case ledger.SetTime:
 			if command.Raw = capability.At(a.Now()); command.Time == 0 {
 				command.Time = command.Raw
@@ -443,6 +443,11 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		}
 		if err := a.apply(c.decision.Entries); err != nil {
 			return n, err
+		}
+		if p, ok := c.command.(ledger.Provision); ok && c.decision.Move { // one that was refused says nothing
+			if with, fresh := withStates(boot, p.Response.Boot); fresh {
+				boot, public = with, a.codec.Encode(with)
+			}
 		}
 		facts = append(facts, c.decision.Entries...)
 		for _, b := range a.encode(c.decision.Entries) {
@@ -468,6 +473,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err := a.write(public, entries, move, len(responses) > 0); err != nil {
 		return n, err
 	}
+	a.Boot = boot
 	a.keeper.keep(facts, entries)
 	if len(responses) > 0 {
 		tree, i := <-signed, 0

@@ -33,6 +33,7 @@ type memory struct {
 	moves    int
 	confirms int
 	epoch    uint64
+	public   []byte        // the last that came
 	ended    string        // "stop" or "close"
 	gate     chan struct{} // when set, each write waits for one receive
 	atGate   atomic.Int32
@@ -69,15 +70,21 @@ func (m *memory) write(entries [][]byte, move bool) error {
 	return nil
 }
 
-func (m *memory) Begin(e ...[]byte) error         { m.epoch += 2; return m.write(e, false) }
-func (m *memory) Commit(e [][]byte) error         { return m.write(e, false) }
-func (m *memory) Move(_ []byte, e [][]byte) error { return m.write(e, true) }
-func (m *memory) Snapshot([]byte) error           { return nil }
-func (m *memory) JournalBytes() int64             { return 0 }
-func (m *memory) Epoch() uint64                   { return m.epoch }
-func (m *memory) Head() (p uint64, h [32]byte)    { return uint64(len(m.groups)), h }
-func (m *memory) Stop() error                     { m.ended = "stop"; return m.fail }
-func (m *memory) Close() error                    { m.ended = "close"; return nil }
+func (m *memory) Begin(e ...[]byte) error { m.epoch += 2; return m.write(e, false) }
+func (m *memory) Commit(e [][]byte) error { return m.write(e, false) }
+func (m *memory) Move(public []byte, e [][]byte) error {
+	if err := m.write(e, true); err != nil || public == nil {
+		return err
+	}
+	m.public = public
+	return nil
+}
+func (m *memory) Snapshot([]byte) error        { return nil }
+func (m *memory) JournalBytes() int64          { return 0 }
+func (m *memory) Epoch() uint64                { return m.epoch }
+func (m *memory) Head() (p uint64, h [32]byte) { return uint64(len(m.groups)), h }
+func (m *memory) Stop() error                  { m.ended = "stop"; return m.fail }
+func (m *memory) Close() error                 { m.ended = "close"; return nil }
 func (m *memory) count() (groups, entries int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -456,6 +463,31 @@ func TestResponsesThatAreRefused(t *testing.T) {
 	var r *capability.Refusal
 	if _, err := s.a.Import(ctx, rival); !errors.As(err, &r) || r.Code != capability.ErrReplayedSerial {
 		t.Errorf("another response with one serial: %v", err)
+	}
+}
+
+// The boot states of a response that is refused are not taken for written: the next response that brings them does.
+func TestStatesOfARefusedResponse(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	render := item(t, 1, "render", 5)
+	s.activate(render)
+	next, err := attest.SignState(rand.Reader, s.p.boot, []byte("ref"), bytes.Repeat([]byte{7}, 96))
+	must(t, err)
+	updated := func(r *capability.Response) { r.Boot.States = append(r.Boot.States, next.Encode()) }
+	f, err := s.a.Request(context.Background(), nil, "test")
+	must(t, err)
+	var r *capability.Refusal
+	if _, err := s.a.Import(context.Background(), s.p.respond(f.Bytes, 1, updated, render)); !errors.As(err, &r) || r.Code != capability.ErrReplayedSerial || s.vault.public != nil {
+		t.Fatalf("another response with one serial: %v, and the vault has %d bytes of it", err, len(s.vault.public))
+	}
+	_, err = s.a.Import(context.Background(), s.p.respond(f.Bytes, 2, updated, render))
+	must(t, err)
+	var sealed capability.Boot
+	if err := s.a.codec.Decode(s.vault.public, &sealed, 64<<10); err != nil || len(sealed.States) != 2 || !bytes.Equal(sealed.States[1], next.Encode()) {
+		t.Errorf("the vault is sealed to %d states: %v", len(sealed.States), err)
+	}
+	if len(s.a.Boot.States) != 2 {
+		t.Errorf("%d states are known", len(s.a.Boot.States))
 	}
 }
 
