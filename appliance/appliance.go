@@ -103,10 +103,14 @@ type Appliance struct {
 	at        time.Duration
 	compactAt int64 // bytes of journal at which a snapshot is due
 	keeper    keeper
-	proof     atomic.Pointer[proof]
-	door      *door
-	unmade    uint64     // the counter behind a vault of this process that could not be made; zero: there is none
-	requests  sync.Mutex // one request file is written at a time, so that numbers follow each other
+
+	unshortened told // the journal
+	unaccepted  told // clients
+
+	proof    atomic.Pointer[proof]
+	door     *door
+	unmade   uint64     // the counter behind a vault of this process that could not be made; zero: there is none
+	requests sync.Mutex // one request file is written at a time, so that numbers follow each other
 
 	mu     sync.Mutex
 	queue  []*group
@@ -500,11 +504,18 @@ func (a *Appliance) compact() {
 		err = a.Vault.Snapshot(state)
 	}
 	if err != nil {
-		a.Log.Warn("the journal was not shortened", "cause", err.Error())
+		a.warn(&a.unshortened, "the journal was not shortened", err)
 	}
 	if due {
 		// A large state is written less often, so that snapshots are never more than half of what is written.
 		a.compactAt = a.Vault.JournalBytes() + max(snapshotAfter, int64(len(state)))
+	}
+}
+
+// warn writes one line of many that would say the same.
+func (a *Appliance) warn(t *told, what string, cause error) {
+	if n := t.note(a.Elapsed()); n > 0 {
+		a.Log.Warn(what, "count", n, "cause", cause.Error())
 	}
 }
 

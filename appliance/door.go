@@ -202,25 +202,32 @@ func (s *served) add(key capability.Digest) {
 // tally keeps a flood out of the journal: of each code one line at once, and then at most one in an interval, with the number of those it stands for.
 type tally map[capability.Code]*told
 
+// told is a line that is said at most once in an interval.
 type told struct {
-	at   time.Duration
-	more int // since then
+	said bool
+	at   time.Duration // when it was said last
+	more int           // since then
 }
 
 const tallyInterval = time.Minute
 
 // note counts one and gives the number that is to be said now, or zero.
+func (e *told) note(now time.Duration) (n int) {
+	if e.more++; e.said && now-e.at < tallyInterval {
+		return 0
+	}
+	n = e.more
+	*e = told{said: true, at: now}
+	return n
+}
+
 func (t tally) note(code capability.Code, now time.Duration) int {
 	e := t[code]
 	if e == nil {
-		e = &told{at: now - tallyInterval}
+		e = &told{}
 		t[code] = e
 	}
-	if e.more++; now-e.at < tallyInterval {
-		return 0
-	}
-	e.at = now
-	return t.rest(code)
+	return e.note(now)
 }
 
 // rest is what was counted and not said.

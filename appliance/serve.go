@@ -62,7 +62,7 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			if !passing(err) {
 				return fmt.Errorf("accept a client: %w", err)
 			}
-			a.Log.Warn("no client can be taken for the moment", "cause", err.Error())
+			a.warn(&a.unaccepted, "no client can be taken for the moment", err)
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():
