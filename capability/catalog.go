@@ -115,6 +115,8 @@ const (
 	ErrRepair   Code = 5030
 	ErrReplaced Code = 5031
 	ErrRehost   Code = 5032
+	ErrNoRehost Code = 5033
+	ErrRehosted Code = 5034
 
 	ErrUsage     Code = 6001
 	ErrNoDaemon  Code = 6002
@@ -243,8 +245,11 @@ func Catalog() []Entry {
 		{ErrBookGone, "E_BOOK_GONE", "the back office's keys are here, and its book is not", "the directory book is not mounted, or it was not brought back with the rest", "mount it, or bring book/ back from the newest copy; only where freehold init was cut off and nothing was ever given out: remove keys/ and trust.lht", ExitError},
 
 		{ErrRepair, "E_REPAIR", "repair needed", "the machine is on record with rights, and this request is of a trusted storage that was made anew: what the machine had may still be in use from a copy", "ask the customer what happened, then: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
-		{ErrRehost, "E_REHOST", "no such machine on record, and this one says that it lost rights", "its TPM was replaced, or another back office answered it before; a new TPM is a new machine, and what the old one had is still on record with that", "find the old machine with freehold show, and re-host its rights; if there was none: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
+		{ErrRehost, "E_REHOST", "no such machine on record, and this one says that it lost rights", "its TPM was replaced, or another back office answered it before; a new TPM is a new machine, and what the old one had is still on record with that", "find the old machine with freehold show, then: freehold respond FILE -o DIR --rehost HOST --repair REASON --approved-by NAME; if there was none: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
 		{ErrReplaced, "E_REPLACED", "from a trusted storage that was replaced", "a repair put another trusted storage in the place of the one that wrote this request: it should not be in use any more", "freehold show; ask the customer why it still runs", ExitPolicy},
+
+		{ErrNoRehost, "E_NO_REHOST", "these rights cannot be re-hosted", "a re-host gives everything that one machine on record has to the machine of a request, on the word of two persons", "freehold show HOST", ExitPolicy},
+		{ErrRehosted, "E_REHOSTED", "this machine's rights went to another one", "the producer was told that the machine is gone, and re-hosted what it had", "import the response, and ask the producer", ExitPolicy},
 
 		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},
 		{ErrNoDaemon, "E_NO_DAEMON", "leaseholdd does not answer", "nothing listens on the socket: the daemon is stopped, or another path was given", "systemctl start leaseholdd", ExitNoDaemon},
