@@ -356,9 +356,46 @@ func (a *Appliance) do(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	return c.wait(ctx, g)
+}
+
+func (c *call) wait(ctx context.Context, g *group) error {
 	select {
 	case <-g.done:
 		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// insist is do for those who came in: where so much waits that others are told to come again, it waits until the first of that is done.
+func (a *Appliance) insist(ctx context.Context, c *call) error {
+	for {
+		g, err := a.join(c)
+		if err == nil {
+			return c.wait(ctx, g)
+		}
+		if r := (*capability.Refusal)(nil); !errors.As(err, &r) || r.Code != capability.ErrBusy {
+			return err
+		}
+		if err := a.roomAfter(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// roomAfter waits for the group that is next.
+func (a *Appliance) roomAfter(ctx context.Context) error {
+	a.mu.Lock()
+	if len(a.queue) == 0 {
+		a.mu.Unlock()
+		return nil
+	}
+	next := a.queue[0]
+	a.mu.Unlock()
+	select {
+	case <-next.done:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
