@@ -55,7 +55,7 @@ func (l *Ledger) Apply(e Entry) error {
 		return corrupt("apply entry %d: %w", e.Position, err)
 	}
 	l.sweep()
-	l.position, l.head = e.Position, digest(l.codec.Encode(e))
+	l.position, l.head = e.Position, digest(e.Encode(l.codec))
 	return nil
 }
 

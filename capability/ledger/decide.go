@@ -68,7 +68,7 @@ func (l *Ledger) decided(now Now, entries ...Entry) Decision {
 		position++
 		entries[i].Position, entries[i].Previous, entries[i].Now = position, head, now
 		if i+1 < len(entries) {
-			head = digest(l.codec.Encode(entries[i]))
+			head = digest(entries[i].Encode(l.codec))
 		}
 	}
 	return Decision{Entries: entries}
