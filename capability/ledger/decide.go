@@ -14,6 +14,8 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 	}
 	switch c := c.(type) {
 	case Serve:
+		return l.serve(now, &c)
+	case *Serve:
 		return l.serve(now, c)
 	case Start:
 		return l.start(now, c)
