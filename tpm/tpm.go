@@ -82,6 +82,10 @@ func New(t transport.TPM) (*Device, error) {
 // Close waits for the command under way and closes the transport.
 func (d *Device) Close() error { return d.link.Close() }
 
+// Answers counts what the TPM has answered, also that it is busy: while it grows,
+// an operation that takes long goes on.
+func (d *Device) Answers() uint64 { return d.link.answers.Load() }
+
 // Info is what the TPM says of itself: shown, never believed.
 type Info struct {
 	Maker    string // four letters of the TCG vendor list, as "STM" or "IBM"

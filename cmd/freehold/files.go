@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/leasehold/leasehold/appliance/courier"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -85,7 +86,7 @@ type outbox struct {
 }
 
 func openOutbox(dir string) (*outbox, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := courier.MakeDirectory(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, terminal.Coded(capability.ErrFileRead, err)
 	}
 	info, err := os.Stat(dir)
@@ -110,7 +111,7 @@ func (o *outbox) put(r *backoffice.Result) (string, error) {
 	path := filepath.Join(o.dir, r.Name)
 	if o.stick || o.taken(path, r) {
 		folder := filepath.Join(o.dir, strings.ReplaceAll(r.Host.Short(), "-", ""))
-		if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := courier.MakeDirectory(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", terminal.Coded(capability.ErrFileRead, err)
 		}
 		path = filepath.Join(folder, r.Name)

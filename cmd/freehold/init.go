@@ -95,6 +95,10 @@ func readFiles(names []string) ([][]byte, error) {
 }
 
 func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
+	place := backoffice.Dir(f.dir)
+	if err := backoffice.Free(place); err != nil {
+		return f.coded(err) // before anyone is asked for a passphrase, twice
+	}
 	pass, err := f.passphrase.read(true)
 	if err != nil {
 		return err
@@ -103,7 +107,6 @@ func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
 		return terminal.Usage("the passphrase has %d bytes; at least %d are needed", len(pass), backoffice.MinPassphrase)
 	}
 	s.By = operator()
-	place := backoffice.Dir(f.dir)
 	if _, err := backoffice.Create(place, pass, s, now(), rand.Reader); err != nil {
 		return f.coded(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func command() *cobra.Command {
 
 // open opens the back office with the passphrase.
 func (f *flags) open() (*backoffice.Office, error) {
-	if _, _, err := backoffice.Trust(backoffice.Dir(f.dir)); errors.Is(err, backoffice.ErrAbsent) {
+	if err := backoffice.Look(backoffice.Dir(f.dir)); err != nil {
 		return nil, f.coded(err) // before anyone is asked for a passphrase
 	}
 	pass, err := f.passphrase.read(false)
@@ -72,6 +73,8 @@ func (f *flags) coded(err error) error {
 		err = fmt.Errorf("%w: %s; make one with: freehold init --producer NAME --dir %s", err, f.dir, f.dir)
 	case errors.Is(err, backoffice.ErrPresent):
 		err = fmt.Errorf("%w: %s; nothing was changed", err, f.dir)
+	case errors.Is(err, backoffice.ErrBookGone):
+		err = fmt.Errorf("%w, and no %s", err, filepath.Join(f.dir, "book"))
 	}
 	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
 		return err

@@ -73,7 +73,7 @@ func (l *place) open(host hostid.ID) (*courier.Medium, error) {
 		return courier.OpenStick(l.stick, host, true)
 	}
 	// Its parent must be there: the directory of a stick that is not mounted is no place to begin.
-	if err := os.Mkdir(l.dir, 0o755); errors.Is(err, fs.ErrNotExist) {
+	if err := courier.MakeDirectory(l.dir, 0o755); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is made only where the directory above it is there: mkdir -p %s", l.dir, filepath.Dir(filepath.Clean(l.dir)))
 	} else if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err

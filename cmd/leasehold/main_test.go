@@ -160,8 +160,17 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusConflict)
 		v = console.Problem{Code: no.Code, Symbol: no.Code.Symbol(), Denial: no.Denial, Text: no.Sentence()}
 	}
+	if all, is := v.(stream); is {
+		for _, v := range all {
+			json.NewEncoder(w).Encode(v)
+		}
+		return
+	}
 	json.NewEncoder(w).Encode(v)
 }
+
+// stream is an answer of several objects.
+type stream []any
 
 // fourLines checks the form of an error, and that nothing that steers a terminal is in it.
 func fourLines(t *testing.T, what, stderr string, code capability.Code) {

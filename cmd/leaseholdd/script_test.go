@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"daemon":   script((*machines).daemon),
 			"crash":    script((*machines).crash),
 			"halt":     script((*machines).halt),
+			"term":     script((*machines).term),
 			"ends":     script((*machines).ends),
 			"flip":     script((*machines).flip),
 			"exits":    exits,
@@ -261,6 +262,21 @@ func (m *machines) halt(ts *testscript.TestScript, args []string) {
 	delete(m.daemons, args[0])
 	if d.code != 0 {
 		ts.Fatalf("leaseholdd of %s stopped with %d:\n%s", args[0], d.code, ts.ReadFile(args[0]+".log"))
+	}
+}
+
+// term NAME: the daemon is told to stop, and takes no more connections.
+func (m *machines) term(ts *testscript.TestScript, args []string) {
+	ts.Check(m.daemons[args[0]].cmd.Process.Signal(syscall.SIGTERM))
+	for end := time.Now().Add(30 * time.Second); ; {
+		c, err := net.Dial("unix", ts.Getenv("SOCK_"+args[0]))
+		if err != nil {
+			return
+		}
+		c.Close()
+		if time.Now().After(end) {
+			ts.Fatalf("leaseholdd of %s takes connections for 30 s after it was told to stop", args[0])
+		}
 	}
 }
 
