@@ -134,7 +134,7 @@ func (a *Appliance) openResponse(s *wire.SealedResponse) (*capability.Response, 
 	return r, nil
 }
 
-// totals are the counts by feature; with an earlier reading, only what differs from it.
+// totals are the counts by feature; with an earlier reading, only what differs from it. An item that is in no response any more counts nothing, whoever still has leases of it.
 func totals(l *ledger.Ledger, now ledger.Now, before []Change) []Change {
 	counts := map[string]*Change{}
 	for _, c := range before {
@@ -146,7 +146,9 @@ func totals(l *ledger.Ledger, now ledger.Now, before []Change) []Change {
 			c = &Change{Feature: it.Feature}
 			counts[it.Feature] = c
 		}
-		c.After += uint64(it.Count)
+		if !it.Cut {
+			c.After += uint64(it.Count)
+		}
 	}
 	out := make([]Change, 0, len(counts))
 	for _, c := range counts {
