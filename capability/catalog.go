@@ -91,6 +91,8 @@ const (
 	ErrTPMLockout      Code = 4102
 	ErrTPMCleared      Code = 4103
 	ErrCounter         Code = 4104
+	ErrTPMPassword     Code = 4105
+	ErrTPMAccess       Code = 4106
 
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
@@ -202,7 +204,7 @@ func Catalog() []Entry {
 		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "start what ran before, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to", "leasehold doctor", ExitHeld},
-		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "set the system clock, or where it is right say so: leasehold time set now", ExitHeld},
+		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "leasehold time, to see both; set the system clock, or say what time it is: leasehold time set TIME; where the clock is ahead and right: leasehold time set now", ExitHeld},
 		{ErrStorageLocked, "E_STORAGE_LOCKED", "another daemon uses this state directory", "a second leaseholdd was started on the same directory, and it left", "systemctl status leaseholdd", ExitError},
 		{ErrStorageFull, "E_STORAGE_FULL", "the disk is full", "a change could not be written; nothing that was acknowledged is lost", "make room on the file system of the state directory, then start again", ExitError},
 		{ErrDisturbed, "E_DISTURBED", "the TPM was used or reset by someone else", "the running digest or the reset counts are not as this daemon left them, so it stopped", "systemctl restart leaseholdd; if it happens again, look for another user of the TPM", ExitError},
@@ -223,6 +225,8 @@ func Catalog() []Entry {
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
 		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew in this TPM, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrTPMPassword, "E_TPM_PASSWORD", "a hierarchy of the TPM has a password", "the owner or the endorsement hierarchy was given a password, by the management of this machine for instance, and trusted storage needs both without one", "take it off with the TPM's own tools: tpm2_changeauth -c owner -p PASSWORD, and tpm2_changeauth -c endorsement -p PASSWORD, then start again", ExitError},
+		{ErrTPMAccess, "E_TPM_ACCESS", "the TPM may not be used by this account", "the account that runs leaseholdd is neither the owner of the TPM's device nor in its group", "ls -l /dev/tpmrm0; give it to the group tss: a udev rule KERNEL==tpmrm[0-9]*, GROUP=tss, MODE=0660, and usermod -aG tss leasehold, then start again", ExitError},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},

@@ -81,7 +81,7 @@ func TestHardeningList(t *testing.T) {
 		PrivateIPC=yes PrivateNetwork=yes ProtectProc=invisible ProcSubset=pid ProtectClock=yes ProtectHostname=yes ProtectKernelTunables=yes ProtectKernelModules=yes
 		ProtectKernelLogs=yes ProtectControlGroups=yes RestrictNamespaces=yes RestrictRealtime=yes RestrictSUIDSGID=yes RestrictAddressFamilies=AF_UNIX IPAddressDeny=any
 		MemoryDenyWriteExecute=yes LockPersonality=yes SystemCallArchitectures=native SystemCallFilter=@system-service DevicePolicy=closed UMask=0077 KeyringMode=private
-		RemoveIPC=yes LimitCORE=0 MemoryMax= MemorySwapMax=0 SystemCallFilter=memfd_secret TasksMax= StateDirectoryMode=0700 WatchdogSec=`) {
+		RemoveIPC=yes LimitCORE=0 MemoryMax= MemorySwapMax=0 SystemCallFilter=memfd_secret TasksMax= StateDirectoryMode=0700 WatchdogSec= StartLimitIntervalSec=0`) {
 		if !strings.Contains(unit, "\n"+option) {
 			t.Errorf("%s is missing", option)
 		}

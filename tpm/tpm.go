@@ -30,6 +30,7 @@ var (
 	ErrCounter     = errors.New("epoch counter is missing or was replaced")
 	ErrNotOurs     = errors.New("made for another tpm, or before this one was cleared")
 	ErrLockout     = errors.New("tpm is locked out")
+	ErrPassword    = errors.New("a hierarchy of the tpm has a password")
 )
 
 // DefaultAddress is the kernel's resource manager, which several programs share.

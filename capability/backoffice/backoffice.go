@@ -217,13 +217,19 @@ func (p Place) vault(s *secrets, rand io.Reader) storage.Options {
 func Trust(p Place) ([]byte, *wire.Trust, error) {
 	b, err := p.Top.Read(trustName, capability.MaxSigned)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, ErrAbsent
+		if err := Look(p); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("%w: there is no %s", ErrTrust, trustName)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	t, err := wire.New().DecodeTrust(b)
-	return b, t, err
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", ErrTrust, trustName, err)
+	}
+	return b, t, nil
 }
 
 // Office is an open back office. It belongs to one goroutine; no other process can open it meanwhile.
@@ -252,7 +258,7 @@ func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
 	o := &Office{place: p, codec: wire.New(), rand: rand, book: entitlement.New()}
 	var err error
 	if _, o.trust, err = Trust(p); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTrust, err)
+		return nil, err
 	}
 	s, err := openSigning(o.codec, p.Keys, passphrase)
 	if err != nil {

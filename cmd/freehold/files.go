@@ -55,7 +55,10 @@ func write(path string, b []byte) error {
 	defer dir.Close()
 	name := filepath.Base(path)
 	temp := strings.TrimSuffix(name, filepath.Ext(name)) + ".TMP"
-	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a stick that was pulled
+		return err
+	}
+	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
@@ -74,6 +77,28 @@ func write(path string, b []byte) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// writeNew makes a file that somebody named, durable before it returns. What is there is never replaced; the same bytes are there already, which is as good.
+func writeNew(path string, b []byte) error {
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, b) {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = courier.SyncDirectory(filepath.Dir(path))
+	}
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, errors.Join(err, os.Remove(path)))
+	}
+	return nil
 }
 
 // outbox is where responses go. A stick that has a folder LEASEHOLD gets each response into the folder of its machine, beside the

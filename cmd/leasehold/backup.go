@@ -272,7 +272,7 @@ func (p *program) readRecoveryKey(name, wanted string) (capability.RecoveryKey, 
 		text, err = os.ReadFile(name)
 	case isFile && term.IsTerminal(int(in.Fd())):
 		p.say("Recovery key %s: ", wanted)
-		text, err = term.ReadPassword(int(in.Fd()))
+		text, err = terminal.ReadSecret(int(in.Fd()))
 		p.say("\n")
 	default:
 		return "", terminal.Usage("no recovery key: name a file that holds it with --key-file")

@@ -22,6 +22,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -324,9 +325,9 @@ func TestExplainEachCode(t *testing.T) {
 func TestCodesAsJSON(t *testing.T) {
 	status, out, _ := newMachine(t).run("explain", "--json")
 	var list struct {
-		Schema   string        `json:"schema"`
-		Warnings []string      `json:"warnings"`
-		Codes    []explanation `json:"codes"`
+		Schema   string                 `json:"schema"`
+		Warnings []string               `json:"warnings"`
+		Codes    []terminal.Explanation `json:"codes"`
 	}
 	d := json.NewDecoder(strings.NewReader(out))
 	d.DisallowUnknownFields()
@@ -338,7 +339,7 @@ func TestCodesAsJSON(t *testing.T) {
 		t.Fatalf("%d codes of %d", len(list.Codes), len(all))
 	}
 	for i, e := range all {
-		if list.Codes[i] != explanation(e) {
+		if list.Codes[i] != terminal.Explanation(e) {
 			t.Errorf("%+v where the catalog has %+v", list.Codes[i], e)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
 
@@ -137,6 +141,23 @@ func TestAlive(t *testing.T) {
 		cancel()
 		if !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+// A device that is there and is not ours is not a TPM that is not there.
+func TestNotOpened(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code capability.Code
+	}{
+		{&os.PathError{Op: "open", Path: "/dev/tpmrm0", Err: syscall.EACCES}, capability.ErrTPMAccess},
+		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.EPERM), capability.ErrTPMAccess},
+		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.ENOENT), capability.ErrTPMAbsent},
+		{fmt.Errorf("open tpm: %w", tpm.ErrUnavailable), capability.ErrTPMAbsent},
+	} {
+		if code := terminal.CodeOf(notOpened("/dev/tpmrm0", c.err)); code != c.code {
+			t.Errorf("%v: %s, want %s", c.err, code, c.code)
 		}
 	}
 }

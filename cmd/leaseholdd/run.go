@@ -71,7 +71,7 @@ func run(ctx context.Context, f flags) error {
 	defer lock.Close()
 	device, err := tpm.Open(f.tpm)
 	if err != nil {
-		return terminal.Coded(capability.ErrTPMAbsent, fmt.Errorf("open the TPM at %s: %w", f.tpm, err))
+		return notOpened(f.tpm, err)
 	}
 	defer device.Close()
 	id, err := device.HostID()
@@ -121,6 +121,15 @@ func run(ctx context.Context, f flags) error {
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	return serve(ctx, f, a, c, device, log)
+}
+
+// notOpened is why there is no TPM at the address: nothing is there, or it is not for this account.
+func notOpened(address string, err error) error {
+	code := capability.ErrTPMAbsent
+	if errors.Is(err, os.ErrPermission) {
+		code = capability.ErrTPMAccess
+	}
+	return terminal.Coded(code, fmt.Errorf("open the TPM at %s: %w", address, err))
 }
 
 // coded gives an error of the layers below the catalog's code.

@@ -118,7 +118,7 @@ func script(f func(*machines, *testscript.TestScript, []string)) func(*testscrip
 	}
 }
 
-// tpm NAME ACTION: start, cut, kill, boot, clear, extend, uncount, lockout. start sets $TPM_NAME and $ROOTS_NAME.
+// tpm NAME ACTION: start, cut, kill, boot, clear, extend, uncount, lockout, password HIERARCHY. start sets $TPM_NAME and $ROOTS_NAME.
 func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	name, action := args[0], args[1]
 	if action == "start" {
@@ -147,6 +147,11 @@ func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 		ts.Setenv("TPM_"+name, t.Address())
 	case "uncount": // the counter of the storage is deleted, as any root can
 		ts.Check(uncount(t))
+		ts.Setenv("TPM_"+name, t.Address())
+	case "password":
+		hierarchy := map[string]tpm2.TPMHandle{"owner": tpm2.TPMRHOwner, "endorsement": tpm2.TPMRHEndorsement}[args[2]]
+		_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("hunter2")}}.Execute(t.Bus())
+		ts.Check(err)
 		ts.Setenv("TPM_"+name, t.Address())
 	case "lockout":
 		ts.Check(lockOut(t))

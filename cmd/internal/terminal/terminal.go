@@ -157,8 +157,18 @@ func Report(w io.Writer, command string, err error) int {
 	code, said, cause, next := describe(err, command)
 	said = strings.ReplaceAll(said, "\n", "; ") // several errors joined
 	e := code.Entry()
-	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: leasehold explain %s\n", code, Plain(said), Plain(cause), Plain(next), code)
+	program, _, _ := strings.Cut(command, " ")
+	if program != "freehold" {
+		program = "leasehold" // its daemon has nobody at a terminal
+	}
+	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: %s explain %s\n", code, Plain(said), Plain(cause), Plain(next), program, code)
 	return e.Exit
+}
+
+// CodeOf is the code that Report prints for err: what a program says of an error as data is what it says in words.
+func CodeOf(err error) capability.Code {
+	code, _, _, _ := describe(err, "")
+	return code
 }
 
 func describe(err error, command string) (code capability.Code, said, cause, next string) {
