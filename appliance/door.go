@@ -27,22 +27,31 @@ type door struct {
 
 	mu     sync.Mutex
 	places *places
-	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin. A
-	// few for each core: while one works the next are on their way, and whoever is inside waits for no more than these.
+	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin.
+	// Together as many as there are cores: nobody waits for the network in a turn, so more would only stand in the way of whoever is inside.
 	begins, ends *turns
 	served       served
 	tally        tally
 }
 
-const turnsPerCore = 4 // 2 ms of work
+// SpareProcessors is by how many a program should raise GOMAXPROCS above the machine's cores. While every processor of Go's scheduler is busy it looks at the network only every 10 ms,
+// and a system call that took a while waits for a processor when it is done; an answer needs half a dozen such steps. Handshakes take as many processors as there
+// are cores, and leave these to whoever is inside: between the two the kernel decides, which prefers who has slept.
+const SpareProcessors = 2
 
 func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
+	begins, ends := turnsFor(runtime.GOMAXPROCS(0))
 	return &door{
 		log: log, elapsed: elapsed, tally: tally{},
 		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
-		begins: newTurns(turnsPerCore * runtime.GOMAXPROCS(0)), ends: newTurns(turnsPerCore * runtime.GOMAXPROCS(0)),
+		begins: newTurns(begins), ends: newTurns(ends),
 		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
 	}
+}
+
+func turnsFor(processors int) (begins, ends int) {
+	cores := max(2, processors-SpareProcessors)
+	return cores / 2, cores - cores/2
 }
 
 // arrive gives a connection a place among the half-open ones.

@@ -47,6 +47,16 @@ func (w *turn) works() bool {
 	}
 }
 
+// TestTurnsLeaveProcessors: handshakes never work on the spare ones, and go on where there are none.
+func TestTurnsLeaveProcessors(t *testing.T) {
+	for processors := 1; processors <= 64; processors++ {
+		begins, ends := turnsFor(processors)
+		if begins < 1 || ends < begins || ends > begins+1 || begins+ends != max(2, processors-SpareProcessors) {
+			t.Errorf("%d processors: %d and %d turns", processors, begins, ends)
+		}
+	}
+}
+
 // TestTurnsAreNotLost: never more work than may, never fewer while somebody waits, and at the end nothing is left.
 func TestTurnsAreNotLost(t *testing.T) {
 	for seed := range uint64(200) {
