@@ -497,9 +497,6 @@ func (c *Client) renew() {
 	if err == nil {
 		err = c.renewNow(known)
 	}
-	if errors.Is(err, ErrHold) && owed { // it gives back when that is over
-		c.owe(backoff(c.tries()))
-	}
 	if err != nil {
 		c.missed(err)
 	}
@@ -532,6 +529,9 @@ func (c *Client) renewNow(known func(*state) bool) error {
 			return err
 		}
 		if resp.Status == capability.StatusDenied {
+			if !denies(resp, capability.ErrHold) { // asked again, it says the same
+				c.paid()
+			}
 			return denied(firstDenial(resp))
 		}
 		c.adopt(s, resp)
