@@ -337,6 +337,9 @@ func (u use) assert(drain *Drained) error {
 // assert is what Decide promised: the leases are in order, and what is new in them could be given: of a slice that is, of an item in force and in its dates, reserved
 // counts to their owner only, and in a hold only by a receipt.
 func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
+	if len(f.Leases) > MaxLeases {
+		return nil, corrupt("%d leases of %s where at most %d are kept", len(f.Leases), f.Answer.For, MaxLeases)
+	}
 	leases := make([]*lease, 0, len(f.Leases))
 	own := l.own(f.Answer.For, f.Who.User)
 	for i, n := range f.Leases {
