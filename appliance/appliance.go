@@ -124,6 +124,7 @@ type group struct {
 // call is one command, or one look at the ledger.
 type call struct {
 	command ledger.Command
+	serve   ledger.Serve // what command is about when it is a client's
 	look    func(*ledger.Ledger, ledger.Now)
 	denial  error // the answer to command, decided before it reached the ledger
 	sign    bool  // wants its response proven
@@ -198,32 +199,31 @@ func (a *Appliance) begin(v Vault) error {
 	if err != nil {
 		return fmt.Errorf("begin a run: %w", err)
 	}
-	entries := a.encode(d.Entries)
+	entries := make([][]byte, len(d.Entries))
+	for i := range d.Entries {
+		entries[i] = d.Entries[i].Encode(a.codec)
+	}
 	if err := v.Begin(entries...); err != nil {
 		return fmt.Errorf("begin a run: %w: %w", ErrStorage, err)
 	}
 	a.keeper.keep(d.Entries, entries)
-	return a.apply(d.Entries)
+	_, err = a.apply(nil, d.Entries)
+	return err
 }
 
-func (a *Appliance) apply(entries []ledger.Entry) error {
-	for _, e := range entries {
-		if err := a.Ledger.Apply(e); err != nil {
-			return err
+// apply makes entries facts and appends what they are encoded as.
+func (a *Appliance) apply(encoded [][]byte, entries []ledger.Entry) ([][]byte, error) {
+	for i := range entries {
+		e := &entries[i]
+		b, err := a.Ledger.Enter(e)
+		if err != nil {
+			return nil, err
 		}
-		if e.Clock != nil {
-			a.tellClock(e)
+		if encoded = append(encoded, b); e.Clock != nil {
+			a.tellClock(*e)
 		}
 	}
-	return nil
-}
-
-func (a *Appliance) encode(entries []ledger.Entry) [][]byte {
-	b := make([][]byte, len(entries))
-	for i, e := range entries {
-		b[i] = e.Encode(a.codec)
-	}
-	return b
+	return encoded, nil
 }
 
 // Run owns the ledger until ctx ends, then stops cleanly; or until trusted storage or the ledger fails, which the error says. It returns when nothing of it runs any more.
@@ -392,11 +392,10 @@ func (a *Appliance) process(g *group) error {
 
 // share answers as many calls with one write as fit it, and says how many those are.
 func (a *Appliance) share(calls []*call) (n int, err error) {
-	watched, err := a.watch()
+	facts, entries, err := a.watch()
 	if err != nil {
 		return 0, err
 	}
-	facts, entries := watched, a.encode(watched)
 	var responses [][]byte
 	var public []byte
 	move, size := false, 0
@@ -408,7 +407,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			break
 		}
 		n++
-		_, asks := c.command.(ledger.Serve)
+		_, asks := c.command.(*ledger.Serve)
 		if !asked || !asks {
 			now = a.now()
 		}
@@ -439,14 +438,15 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			if !c.sign {
 				continue
 			}
-			c.decision, c.err = ledger.Decision{Response: denied(c.command.(ledger.Serve), now, c.err)}, nil
+			c.decision, c.err = ledger.Decision{Response: denied(&c.serve, now, c.err)}, nil
 		}
-		if err := a.apply(c.decision.Entries); err != nil {
+		before := len(entries)
+		if entries, err = a.apply(entries, c.decision.Entries); err != nil {
 			return n, err
 		}
 		facts = append(facts, c.decision.Entries...)
-		for _, b := range a.encode(c.decision.Entries) {
-			entries, size = append(entries, b), size+len(b)
+		for _, b := range entries[before:] {
+			size += len(b)
 		}
 		move = move || c.decision.Move
 		if c.sign {
@@ -560,10 +560,10 @@ func (a *Appliance) found(c *call) error {
 	if c.decision, c.err = a.Ledger.Decide(a.now(), p); c.err != nil {
 		return fmt.Errorf("the response was refused after it was accepted: %w", c.err)
 	}
-	if err := a.apply(c.decision.Entries); err != nil {
+	entries, err := a.apply(nil, c.decision.Entries)
+	if err != nil {
 		return err
 	}
-	entries := a.encode(c.decision.Entries)
 	if err := v.Move(nil, entries); err != nil {
 		return fmt.Errorf("take the rights: %w: %w", ErrStorage, err)
 	}
@@ -575,7 +575,7 @@ func (a *Appliance) found(c *call) error {
 }
 
 // denied is the response to a request that the ledger does not take at all.
-func denied(s ledger.Serve, now ledger.Now, err error) capability.Response {
+func denied(s *ledger.Serve, now ledger.Now, err error) capability.Response {
 	r := capability.Response{Version: capability.Protocol, Status: capability.StatusDenied, For: s.Request.Hosts[0], Correlation: s.Request.Correlation, Time: now.Wall, Key: s.Key}
 	var m *capability.Malformed
 	var refusal *capability.Refusal

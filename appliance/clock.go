@@ -34,16 +34,17 @@ func (a *Appliance) tellClock(e ledger.Entry) {
 }
 
 // watch judges the system clock before a group. What it finds is an entry like any other, durable with the group.
-func (a *Appliance) watch() ([]ledger.Entry, error) {
+func (a *Appliance) watch() (facts []ledger.Entry, encoded [][]byte, err error) {
 	r := a.read()
 	if !r.Due {
-		return nil, nil
+		return nil, nil, nil
 	}
 	d, err := a.Ledger.Decide(r.Now, ledger.Watch{Raw: r.Raw})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return d.Entries, a.apply(d.Entries)
+	encoded, err = a.apply(nil, d.Entries)
+	return d.Entries, encoded, err
 }
 
 // Clock is what both clocks say now.

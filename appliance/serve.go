@@ -213,17 +213,17 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 	default:
 		return fmt.Errorf("%w: kind %d from a client", wire.ErrMalformed, kind)
 	}
-	var r capability.Request
-	err := c.a.codec.Decode(body, &r, capability.MaxFrame)
-	if err != nil {
+	ca := newServe()
+	r := &ca.serve.Request
+	if err := c.a.codec.Decode(body, r, capability.MaxFrame); err != nil {
 		return err
 	}
-	var denial error // understood, but not as it must be: the answer says so, signed like every other
-	if err := c.validate(&r); err != nil {
+	// A denial: understood, but not as it must be. The answer says so, signed like every other.
+	if err := c.validate(r); err != nil {
 		if len(r.Hosts) == 0 || r.Hosts[0].Validate() != nil {
 			return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 		}
-		denial = err
+		ca.denial = err
 	}
 	room := c.door.strangers
 	if c.known.Load() {
@@ -238,7 +238,7 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 	}
 	c.flying.Go(func() {
 		defer func() { <-c.slots }()
-		ca := c.a.asked(c.key, &r, denial)
+		c.a.asked(c.key, ca)
 		err := c.a.do(ctx, ca)
 		<-room // before the answer is written: who does not read it keeps nobody else waiting
 		if err == nil {
@@ -275,17 +275,24 @@ func (c *connection) validate(r *capability.Request) error {
 	return nil
 }
 
-// asked is the call for a request that came in from the holder of key. A receipt in it counts when it is this appliance's word.
-func (a *Appliance) asked(key capability.Digest, r *capability.Request, denial error) *call {
-	s := ledger.Serve{Key: key, Request: *r}
-	if len(r.Receipt) > 0 && denial == nil {
-		if kept, err := a.codec.VerifyReceipt(a.ak, r.Receipt, attest.JudgeSession); err == nil {
+// newServe is a call for a client, whose request comes into serve: all that a request needs until it is answered is one piece of memory.
+func newServe() *call {
+	ca := &call{sign: true}
+	ca.command = &ca.serve
+	return ca
+}
+
+// asked completes the call for a request that came in from the holder of key. A receipt in it counts when it is this appliance's word.
+func (a *Appliance) asked(key capability.Digest, ca *call) {
+	s := &ca.serve
+	s.Key = key
+	if len(s.Request.Receipt) > 0 && ca.denial == nil {
+		if kept, err := a.codec.VerifyReceipt(a.ak, s.Request.Receipt, attest.JudgeSession); err == nil {
 			s.Receipt = ledger.ReceiptOf(kept)
 		} else {
 			a.Log.Debug("receipt not taken", "cause", err.Error())
 		}
 	}
-	return &call{command: s, denial: denial, sign: true}
 }
 
 // proof is the chain that clients get while one response is in force, and its frame: encoded once, it costs less to send than to ask for.

@@ -124,7 +124,7 @@ func (w *world) ask(wishes []wish) {
 			if r := a.c.peers[a.c.server].pending; r != nil {
 				a.again = true
 				a.c.last, a.c.answer = r, nil
-				a.call = d.a.asked(a.c.key, r, nil)
+				a.call = callOf(d.a, a.c.key, r)
 				before = append(before, a)
 			}
 		}
@@ -217,7 +217,7 @@ func (w *world) send(a *asking, r *capability.Request) {
 	for _, f := range features {
 		w.clip(c, f, a.wants[f])
 	}
-	a.call = a.d.a.asked(c.key, r, nil)
+	a.call = callOf(a.d.a, c.key, r)
 }
 
 // clip is what a client does before it asks: it uses no more than it asks for.
@@ -413,4 +413,12 @@ func (w *world) holds(c *client, l *line, feature string) (most uint64) {
 		most = max(most, n)
 	}
 	return most
+}
+
+// callOf is the call for a request as it comes in from the holder of key.
+func callOf(a *Appliance, key capability.Digest, r *capability.Request) *call {
+	ca := newServe()
+	ca.serve.Request = *r
+	a.asked(key, ca)
+	return ca
 }

@@ -213,7 +213,7 @@ func (w *world) again(c *client, place int) {
 	if d == nil || c.last == nil || c.answer == nil || c.answer.s != d.s || c.answer.serial != c.peers[c.server].serial {
 		return
 	}
-	ca := d.a.asked(c.key, c.last, nil)
+	ca := callOf(d.a, c.key, c.last)
 	d.do(ca)
 	if ca.err == nil && len(ca.answer.Response) > 0 {
 		w.alone(d)

@@ -8,6 +8,21 @@ import (
 
 // Apply makes an entry a fact. It asserts what Decide refuses; an error is ErrCorrupt, after which the ledger must not be used.
 func (l *Ledger) Apply(e Entry) error {
+	_, err := l.Enter(&e)
+	return err
+}
+
+// Enter is Apply, and gives the encoding of the entry, whose hash the next one names.
+func (l *Ledger) Enter(e *Entry) (encoded []byte, err error) {
+	if err := l.apply(e); err != nil {
+		return nil, err
+	}
+	encoded = e.Encode(l.codec)
+	l.position, l.head = e.Position, digest(encoded)
+	return encoded, nil
+}
+
+func (l *Ledger) apply(e *Entry) error {
 	switch {
 	case e.Position != l.position+1:
 		return corrupt("entry %d where the next is %d", e.Position, l.position+1)
@@ -17,7 +32,7 @@ func (l *Ledger) Apply(e Entry) error {
 		return corrupt("entry %d is of %d and %s where the one before is of %d and %s", e.Position, e.Now.Lease, e.Now.Wall, l.now.Lease, l.now.Wall)
 	}
 	l.advance(e.Now)
-	err := l.applyClock(&e)
+	err := l.applyClock(e)
 	switch {
 	case err != nil:
 	case e.Started != nil:
@@ -49,13 +64,12 @@ func (l *Ledger) Apply(e Entry) error {
 		err = corrupt("no fact")
 	}
 	if err == nil {
-		err = l.applySlices(&e)
+		err = l.applySlices(e)
 	}
 	if err != nil {
 		return corrupt("apply entry %d: %w", e.Position, err)
 	}
 	l.sweep()
-	l.position, l.head = e.Position, digest(l.codec.Encode(e))
 	return nil
 }
 

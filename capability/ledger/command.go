@@ -89,7 +89,7 @@ type Drop struct {
 	By      string
 }
 
-func (Serve) command()        {}
+func (Serve) command()        {} // a *Serve is a command as well, without a copy of what is large
 func (Start) command()        {}
 func (Advance) command()      {}
 func (Provision) command()    {}

@@ -14,6 +14,8 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 	}
 	switch c := c.(type) {
 	case Serve:
+		return l.serve(now, &c)
+	case *Serve:
 		return l.serve(now, c)
 	case Start:
 		return l.start(now, c)
@@ -68,7 +70,7 @@ func (l *Ledger) decided(now Now, entries ...Entry) Decision {
 		position++
 		entries[i].Position, entries[i].Previous, entries[i].Now = position, head, now
 		if i+1 < len(entries) {
-			head = digest(l.codec.Encode(entries[i]))
+			head = digest(entries[i].Encode(l.codec))
 		}
 	}
 	return Decision{Entries: entries}

@@ -15,11 +15,11 @@ type draft struct {
 	now    Now
 	row    *row             // nil for a device nobody knows
 	held   []*lease         // of the row, not ended
-	ended  map[*item]int64  // units whose end has come
+	ended  map[*item]int64  // units whose end has come; nil where none has
 	change map[*slice]int64 // units ended, given back and taken by this request
-	shift  map[*slice]int64 // counts that move between slices of an item
+	shift  map[*slice]int64 // counts that move between slices of an item; nil before one does
 	moved  []*slice         // shares in shift
-	mine   map[*item]int64  // units of the user whose end has come
+	mine   map[*item]int64  // units of the user whose end has come; nil as ended is
 	user   string
 	heard  bool // the device has heard its last answer
 	grants []grant
@@ -47,7 +47,10 @@ func (d *draft) had(s *lease) (g grant, lasts bool) {
 }
 
 func (l *Ledger) draft(now Now, r *row, user string) *draft {
-	d := &draft{l: l, now: now, row: r, user: user, ended: map[*item]int64{}, change: map[*slice]int64{}, shift: map[*slice]int64{}, mine: map[*item]int64{}}
+	d := &draft{l: l, now: now, row: r, user: user, change: map[*slice]int64{}}
+	if len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease {
+		d.ended, d.mine = map[*item]int64{}, map[*item]int64{}
+	}
 	l.ends.each(func(sl *slice) bool {
 		due := sl.leases[0].end <= now.Lease
 		if due {
@@ -150,6 +153,9 @@ func (d *draft) settle(it *item, reach func(*slice) bool) {
 // move gives a share n counts of the default pool, or takes them back.
 func (d *draft) move(share *slice, n int64) {
 	if n != 0 {
+		if d.shift == nil {
+			d.shift = map[*slice]int64{}
+		}
 		if _, known := d.shift[share]; !known {
 			d.moved = append(d.moved, share)
 		}

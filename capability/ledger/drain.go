@@ -156,10 +156,14 @@ func (d *draft) frees(sources []*slice) []uint64 {
 		item      *item
 		overdraft bool
 	}
-	out, taken := make([]uint64, len(sources)), map[drain]uint64{}
+	out := make([]uint64, len(sources))
+	var taken map[drain]uint64
 	for i, sl := range sources {
 		out[i] = d.free(sl)
 		if n, drained := d.spare(sl); drained {
+			if taken == nil {
+				taken = map[drain]uint64{}
+			}
 			k := drain{sl.item, sl.source.Overdraft}
 			out[i] = min(out[i], n-min(n, taken[k]))
 			taken[k] += out[i]

@@ -140,9 +140,6 @@ type Modeled struct {
 	By   string `cbor:"2,keyasint,omitzero"`
 }
 
-// Encode is the one encoding of the entry.
-func (e Entry) Encode(c *wire.Codec) []byte { return c.Encode(e) }
-
 // DecodeEntry reads what Encode wrote and nothing else. The error is ErrCorrupt.
 func DecodeEntry(c *wire.Codec, b []byte) (Entry, error) {
 	var e Entry

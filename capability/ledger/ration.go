@@ -42,14 +42,19 @@ func (r ration) meters(now Now) bool {
 // ration makes the grants such that they need no move, or says that they need one. Without a move left, leases are cut to the length of a hold, but units that
 // the device had longer keep an end that it had; at a later renewal they get all of their interval.
 func (s *serving) ration() (move bool) {
-	l := s.l
+	l, short := s.l, s.now.Lease+s.policy.Lease
+	// What has its end already needs no move; what is kept comes first, as it was.
+	slices.SortStableFunc(s.grants, func(a, b grant) int { return -compareBool(a.kept, b.kept) })
+	metered := slices.ContainsFunc(s.grants, func(g grant) bool { return g.end == forever && !g.slice.item.Uncounted && s.change[g.slice] > 0 })
+	if !slices.ContainsFunc(s.grants, func(g grant) bool { return g.end != forever && g.end > short }) {
+		return metered && l.ration.meters(s.now)
+	}
 	held := slices.Clone(s.held)
 	slices.SortStableFunc(held, func(a, b *lease) int { return cmp.Compare(a.end, b.end) })
 	left := make([]uint32, len(held))
 	for i, h := range held {
 		left[i] = h.count
 	}
-	short := s.now.Lease + s.policy.Lease
 	// had takes up to n units of the item that the device had at least until from, and says until when.
 	had := func(it *item, n uint32, from capability.Seconds) (uint32, capability.Seconds) {
 		for i, h := range held {
@@ -61,9 +66,7 @@ func (s *serving) ration() (move bool) {
 		}
 		return 0, 0
 	}
-	// What has its end already needs no move; what is kept comes first, as it was.
 	var fresh, rest []grant
-	slices.SortStableFunc(s.grants, func(a, b grant) int { return -compareBool(a.kept, b.kept) })
 	for _, g := range s.grants {
 		if g.end == forever || g.end <= short {
 			rest = append(rest, g)
@@ -81,7 +84,6 @@ func (s *serving) ration() (move bool) {
 			g.count -= n
 		}
 	}
-	metered := slices.ContainsFunc(s.grants, func(g grant) bool { return g.end == forever && !g.slice.item.Uncounted && s.change[g.slice] > 0 })
 	if len(fresh) == 0 || l.ration.left(s.now) {
 		return len(fresh) > 0 || metered && l.ration.meters(s.now)
 	}

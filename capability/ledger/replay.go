@@ -42,8 +42,15 @@ func (l *Ledger) remember(r *row, f *Served) error {
 	if f.Until < 0 || f.Until != 0 && f.Until <= l.now.Lease {
 		return corrupt("an answer remembered until %d, and it is %d", f.Until, l.now.Lease)
 	}
-	r.earlier = slices.DeleteFunc(append(r.earlier, r.last), func(m remembered) bool { return m.Until <= l.now.Lease || r.key != a.Key })
-	r.earlier = slices.Clone(r.earlier[max(0, len(r.earlier)-(MaxRemembered-1)):])
+	over := func(m remembered) bool { return m.Until <= l.now.Lease || r.key != a.Key }
+	r.earlier = slices.DeleteFunc(r.earlier, over)
+	if !over(r.last) {
+		// In its place, since a busy device has as many as it may at every request.
+		r.earlier = append(slices.Delete(r.earlier, 0, max(0, len(r.earlier)-(MaxRemembered-2))), r.last)
+	}
+	if len(r.earlier) < cap(r.earlier)/4 {
+		r.earlier = append([]remembered(nil), r.earlier...)
+	}
 	if slices.ContainsFunc(r.earlier, func(m remembered) bool { return m.Correlation == a.Correlation }) {
 		return corrupt("correlation %x of %s is there twice", a.Correlation[:4], a.For)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // serve is the grant algorithm: what the device held counts as given back, then every line is granted anew, in order.
-func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
+func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	req := &c.Request
 	if err := validate(req); err != nil {
 		return Decision{}, err
@@ -121,8 +121,11 @@ func (l *Ledger) serve(now Now, c Serve) (Decision, error) {
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
 	f.Answer, f.Receipt, f.Waits = s.answer, s.used, s.waits
-	for _, g := range grants {
-		f.Leases = append(f.Leases, g.lease())
+	if len(grants) > 0 {
+		f.Leases = make([]Lease, len(grants))
+	}
+	for i, g := range grants {
+		f.Leases[i] = g.lease()
 	}
 	if req.Operation == capability.Report {
 		f.Reported = s.reported()
@@ -255,8 +258,11 @@ func (s *serving) deny(no capability.Denial) (Decision, error) {
 
 // wants is the lines of the request. A request that names nothing asks for what is its own: all that is reserved for the device and the user, or what the model says.
 func (s *serving) wants() (out []want) {
-	for _, w := range s.req.Desired {
-		out = append(out, want{Desired: w})
+	if n := len(s.req.Desired); n > 0 {
+		out = make([]want, n)
+	}
+	for i, w := range s.req.Desired {
+		out[i].Desired = w
 	}
 	if len(out) > 0 || !s.route.Accept {
 		return out
@@ -297,6 +303,9 @@ func (s *serving) lines(wants []want) {
 	s.limits = s.limitsOf()
 	s.touch(wants)
 	s.settleItems()
+	if n := len(s.req.Desired); n > 0 {
+		s.answer.Lines = make([]capability.Line, 0, n)
+	}
 	for i, w := range wants {
 		line := s.line(i, w)
 		switch {

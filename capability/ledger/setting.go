@@ -250,7 +250,11 @@ func (l *Ledger) setting(name string) string {
 
 // interval is what an administrator set of an interval that has no default.
 func (l *Ledger) interval(name string) capability.Seconds {
-	n, err := strconv.ParseInt(l.changed(name), 10, 64)
+	value := l.changed(name)
+	if value == "" {
+		return 0 // as of what is no number, but that costs an error, and every line of a request asks
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
 		return 0
 	}

@@ -30,8 +30,8 @@ type Route struct {
 // Route takes a request through the rules from top to bottom. With no rule true it ends in the default pool alone; a request that is denied has
 // no pools.
 func (m *Model) Route(f Facts) Route {
-	if m == nil {
-		m = &Model{}
+	if m == nil || len(m.Rules) == 0 {
+		return Route{Accept: true, Pools: []string{DefaultPool}, Default: true}
 	}
 	v := f.values()
 	r := Route{Accept: true}

@@ -46,6 +46,14 @@ func New() *Codec {
 
 // Encode gives the one encoding of v. Values of this project's types always have one; anything else is a bug and panics.
 func (c *Codec) Encode(v any) []byte {
+	var w Writer
+	if w.byHand(c, v) {
+		return w.Written()
+	}
+	return c.byLibrary(v)
+}
+
+func (c *Codec) byLibrary(v any) []byte {
 	b, err := c.enc.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("encode %T: %v", v, err))
@@ -73,9 +81,18 @@ func (c *Codec) Decode(b []byte, v any, limit int) error {
 	if err := c.dec.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	again, err := c.enc.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	var w Writer
+	var again []byte
+	if w.byHand(c, v) {
+		if w.wrote(b) {
+			return nil
+		}
+		again = w.Written()
+	} else {
+		var err error
+		if again, err = c.enc.Marshal(v); err != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
 	}
 	if !bytes.Equal(again, b) {
 		return fmt.Errorf("%w: not the deterministic encoding: byte %d differs", ErrMalformed, firstDifference(again, b))
@@ -86,8 +103,13 @@ func (c *Codec) Decode(b []byte, v any, limit int) error {
 // Major types of CBOR (RFC 8949, 3.1), for what is written by hand.
 const (
 	unsigned = 0 << 5
+	negative = 1 << 5
 	octets   = 2 << 5
+	text     = 3 << 5
 	array    = 4 << 5
+	mapping  = 5 << 5
+
+	simpleTrue = 0xf5
 )
 
 // appendHead is the shortest head of an item.

@@ -126,10 +126,7 @@ func (f *flags) respond(c *cobra.Command, files []string, dir, rehost string, or
 				fmt.Fprintf(c.OutOrStdout(), "%s  no response\n", terminal.Plain(filepath.Base(name)))
 			}
 			worst = max(worst, terminal.Report(c.ErrOrStderr(), c.CommandPath(), err))
-			a.Code, a.Error = backoffice.Code(err), err.Error()
-			if a.Code == 0 {
-				a.Code = capability.ErrInternal
-			}
+			a.Code, a.Error = terminal.CodeOf(err), err.Error()
 		} else if !f.json {
 			a.print(c.OutOrStdout())
 		}

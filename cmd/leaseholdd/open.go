@@ -383,6 +383,7 @@ func codeOf(err error) capability.Code {
 		{tpm.ErrCounter, capability.ErrCounter},
 		{tpm.ErrNotOurs, capability.ErrTPMCleared},
 		{tpm.ErrLockout, capability.ErrTPMLockout},
+		{tpm.ErrPassword, capability.ErrTPMPassword},
 		{tpm.ErrUnavailable, capability.ErrTPMAbsent},
 		{ledger.ErrCorrupt, capability.ErrCorrupt},
 		{appliance.ErrStorage, capability.ErrStorage},

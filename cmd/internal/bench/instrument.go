@@ -266,7 +266,7 @@ func parts() []struct {
 		{"decoding of requests, with the comparison", []string{top + "capability/wire.(*Codec).ReadFrame", top + "appliance.(*connection).take"}},
 		{"encoding of messages", []string{top + "capability/wire.(*Codec).Encode"}},
 		{"ledger: decide", []string{top + "capability/ledger.(*Ledger).Decide"}},
-		{"ledger: apply", []string{top + "capability/ledger.(*Ledger).Apply"}},
+		{"ledger: apply", []string{top + "capability/ledger.(*Ledger).Apply", top + "capability/ledger.(*Ledger).Enter"}},
 		{"ledger: encoding of entries", []string{top + "capability/ledger.Entry.Encode", top + "capability/ledger.(*Entry).Encode"}},
 		{"new codecs", []string{top + "capability/wire.New"}},
 		{"storage", []string{top + "storage.(*Vault).Commit", top + "storage.(*Vault).Move"}},
