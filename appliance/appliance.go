@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -396,7 +397,8 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var responses [][]byte
+	facts, entries = slices.Grow(facts, len(calls)), slices.Grow(entries, len(calls)) // most are a client's, of which each makes one
+	responses := make([][]byte, 0, len(calls))
 	var public []byte
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
