@@ -393,11 +393,12 @@ func (a *Appliance) process(g *group) error {
 
 // share answers as many calls with one write as fit it, and says how many those are.
 func (a *Appliance) share(calls []*call) (n int, err error) {
-	facts, entries, err := a.watch()
+	watched, entries, err := a.watch()
 	if err != nil {
 		return 0, err
 	}
-	facts, entries = slices.Grow(facts, len(calls)), slices.Grow(entries, len(calls)) // most are a client's, of which each makes one
+	facts := append(make([][]ledger.Entry, 0, len(calls)+1), watched)
+	entries = slices.Grow(entries, len(calls)) // most are a client's, of which each makes one
 	responses := make([][]byte, 0, len(calls))
 	var public []byte
 	move, size := false, 0
@@ -446,7 +447,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		if entries, err = a.apply(entries, c.decision.Entries); err != nil {
 			return n, err
 		}
-		facts = append(facts, c.decision.Entries...)
+		facts = append(facts, c.decision.Entries)
 		for _, b := range entries[before:] {
 			size += len(b)
 		}
@@ -470,7 +471,10 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err := a.write(public, entries, move, len(responses) > 0); err != nil {
 		return n, err
 	}
-	a.keeper.keep(facts, entries)
+	for _, f := range facts {
+		a.keeper.keep(f, entries[:len(f)])
+		entries = entries[len(f):]
+	}
 	if len(responses) > 0 {
 		tree, i := <-signed, 0
 		for _, c := range calls[:n] {

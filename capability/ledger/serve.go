@@ -26,7 +26,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	if s.hold != 0 {
 		s.answer.Hold = now.Told(s.hold)
 	}
-	body := digest(l.codec.Encode(req))
+	body := l.codec.RequestDigest(req)
 	var before remembered
 	repeats := false
 	if r != nil && r.key == c.Key {
