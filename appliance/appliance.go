@@ -69,12 +69,12 @@ type Options struct {
 	// Guard runs the use of a key so that no copies of the key stay behind. Nil: they do.
 	Guard func(use func())
 
-	// Counter reads the TPM's epoch counter. Until the first response it dates the requests: a response to one that was written before the counter moved
-	// is refused, or a wiped disk would take its old response again.
+	// Counter reads the TPM's epoch counter. Until the first response it dates the requests: a response to one that was written before a vault may have told
+	// anything is refused, or a wiped disk would take its old response again. Untold has the rule.
 	Counter func() (uint64, error)
 
 	// Found makes the vault that rights live in, when the first response has come; state is what it begins with. Until then Vault holds requests only,
-	// and no epoch counts. Nil when Vault is that vault already.
+	// and no epoch counts. Nil when Vault is that vault already. Where it moved the counter and then failed, it gives an *UnmadeError.
 	Found func(boot capability.Boot, state []byte) (Vault, error)
 	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here.
 	Boot capability.Boot
@@ -104,9 +104,14 @@ type Appliance struct {
 	at        time.Duration
 	compactAt int64 // bytes of journal at which a snapshot is due
 	keeper    keeper
-	proof     atomic.Pointer[proof]
-	door      *door
-	requests  sync.Mutex // one request file is written at a time, so that numbers follow each other
+
+	unshortened told // the journal
+	unaccepted  told // clients
+
+	proof    atomic.Pointer[proof]
+	door     *door
+	unmade   uint64     // the counter behind a vault of this process that could not be made; zero: there is none
+	requests sync.Mutex // one request file is written at a time, so that numbers follow each other
 
 	mu     sync.Mutex
 	queue  []*group
@@ -352,9 +357,46 @@ func (a *Appliance) do(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	return c.wait(ctx, g)
+}
+
+func (c *call) wait(ctx context.Context, g *group) error {
 	select {
 	case <-g.done:
 		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// insist is do for those who came in: where so much waits that others are told to come again, it waits until the first of that is done.
+func (a *Appliance) insist(ctx context.Context, c *call) error {
+	for {
+		g, err := a.join(c)
+		if err == nil {
+			return c.wait(ctx, g)
+		}
+		if r := (*capability.Refusal)(nil); !errors.As(err, &r) || r.Code != capability.ErrBusy {
+			return err
+		}
+		if err := a.roomAfter(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// roomAfter waits for the group that is next.
+func (a *Appliance) roomAfter(ctx context.Context) error {
+	a.mu.Lock()
+	if len(a.queue) == 0 {
+		a.mu.Unlock()
+		return nil
+	}
+	next := a.queue[0]
+	a.mu.Unlock()
+	select {
+	case <-next.done:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -401,6 +443,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	entries = slices.Grow(entries, len(calls)) // most are a client's, of which each makes one
 	responses := make([][]byte, 0, len(calls))
 	var public []byte
+	boot := a.Boot // what the vault is sealed to, once this is durable
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
 	var now ledger.Now // one for requests that follow each other, since to look at the clock is a system call
@@ -427,7 +470,6 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		case ledger.Provision:
 			command.Raw = capability.At(a.Now())
 			c.command = command
-			public = a.bootStates(command.Response.Boot)
 		case ledger.SetTime:
 			if command.Raw = capability.At(a.Now()); command.Time == 0 {
 				command.Time = command.Raw
@@ -446,6 +488,11 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		before := len(entries)
 		if entries, err = a.apply(entries, c.decision.Entries); err != nil {
 			return n, err
+		}
+		if p, ok := c.command.(ledger.Provision); ok && c.decision.Move { // one that was refused says nothing
+			if with, fresh := withStates(boot, p.Response.Boot); fresh {
+				boot, public = with, a.codec.Encode(with)
+			}
 		}
 		facts = append(facts, c.decision.Entries)
 		for _, b := range entries[before:] {
@@ -471,6 +518,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err := a.write(public, entries, move, len(responses) > 0); err != nil {
 		return n, err
 	}
+	a.Boot = boot
 	for _, f := range facts {
 		a.keeper.keep(f, entries[:len(f)])
 		entries = entries[len(f):]
@@ -499,11 +547,18 @@ func (a *Appliance) compact() {
 		err = a.Vault.Snapshot(state)
 	}
 	if err != nil {
-		a.Log.Warn("the journal was not shortened", "cause", err.Error())
+		a.warn(&a.unshortened, "the journal was not shortened", err)
 	}
 	if due {
 		// A large state is written less often, so that snapshots are never more than half of what is written.
 		a.compactAt = a.Vault.JournalBytes() + max(snapshotAfter, int64(len(state)))
+	}
+}
+
+// warn writes one line of many that would say the same.
+func (a *Appliance) warn(t *told, what string, cause error) {
+	if n := t.note(a.Elapsed()); n > 0 {
+		a.Log.Warn(what, "count", n, "cause", cause.Error())
 	}
 }
 
@@ -532,9 +587,7 @@ func (a *Appliance) found(c *call) error {
 		return nil
 	}
 	epoch, err := a.Counter()
-	// The making of a vault moves the counter once before there is a vault: a cut after that must not cost another trip. A vault that was made has moved it at
-	// least four times before it tells anything, and what a storage from before told within one move ends within the hold.
-	if err == nil && epoch != p.Response.Epoch && epoch != p.Response.Epoch+1 {
+	if err == nil && !a.untold(p.Response.Epoch, epoch, a.Ledger.Status(a.now()).Lost) {
 		err = capability.Refuse(capability.ErrResponseEpoch, "", "its request was written at epoch %d, and the counter is at %d", p.Response.Epoch, epoch)
 	}
 	if err != nil {
@@ -543,7 +596,10 @@ func (a *Appliance) found(c *call) error {
 	}
 	v, err := a.Found(p.Response.Boot, a.Ledger.Snapshot())
 	if err != nil {
-		c.err = err // nothing was changed, so this is no end
+		c.err = err // nothing but the counter was changed, so this is no end
+		if e, ok := errors.AsType[*UnmadeError](err); ok && e.Epoch == epoch+1 {
+			a.unmade = e.Epoch
+		}
 		return nil
 	}
 	old := a.Vault
@@ -578,6 +634,30 @@ func (a *Appliance) found(c *call) error {
 		a.Settled()
 	}
 	return nil
+}
+
+// UnmadeError is the error of a vault that could not be made after the counter had moved for it.
+type UnmadeError struct {
+	Epoch uint64 // that the making moved the counter to
+	Cause error
+}
+
+func (e *UnmadeError) Error() string { return e.Cause.Error() }
+func (e *UnmadeError) Unwrap() error { return e.Cause }
+
+// Untold says that a counter which is at epoch now was moved by no vault that told anything, since the first request of a storage without rights was written at
+// written. To make a vault moves the counter once, to begin its run twice, and the fourth move brings it rights: up to three are of vaults whose making failed or was
+// cut off. All requests of such a storage name the epoch of the first, or a copy of it could follow a vault in the making, move by move, with a request after each.
+func Untold(written, epoch uint64) bool { return epoch >= written && epoch-written <= 3 }
+
+// untold is Untold for a response to a request that was written at written. A storage that was lost (its code is lost) may have gone on beside the repair: what it told within one
+// move ends within the hold. And behind a making of this process there was nothing: it began where nobody had told anything, moved the counter by one, and
+// took it away from everybody else.
+func (a *Appliance) untold(written, epoch uint64, lost capability.Code) bool {
+	if a.unmade != 0 && epoch == a.unmade {
+		return true
+	}
+	return Untold(written, epoch) && (lost == 0 || epoch-written <= 1)
 }
 
 // denied is the response to a request that the ledger does not take at all.

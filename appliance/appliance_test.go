@@ -33,6 +33,7 @@ type memory struct {
 	moves    int
 	confirms int
 	epoch    uint64
+	public   []byte        // the last that came
 	ended    string        // "stop" or "close"
 	gate     chan struct{} // when set, each write waits for one receive
 	atGate   atomic.Int32
@@ -69,15 +70,21 @@ func (m *memory) write(entries [][]byte, move bool) error {
 	return nil
 }
 
-func (m *memory) Begin(e ...[]byte) error         { m.epoch += 2; return m.write(e, false) }
-func (m *memory) Commit(e [][]byte) error         { return m.write(e, false) }
-func (m *memory) Move(_ []byte, e [][]byte) error { return m.write(e, true) }
-func (m *memory) Snapshot([]byte) error           { return nil }
-func (m *memory) JournalBytes() int64             { return 0 }
-func (m *memory) Epoch() uint64                   { return m.epoch }
-func (m *memory) Head() (p uint64, h [32]byte)    { return uint64(len(m.groups)), h }
-func (m *memory) Stop() error                     { m.ended = "stop"; return m.fail }
-func (m *memory) Close() error                    { m.ended = "close"; return nil }
+func (m *memory) Begin(e ...[]byte) error { m.epoch += 2; return m.write(e, false) }
+func (m *memory) Commit(e [][]byte) error { return m.write(e, false) }
+func (m *memory) Move(public []byte, e [][]byte) error {
+	if err := m.write(e, true); err != nil || public == nil {
+		return err
+	}
+	m.public = public
+	return nil
+}
+func (m *memory) Snapshot([]byte) error        { return nil }
+func (m *memory) JournalBytes() int64          { return 0 }
+func (m *memory) Epoch() uint64                { return m.epoch }
+func (m *memory) Head() (p uint64, h [32]byte) { return uint64(len(m.groups)), h }
+func (m *memory) Stop() error                  { m.ended = "stop"; return m.fail }
+func (m *memory) Close() error                 { m.ended = "close"; return nil }
 func (m *memory) count() (groups, entries int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,6 +177,9 @@ type site struct {
 	stop     context.CancelFunc
 	ended    chan error
 	foundErr error
+
+	beforeFound func()
+	failAfter   error // of Found, once the counter has moved
 }
 
 func newSite(t testing.TB, p *producer) *site {
@@ -186,11 +196,17 @@ func newSite(t testing.TB, p *producer) *site {
 		Ledger:  ledger.New(), Vault: &memory{}, Machine: s.device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: p.trust,
 		Start: ledger.Start{Cause: "test"}, Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Found: func(capability.Boot, []byte) (Vault, error) {
+			if s.beforeFound != nil {
+				s.beforeFound()
+			}
 			if s.foundErr != nil {
 				return nil, s.foundErr
 			}
 			// The memory has no counter of its own, but proofs of returns name the TPM's.
 			epoch, err := binding.Provision(bytes.Repeat([]byte{1}, 32))
+			if err == nil && s.failAfter != nil {
+				return nil, &UnmadeError{Epoch: epoch, Cause: s.failAfter}
+			}
 			s.vault.epoch = epoch
 			return s.vault, err
 		},
@@ -459,29 +475,123 @@ func TestResponsesThatAreRefused(t *testing.T) {
 	}
 }
 
+// The boot states of a response that is refused are not taken for written: the next response that brings them does.
+func TestStatesOfARefusedResponse(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	render := item(t, 1, "render", 5)
+	s.activate(render)
+	next, err := attest.SignState(rand.Reader, s.p.boot, []byte("ref"), bytes.Repeat([]byte{7}, 96))
+	must(t, err)
+	updated := func(r *capability.Response) { r.Boot.States = append(r.Boot.States, next.Encode()) }
+	f, err := s.a.Request(context.Background(), nil, "test")
+	must(t, err)
+	var r *capability.Refusal
+	if _, err := s.a.Import(context.Background(), s.p.respond(f.Bytes, 1, updated, render)); !errors.As(err, &r) || r.Code != capability.ErrReplayedSerial || s.vault.public != nil {
+		t.Fatalf("another response with one serial: %v, and the vault has %d bytes of it", err, len(s.vault.public))
+	}
+	_, err = s.a.Import(context.Background(), s.p.respond(f.Bytes, 2, updated, render))
+	must(t, err)
+	var sealed capability.Boot
+	if err := s.a.codec.Decode(s.vault.public, &sealed, 64<<10); err != nil || len(sealed.States) != 2 || !bytes.Equal(sealed.States[1], next.Encode()) {
+		t.Errorf("the vault is sealed to %d states: %v", len(sealed.States), err)
+	}
+	if len(s.a.Boot.States) != 2 {
+		t.Errorf("%d states are known", len(s.a.Boot.States))
+	}
+}
+
 func (s *site) digest() (d capability.Digest) {
 	s.t.Helper()
 	must(s.t, s.a.Look(context.Background(), func(l *ledger.Ledger, _ ledger.Now) { d = l.Digest() }))
 	return d
 }
 
-// A cut after the counter moved and before there was a vault costs no other trip: the same response makes the vault. Any further move does.
-func TestFoundedAtTheSecondTry(t *testing.T) {
-	for moves, want := range []capability.Code{0, 0, capability.ErrResponseEpoch, capability.ErrResponseEpoch} {
+// A cut after the counter moved and before there was a vault costs no other trip: the same response makes the vault. A fourth move may be of a vault that
+// told something, and in a repair the second.
+func TestFoundedAfterCuts(t *testing.T) {
+	for _, row := range []struct {
+		lost   capability.Code
+		within int
+	}{{0, 3}, {capability.ErrRollback, 1}} {
 		s := newSite(t, newProducer(t, 1))
+		if row.lost != 0 {
+			must(t, s.a.do(context.Background(), &call{command: ledger.Start{Life: capability.LifeID{7}, Lost: row.lost}}))
+		}
 		f, err := s.a.Request(context.Background(), nil, "test")
 		must(t, err)
 		response := s.p.respond(f.Bytes, 1, nil, item(t, 1, "render", 5))
-		for range moves {
-			_, err := s.device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Provision(bytes.Repeat([]byte{3}, 32))
-			must(t, err)
-		}
-		_, err = s.a.Import(context.Background(), response)
-		var r *capability.Refusal
-		if want == 0 && err != nil || want != 0 && (!errors.As(err, &r) || r.Code != want) {
-			t.Errorf("after %d moves: %v", moves, err)
+		first, err := s.a.Options.Counter()
+		must(t, err)
+		s.foundErr = errors.New("no space")
+		for moves := range row.within + 3 {
+			s.a.Counter = func() (uint64, error) { return first + uint64(moves), nil }
+			_, err := s.a.Import(context.Background(), response)
+			r, is := errors.AsType[*capability.Refusal](err)
+			if moves <= row.within && !errors.Is(err, s.foundErr) || moves > row.within && (!is || r.Code != capability.ErrResponseEpoch) {
+				t.Errorf("%s, after %d moves: %v", row.lost, moves, err)
+			}
 		}
 	}
+}
+
+// However often a vault cannot be made after the counter moved, the first response makes it in the end, and a request can be written. What others moved counts as before.
+func TestVaultsThatCannotBeMade(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	ctx := context.Background()
+	f, err := s.a.Request(ctx, nil, "test")
+	must(t, err)
+	file := s.p.respond(f.Bytes, 1, nil, item(t, 1, "render", 10))
+	binding := s.device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
+	refused := func(what string, err error, want capability.Code) {
+		t.Helper()
+		if r, is := errors.AsType[*capability.Refusal](err); !is || r.Code != want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	broken := errors.New("input/output error")
+	for range 6 {
+		s.failAfter = broken
+		if _, err := s.a.Import(ctx, file); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+	}
+	f, err = s.a.Request(ctx, nil, "test")
+	must(t, err)
+	second := s.p.respond(f.Bytes, 2, nil, item(t, 1, "render", 10))
+	if _, err := s.a.Import(ctx, file); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	_, err = binding.Provision(bytes.Repeat([]byte{3}, 32)) // somebody else's
+	must(t, err)
+	_, err = s.a.Import(ctx, file)
+	refused("a move of somebody else behind makings that failed", err, capability.ErrResponseEpoch)
+	s.failAfter = nil
+	in, err := s.a.Import(ctx, second) // two moves after its request
+	if err != nil || in.Code != capability.Applied {
+		t.Error(err)
+	}
+
+	s = newSite(t, newProducer(t, 1))
+	_, err = s.a.Request(ctx, nil, "test")
+	must(t, err)
+	f, err = s.a.Request(ctx, nil, "test")
+	must(t, err)
+	file = s.p.respond(f.Bytes, 1, nil, item(t, 1, "render", 10))
+	binding = s.device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
+	for range 4 { // each time somebody else moves the counter beside a making that fails before it does
+		s.foundErr = broken
+		s.beforeFound = func() {
+			_, err := binding.Provision(bytes.Repeat([]byte{3}, 32))
+			must(t, err)
+		}
+		if _, err := s.a.Import(ctx, file); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+	}
+	_, err = s.a.Import(ctx, file)
+	refused("moves of others", err, capability.ErrResponseEpoch)
+	_, err = s.a.Request(ctx, nil, "test")
+	refused("a request behind moves of others", err, capability.ErrStorageGone)
 }
 
 // When the vault cannot be made, the first response is refused and can be tried again.
@@ -543,22 +653,23 @@ func TestReturnIsProved(t *testing.T) {
 }
 
 // A storage of before the first response that finds the counter moved on is a copy: a vault made meanwhile may have told all that a request would get once more.
-// One step may be of a vault whose making was cut off.
+// Three steps are of a vault that has told nothing. They count from the first request, whatever was written since: a copy may follow the vault step by step.
 func TestRequestOfACopyFromBefore(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
-	for _, c := range []struct {
-		steps   uint64
-		refused bool
-	}{{0, false}, {1, false}, {2, false}, {4, true}, {6, true}} { // from the first request on; each is durable with its own
-		first, err := s.a.Options.Counter()
+	first, err := s.a.Options.Counter()
+	must(t, err)
+	for steps := range uint64(7) { // each request is durable before the next
+		s.a.Counter = func() (uint64, error) { return first + steps, nil }
+		f, err := s.a.Request(context.Background(), nil, "test")
+		if no, is := errors.AsType[*capability.Refusal](err); steps > 3 {
+			if !is || no.Code != capability.ErrStorageGone {
+				t.Errorf("%d steps: %v", steps, err)
+			}
+			continue
+		}
 		must(t, err)
-		counter := s.a.Counter
-		s.a.Counter = func() (uint64, error) { return first + c.steps, nil }
-		_, err = s.a.Request(context.Background(), nil, "test")
-		s.a.Counter = counter
-		no, is := errors.AsType[*capability.Refusal](err)
-		if c.refused != (is && no.Code == capability.ErrStorageGone) || !c.refused && err != nil {
-			t.Errorf("%d steps: %v", c.steps, err)
+		if r, err := s.a.codec.ReadRequest(f.Bytes); err != nil || r.Request.Epoch != first {
+			t.Errorf("%d steps: epoch %d, the first request was of %d: %v", steps, r.Request.Epoch, first, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
@@ -30,8 +31,9 @@ type Archive interface {
 }
 
 const (
-	archiveAfter = 1 << 20 // bytes of entries that wait in memory for the archive: compressed they are no small part, which would be written again with the next
-	archiveLimit = 1 << 30 // bytes of the archive's files: at 500 leases a year and more
+	archiveAfter = 1 << 20  // bytes of entries that wait in memory for the archive: compressed they are no small part, which would be written again with the next
+	archiveBatch = 16 << 20 // bytes of entries that are handed over at once, or one entry: storage takes 32 MiB, and a large state or an archive that failed for long lets more wait
+	archiveLimit = 1 << 30  // bytes of the archive's files: at 500 leases a year and more
 )
 
 // keeper hands entries to the archive beside the owner. The owner gathers; one batch at a time is written by a goroutine.
@@ -42,7 +44,6 @@ type keeper struct {
 	bytes      int
 	configured bool       // the note is older than the configuration
 	writing    chan error // of the batch that is written; nil when none is
-	written    int        // entries in it
 	off        bool       // nothing is kept
 }
 
@@ -97,20 +98,36 @@ func (k *keeper) settled(err error) error {
 	k.writing = nil
 	if err != nil {
 		k.configured = true
-		return err
 	}
-	for _, b := range k.waiting[:k.written] {
-		k.bytes -= len(b)
-	}
-	k.first += uint64(k.written)
-	k.waiting = append([][]byte(nil), k.waiting[k.written:]...)
-	return nil
+	k.forget(k.archive.Next()) // after an error too: what failed may be the note, or what is done behind the entries
+	k.waiting = slices.Clone(k.waiting)
+	return err
 }
 
-// start begins to write all that waits.
-func (k *keeper) start(note []byte) {
-	batch, first := k.waiting[:len(k.waiting):len(k.waiting)], k.first
-	k.written, k.configured, k.writing = len(batch), false, make(chan error, 1)
+// forget lets go of the entries that an archive has whose next entry is at position next.
+func (k *keeper) forget(next uint64) {
+	for ; next > k.first && len(k.waiting) > 0; k.first++ {
+		k.bytes -= len(k.waiting[0])
+		k.waiting = k.waiting[1:]
+	}
+}
+
+// next is how many of those that wait are written now.
+func (k *keeper) next() (n int) {
+	for size := 0; n < len(k.waiting); n++ {
+		if size += 4 + len(k.waiting[n]); n > 0 && size > archiveBatch {
+			break
+		}
+	}
+	return n
+}
+
+// start begins to write the first n that wait, and behind the last of all the note, if there is one.
+func (k *keeper) start(n int, note []byte) {
+	batch, first := k.waiting[:n:n], k.first
+	if k.writing = make(chan error, 1); note != nil {
+		k.configured = false
+	}
 	go func(done chan<- error) {
 		err := k.archive.Append(first, batch)
 		if err == nil && note != nil {
@@ -123,30 +140,27 @@ func (k *keeper) start(note []byte) {
 	}(k.writing)
 }
 
-// archive moves entries to the archive when there are many, or with all, all of them and waits. A failure changes nothing but the journal's length.
+// archiveEntries moves entries to the archive when there are many, or with all, all of them and waits. A failure changes nothing but the journal's length.
 func (a *Appliance) archiveEntries(all bool) error {
 	k := &a.keeper
 	if k.archive == nil {
 		return nil
 	}
-	if err := k.settle(all); err != nil {
-		return fmt.Errorf("write the archive: %w", err)
+	for {
+		if err := k.settle(all); err != nil {
+			return fmt.Errorf("write the archive: %w", err)
+		}
+		if k.writing != nil || !all && k.bytes < archiveAfter || len(k.waiting) == 0 && !k.configured {
+			return nil
+		}
+		n, note := k.next(), []byte(nil)
+		if k.configured && n == len(k.waiting) {
+			note = a.codec.Encode(a.Ledger.Configuration())
+		}
+		if k.start(n, note); !all {
+			return nil
+		}
 	}
-	if k.writing != nil || !all && k.bytes < archiveAfter || len(k.waiting) == 0 && !k.configured {
-		return nil
-	}
-	var note []byte
-	if k.configured {
-		note = a.codec.Encode(a.Ledger.Configuration())
-	}
-	k.start(note)
-	if !all {
-		return nil
-	}
-	if err := k.settle(true); err != nil {
-		return fmt.Errorf("write the archive: %w", err)
-	}
-	return nil
 }
 
 // openArchive gives the keeper the archive of the vault.
@@ -163,10 +177,7 @@ func (a *Appliance) openArchive(v Vault) error {
 	if err != nil {
 		return fmt.Errorf("open the archive: %w", err)
 	}
-	for next := archive.Next(); next > k.first && len(k.waiting) > 0; k.first++ {
-		k.bytes -= len(k.waiting[0])
-		k.waiting = k.waiting[1:]
-	}
+	k.forget(archive.Next())
 	k.archive, k.configured = archive, true
 	return nil
 }

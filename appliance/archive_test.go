@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
@@ -23,6 +25,7 @@ type shelf struct {
 	first   uint64
 	entries [][]byte
 	notes   int
+	unnoted bool          // no note can be written
 	gate    chan struct{} // when set, each Append waits for one receive
 	broken  atomic.Bool
 }
@@ -48,6 +51,13 @@ func (s *shelf) Append(first uint64, entries [][]byte) error {
 	if err := s.fail(); err != nil {
 		return err
 	}
+	size := 0
+	for _, e := range entries {
+		size += 4 + len(e)
+	}
+	if size > 32<<20 {
+		return fmt.Errorf("%d bytes are too large for a part", size)
+	}
 	if next := s.Next(); next == 0 {
 		s.first = first
 	} else if first != next {
@@ -57,7 +67,13 @@ func (s *shelf) Append(first uint64, entries [][]byte) error {
 	return nil
 }
 
-func (s *shelf) SetNote([]byte) error                          { s.notes++; return s.fail() }
+func (s *shelf) SetNote([]byte) error {
+	if s.notes++; s.unnoted {
+		return errors.New("no space for a note")
+	}
+	return s.fail()
+}
+
 func (s *shelf) Trim(int64) error                              { return s.fail() }
 func (s *shelf) Rekey(uint32) (capability.RecoveryKey, error)  { return "", s.fail() }
 func (s *shelf) Read(uint64, func(uint64, []byte) error) error { return s.fail() }
@@ -75,7 +91,7 @@ func (l *long) Snapshot([]byte) error { l.snapshots++; return nil }
 
 func archiving(archive Archive) (*Appliance, *long) {
 	v := &long{}
-	a := &Appliance{Options: Options{Ledger: ledger.New(), Vault: v, Log: slog.New(slog.DiscardHandler)}, codec: wire.New()}
+	a := &Appliance{Options: Options{Ledger: ledger.New(), Vault: v, Log: slog.New(slog.DiscardHandler), Elapsed: func() time.Duration { return 0 }}, codec: wire.New()}
 	a.keeper.archive = archive
 	return a, v
 }
@@ -160,6 +176,58 @@ func TestArchiveIsWrittenBeside(t *testing.T) {
 	}
 }
 
+// However much piled up while the archive failed, it takes all of it in the end, and the journal is shortened. Meanwhile the log has a line, not one for every group.
+func TestArchiveThatFailedForLong(t *testing.T) {
+	s := &shelf{}
+	s.broken.Store(true)
+	a, v := archiving(s)
+	var now time.Duration
+	a.Elapsed = func() time.Duration { return now }
+	lines := &journal{}
+	a.Log = slog.New(slog.NewTextHandler(lines, nil))
+	a.compactAt = 1 << 50
+	const count = 160 // 80 MiB
+	for n := uint64(1); n <= count; n++ {
+		e, b := bigEntry(n)
+		a.keeper.keep(e, b)
+		a.compact()
+		if a.keeper.writing != nil { // the next group finds the batch ended
+			a.keeper.writing <- <-a.keeper.writing
+		}
+	}
+	if n := strings.Count(lines.b.String(), "not shortened"); n != 1 {
+		t.Errorf("%d lines for %d groups", n, count)
+	}
+	now = tallyInterval
+	a.compact()
+	if all := lines.b.String(); strings.Count(all, "not shortened") != 2 || !strings.Contains(all, fmt.Sprintf("count=%d", count/2-1)) {
+		t.Errorf("after an interval: %s", all)
+	}
+	a.keeper.settle(true)
+	s.broken.Store(false)
+	a.compactAt = 0
+	if a.compact(); v.snapshots != 1 || s.Next() != count+1 || s.notes != 1 || a.keeper.bytes != 0 {
+		t.Errorf("%d snapshots, the archive goes on at %d, %d notes, %d bytes wait", v.snapshots, s.Next(), s.notes, a.keeper.bytes)
+	}
+}
+
+// Entries that were written before the note failed are not written again.
+func TestNoteThatFails(t *testing.T) {
+	s := &shelf{unnoted: true}
+	a, _ := archiving(s)
+	a.compactAt = 1 << 50
+	for n := uint64(1); n <= 6; n++ {
+		if n == 5 {
+			s.unnoted = false
+		}
+		e, b := bigEntry(n)
+		a.keeper.keep(e, b)
+		if err := a.archiveEntries(true); (err == nil) == s.unnoted || s.Next() != n+1 || len(a.keeper.waiting) != 0 {
+			t.Fatalf("the archive goes on at %d behind %d, %d wait: %v", s.Next(), n, len(a.keeper.waiting), err)
+		}
+	}
+}
+
 func TestWhatWasDurableBeforeTheRun(t *testing.T) {
 	l := ledger.New()
 	var journal [][]byte
@@ -216,9 +284,8 @@ func TestBootStates(t *testing.T) {
 	boot := func(public []byte, states ...[]byte) capability.Boot {
 		return capability.Boot{Key: public, Ref: []byte("ref"), States: states}
 	}
-	a := &Appliance{codec: wire.New()}
-	count := func() int { return len(a.Boot.States) }
-	a.Boot = boot(public, state(k, 1))
+	known := boot(public, state(k, 1))
+	count := func() int { return len(known.States) }
 	for _, c := range []struct {
 		name  string
 		b     capability.Boot
@@ -235,13 +302,13 @@ func TestBootStates(t *testing.T) {
 		{"a damaged key", boot([]byte("key"), state(k, 5)), 3, false},
 		{"another key", boot(otherPublic, state(other, 6)), 1, true},
 	} {
-		b := a.bootStates(c.b)
-		if (b != nil) != c.fresh || count() != c.want {
-			t.Errorf("%s: %d states, %d bytes", c.name, count(), len(b))
+		before := count()
+		all, fresh := withStates(known, c.b)
+		if count() != before {
+			t.Errorf("%s: what is known was changed", c.name)
 		}
-		var back capability.Boot
-		if b != nil {
-			must(t, a.codec.Decode(b, &back, 64<<10))
+		if known = all; fresh != c.fresh || count() != c.want {
+			t.Errorf("%s: %d states, new ones: %t", c.name, count(), fresh)
 		}
 	}
 	var many [][]byte
@@ -249,11 +316,11 @@ func TestBootStates(t *testing.T) {
 		many = append(many, state(other, byte(n+7)))
 	}
 	running := state(other, 6) // the one that the vault must still open in, known for long
-	b := a.bootStates(boot(otherPublic, append([][]byte{running}, many...)...))
-	if s, err := attest.DecodeSignedState(a.Boot.States[0]); err != nil || s.PCRs[0] != 6 {
+	known, _ = withStates(known, boot(otherPublic, append([][]byte{running}, many...)...))
+	if s, err := attest.DecodeSignedState(known.States[0]); err != nil || s.PCRs[0] != 6 {
 		t.Errorf("the running state is not the first: %v", err)
 	}
-	if count() != maxBootStates || len(b) > 64<<10 {
+	if b := wire.New().Encode(known); count() != maxBootStates || len(b) > 64<<10 {
 		t.Errorf("%d states, %d bytes", count(), len(b))
 	}
 }

@@ -13,10 +13,10 @@ import (
 // maxBootStates is how many boot states a vault is told of: an image and its firmware for many years of updates.
 const maxBootStates = 128
 
-// bootStates is the vault's public part with the boot states of a response added, the new ones first; nil where it says nothing new. A state that was signed
+// withStates is what is known with the boot states of a response added, the new ones first; fresh says whether there are such. A state that was signed
 // stays: what ran before an update must still start. Another boot key takes the place of the one before, and its states are all there are.
-func (a *Appliance) bootStates(b capability.Boot) []byte {
-	known := a.Boot
+func withStates(known, b capability.Boot) (all capability.Boot, fresh bool) {
+	was := known
 	if !bytes.Equal(b.Key, known.Key) || !bytes.Equal(b.Ref, known.Ref) {
 		known = capability.Boot{Key: b.Key, Ref: b.Ref}
 	}
@@ -26,29 +26,28 @@ func (a *Appliance) bootStates(b capability.Boot) []byte {
 			has[string(state.PCRs)] = true
 		}
 	}
-	var fresh [][]byte
+	var added [][]byte
 	signed := signedStates(b)
 	for _, s := range signed {
 		if !has[string(s.PCRs)] {
-			has[string(s.PCRs)], fresh = true, append(fresh, s.Encode())
+			has[string(s.PCRs)], added = true, append(added, s.Encode())
 		}
 	}
-	if len(fresh) == 0 {
-		return nil
+	if len(added) == 0 {
+		return was, false
 	}
 	// A response begins with the state that its request quoted: the one that runs, which is never cut off.
 	runs := func(b []byte) bool {
 		s, err := attest.DecodeSignedState(b)
 		return err == nil && bytes.Equal(s.PCRs, signed[0].PCRs)
 	}
-	known.States = append(fresh, known.States...)
+	known.States = append(added, known.States...)
 	if i := slices.IndexFunc(known.States, runs); i > 0 {
 		state := known.States[i]
 		known.States = slices.Insert(slices.Delete(known.States, i, i+1), 0, state)
 	}
 	known.States = slices.Clone(known.States[:min(len(known.States), maxBootStates)])
-	a.Boot = known
-	return a.codec.Encode(known)
+	return known, true
 }
 
 // signedStates are the states of b that its key has signed. What it has not signed is left out: it would open nothing, and stop the vault from being sealed.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,18 +76,30 @@ func (d *door) end(t *turns, w *turn) {
 	t.end(w)
 }
 
-// enter gives a connection that has shown its key a place among the open ones.
+// enter gives a connection that has shown its key a place among the open ones. A device that the ledger knows is one that was served: it stays known when it has given
+// everything back.
 func (d *door) enter(g *guest, key capability.Digest, known bool) error {
 	d.mu.Lock()
+	was := g.in != nil
 	out, ok := d.places.enter(g, key, known)
+	if ok && known {
+		d.served.add(key)
+	}
 	d.mu.Unlock()
 	for _, o := range out {
 		o.close() // its own goroutine finds out and ends
 	}
-	if !ok {
+	switch {
+	case !was:
+		return putOut()
+	case !ok:
 		return &refused{capability.ErrCrowded, errors.New("every place is taken by a device that was served")}
 	}
 	return nil
+}
+
+func putOut() error {
+	return &refused{capability.ErrHandshake, errors.New("newer connections needed its place before it was an open one")}
 }
 
 // use notes that a connection asks for something. It does not wait for those at the door: when they are busy nothing is noted.
@@ -143,8 +156,18 @@ func (d *door) said(code capability.Code, peer string, cause error) {
 	n := d.tally.note(code, d.elapsed())
 	d.mu.Unlock()
 	if n > 0 {
-		d.log.Warn(code.Entry().Title, "code", code.String(), "count", n, "peer", peer, "cause", cause.Error())
+		d.log.Warn(code.Entry().Title, "code", code.String(), "count", n, "peer", peer, "cause", brief(cause))
 	}
+}
+
+const maxCause = 256 // bytes of a cause in the log, which may have a client's words in it
+
+func brief(cause error) string {
+	s := cause.Error()
+	if len(s) > maxCause {
+		s = strings.ToValidUTF8(s[:maxCause-len("…")], "") + "…"
+	}
+	return s
 }
 
 // close writes what was counted and not said.
@@ -202,25 +225,32 @@ func (s *served) add(key capability.Digest) {
 // tally keeps a flood out of the journal: of each code one line at once, and then at most one in an interval, with the number of those it stands for.
 type tally map[capability.Code]*told
 
+// told is a line that is said at most once in an interval.
 type told struct {
-	at   time.Duration
-	more int // since then
+	said bool
+	at   time.Duration // when it was said last
+	more int           // since then
 }
 
 const tallyInterval = time.Minute
 
 // note counts one and gives the number that is to be said now, or zero.
+func (e *told) note(now time.Duration) (n int) {
+	if e.more++; e.said && now-e.at < tallyInterval {
+		return 0
+	}
+	n = e.more
+	*e = told{said: true, at: now}
+	return n
+}
+
 func (t tally) note(code capability.Code, now time.Duration) int {
 	e := t[code]
 	if e == nil {
-		e = &told{at: now - tallyInterval}
+		e = &told{}
 		t[code] = e
 	}
-	if e.more++; now-e.at < tallyInterval {
-		return 0
-	}
-	e.at = now
-	return t.rest(code)
+	return e.note(now)
 }
 
 // rest is what was counted and not said.
@@ -236,9 +266,15 @@ func (a *Appliance) knows(ctx context.Context, d *door, key capability.Digest) (
 	if d.hasServed(key) {
 		return true, nil
 	}
-	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+	err = a.insist(ctx, &call{look: func(l *ledger.Ledger, now ledger.Now) {
 		device, ok := l.Device(hostid.OfDigest(hostid.DeviceKey, key), now)
 		known = ok && device.Key == key && len(device.Holdings) > 0
-	})
+	}})
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		err = &refused{capability.ErrBusy, errors.New("nobody could say in time whether its device is known")}
+	case errors.Is(err, context.Canceled):
+		err = putOut()
+	}
 	return known, err
 }

@@ -2,18 +2,22 @@ package appliance
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
@@ -123,6 +127,103 @@ func TestWhatIsNoClient(t *testing.T) {
 	c, id := dial(t, addr, func(c *tls.Config) { c.Time = func() time.Time { return time.Unix(0, 0) } })
 	if r := s.roundTrip(c, want(id, 1, "render", 1)); r.Denials[0].Code != capability.ErrNotProvisioned {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestLongWords: what a client says of itself does not fill the journal.
+func TestLongWords(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	j := s.hear()
+	var protocols []string
+	for range 240 {
+		protocols = append(protocols, strings.Repeat("\x01", 255))
+	}
+	if c, _ := dial(t, s.listen(), func(c *tls.Config) { c.NextProtos = protocols }); c != nil {
+		t.Fatal("another protocol is spoken")
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(j.b.String(), capability.ErrALPN.String()) && time.Now().Before(end); {
+		j.mu.Unlock()
+		<-time.After(time.Millisecond)
+		j.mu.Lock()
+	}
+	if n := j.b.Len(); n == 0 || n > 1000 {
+		t.Errorf("%d bytes of journal: %.300s", n, j.b.String())
+	}
+	for _, length := range []int{maxCause, maxCause + 1, maxCause + 2, 1 << 20} {
+		cause := ("x" + strings.Repeat("é", length/2))[:length] // may end amid a character
+		if got := brief(errors.New(cause)); length > maxCause && (len(got) > maxCause || len(got) < maxCause-4 || !utf8.ValidString(got)) || length <= maxCause && got != cause {
+			t.Errorf("a cause of %d bytes is said in %d", length, len(got))
+		}
+	}
+}
+
+// TestWhoIsKnown: while the owner is busy those at the door wait; each way to hear nothing from it has its own code, and none when the appliance has ended.
+func TestWhoIsKnown(t *testing.T) {
+	a := &Appliance{wake: make(chan struct{}, 1), finish: make(chan struct{}), door: newDoor(slog.New(slog.DiscardHandler), func() time.Duration { return 0 })}
+	for range maxWaiting {
+		_, err := a.join(&call{command: ledger.Provision{}})
+		must(t, err)
+	}
+	if err := a.do(context.Background(), &call{}); err == nil {
+		t.Fatal("there is room")
+	}
+	knows := func(ctx context.Context) (answer chan error) {
+		answer = make(chan error, 1)
+		go func() {
+			_, err := a.knows(ctx, a.door, capability.Digest{1})
+			answer <- err
+		}()
+		return answer
+	}
+	code := func(err error) capability.Code {
+		if r, is := errors.AsType[*refused](err); is {
+			return r.code
+		}
+		return 0
+	}
+	late, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	defer cancel()
+	if err := <-knows(late); code(err) != capability.ErrBusy {
+		t.Errorf("no answer in time: %v", err)
+	}
+	out, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := <-knows(out); code(err) != capability.ErrHandshake {
+		t.Errorf("put out: %v", err)
+	}
+	waits := knows(context.Background())
+	g := a.take()
+	close(g.done)
+	for room := false; !room; runtime.Gosched() { // until it has found the room
+		a.mu.Lock()
+		room = len(last(a.queue).calls) == 1 && last(a.queue).calls[0].look != nil
+		a.mu.Unlock()
+	}
+	a.end(nil)
+	if err := <-waits; !errors.Is(err, ErrEnded) || code(err) != 0 {
+		t.Errorf("ended: %v", err)
+	}
+}
+
+// TestAtTheDoor: who lost its place before it came in is not told that the house is full, and whom the ledger knew stays known.
+func TestAtTheDoor(t *testing.T) {
+	d := newDoor(slog.New(slog.DiscardHandler), func() time.Duration { return 0 })
+	conn, _ := net.Pipe()
+	key := capability.Digest{1}
+	g := d.arrive(conn, func() {})
+	d.leave(g)
+	if err, is := errors.AsType[*refused](d.enter(g, key, true)); !is || err.code != capability.ErrHandshake || d.hasServed(key) {
+		t.Errorf("put out: %v", err)
+	}
+	must(t, d.enter(d.arrive(conn, func() {}), key, true))
+	if !d.hasServed(key) {
+		t.Error("a device that the ledger knows is forgotten when it has given everything back")
+	}
+	d.places.most.open = 1
+	if err, is := errors.AsType[*refused](d.enter(d.arrive(conn, func() {}), capability.Digest{2}, false)); !is || err.code != capability.ErrCrowded || d.hasServed(capability.Digest{2}) {
+		t.Errorf("no place: %v", err)
 	}
 }
 

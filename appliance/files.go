@@ -134,7 +134,7 @@ func (a *Appliance) openResponse(s *wire.SealedResponse) (*capability.Response, 
 	return r, nil
 }
 
-// totals are the counts by feature; with an earlier reading, only what differs from it.
+// totals are the counts by feature; with an earlier reading, only what differs from it. An item that is in no response any more counts nothing, whoever still has leases of it.
 func totals(l *ledger.Ledger, now ledger.Now, before []Change) []Change {
 	counts := map[string]*Change{}
 	for _, c := range before {
@@ -146,7 +146,9 @@ func totals(l *ledger.Ledger, now ledger.Now, before []Change) []Change {
 			c = &Change{Feature: it.Feature}
 			counts[it.Feature] = c
 		}
-		c.After += uint64(it.Count)
+		if !it.Cut {
+			c.After += uint64(it.Count)
+		}
 	}
 	out := make([]Change, 0, len(counts))
 	for _, c := range counts {
@@ -186,7 +188,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		return nil, fmt.Errorf("draw a correlation ID: %w", err)
 	}
 	var counted error
-	var before uint64 // epoch of the request before
+	var gone error
 	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		applied, _ := l.Applied()
 		r.Hosts = append(r.Hosts, a.Host)
@@ -204,8 +206,9 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		if a.Found == nil {
 			r.Epoch = a.Vault.Epoch()
 		} else {
-			r.Epoch, counted = a.Counter()
-			before = s.Epoch
+			if r.Epoch, counted = a.Counter(); counted == nil {
+				r.Epoch, gone = a.dated(s.Epoch, r.Epoch, s.Lost)
+			}
 		}
 	}); err != nil {
 		return nil, err
@@ -213,10 +216,8 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	if counted != nil {
 		return nil, fmt.Errorf("read the epoch counter: %w", counted)
 	}
-	// A vault whose making was cut off has moved the counter once, one that told anything at least four times: then this is a copy from before it, and its
-	// request would get the rights once more, beside all that the vault has told.
-	if before != 0 && r.Condition == 0 && r.Epoch > before+1 {
-		return nil, capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the last request was written at %d", r.Epoch, before)
+	if gone != nil {
+		return nil, gone
 	}
 	file, digest, err := a.codec.SignRequest(&r, wire.AlgTPMQuote, wire.AttestationKeyID(a.ak), func(d capability.Digest) ([]byte, error) {
 		e, err := a.Machine.Evidence(attest.Request, d[:])
@@ -233,6 +234,19 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	}
 	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)
 	return &File{r.Number, capability.FileName("REQ", r.Number, "LHQ"), file}, nil
+}
+
+// dated is the epoch that a request of a storage without rights names, when the one before named before and the counter is at epoch: that of the first, unless all that moved
+// the counter since is a making of this process. A counter that a vault may have moved says that this is a copy from before that vault: its request would get the
+// rights once more, beside all that the vault has told. A lost storage (its code is lost) is repaired at any epoch.
+func (a *Appliance) dated(before, epoch uint64, lost capability.Code) (uint64, error) {
+	switch {
+	case before == 0, lost != 0, epoch == a.unmade:
+		return epoch, nil
+	case !Untold(before, epoch):
+		return 0, capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the first request was written at %d", epoch, before)
+	}
+	return before, nil
 }
 
 // Return takes copies of an activation ID out of service for good (zero: all of them). When it answers, the return is durable, the epoch has moved so that no earlier

@@ -118,13 +118,16 @@ func greet(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, nil
 }
 
+// maxNamed is how many of what a client offers are looked at for the log: a first message may hold 64 KiB.
+const maxNamed = 4
+
 // judgeHello says what is wrong with a client's first message.
 func judgeHello(h *tls.ClientHelloInfo) error {
 	switch {
 	case !slices.Contains(h.SupportedVersions, tls.VersionTLS13):
-		return &refused{capability.ErrTLSVersion, fmt.Errorf("the client offers versions %x", h.SupportedVersions)}
+		return &refused{capability.ErrTLSVersion, fmt.Errorf("the client offers versions %x", h.SupportedVersions[:min(len(h.SupportedVersions), maxNamed)])}
 	case !slices.Contains(h.SupportedProtos, wire.ALPN):
-		return &refused{capability.ErrALPN, fmt.Errorf("the client asks for %q", h.SupportedProtos)}
+		return &refused{capability.ErrALPN, fmt.Errorf("the client asks for %d protocols: %.32q", len(h.SupportedProtos), h.SupportedProtos[:min(len(h.SupportedProtos), maxNamed)])}
 	}
 	return nil
 }

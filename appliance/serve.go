@@ -62,7 +62,7 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			if !passing(err) {
 				return fmt.Errorf("accept a client: %w", err)
 			}
-			a.Log.Warn("no client can be taken for the moment", "cause", err.Error())
+			a.warn(&a.unaccepted, "no client can be taken for the moment", err)
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():
@@ -118,7 +118,7 @@ func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Confi
 	}
 	known, err := a.knows(hs, d, key)
 	if err != nil {
-		return &refused{capability.ErrHandshake, fmt.Errorf("ask who it is: %w", err)}
+		return err
 	}
 	if err := d.enter(g, key, known); err != nil {
 		return err
@@ -288,7 +288,7 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 	c.flying.Go(func() {
 		defer func() { <-c.slots }()
 		c.a.asked(c.key, ca)
-		err := c.a.do(ctx, ca)
+		err := c.a.insist(ctx, ca)
 		<-room // before the answer is written: who does not read it keeps nobody else waiting
 		if err == nil {
 			err = c.tell(ca)
@@ -363,7 +363,7 @@ func (a *Appliance) Chain(ctx context.Context) (*wire.Chain, error) {
 func (a *Appliance) prove(ctx context.Context) (*proof, error) {
 	var applied capability.Response
 	var digest capability.Digest
-	if err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) { applied, digest = l.Applied() }); err != nil {
+	if err := a.insist(ctx, &call{look: func(l *ledger.Ledger, _ ledger.Now) { applied, digest = l.Applied() }}); err != nil {
 		return nil, err
 	}
 	if p := a.proof.Load(); p != nil && p.of == digest {

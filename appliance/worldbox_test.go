@@ -257,7 +257,13 @@ func (s *store) open() (*Options, error) {
 		return nil, err
 	}
 	o.Found = func(_ capability.Boot, state []byte) (Vault, error) {
-		v, err := storage.Create(s.vault, sealed, nil, state)
+		counter := &provisioned{Anchor: b.chip}
+		o := sealed
+		o.Anchor = counter
+		v, err := storage.Create(s.vault, o, nil, state)
+		if err != nil && counter.at != 0 {
+			return nil, &UnmadeError{counter.at, err}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -282,6 +288,18 @@ func (s *store) open() (*Options, error) {
 		return nil, err
 	}
 	return finish(v, r)
+}
+
+// provisioned is an anchor that knows where its counter began.
+type provisioned struct {
+	storage.Anchor
+	at uint64
+}
+
+func (p *provisioned) Provision(secret []byte) (epoch uint64, err error) {
+	epoch, err = p.Anchor.Provision(secret)
+	p.at = epoch
+	return epoch, err
 }
 
 func replay(r *storage.Restored) (*ledger.Ledger, error) {

@@ -42,6 +42,7 @@ const (
 	ErrRule              Code = 3108
 	ErrLimit             Code = 3109
 	ErrIdle              Code = 3110
+	ErrUnheard           Code = 3111
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
@@ -91,6 +92,8 @@ const (
 	ErrTPMLockout      Code = 4102
 	ErrTPMCleared      Code = 4103
 	ErrCounter         Code = 4104
+	ErrTPMPassword     Code = 4105
+	ErrTPMAccess       Code = 4106
 
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
@@ -110,10 +113,13 @@ const (
 	ErrBookDamaged      Code = 5016
 	ErrBookFull         Code = 5017
 	ErrBookWrite        Code = 5018
+	ErrBookGone         Code = 5019
 
 	ErrRepair   Code = 5030
 	ErrReplaced Code = 5031
 	ErrRehost   Code = 5032
+	ErrNoRehost Code = 5033
+	ErrRehosted Code = 5034
 
 	ErrUsage     Code = 6001
 	ErrNoDaemon  Code = 6002
@@ -172,6 +178,7 @@ func Catalog() []Entry {
 		{ErrRule, "E_RULE", "refused by a rule of the model", "the model of the license administrator denies this device or user", "ask the license administrator; leasehold model show", ExitPolicy},
 		{ErrLimit, "E_LIMIT", "limit reached", "the model of the license administrator limits how much one device or user may hold", "give back what is not needed, or ask the license administrator", ExitPolicy},
 		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
+		{ErrUnheard, "E_UNHEARD", "too much is kept for this device", "what a device may still believe in stays booked until it says which answer it has applied, and no device has more than 1024 leases together", "name the last answer in applied; or give back what is not needed, and ask again", ExitPolicy},
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold return ID --drain 8h, then return when nothing is in the way; or return less", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
@@ -199,7 +206,7 @@ func Catalog() []Entry {
 		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "start what ran before, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to", "leasehold doctor", ExitHeld},
-		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "set the system clock, or where it is right say so: leasehold time set now", ExitHeld},
+		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "leasehold time, to see both; set the system clock, or say what time it is: leasehold time set TIME; where the clock is ahead and right: leasehold time set now", ExitHeld},
 		{ErrStorageLocked, "E_STORAGE_LOCKED", "another daemon uses this state directory", "a second leaseholdd was started on the same directory, and it left", "systemctl status leaseholdd", ExitError},
 		{ErrStorageFull, "E_STORAGE_FULL", "the disk is full", "a change could not be written; nothing that was acknowledged is lost", "make room on the file system of the state directory, then start again", ExitError},
 		{ErrDisturbed, "E_DISTURBED", "the TPM was used or reset by someone else", "the running digest or the reset counts are not as this daemon left them, so it stopped", "systemctl restart leaseholdd; if it happens again, look for another user of the TPM", ExitError},
@@ -207,7 +214,7 @@ func Catalog() []Entry {
 		{ErrTime, "E_TIME", "the time cannot be set back", "trusted time never goes below the latest moment it has reached, or an expired right would serve again", "set the system clock to the true time, then see both: leasehold time", ExitUsage},
 		{ErrStorageGone, "E_STORAGE_GONE", "trusted storage is gone", "this TPM has counted for a trusted storage before, and there is none on the disk", "put the disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrRecoveryTaken, "E_RECOVERY_TAKEN", "the recovery key was shown already", "it is shown once, so that whoever has it is known", "ask who has it, or make another: leasehold recovery show --new", ExitPolicy},
-		{ErrRecovery, "E_RECOVERY_KEY", "the recovery key does not open this archive", "a symbol is wrong, or the key is of another machine or was replaced by a newer one", "read it again from the paper; leasehold recovery says its number", ExitPolicy},
+		{ErrRecovery, "E_RECOVERY_KEY", "the recovery key does not open this archive", "a symbol is wrong, or the archive is of another machine, or was made under another key of this one", "read it again from the paper; leasehold recovery says its number", ExitPolicy},
 		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "there is no archive, or it is not this appliance's to open", "with the recovery key: leasehold recover STATE/archive -o DIR, where STATE is the state directory, or a backup", ExitNotFound},
 		{ErrRestore, "E_RESTORE", "the backup does not open on this machine", "it was made on another machine, or before this TPM was cleared", "leasehold recover BACKUP -o DIR, with the recovery key, then leasehold configuration import DIR/configuration.json", ExitOtherHost},
 		{ErrAuditForm, "E_AUDIT_FORM", "the audit trail does not hold", "an entry is missing, changed or out of order, or it contradicts what was said of it elsewhere", "keep the file as evidence, and export it again: leasehold audit export -o FILE", ExitFile},
@@ -220,6 +227,8 @@ func Catalog() []Entry {
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
 		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew in this TPM, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrTPMPassword, "E_TPM_PASSWORD", "a hierarchy of the TPM has a password", "the owner or the endorsement hierarchy was given a password, by the management of this machine for instance, and trusted storage needs both without one", "take it off with the TPM's own tools: tpm2_changeauth -c owner -p PASSWORD, and tpm2_changeauth -c endorsement -p PASSWORD, then start again", ExitError},
+		{ErrTPMAccess, "E_TPM_ACCESS", "the TPM may not be used by this account", "the account that runs leaseholdd is neither the owner of the TPM's device nor in its group", "ls -l /dev/tpmrm0; give it to the group tss: a udev rule KERNEL==tpmrm[0-9]*, GROUP=tss, MODE=0660, and usermod -aG tss leasehold, then start again", ExitError},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},
@@ -239,10 +248,14 @@ func Catalog() []Entry {
 		{ErrBookDamaged, "E_BOOK_DAMAGED", "the back office's files are damaged", "bytes in its directory are not the ones that were written", "put the newest undamaged copy of the directory back", ExitError},
 		{ErrBookFull, "E_BOOK_FULL", "the back office's disk is full", "the change could not be written, and nothing of it was given out", "make room, then run the same command again", ExitError},
 		{ErrBookWrite, "E_BOOK_WRITE", "the back office's disk does not take writes", "the operating system reported an error, and nothing of the change was given out", "check the disk, then run the same command again", ExitError},
+		{ErrBookGone, "E_BOOK_GONE", "the back office's keys are here, and its book is not", "the directory book is not mounted, or it was not brought back with the rest", "mount it, or bring book/ back from the newest copy; only where freehold init was cut off and nothing was ever given out: remove keys/ and trust.lht", ExitError},
 
 		{ErrRepair, "E_REPAIR", "repair needed", "the machine is on record with rights, and this request is of a trusted storage that was made anew: what the machine had may still be in use from a copy", "ask the customer what happened, then: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
-		{ErrRehost, "E_REHOST", "no such machine on record, and this one says that it lost rights", "its TPM was replaced, or another back office answered it before; a new TPM is a new machine, and what the old one had is still on record with that", "find the old machine with freehold show, and re-host its rights; if there was none: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
+		{ErrRehost, "E_REHOST", "no such machine on record, and this one says that it lost rights", "its TPM was replaced, or another back office answered it before; a new TPM is a new machine, and what the old one had is still on record with that", "find the old machine with freehold show, then: freehold respond FILE -o DIR --rehost HOST --repair REASON --approved-by NAME; if there was none: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
 		{ErrReplaced, "E_REPLACED", "from a trusted storage that was replaced", "a repair put another trusted storage in the place of the one that wrote this request: it should not be in use any more", "freehold show; ask the customer why it still runs", ExitPolicy},
+
+		{ErrNoRehost, "E_NO_REHOST", "these rights cannot be re-hosted", "a re-host gives everything that one machine on record has to the machine of a request, on the word of two persons", "freehold show HOST", ExitPolicy},
+		{ErrRehosted, "E_REHOSTED", "this machine's rights went to another one", "the producer was told that the machine is gone, and re-hosted what it had", "import the response, and ask the producer", ExitPolicy},
 
 		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},
 		{ErrNoDaemon, "E_NO_DAEMON", "leaseholdd does not answer", "nothing listens on the socket: the daemon is stopped, or another path was given", "systemctl start leaseholdd", ExitNoDaemon},

@@ -132,7 +132,7 @@ func (a *Archive) First() uint64 {
 	return a.parts[0].first
 }
 
-// Append makes records durable that begin at position first. They join the last part where that is small.
+// Append makes records durable that begin at position first, at most MaxPartBytes. They join the last part where that is small and both fit one.
 func (a *Archive) Append(first uint64, records [][]byte) error {
 	if len(records) == 0 {
 		return nil
@@ -152,7 +152,9 @@ func (a *Archive) Append(first uint64, records [][]byte) error {
 			if err != nil {
 				return err
 			}
-			p.first, records = a.parts[n-1].first, append(before, records...)
+			if joins = lengthOf(before)+lengthOf(records) <= MaxPartBytes; joins { // what is small as a file may be large
+				p.first, records = a.parts[n-1].first, append(before, records...)
+			}
 		}
 	}
 	b, err := a.encode(p, records)
@@ -297,11 +299,16 @@ func (a *Archive) Note() ([]byte, error) {
 	return a.open(part{}, b, MaxNoteBytes)
 }
 
-func (a *Archive) encode(p part, records [][]byte) ([]byte, error) {
-	size := 0
+// lengthOf is what records take in a part.
+func lengthOf(records [][]byte) (n int) {
 	for _, r := range records {
-		size += 4 + len(r)
+		n += 4 + len(r)
 	}
+	return n
+}
+
+func (a *Archive) encode(p part, records [][]byte) ([]byte, error) {
+	size := lengthOf(records)
 	if size > MaxPartBytes {
 		return nil, fmt.Errorf("records of %d bytes: %w, limit %d", size, ErrTooLarge, MaxPartBytes)
 	}

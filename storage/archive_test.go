@@ -59,6 +59,25 @@ func whole(t *testing.T, a *storage.Archive, from uint64, size int) (first, last
 	return first, last
 }
 
+// Records that are small as a file and large when they are unpacked do not join what has no room for them.
+func TestArchiveOfWhatCompresses(t *testing.T) {
+	m := storagetest.New(1)
+	a, err := storage.CreateArchive(m.Disk, archiveSecret(1), nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 5 // of 15 MiB
+	for n := range uint64(count) {
+		if err := a.Append(n+1, [][]byte{make([]byte, 15<<20)}); err != nil {
+			t.Fatalf("record %d: %v", n+1, err)
+		}
+	}
+	read := 0
+	if err := openArchive(t, m).Read(1, func(_ uint64, r []byte) error { read += len(r); return nil }); err != nil || read != count*15<<20 {
+		t.Errorf("%d bytes: %v", read, err)
+	}
+}
+
 func TestArchive(t *testing.T) {
 	m := storagetest.New(1)
 	if _, err := storage.ArchiveKey(m.Disk); !errors.Is(err, storage.ErrAbsent) {

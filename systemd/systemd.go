@@ -54,8 +54,9 @@ func oneLine(s string) string {
 }
 
 // Watch tells the watchdog that the daemon is well, twice an interval, for as long as alive answers without an error; it returns when ctx ends or alive fails.
-// Where no watchdog is set it waits for ctx. alive must fail rather than hang, so its context ends with the interval.
-func Watch(ctx context.Context, alive func(context.Context) error) error {
+// Where no watchdog is set it waits for ctx. alive must fail rather than hang, so its context ends with the interval. A service manager that does not hear it
+// is told of to unheard, the first time: whoever serves well does not end for that.
+func Watch(ctx context.Context, alive func(context.Context) error, unheard func(error)) error {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		return fmt.Errorf("read the watchdog interval: %w", err)
@@ -66,7 +67,7 @@ func Watch(ctx context.Context, alive func(context.Context) error) error {
 	}
 	t := time.NewTicker(interval / 2)
 	defer t.Stop()
-	for {
+	for said := false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -81,8 +82,9 @@ func Watch(ctx context.Context, alive func(context.Context) error) error {
 		if err != nil {
 			return fmt.Errorf("watchdog: %w", err)
 		}
-		if err := notify(daemon.SdNotifyWatchdog); err != nil {
-			return err
+		if err := notify(daemon.SdNotifyWatchdog); err != nil && !said {
+			said = true
+			unheard(err)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func TestHardeningList(t *testing.T) {
 		PrivateIPC=yes PrivateNetwork=yes ProtectProc=invisible ProcSubset=pid ProtectClock=yes ProtectHostname=yes ProtectKernelTunables=yes ProtectKernelModules=yes
 		ProtectKernelLogs=yes ProtectControlGroups=yes RestrictNamespaces=yes RestrictRealtime=yes RestrictSUIDSGID=yes RestrictAddressFamilies=AF_UNIX IPAddressDeny=any
 		MemoryDenyWriteExecute=yes LockPersonality=yes SystemCallArchitectures=native SystemCallFilter=@system-service DevicePolicy=closed UMask=0077 KeyringMode=private
-		RemoveIPC=yes LimitCORE=0 MemoryMax= MemorySwapMax=0 SystemCallFilter=memfd_secret TasksMax= StateDirectoryMode=0700 WatchdogSec=`) {
+		RemoveIPC=yes LimitCORE=0 MemoryMax= MemorySwapMax=0 SystemCallFilter=memfd_secret TasksMax= StateDirectoryMode=0700 WatchdogSec= StartLimitIntervalSec=0`) {
 		if !strings.Contains(unit, "\n"+option) {
 			t.Errorf("%s is missing", option)
 		}
@@ -147,7 +147,7 @@ func TestWatchdogStopsWithTheDaemon(t *testing.T) {
 			return dead
 		}
 		return nil
-	})
+	}, func(err error) { t.Error(err) })
 	if !errors.Is(err, dead) {
 		t.Fatal(err)
 	}
@@ -158,13 +158,35 @@ func TestWatchdogStopsWithTheDaemon(t *testing.T) {
 	}
 }
 
+// A daemon that is well outlives a service manager that does not hear it, and says so once.
+func TestWatchUnheard(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("WATCHDOG_USEC", "2000")
+	t.Setenv("WATCHDOG_PID", "")
+	ctx, cancel := context.WithCancel(context.Background())
+	calls, said := 0, 0
+	err := Watch(ctx, func(context.Context) error {
+		if calls++; calls > 5 {
+			cancel()
+		}
+		return nil
+	}, func(err error) {
+		if said++; err == nil {
+			t.Error("unheard, and no cause")
+		}
+	})
+	if err != nil || calls != 6 || said != 1 {
+		t.Errorf("%v; asked %d times, said %d times", err, calls, said)
+	}
+}
+
 func TestWatchWithoutWatchdogWaits(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		begin := time.Now()
-		if err := Watch(ctx, func(context.Context) error { t.Error("asked"); return nil }); err != nil || time.Since(begin) != time.Hour {
+		if err := Watch(ctx, func(context.Context) error { t.Error("asked"); return nil }, nil); err != nil || time.Since(begin) != time.Hour {
 			t.Errorf("%v after %s", err, time.Since(begin))
 		}
 	})

@@ -58,7 +58,7 @@ func explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, named := range []error{ErrUnavailable, ErrBootState, ErrEpoch, ErrCounter, ErrNotOurs, ErrLockout} {
+	for _, named := range []error{ErrUnavailable, ErrBootState, ErrEpoch, ErrCounter, ErrNotOurs, ErrLockout, ErrPassword} {
 		if errors.Is(err, named) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -89,6 +89,12 @@ func means(err, name error, codes ...tpm2.TPMRC) error {
 
 func isOneOf(err error, codes ...tpm2.TPMRC) bool {
 	return err != nil && slices.ContainsFunc(codes, func(c tpm2.TPMRC) bool { return errors.Is(err, c) })
+}
+
+// hierarchyError is for commands that are authorized by nothing but a hierarchy's
+// empty password.
+func hierarchyError(err error) error {
+	return means(err, ErrPassword, tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail)
 }
 
 // counterError is for commands that name the epoch counter.

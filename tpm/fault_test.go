@@ -358,7 +358,11 @@ func TestResend(t *testing.T) {
 			}
 			waited, last = waited+w, w
 		})
+		before := d.Answers()
 		_, err = d.Clock()
+		if n := d.Answers() - before; c.times >= 0 && n != uint64(c.times)+1 || c.times < 0 && n < 15 {
+			t.Errorf("busy %d times: %d answers are counted", c.times, n)
+		}
 		if !errors.Is(err, c.want) || (c.want == nil) != (err == nil) {
 			t.Errorf("%d times: %v, want %v", c.times, err, c.want)
 		}

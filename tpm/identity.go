@@ -36,7 +36,7 @@ func (k *key) hmac(options ...tpm2.AuthOption) tpm2.Session {
 func (d *Device) primary(hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) (*key, error) {
 	rsp, err := tpm2.CreatePrimary{PrimaryHandle: hierarchy, InPublic: tpm2.New2B(template)}.Execute(d.link)
 	if err != nil {
-		return nil, err
+		return nil, hierarchyError(err)
 	}
 	k := &key{handle: rsp.ObjectHandle, raw: bytes.Clone(rsp.OutPublic.Bytes())}
 	public, err := rsp.OutPublic.Contents()
@@ -246,6 +246,9 @@ func (d *Device) CertifyEpoch(index uint32, data []byte) (*attest.EpochProof, er
 			InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, // the key's own
 			Size:           8,
 		}.Execute(d.link)
+		if err := hierarchyError(err); errors.Is(err, ErrPassword) {
+			return err
+		}
 		if err != nil {
 			return counterError(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -24,9 +25,10 @@ const (
 // link is the way to the TPM, one command at a time. It resends what the TPM asks
 // to have resent, without the lock while it waits.
 type link struct {
-	mu   sync.Mutex
-	t    transport.TPM
-	wait func(time.Duration)
+	mu      sync.Mutex
+	t       transport.TPM
+	wait    func(time.Duration)
+	answers atomic.Uint64 // responses so far, busy ones too
 }
 
 func newLink(t transport.TPM) *link { return &link{t: t, wait: time.Sleep} }
@@ -60,7 +62,11 @@ func (l *link) send(command []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return response, checkFrame(response)
+	if err := checkFrame(response); err != nil {
+		return nil, err
+	}
+	l.answers.Add(1)
+	return response, nil
 }
 
 // checkFrame compares a response's length with what its header says.

@@ -30,6 +30,7 @@ var (
 	ErrCounter     = errors.New("epoch counter is missing or was replaced")
 	ErrNotOurs     = errors.New("made for another tpm, or before this one was cleared")
 	ErrLockout     = errors.New("tpm is locked out")
+	ErrPassword    = errors.New("a hierarchy of the tpm has a password")
 )
 
 // DefaultAddress is the kernel's resource manager, which several programs share.
@@ -81,6 +82,10 @@ func New(t transport.TPM) (*Device, error) {
 
 // Close waits for the command under way and closes the transport.
 func (d *Device) Close() error { return d.link.Close() }
+
+// Answers counts what the TPM has answered, also that it is busy: while it grows,
+// an operation that takes long goes on.
+func (d *Device) Answers() uint64 { return d.link.answers.Load() }
 
 // Info is what the TPM says of itself: shown, never believed.
 type Info struct {

@@ -264,11 +264,10 @@ func (c *Console) features(r *http.Request) (any, error) {
 		for _, it := range l.Items(now) {
 			f := Feature{LineItem: it.LineItem, Total: uint64(it.Count), Used: it.Used, Available: it.Available, Status: "valid"}
 			switch {
-			case it.Cut, it.Over:
-				f.Status, f.Overage = "overage", it.Used
-				if !it.Cut {
-					f.Overage -= f.Total
-				}
+			case it.Cut:
+				f.Status, f.Total, f.Overage = "overage", 0, it.Used // the last response leaves it out
+			case it.Over:
+				f.Status, f.Overage = "overage", it.Used-f.Total
 			case it.Dates == ledger.NotStarted:
 				f.Status = "not started"
 			case it.Dates == ledger.Expired:

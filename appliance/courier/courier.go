@@ -19,6 +19,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -222,6 +223,24 @@ func (m *Medium) write(name string, b []byte) error {
 		return errors.Join(err, m.root.Remove(temp))
 	}
 	return syncDirectory(m.root)
+}
+
+// MakeDirectory makes a directory that no power cut takes away again, nor what is written into it; one that is there is fs.ErrExist.
+func MakeDirectory(path string, mode fs.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return SyncDirectory(filepath.Dir(filepath.Clean(path)))
+}
+
+// SyncDirectory makes the names in a directory durable.
+func SyncDirectory(path string) error {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return syncDirectory(root)
 }
 
 func syncDirectory(root *os.Root) error {

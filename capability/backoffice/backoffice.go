@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/leasehold/leasehold/capability"
@@ -33,8 +34,10 @@ import (
 var (
 	// ErrAbsent: the directory holds no back office.
 	ErrAbsent = errors.New("no back office is there")
-	// ErrPresent: Create was asked for a directory that holds one.
+	// ErrPresent: Create was asked for a directory that holds one, or a key or trust bundle of one.
 	ErrPresent = errors.New("a back office is there already")
+	// ErrBookGone: there are keys or a trust bundle and no book. It is not mounted or was not brought back, or a Create was cut off before anyone was told of it.
+	ErrBookGone = errors.New("its keys are there and its book is not")
 	// ErrTrust: the trust bundle cannot be read, or does not certify the signing key.
 	ErrTrust = errors.New("the trust bundle does not fit the producer's keys")
 	// ErrWrite: the disk did not take a change. Nothing was told; what is on the disk shows when it is opened again.
@@ -62,7 +65,12 @@ func Dir(dir string) Place {
 		Hardware: storage.Dir(path("roots", "hardware")), Virtual: storage.Dir(path("roots", "virtual")), Evidence: storage.Dir(path("evidence")),
 		make: func() error {
 			for _, name := range names {
-				if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				if err := os.Mkdir(name, 0o700); errors.Is(err, fs.ErrExist) {
+					continue
+				} else if err != nil {
+					return err
+				}
+				if err := storage.Dir(filepath.Dir(name)).Sync(); err != nil {
 					return err
 				}
 			}
@@ -90,9 +98,47 @@ type Setup struct {
 	Cost              Cost // of guessing the passphrase; zero is DefaultCost
 }
 
-// Create makes a back office. The order of its writes: keys, roots, trust bundle, book. A cut before the book is there leaves files that the next Create
-// writes over, because nobody was told of them; with the book, all is there.
-func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Reader) (*wire.Trust, error) {
+// Look says without a passphrase what is at the place: nil for a back office, ErrAbsent for nothing of one, ErrBookGone for the keys of one.
+func Look(p Place) error {
+	if _, err := storage.Public(p.Book); err == nil {
+		return nil
+	} else if !errors.Is(err, storage.ErrAbsent) {
+		return fmt.Errorf("open the book: %w", err)
+	}
+	for _, kept := range []struct {
+		disk  storage.Disk
+		names []string
+	}{{p.Keys, []string{rootName, signingName}}, {p.Top, []string{trustName}}} {
+		names, err := kept.disk.List()
+		if err != nil {
+			return err
+		}
+		for _, name := range kept.names {
+			if slices.Contains(names, name) {
+				return fmt.Errorf("%w: there is a %s", ErrBookGone, name)
+			}
+		}
+	}
+	return ErrAbsent
+}
+
+// Free is nil where a back office may be made: no file that cannot be had again is there.
+func Free(p Place) error {
+	switch err := Look(p); {
+	case errors.Is(err, ErrAbsent):
+		return nil
+	case err == nil:
+		return ErrPresent
+	case errors.Is(err, ErrBookGone):
+		return fmt.Errorf("%w: %w", ErrPresent, err)
+	default:
+		return err
+	}
+}
+
+// Create makes a back office where none is, and nothing that is left of one. The order of its writes: keys, roots, trust bundle, book. A cut before the book
+// is there leaves ErrBookGone. What cannot be told from keys that were in use is never written over, so somebody who knows must remove it.
+func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Reader) (_ *wire.Trust, err error) {
 	if err := s.Policy.Validate(); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
@@ -106,10 +152,7 @@ func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Re
 			}
 		}
 	}
-	if _, err := storage.Public(p.Book); !errors.Is(err, storage.ErrAbsent) {
-		if err == nil {
-			err = ErrPresent
-		}
+	if err := Free(p); err != nil {
 		return nil, err
 	}
 	if p.make != nil {
@@ -117,6 +160,25 @@ func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Re
 			return nil, err
 		}
 	}
+	lock, err := p.Keys.Lock()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := Free(p); err != nil { // nor did another Create make one meanwhile
+		return nil, err
+	}
+	defer func() {
+		// What a full disk did not let come to its end can be begun anew. Whether the book is there is asked, because a write that failed may have been made.
+		if err != nil && errors.Is(Look(p), ErrBookGone) {
+			for _, f := range []struct {
+				disk storage.Disk
+				name string
+			}{{p.Top, trustName}, {p.Keys, signingName}, {p.Keys, rootName}} {
+				f.disk.Remove(f.name)
+			}
+		}
+	}()
 	c := wire.New()
 	trust, secrets, err := createKeys(c, p.Keys, passphrase, &s, now, rand)
 	if err != nil {
@@ -155,13 +217,19 @@ func (p Place) vault(s *secrets, rand io.Reader) storage.Options {
 func Trust(p Place) ([]byte, *wire.Trust, error) {
 	b, err := p.Top.Read(trustName, capability.MaxSigned)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, ErrAbsent
+		if err := Look(p); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("%w: there is no %s", ErrTrust, trustName)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	t, err := wire.New().DecodeTrust(b)
-	return b, t, err
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", ErrTrust, trustName, err)
+	}
+	return b, t, nil
 }
 
 // Office is an open back office. It belongs to one goroutine; no other process can open it meanwhile.
@@ -184,15 +252,13 @@ type Office struct {
 
 // Open opens a back office: it unseals the keys, reads and checks the whole book. Nothing is written before the first change.
 func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
-	if _, err := storage.Public(p.Book); errors.Is(err, storage.ErrAbsent) {
-		return nil, ErrAbsent
-	} else if err != nil {
-		return nil, fmt.Errorf("open the book: %w", err)
+	if err := Look(p); err != nil {
+		return nil, err
 	}
 	o := &Office{place: p, codec: wire.New(), rand: rand, book: entitlement.New()}
 	var err error
 	if _, o.trust, err = Trust(p); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTrust, err)
+		return nil, err
 	}
 	s, err := openSigning(o.codec, p.Keys, passphrase)
 	if err != nil {
@@ -370,6 +436,7 @@ func Code(err error) capability.Code {
 		{ErrPassphrase, capability.ErrPassphrase},
 		{ErrAbsent, capability.ErrNoOffice},
 		{ErrPresent, capability.ErrOfficePresent},
+		{ErrBookGone, capability.ErrBookGone},
 		{ErrRoots, capability.ErrUsage},
 		{ErrTrust, capability.ErrTrust},
 		{storage.ErrLocked, capability.ErrOfficeBusy},

@@ -2,11 +2,19 @@ package backoffice
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
@@ -146,10 +154,25 @@ func TestCrashInCreate(t *testing.T) {
 			m.Plan(nil)
 			m.PowerCut(uint64(n))
 			o, err := Open(p, passphrase(), m)
-			if errors.Is(err, ErrAbsent) {
-				if first == nil {
-					t.Fatalf("step %d, ending %d: said to be made, and gone", n, k)
+			if err != nil && first == nil {
+				t.Fatalf("step %d, ending %d: said to be made, and %v", n, k, err)
+			}
+			if errors.Is(err, ErrBookGone) {
+				before := kept(t, p)
+				if _, err := Create(p, passphrase(), setup(t), today, m); !errors.Is(err, ErrPresent) || kept(t, p) != before {
+					t.Fatalf("step %d, ending %d: create over what may be keys: %v", n, k, err)
 				}
+				for _, name := range []string{rootName, signingName} {
+					if err := p.Keys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+						t.Fatal(err)
+					}
+				}
+				if err := p.Top.Remove(trustName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+				err = ErrAbsent
+			}
+			if errors.Is(err, ErrAbsent) {
 				if _, err := Create(p, passphrase(), setup(t), today, m); err != nil {
 					t.Fatalf("step %d, ending %d: create again: %v", n, k, err)
 				}
@@ -161,6 +184,99 @@ func TestCrashInCreate(t *testing.T) {
 			entitle(t, o, 1)
 			o.Close()
 		}
+	}
+}
+
+// kept is what cannot be had again: the key files and the trust bundle.
+func kept(t testing.TB, p Place) string {
+	t.Helper()
+	var all []byte
+	for _, f := range []struct {
+		disk storage.Disk
+		name string
+	}{{p.Keys, rootName}, {p.Keys, signingName}, {p.Top, trustName}} {
+		b, err := f.disk.Read(f.name, maxKeyFile)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		all = append(append(all, f.name...), b...)
+	}
+	return string(all)
+}
+
+// A disk that is full at any step of Create leaves nothing that is in the way of the next.
+func TestFullDiskInCreate(t *testing.T) {
+	for n := 0; ; n++ {
+		m := storagetest.New(2)
+		p := simulated(m)
+		m.Plan(storagetest.At(n, storagetest.NoSpace()))
+		_, err := Create(p, passphrase(), setup(t), today, m)
+		done := len(m.Calls()) <= n
+		m.Plan(nil)
+		if _, again := Create(p, passphrase(), setup(t), today, m); err != nil && again != nil && !errors.Is(again, ErrPresent) {
+			t.Fatalf("step %d: %v, and then %v", n, err, again)
+		}
+		mustOpen(t, p, m).Close()
+		if done {
+			break
+		}
+	}
+}
+
+// Where any one file of a back office is left and the book is not there, opening says what is missing, and no Create touches the file.
+func TestBookGone(t *testing.T) {
+	for _, left := range [][]string{{"keys/root.key"}, {"keys/signing.key"}, {"trust.lht"}, {"keys/root.key", "keys/signing.key", "trust.lht"}} {
+		from, o := newOffice(t, nil)
+		o.Close()
+		dir := t.TempDir()
+		for _, name := range left {
+			disk := from.Top
+			if strings.HasPrefix(name, "keys/") {
+				disk = from.Keys
+			}
+			b, err := disk.Read(filepath.Base(name), maxKeyFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700), os.WriteFile(filepath.Join(dir, name), b, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := Dir(dir)
+		before := kept(t, p)
+		if _, err := Open(p, passphrase(), rand.Reader); !errors.Is(err, ErrBookGone) || Code(err) != capability.ErrBookGone {
+			t.Errorf("with %v alone, open: %v", left, err)
+		}
+		if _, err := Create(p, passphrase(), setup(t), today, rand.Reader); !errors.Is(err, ErrPresent) || Code(err) != capability.ErrOfficePresent {
+			t.Errorf("with %v alone, create: %v", left, err)
+		}
+		if kept(t, p) != before {
+			t.Errorf("with %v alone, a Create that was refused has changed it", left)
+		}
+	}
+}
+
+// Of two that make a back office at once, one does, and its keys stay.
+func TestTwoCreate(t *testing.T) {
+	p := Dir(t.TempDir())
+	var all sync.WaitGroup
+	made := make([]*wire.Trust, 8)
+	for i := range made {
+		all.Go(func() { made[i], _ = Create(p, passphrase(), setup(t), today, rand.Reader) })
+	}
+	all.Wait()
+	o := mustOpen(t, p, rand.Reader)
+	defer o.Close()
+	n := 0
+	for _, trust := range made {
+		if trust != nil {
+			if n++; o.codec.Fingerprint(trust.Root) != o.codec.Fingerprint(o.Trust().Root) {
+				t.Error("one was told of a root that is not there")
+			}
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d were told that they made it", n)
 	}
 }
 

@@ -24,11 +24,12 @@ type Result struct {
 	Host        hostid.ID
 	Alias       string
 	Tier        entitlement.Tier
-	RepairNote  string // why an order to repair changed nothing
-	Repaired    bool   // this answer replaced the machine's trusted storage
-	Warning     string // two histories of this machine are known, and the policy has this one answered: what contradicts
-	TierNote    string // why the certificates did not raise the tier, if so
-	Proven      bool   // a response was opened by this machine before: its keys are in one TPM
+	RepairNote  string    // why an order to repair changed nothing
+	Repaired    bool      // this answer replaced the machine's trusted storage
+	Rehosted    hostid.ID // the machine whose rights this answer gave to the one of the request; zero: none
+	Warning     string    // two histories of this machine are known, and the policy has this one answered: what contradicts
+	TierNote    string    // why the certificates did not raise the tier, if so
+	Proven      bool      // a response was opened by this machine before: its keys are in one TPM
 	Number      uint64
 	Serial      uint64
 	Made        capability.Time
@@ -61,9 +62,10 @@ func (o *Office) Respond(file []byte, repair, by string, now capability.Time) (*
 
 // Order is what an operator says beside a request file.
 type Order struct {
-	By       string // the operator
-	Repair   string // why the trusted storage of the request takes the place of the one on record; empty: it does not
-	Approved string // a second person who stands for the repair
+	By       string    // the operator
+	Repair   string    // why the trusted storage of the request takes the place of the one on record; empty: it does not
+	Rehost   hostid.ID // the machine whose rights it takes over, for that reason; zero: none
+	Approved string    // a second person who stands for the repair
 }
 
 // RespondTo is Respond with everything an operator can say.
@@ -74,7 +76,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	}
 	r := &signed.Request
 	tier, tierErr := attest.TierOf(id, o.roots, now.Std())
-	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
+	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
 		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tierOf(tier)}}
 	_, known := o.book.Host(r.Hosts[0])
 	d, err := o.book.Decide(now, answer)
@@ -124,7 +126,7 @@ func idle(d *entitlement.Decision, known bool) string {
 	switch {
 	case d.Known != nil:
 		return "this request was answered before, and stays answered as it was"
-	case d.Answered().Repair != nil:
+	case d.Answered().Repair != nil || d.Answered().Rehosted != nil:
 		return ""
 	case !known:
 		return "the machine was not on record; it is now, as a new one"
@@ -256,6 +258,9 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision) *Result {
 	resp := d.Response
 	res.Repaired = d.Answered().Repair != nil
+	if r := d.Answered().Rehosted; r != nil {
+		res.Rehosted = r.From
+	}
 	if d.Warning != nil {
 		res.Warning = d.Warning.Detail
 	}

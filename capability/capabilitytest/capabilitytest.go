@@ -40,10 +40,13 @@ type Appliance struct {
 	t        T
 	producer *producer
 	chip     *chip
-	policy   capability.Policy
+	disk     *disk
 	now      func() time.Time
 
+	whole sync.RWMutex // one run ends and the next begins; also the producer answers
+
 	mu       sync.Mutex
+	policy   capability.Policy
 	run      *run
 	listener net.Listener
 	conns    map[net.Conn]bool
@@ -53,6 +56,7 @@ type Appliance struct {
 // run is one process of it.
 type run struct {
 	*appliance.Appliance
+	ledger   *ledger.Ledger // to be read when all has ended
 	arrivals chan net.Conn
 	ctx      context.Context
 	end      context.CancelFunc
@@ -65,10 +69,14 @@ type Disk struct{ snapshot []byte }
 // New starts an appliance that serves these items: leases of 15 minutes, renewed after 15 % of them, unless SetPolicy says otherwise.
 func New(t T, items ...capability.LineItem) *Appliance {
 	t.Helper()
-	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), policy: capability.DefaultPolicy(), now: time.Now, conns: map[net.Conn]bool{}}
+	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), disk: &disk{}, policy: capability.DefaultPolicy(), now: time.Now, conns: map[net.Conn]bool{}}
 	a.start(ledger.New(), false, true)
 	t.Cleanup(func() {
+		a.whole.Lock()
+		defer a.whole.Unlock()
 		a.stop()
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		if a.listener != nil {
 			a.listener.Close()
 		}
@@ -120,6 +128,8 @@ func (a *Appliance) Server() string {
 func (a *Appliance) Dial(context.Context, string) (net.Conn, error) {
 	there, here := net.Pipe()
 	if err := a.take(there); err != nil {
+		there.Close()
+		here.Close()
 		return nil, err
 	}
 	return here, nil
@@ -139,16 +149,28 @@ func (a *Appliance) take(conn net.Conn) error {
 	case r.arrivals <- conn:
 		return nil
 	case <-r.ctx.Done():
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.conns, conn)
 		return errors.New("the appliance has stopped")
 	}
+}
+
+func (a *Appliance) running() (*run, capability.Policy) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.run, a.policy
 }
 
 // Provision brings a response of the producer: these items are all that the appliance has from now on. Leases of what is no more run out.
 func (a *Appliance) Provision(items ...capability.LineItem) {
 	a.t.Helper()
-	f, err := a.run.Request(a.t.Context(), nil, "test")
+	a.whole.Lock()
+	defer a.whole.Unlock()
+	r, policy := a.running()
+	f, err := r.Request(a.t.Context(), nil, "test")
 	must(a.t, err)
-	in, err := a.run.Import(a.t.Context(), a.producer.respond(a.t, f.Bytes, capability.At(a.now()), a.policy, items))
+	in, err := r.Import(a.t.Context(), a.producer.respond(a.t, f.Bytes, capability.At(a.now()), policy, items))
 	must(a.t, err)
 	if in.Code != capability.Applied {
 		a.t.Fatalf("the response was not applied: %s", in.Code)
@@ -156,7 +178,11 @@ func (a *Appliance) Provision(items ...capability.LineItem) {
 }
 
 // SetPolicy is what the producer sets with the next Provision.
-func (a *Appliance) SetPolicy(p capability.Policy) { a.policy = p }
+func (a *Appliance) SetPolicy(p capability.Policy) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.policy = p
+}
 
 // Used is how many counts of a feature are booked on devices.
 func (a *Appliance) Used(feature string) (n uint64) {
@@ -173,7 +199,10 @@ func (a *Appliance) Used(feature string) (n uint64) {
 
 func (a *Appliance) look(f func(*ledger.Ledger, ledger.Now)) {
 	a.t.Helper()
-	must(a.t, a.run.Look(context.WithoutCancel(a.t.Context()), f))
+	a.whole.RLock()
+	defer a.whole.RUnlock()
+	r, _ := a.running()
+	must(a.t, r.Look(context.WithoutCancel(a.t.Context()), f))
 }
 
 // Down cuts every connection; nobody reaches the appliance until Up. It goes on by itself.
@@ -193,10 +222,10 @@ func (a *Appliance) cut(down bool) {
 }
 
 // Restart stops the appliance cleanly and starts it again: it serves at once, with another serving key.
-func (a *Appliance) Restart() { a.t.Helper(); a.again(a.Copy(), false) }
+func (a *Appliance) Restart() { a.t.Helper(); a.again(nil, false) }
 
 // PowerCut ends the appliance as a power cut does. It comes back in a hold, which lasts one lease interval.
-func (a *Appliance) PowerCut() { a.t.Helper(); a.again(a.Copy(), true) }
+func (a *Appliance) PowerCut() { a.t.Helper(); a.again(nil, true) }
 
 // Copy is the disk as it is now.
 func (a *Appliance) Copy() (d Disk) {
@@ -206,11 +235,17 @@ func (a *Appliance) Copy() (d Disk) {
 }
 
 // Restore puts an older disk in the place of the one there is, as an administrator might try: the appliance comes back in a hold, and does not know what was told since.
-func (a *Appliance) Restore(d Disk) { a.t.Helper(); a.again(d, true) }
+func (a *Appliance) Restore(d Disk) { a.t.Helper(); a.again(&d, true) }
 
-func (a *Appliance) again(d Disk, held bool) {
+// again starts the appliance with a disk, or with the one that its run leaves: all that was answered is on it.
+func (a *Appliance) again(d *Disk, held bool) {
 	a.t.Helper()
-	a.stop()
+	a.whole.Lock()
+	defer a.whole.Unlock()
+	left := a.stop()
+	if d == nil {
+		d = &Disk{left.Snapshot()}
+	}
 	l, err := ledger.Restore(d.snapshot)
 	must(a.t, err)
 	a.start(l, held, false)
@@ -220,16 +255,16 @@ func (a *Appliance) start(l *ledger.Ledger, held, first bool) {
 	a.t.Helper()
 	begin := a.now()
 	o := appliance.Options{
-		Ledger: l, Vault: &disk{}, Machine: a.chip, Host: a.chip.Host, Index: attest.EpochIndex, Trust: a.producer.trust, Start: ledger.Start{Cause: "test"}, Held: held,
+		Ledger: l, Vault: a.disk, Machine: a.chip, Host: a.chip.Host, Index: attest.EpochIndex, Trust: a.producer.trust, Start: ledger.Start{Cause: "test"}, Held: held,
 		Now: a.now, Elapsed: func() time.Duration { return a.now().Sub(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Counter: func() (uint64, error) { return 1, nil },
 	}
 	if first {
-		o.Found = func(capability.Boot, []byte) (appliance.Vault, error) { return &disk{epoch: 1}, nil }
+		o.Found = func(capability.Boot, []byte) (appliance.Vault, error) { a.disk.epoch = 1; return a.disk, nil }
 	}
 	server, err := appliance.New(o)
 	must(a.t, err)
-	r := &run{Appliance: server, arrivals: make(chan net.Conn)}
+	r := &run{Appliance: server, ledger: l, arrivals: make(chan net.Conn)}
 	r.ctx, r.end = context.WithCancel(context.Background())
 	for _, part := range []func(context.Context) error{r.Run, func(ctx context.Context) error { return r.Serve(ctx, r) }} {
 		r.ended.Go(func() {
@@ -243,12 +278,11 @@ func (a *Appliance) start(l *ledger.Ledger, held, first bool) {
 	a.run = r
 }
 
-func (a *Appliance) stop() {
-	a.mu.Lock()
-	r := a.run
-	a.mu.Unlock()
+func (a *Appliance) stop() *ledger.Ledger {
+	r, _ := a.running()
 	r.end()
 	r.ended.Wait()
+	return r.ledger
 }
 
 // Accept, Close and Addr make a run the listener that it serves.
@@ -264,7 +298,7 @@ func (r *run) Accept() (net.Conn, error) {
 func (r *run) Close() error   { return nil }
 func (r *run) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// disk is a vault that keeps nothing: what a run leaves is taken from its ledger.
+// disk is a vault that keeps nothing but its epoch, over all runs: what else a run leaves is taken from its ledger.
 type disk struct{ epoch uint64 }
 
 func (d *disk) Begin(...[]byte) error               { d.epoch += 2; return nil }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -60,16 +61,27 @@ func (c *Client) ask(ctx context.Context, s *state, r *capability.Request) (*cap
 }
 
 // askOnce sends a request to the first server that answers, after what that one has not answered yet. A connection that the server ended since the last exchange
-// is made anew once: the same bytes count once, however often they arrive.
+// is made anew once: the same bytes count once, however often they arrive. One that is silent is left for another server, if there is one.
 func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (*capability.Response, error) {
 	r.Correlation = capability.CorrelationID{}
-	old := c.link.conn != nil
+	had, made := c.link.conn != nil, c.link.made
+	old := had && c.link.used
 	sent := c.clock()
 	resp, err := c.tryAsk(ctx, s, r, sent)
-	if old && errors.Is(err, ErrServerUnreachable) && ctx.Err() == nil {
+	if errors.Is(err, ErrServerUnreachable) && ctx.Err() == nil && (old || len(c.link.servers) > 1 && (had || c.link.made > made)) {
 		resp, err = c.tryAsk(ctx, s, r, sent)
 	}
+	if err == nil && r.Operation == capability.Grant { // it stated the whole set
+		c.paid()
+	}
 	return resp, c.concluded(ctx, s, err)
+}
+
+// paid notes that no appliance is owed anything.
+func (c *Client) paid() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owed = false
 }
 
 // settle asks a server once more what it has not answered.
@@ -83,16 +95,14 @@ func (c *Client) settle(ctx context.Context, s *state) error {
 
 // concluded notes what became of an exchange, and is its error.
 func (c *Client) concluded(ctx context.Context, s *state, err error) error {
-	pending := s.pending()
-	switch {
-	case err == nil:
-		c.mu.Lock()
-		c.owed = false
-		c.mu.Unlock()
-	case pending:
-		c.owe()
+	if err == nil {
+		c.heard(nil)
+		return nil
 	}
-	if err != nil && ctx.Err() != nil {
+	if s.pending() {
+		c.owe(backoff(c.tries()))
+	}
+	if ctx.Err() != nil { // who asks has had enough, which says nothing of the server
 		return fmt.Errorf("ask the license server: %w", context.Cause(ctx))
 	}
 	c.heard(err)
@@ -100,12 +110,17 @@ func (c *Client) concluded(ctx context.Context, s *state, err error) error {
 }
 
 // tryAsk sends what is pending with the server that is reached, and then the request, if there is one. It was sent for the first time at that moment if it is pending itself.
-func (c *Client) tryAsk(ctx context.Context, s *state, r *capability.Request, sent time.Time) (*capability.Response, error) {
+func (c *Client) tryAsk(ctx context.Context, s *state, r *capability.Request, sent time.Time) (resp *capability.Response, err error) {
 	once, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	if err := c.link.reach(once); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			c.link.pass()
+		}
+	}()
 	p := s.peer(c.link.appliance.Host)
 	if q := c.pending(p); q != nil && (r == nil || r.Operation != capability.Preview) {
 		if r != nil && q.Correlation == r.Correlation {
@@ -157,7 +172,12 @@ func (c *Client) begin(s *state, p *peer, r *capability.Request) error {
 	c.sent[r.Correlation] = c.clock()
 	c.mu.Unlock()
 	gives := r.Operation == capability.Grant && c.sameAppliance(s) && s.lessen(c.kept(s), r.Desired, c.now())
-	if err := c.store.keep(s); err != nil && gives {
+	err := c.store.keep(s)
+	if err == nil {
+		c.taking = nil // the set is written without them
+		return nil
+	}
+	if gives {
 		p.Pending, s.Less = nil, p.Before
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -70,11 +71,19 @@ type Client struct {
 	device  *device
 	store   *store
 	foreign error // the directory was begun by another machine
-	link    *link // used under the store's lock
+	link    *link // used in the store's turn
+	life    context.Context
+	end     context.CancelCauseFunc
+	ended   sync.WaitGroup
+	wake    chan struct{} // for keep: something below changed
+	sooner  chan struct{} // and for watch
+
+	taking []*Lease // of over, by the change that runs; in the store's turn
 
 	mu      sync.Mutex
 	leases  map[*Lease]struct{}
-	over    []*Lease // ended by their time: their shares are still to be taken out of the set
+	over    []*Lease  // acquired to be kept, and released: their shares are still to be taken out of the set
+	tidyAt  time.Time // when what has ended is to be taken out of the set; zero: nothing has
 	anchor  anchor
 	judged  judged
 	serial  uint64    // of the answer that the leases stand on
@@ -86,9 +95,6 @@ type Client struct {
 	sent    map[capability.CorrelationID]time.Time // of requests that are not answered: when they went out, or no later
 	looked  time.Time                              // at the state of the device, last
 	before  time.Time                              // and the time before that
-	wake    chan struct{}                          // something above changed
-	done    chan struct{}
-	ended   sync.WaitGroup
 }
 
 // New opens the device's directory and starts what renews leases. It asks no server yet. ErrTrust: the bundle is absent or damaged.
@@ -103,35 +109,33 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, codec: codec,
-		leases: map[*Lease]struct{}{}, sent: map[capability.CorrelationID]time.Time{}, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		leases: map[*Lease]struct{}{}, sent: map[capability.CorrelationID]time.Time{}, wake: make(chan struct{}, 1), sooner: make(chan struct{}, 1),
 	}
+	c.life, c.end = context.WithCancelCause(context.Background())
 	var mine holderID
 	rand.Read(mine[:])
-	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
+	ctx, cancel := patience(context.Background(), o.Timeout)
 	defer cancel()
-	dir, foreign, err := ownDir(o.Dir, o.machine)
+	dir, foreign, err := ownDir(ctx, o.Dir, o.machine)
 	if err != nil {
 		return nil, err
 	}
 	c.foreign = foreign
-	if c.store, err = openStore(ctx, codec, dir, mine); err != nil {
+	if c.store, err = openStore(codec, dir, mine); err != nil {
 		return nil, err
 	}
-	err = c.store.with(ctx, func(*state) error {
-		key := o.Key
-		if key == nil {
-			if key, err = deviceKey(c.store.dir); err != nil {
-				return err
-			}
-		}
+	key := o.Key
+	if key == nil {
+		key, err = ownKey(ctx, c.store.dir)
+	}
+	if err == nil {
 		c.device, err = newDevice(key, o.Host)
-		return err
-	})
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.store.Close())
 	}
 	c.link = &link{
-		codec: codec, trust: trust, servers: o.Servers, dial: o.Dial, judge: o.judge, clock: o.Clock, proven: map[wire.KeyID]*wire.ApplianceCertificate{},
+		codec: codec, trust: trust, servers: o.Servers, dial: o.Dial, judge: o.judge, clock: o.Clock, proven: map[[sha256.Size]byte]*wire.ApplianceCertificate{},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{c.device.certificate}, Time: o.Clock,
 			// No authority of the web says who an appliance is: its chain does, which connectTo compares with the key of the certificate shown here.
@@ -139,9 +143,9 @@ func New(o Options) (*Client, error) {
 		},
 	}
 	// The clock is judged before anything takes time.
-	if err := c.store.with(ctx, func(s *state) error { c.drop(s, c.kept(s)); return nil }); err != nil {
-		return nil, errors.Join(err, c.store.Close())
-	}
+	kept := c.store.peek()
+	c.drop(kept, c.kept(kept))
+	c.ended.Go(c.watch)
 	c.ended.Go(c.keep)
 	return c, nil
 }
@@ -238,7 +242,7 @@ func (c *Client) Preview(ctx context.Context, feature string, options ...Option)
 		return capability.Line{}, err
 	}
 	var line capability.Line
-	err = c.change(ctx, func(s *state) error {
+	err = c.converse(ctx, func(ctx context.Context, s *state) error {
 		s.add(c.store.mine, w.feature, int64(w.count))
 		r, lines := c.request(capability.Preview, s, true)
 		resp, err := c.ask(ctx, s, r)
@@ -267,37 +271,55 @@ func (c *Client) Release(ctx context.Context, feature string) error {
 
 // release takes something of the features out of the set and tells the server. What was taken out stays out, whether a server hears of it or not.
 func (c *Client) release(ctx context.Context, features []string, take func(*state) error) error {
-	var told error
-	err := c.change(ctx, func(s *state) error {
-		if err := take(s); err != nil {
-			return err
-		}
-		c.mu.Lock()
-		c.lapse(s) // nobody uses any more what the server is told is free
-		c.mu.Unlock()
-		r, _ := c.request(capability.Grant, s, false)
-		for _, f := range features {
-			if s.count(nil, f, capability.Version{}) == 0 {
-				r.Desired = giveBack(r.Desired, f)
-			}
-		}
-		resp, err := c.ask(ctx, s, r)
-		if err == nil && resp.Status == capability.StatusDenied {
-			err = denied(firstDenial(resp))
-		}
-		if err == nil {
-			c.adopt(s, resp)
-		} else {
-			c.owe()
-		}
-		told = err
-		return nil
+	var told, no error
+	err := c.converse(ctx, func(ctx context.Context, s *state) error {
+		no, told = c.giveUp(ctx, s, features, take)
+		return no
 	})
+	if err != nil && no == nil { // the set is as it was, and leases have ended: the keeper goes on
+		c.owe(0)
+	}
 	return errors.Join(err, told)
 }
 
-// Close gives back the leases of this client that were not released, except what was acquired to be kept, and ends its connection. It waits at most the time of one
-// exchange. Leases that could not be given back end with their time.
+// giveUp is release inside a change. no: nothing was taken out; told: no server has heard of what was.
+func (c *Client) giveUp(ctx context.Context, s *state, features []string, take func(*state) error) (no, told error) {
+	if err := take(s); err != nil {
+		return err, nil
+	}
+	c.mu.Lock()
+	c.taking = append(c.taking, c.lapse(s)...) // nobody uses any more what the server is told is free
+	c.mu.Unlock()
+	r, _ := c.request(capability.Grant, s, false)
+	if len(r.Desired) == 0 { // nothing was had, unless what was not answered has it
+		if err := c.settle(ctx, s); err != nil {
+			return nil, err
+		}
+		r, _ = c.request(capability.Grant, s, false)
+	}
+	for _, f := range features {
+		if s.count(nil, f, capability.Version{}) == 0 {
+			r.Desired = giveBack(r.Desired, f)
+		}
+	}
+	if len(r.Desired) == 0 {
+		c.paid()
+		return nil, nil
+	}
+	resp, err := c.ask(ctx, s, r)
+	if err == nil && resp.Status == capability.StatusDenied {
+		err = denied(firstDenial(resp))
+	}
+	if err == nil {
+		c.adopt(s, resp)
+	} else {
+		c.owe(backoff(c.tries()))
+	}
+	return nil, err
+}
+
+// Close gives back the leases of this client that were not released, except what was acquired to be kept, and ends its connection; whatever runs beside it ends with
+// ErrClosed. It waits at most the time of one exchange. Leases that could not be given back end with their time.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -312,36 +334,99 @@ func (c *Client) Close() error {
 		}
 		l.lose(ErrReleased)
 	}
-	close(c.done)
 	c.mu.Unlock()
+	c.end(ErrClosed)
 	c.ended.Wait()
 
-	ctx, cancel := context.WithTimeout(context.Background(), c.options.Timeout)
+	wait, cancel := patience(context.Background(), c.options.Timeout)
 	defer cancel()
+	if err := c.store.take(wait); err != nil {
+		return err // something still runs in spite of its context, and ends with what it finds here
+	}
+	defer c.store.leave()
+	c.mu.Lock()
+	owed := c.owed || len(c.over) > 0
+	c.mu.Unlock()
 	var err error
-	if len(names) > 0 {
-		err = c.release(ctx, names, func(s *state) error {
-			s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool { return h.Holder == c.store.mine })
-			return nil
+	if owed || len(names) > 0 {
+		ask, cancel := context.WithTimeoutCause(context.Background(), c.options.Timeout, refuse(capability.ErrServerUnreachable, fmt.Errorf("no answer in %s", c.options.Timeout)))
+		defer cancel()
+		c.approach(ask)
+		var no, told error
+		err = c.changed(wait, func(s *state) error {
+			no, told = c.giveUp(ask, s, names, func(*state) error { return nil })
+			return no
 		})
+		err = errors.Join(err, told)
 	}
 	c.link.close()
 	return errors.Join(err, c.store.Close())
 }
 
+// living is a context that ends with the client too.
+func (c *Client) living(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.life, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 // change runs f on the state of the device, without what has ended: leases of this client, and what was kept for nobody. What the device shall hold stays as it
 // was if f says no; what was heard or sent meanwhile is kept all the same.
 func (c *Client) change(ctx context.Context, f func(*state) error) error {
-	var over []*Lease
+	ctx, cancel := c.living(ctx)
+	defer cancel()
+	if err := c.turn(ctx); err != nil {
+		return err
+	}
+	defer c.store.leave()
+	return c.changed(ctx, f)
+}
+
+// converse is change for what asks a server. A server is looked for before the other programs of the device are kept waiting.
+func (c *Client) converse(ctx context.Context, f func(context.Context, *state) error) error {
+	ctx, cancel := c.living(ctx)
+	defer cancel()
+	if err := c.turn(ctx); err != nil {
+		return err
+	}
+	defer c.store.leave()
+	c.approach(ctx)
+	return c.changed(ctx, func(s *state) error { return f(ctx, s) })
+}
+
+// turn waits for the store's turn. ErrClosed: Close has had it, or will.
+func (c *Client) turn(ctx context.Context) error {
+	if err := c.store.take(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		c.store.leave()
+		return ErrClosed
+	}
+	return nil
+}
+
+// approach tries to reach a server; that it could not, the first exchange that follows says. In the store's turn.
+func (c *Client) approach(ctx context.Context) {
+	once, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	c.link.missed = c.link.reach(once)
+}
+
+// changed is change in the store's turn.
+func (c *Client) changed(ctx context.Context, f func(*state) error) error {
 	var no error
 	err := c.store.with(ctx, func(s *state) error {
 		kept := c.kept(s)
 		c.mu.Lock()
 		now := c.passed(c.judged.mark) // a clock that is too far ahead ends nothing for good
-		over, c.over = c.over, nil
+		c.taking, c.over, c.tidyAt = c.over, nil, time.Time{}
 		c.look(s)
+		c.prune(s)
 		c.mu.Unlock()
-		for _, l := range over {
+		for _, l := range c.taking {
 			s.add(l.holder, l.feature, -int64(l.count))
 		}
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool {
@@ -360,12 +445,33 @@ func (c *Client) change(ctx context.Context, f func(*state) error) error {
 		c.see(s)
 		return nil
 	})
-	if err != nil { // nothing was kept: the next change takes them out
+	if err != nil { // not all was kept: the next change takes out what is over
 		c.mu.Lock()
-		c.over = append(c.over, over...)
+		c.over = append(c.over, c.taking...)
+		c.tidyAt = c.clock().Add(wakeUp)
 		c.mu.Unlock()
+		c.stir()
 	}
+	c.taking = nil
 	return errors.Join(no, err)
+}
+
+// prune takes out of the set what this client has no lease for any more, and says whether there was any. Under c.mu.
+func (c *Client) prune(s *state) (any bool) {
+	live := map[capability.Feature]uint32{}
+	for l := range c.leases {
+		if l.holder == c.store.mine {
+			live[l.feature] += l.count
+		}
+	}
+	for i := range s.Holdings {
+		h := &s.Holdings[i]
+		if n := live[capability.Feature{Name: h.Feature, Version: h.Version}]; h.Holder == c.store.mine && h.Count > n {
+			h.Count, any = n, true
+		}
+	}
+	s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool { return h.Count == 0 })
+	return any
 }
 
 // look notes of requests that another program sent that it did so after the last look. Under c.mu.

@@ -167,7 +167,7 @@ func TestProgramsOfOneDeviceShareIt(t *testing.T) {
 	// The second dies: the kernel lets go of its lock, and its share is not asked for again.
 	two.mu.Lock()
 	two.closed = true
-	close(two.done)
+	two.end(ErrClosed)
 	two.mu.Unlock()
 	two.ended.Wait()
 	two.store.alive.Close()

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -58,28 +59,42 @@ func newDevice(key crypto.Signer, host hostid.ID) (*device, error) {
 	return d, nil
 }
 
-// deviceKey reads the key of this directory, or makes it. The caller holds the store's lock.
+// deviceKey reads the key of this directory. fs.ErrNotExist: it has none yet.
 func deviceKey(dir *os.Root) (ed25519.PrivateKey, error) {
 	b, err := readBounded(dir, keyFile, keyLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return newDeviceKey(dir)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read the device key: %w", err)
+		return nil, broken("read the device key", err)
 	}
 	block, rest := pem.Decode(b)
 	if block == nil || block.Type != "PRIVATE KEY" || len(rest) != 0 {
-		return nil, fmt.Errorf("device key %s: not one private key in PEM", keyFile)
+		return nil, broken("read the device key", fmt.Errorf("%s is not one private key in PEM", keyFile))
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("device key %s: %w", keyFile, err)
+		return nil, broken("read the device key", fmt.Errorf("%s: %w", keyFile, err))
 	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("device key %s: a %T where an Ed25519 key is wanted", keyFile, parsed)
+		return nil, broken("read the device key", fmt.Errorf("%s holds a %T where an Ed25519 key is wanted", keyFile, parsed))
 	}
 	return key, nil
+}
+
+// ownKey is the key of this directory, which the first program makes. Only then is anybody waited for.
+func ownKey(ctx context.Context, dir *os.Root) (ed25519.PrivateKey, error) {
+	key, err := deviceKey(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	lock, err := lockIn(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if key, err = deviceKey(dir); errors.Is(err, fs.ErrNotExist) {
+		return newDeviceKey(dir)
+	}
+	return key, err
 }
 
 func newDeviceKey(dir *os.Root) (ed25519.PrivateKey, error) {
@@ -92,7 +107,7 @@ func newDeviceKey(dir *os.Root) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("make a device key: %w", err)
 	}
 	if err := writeDurable(dir, keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
-		return nil, fmt.Errorf("keep the device key: %w", err)
+		return nil, broken("keep the device key", err)
 	}
 	return key, nil
 }

@@ -56,6 +56,7 @@ type Lease struct {
 	expiry time.Time
 	err    error // why it ended
 	no     error // the last refusal to renew it
+	unsaid bool  // it was given back, and this call of Release did not tell a server
 }
 
 // Feature is what the lease is for: the name, and the least version.
@@ -99,19 +100,28 @@ func (l *Lease) Notice() string {
 	return ""
 }
 
-// Release gives the counts back. The lease is over even when no server can be reached; ErrServerUnreachable says that the counts come free later.
+// Release gives the counts back. The lease is over even when no server can be reached, or when the context has ended; an error says that the counts come free
+// later, when the client has told a server of it. Called again while no server has heard of it, Release tries again.
 func (l *Lease) Release(ctx context.Context) error {
-	l.c.mu.Lock()
-	over := l.err != nil
-	l.lose(ErrReleased)
-	l.c.mu.Unlock()
-	if over {
+	c := l.c
+	c.mu.Lock()
+	if l.err != nil && !(l.unsaid && c.owed) {
+		c.mu.Unlock()
 		return nil
 	}
-	return l.c.release(ctx, []string{l.feature.Name}, func(s *state) error {
-		s.add(l.holder, l.feature, -int64(l.count))
-		return nil
-	})
+	if l.err == nil && l.holder != c.store.mine {
+		c.over = append(c.over, l)
+	}
+	l.lose(ErrReleased)
+	l.unsaid = true
+	c.mu.Unlock()
+	err := c.release(ctx, []string{l.feature.Name}, func(*state) error { return nil })
+	if err == nil {
+		c.mu.Lock()
+		l.unsaid = false
+		c.mu.Unlock()
+	}
+	return err
 }
 
 // lose ends the lease once. Under c.mu.
@@ -130,6 +140,8 @@ func (c *Client) Acquire(ctx context.Context, feature string, options ...Option)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := c.living(ctx)
+	defer cancel()
 	until := c.options.Clock().Add(w.wait)
 	for try := 0; ; try++ {
 		l, err := c.acquire(ctx, w)
@@ -141,8 +153,6 @@ func (c *Client) Acquire(ctx context.Context, feature string, options ...Option)
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, errors.Join(context.Cause(ctx), err)
-		case <-c.done:
-			return nil, ErrClosed
 		}
 	}
 }
@@ -166,17 +176,14 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 	if w.keep {
 		l.holder = holderID{}
 	}
-	err = c.change(ctx, func(s *state) error {
-		c.mu.Lock()
-		closed := c.closed
-		c.mu.Unlock()
-		if closed {
-			return ErrClosed
-		}
+	granted := false
+	err = c.converse(ctx, func(ctx context.Context, s *state) error {
 		if s.count(nil, w.feature.Name, capability.Version{})+uint64(w.count) > math.MaxUint32 {
 			return fmt.Errorf("count %d beside what is held is more than fits", w.count)
 		}
-		s.add(l.holder, w.feature, int64(w.count))
+		if s.add(l.holder, w.feature, int64(w.count)); len(s.Holdings) > maxHoldings {
+			return broken("acquire "+w.feature.Name, fmt.Errorf("the programs of this device hold %d features and versions, and no more are kept", maxHoldings))
+		}
 		resp, err := c.grant(ctx, s, w.feature)
 		if errors.Is(err, ErrServerUnreachable) {
 			if c.foreign != nil {
@@ -192,9 +199,18 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 		if err != nil {
 			return err
 		}
+		granted = true
 		c.mu.Lock()
-		c.leases[l] = struct{}{}
+		closed := c.closed
+		if closed {
+			c.mustTell(0) // Close does it
+		} else {
+			c.leases[l] = struct{}{}
+		}
 		c.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
 		c.adopt(s, resp)
 		return nil
 	})
@@ -202,6 +218,9 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 		c.mu.Lock()
 		l.lose(err) // it may be among the leases already when the disk is full
 		c.mu.Unlock()
+		if granted {
+			c.owe(0)
+		}
 		return nil, err
 	}
 	return l, nil
@@ -237,6 +256,9 @@ func (c *Client) adopt(s *state, r *capability.Response) {
 	c.serial = r.Serial
 	shortest := capability.Time(math.MaxInt64)
 	c.lapse(s)
+	if c.prune(s) { // a lease ended while this answer to its renewal was under way
+		defer c.mustTell(0)
+	}
 	for l := range c.leases {
 		// What an answer does not cover keeps the end it had.
 		if end := covered(r, l.feature.Name, l.feature.Version, s.count(nil, l.feature.Name, l.feature.Version)); end != 0 {
@@ -258,13 +280,17 @@ func (c *Client) adopt(s *state, r *capability.Response) {
 	c.stir()
 }
 
-// lapse ends the leases that the set has no counts for any more. Under c.mu.
-func (c *Client) lapse(s *state) {
+// lapse ends the leases that the set has no counts for any more, and gives those of them that were acquired to be kept. Under c.mu.
+func (c *Client) lapse(s *state) (kept []*Lease) {
 	for l := range c.leases {
 		if s.count(&l.holder, l.feature.Name, l.feature.Version) < uint64(l.count) {
 			l.lose(ErrReleased)
+			if l.holder != c.store.mine {
+				kept = append(kept, l)
+			}
 		}
 	}
+	return kept
 }
 
 // shorten takes over the sooner ends of an answer that gives nothing else, by what is known of when it was made, and says whether there are any.
@@ -284,16 +310,28 @@ func (c *Client) shorten(s *state, r *capability.Response, made anchor) (sooner 
 	return sooner
 }
 
-// owe lets the keeper tell an appliance what it has not heard, or ask again what it has not answered.
-func (c *Client) owe() {
+// owe lets the keeper tell an appliance in a while what it has not heard, or ask again what it has not answered.
+func (c *Client) owe(in time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	soon := c.clock().Add(backoff(c.failed))
+	c.mustTell(in)
+}
+
+// mustTell is owe. Under c.mu.
+func (c *Client) mustTell(in time.Duration) {
+	soon := c.clock().Add(in)
 	if c.renewAt.IsZero() || len(c.leases) == 0 && !c.owed || soon.Before(c.renewAt) {
 		c.renewAt = soon
 	}
 	c.owed = true
 	c.stir()
+}
+
+// tries is how many renewals in a row did not come through.
+func (c *Client) tries() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
 }
 
 // wakeUp is how often the keeper looks at the clock: its timer stands still while the machine sleeps.
@@ -302,11 +340,13 @@ const wakeUp = 5 * time.Second
 // leastRenewal keeps a lease that cannot be renewed past its item's end from being asked for ever faster.
 const leastRenewal = 5 * time.Second
 
-// stir makes the keeper look again. Under c.mu or not.
+// stir makes watch and keep look again. Under c.mu or not.
 func (c *Client) stir() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	for _, who := range []chan struct{}{c.wake, c.sooner} {
+		select {
+		case who <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -321,32 +361,46 @@ func (c *Client) heard(err error) {
 	}
 }
 
-// keep renews the leases of this client and ends those whose time is over, until Close.
+// watch ends leases when their time is over, whatever a server or another program of the device keeps the keeper waiting for, until Close.
+func (c *Client) watch() {
+	for c.sleep(c.sooner, c.soonest) {
+		c.expire()
+	}
+}
+
+// keep renews the leases of this client and takes what has ended out of the set, until Close.
 func (c *Client) keep() {
-	for {
-		var timer <-chan time.Time
-		if next, any := c.next(); any {
-			timer = time.After(min(max(next.Sub(c.clock()), 0), wakeUp))
-		}
-		select {
-		case <-c.done:
-			return
-		case <-c.wake:
-			continue
-		case <-timer:
-		}
+	for c.sleep(c.wake, c.next) {
 		if c.store.changed() {
 			c.tell(c.follow)
 		}
-		if c.expire() {
-			c.tell(func(context.Context, *state) error { return nil }) // takes their shares out, so that no program of the device asks for them again
+		c.expire() // after a sleep of the machine, before they are renewed
+		if c.untidy() {
+			c.tell(func(*state) error { return nil }) // takes their shares out, so that no program of the device asks for them again
 		}
 		c.renew()
 	}
 }
 
+// sleep waits until there is something to do, which may come sooner while it waits. False: the client was closed.
+func (c *Client) sleep(stirred <-chan struct{}, next func() (time.Time, bool)) bool {
+	for {
+		var timer <-chan time.Time
+		if at, any := next(); any {
+			timer = time.After(min(max(at.Sub(c.clock()), 0), wakeUp))
+		}
+		select {
+		case <-c.life.Done():
+			return false
+		case <-stirred:
+		case <-timer:
+			return true
+		}
+	}
+}
+
 // follow takes over what another program of the device has given back or heard: leases that end sooner by it, and those that are over.
-func (c *Client) follow(_ context.Context, s *state) error {
+func (c *Client) follow(s *state) error {
 	kept := c.kept(s)
 	c.mu.Lock()
 	c.lapse(s)
@@ -360,22 +414,15 @@ func (c *Client) follow(_ context.Context, s *state) error {
 	return nil
 }
 
-// tell changes the state of the device for the keeper, which Close does not wait for longer than need be.
-func (c *Client) tell(f func(context.Context, *state) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.options.Timeout)
+// tell changes the state of the device for the keeper, which waits for the other programs as long as for a server.
+func (c *Client) tell(f func(*state) error) error {
+	ctx, cancel := patience(c.life, c.options.Timeout)
 	defer cancel()
-	go func() {
-		select {
-		case <-c.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return c.change(ctx, func(s *state) error { return f(ctx, s) })
+	return c.change(ctx, f)
 }
 
-// next is when the keeper has something to do.
-func (c *Client) next() (at time.Time, any bool) {
+// soonest is when the first lease ends.
+func (c *Client) soonest() (at time.Time, any bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.leases {
@@ -383,18 +430,34 @@ func (c *Client) next() (at time.Time, any bool) {
 			at, any = l.expiry, true
 		}
 	}
-	if !any && c.owed || any && c.renewAt.Before(at) {
+	return at, any
+}
+
+// next is when the keeper has something to do.
+func (c *Client) next() (at time.Time, any bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.leases) > 0 || c.owed {
 		at, any = c.renewAt, true
+	}
+	if !c.tidyAt.IsZero() && (!any || c.tidyAt.Before(at)) {
+		at, any = c.tidyAt, true
 	}
 	return at, any
 }
 
-// expire ends the leases whose time is over, and says whether there are any.
-func (c *Client) expire() bool {
+// untidy says whether something that has ended is to be taken out of the set now.
+func (c *Client) untidy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.tidyAt.IsZero() && !c.clock().Before(c.tidyAt)
+}
+
+// expire ends the leases whose time is over.
+func (c *Client) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock()
-	before := len(c.over)
 	for l := range c.leases {
 		if now.Before(l.expiry) {
 			continue
@@ -404,11 +467,9 @@ func (c *Client) expire() bool {
 			why = denied(capability.Denial{Code: capability.ErrExpired, Subject: l.feature.Name, Detail: "the lease was not renewed in time"})
 		}
 		l.lose(why)
-		if l.holder == c.store.mine {
-			c.over = append(c.over, l)
-		}
+		c.tidyAt = now
+		c.stir()
 	}
-	return len(c.over) > before
 }
 
 // renew asks for the same set again, unless another program of the device did it meanwhile. Lines are renewed each for itself: one that is refused keeps no other from being renewed.
@@ -420,22 +481,53 @@ func (c *Client) renew() {
 	if !due {
 		return
 	}
-	err := c.tell(func(ctx context.Context, s *state) error {
-		if kept := c.kept(s); !owed && !s.Late && kept != nil && kept.Serial > serial {
-			c.adopt(s, kept)
-			if c.notYet() {
-				return nil
-			}
+	known := func(s *state) bool {
+		kept := c.kept(s)
+		if owed || s.Late || kept == nil || kept.Serial <= serial {
+			return false
 		}
-		if err := c.settle(ctx, s); err != nil {
+		c.adopt(s, kept)
+		return c.notYet()
+	}
+	done := false
+	err := c.tell(func(s *state) error { done = known(s); return nil })
+	if done {
+		return
+	}
+	if err == nil {
+		err = c.renewNow(known)
+	}
+	if errors.Is(err, ErrHold) && owed { // it gives back when that is over
+		c.owe(backoff(c.tries()))
+	}
+	if err != nil {
+		c.missed(err)
+	}
+}
+
+// renewNow asks, unless it is known by then.
+func (c *Client) renewNow(known func(*state) bool) error {
+	if err := c.turn(c.life); err != nil {
+		return err
+	}
+	defer c.store.leave()
+	c.approach(c.life)
+	wait, cancel := patience(c.life, c.options.Timeout)
+	defer cancel()
+	return c.changed(wait, func(s *state) error {
+		if known(s) {
+			return nil
+		}
+		if err := c.settle(c.life, s); err != nil {
 			return err
 		}
 		r, lines := c.request(capability.Grant, s, false)
 		if len(r.Desired) == 0 { // nothing was had and nothing is wanted
+			c.paid()
 			c.adopt(s, &capability.Response{Time: c.now()})
 			return nil
 		}
-		resp, err := c.ask(ctx, s, r)
+		resp, err := c.ask(c.life, s, r)
 		if err != nil {
 			return err
 		}
@@ -446,9 +538,6 @@ func (c *Client) renew() {
 		c.refused(resp, lines)
 		return nil
 	})
-	if err != nil {
-		c.missed(err)
-	}
 }
 
 func (c *Client) notYet() bool {

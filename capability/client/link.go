@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 // maxStrangers is how many answers to other requests are passed over before a server counts as broken.
 const maxStrangers = 16
 
-// link is the connection to one of the servers. It is used by one exchange at a time, under the store's lock.
+// link is the connection to one of the servers. It is used by one exchange at a time, in the store's turn.
 type link struct {
 	codec   *wire.Codec
 	trust   *wire.Trust
@@ -26,10 +27,14 @@ type link struct {
 	tls     *tls.Config
 	dial    func(ctx context.Context, address string) (net.Conn, error)
 	judge   func(ak, statement, serving []byte) error
-	proven  map[wire.KeyID]*wire.ApplianceCertificate // serving keys whose chain was checked: once a start of the server is enough
+	proven  map[[sha256.Size]byte]*wire.ApplianceCertificate // chains that were checked: once a start of the server, or a renewal of its certificate, is enough
 
 	clock func() time.Time
 
+	first     int   // of the servers, to be tried: the last that was good
+	missed    error // why no server was reached just now, so that the same exchange does not look again
+	made      int   // connections so far
+	used      bool  // the connection was, for an exchange
 	conn      net.Conn
 	chain     wire.Chain // of the server at the other end, and what it proves
 	appliance *wire.ApplianceCertificate
@@ -37,16 +42,15 @@ type link struct {
 
 // prove checks a chain from the producer's root, or remembers that it was.
 func (l *link) prove(ch *wire.Chain) (*wire.ApplianceCertificate, error) {
-	if len(ch.Serving) == ed25519.PublicKeySize {
-		if a := l.proven[wire.ServingKeyID(ch.Serving)]; a != nil {
-			return a, nil
-		}
+	digest := sha256.Sum256(l.codec.Encode(ch))
+	if a := l.proven[digest]; a != nil {
+		return a, nil
 	}
 	a, err := l.codec.VerifyChain(l.trust, ch, l.judge)
 	if err != nil {
 		return nil, refuse(capability.ErrServerUnproven, err)
 	}
-	l.proven[wire.ServingKeyID(ch.Serving)] = a
+	l.proven[digest] = a
 	return a, nil
 }
 
@@ -58,16 +62,22 @@ func inTime(a *wire.ApplianceCertificate, at capability.Time) error {
 	return nil
 }
 
-// connect gets a proven connection to the first server that gives one.
+// connect gets a proven connection to the first server that gives one, beginning with the last that did. Each has an equal share of the time that is left.
 func (l *link) connect(ctx context.Context) error {
 	var all []error
-	for _, address := range l.servers {
-		err := l.connectTo(ctx, address)
+	for i := range l.servers {
+		at := (l.first + i) % len(l.servers)
+		err := l.connectIn(ctx, l.servers[at], len(l.servers)-i)
 		if err == nil {
+			l.first, l.used = at, false
+			l.made++
 			return nil
 		}
 		all = append(all, err)
 		l.close()
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	// An answer, even a bad one, says more than silence.
 	for _, err := range all {
@@ -77,6 +87,19 @@ func (l *link) connect(ctx context.Context) error {
 	}
 	return all[0]
 }
+
+// connectIn is connectTo with one of so many shares of the time.
+func (l *link) connectIn(ctx context.Context, address string, shares int) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(shares))
+		defer cancel()
+		ctx = share
+	}
+	return l.connectTo(ctx, address)
+}
+
+// pass lets the next connection begin with another server than the one that is silent.
+func (l *link) pass() { l.first = (l.first + 1) % len(l.servers) }
 
 func (l *link) connectTo(ctx context.Context, address string) error {
 	raw, err := l.dial(ctx, address)
@@ -146,14 +169,20 @@ func unsecured(address string, err error) error {
 
 // reach makes sure that there is a proven connection.
 func (l *link) reach(ctx context.Context) error {
-	if l.conn != nil {
+	missed := l.missed
+	l.missed = nil
+	switch {
+	case l.conn != nil:
 		return nil
+	case missed != nil:
+		return missed
 	}
 	return l.connect(ctx)
 }
 
 // answer sends a request and gives the first answer for which match is true.
 func (l *link) answer(ctx context.Context, frame []byte, match func(*wire.Answer) bool) (*wire.Answer, error) {
+	l.used = true
 	for range maxStrangers {
 		kind, body, err := l.roundTrip(ctx, frame)
 		if err != nil {

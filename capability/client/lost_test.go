@@ -201,7 +201,7 @@ func lostAt(t *testing.T, op func(context.Context, *Client, *Lease) error, at in
 		c.mu.Lock()
 		if !c.closed {
 			c.closed = true
-			close(c.done)
+			c.end(ErrClosed)
 		}
 		c.mu.Unlock()
 		c.ended.Wait()

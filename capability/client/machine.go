@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -31,7 +32,7 @@ func thisMachine() string {
 
 // ownDir is where in a directory this machine keeps what is its own. The first machine to come has the directory itself. One that finds another there, as in a copy
 // or in a home that machines share, has a directory of its own in it, and so another key and leases of its own; foreign says so.
-func ownDir(path, machine string) (own string, foreign error, err error) {
+func ownDir(ctx context.Context, path, machine string) (own string, foreign error, err error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return "", nil, broken("make the directory for leases", err)
 	}
@@ -44,11 +45,18 @@ func ownDir(path, machine string) (own string, foreign error, err error) {
 	}
 	defer dir.Close()
 	there, err := readBounded(dir, machineFile, machineLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := writeDurable(dir, machineFile, []byte(machine)); err != nil {
-			return "", nil, broken("name the machine of the directory for leases", err)
+	if errors.Is(err, fs.ErrNotExist) { // two that come first at once write through one file
+		var lock *os.File
+		if lock, err = lockIn(ctx, dir); err != nil {
+			return "", nil, err
 		}
-		return path, nil, nil
+		defer lock.Close()
+		if there, err = readBounded(dir, machineFile, machineLimit); errors.Is(err, fs.ErrNotExist) {
+			if err := writeDurable(dir, machineFile, []byte(machine)); err != nil {
+				return "", nil, broken("name the machine of the directory for leases", err)
+			}
+			return path, nil, nil
+		}
 	}
 	if err != nil {
 		return "", nil, broken("read whose leases these are", err)

@@ -37,7 +37,7 @@ func (c *Client) Report(ctx context.Context, feature string, n int64) (Usage, er
 	}
 	var u Usage
 	var unheard error
-	err = c.change(ctx, func(s *state) error {
+	err = c.converse(ctx, func(ctx context.Context, s *state) error {
 		before, err := c.used(ctx, s, f)
 		if err != nil {
 			return err
@@ -69,7 +69,7 @@ func (c *Client) Report(ctx context.Context, feature string, n int64) (Usage, er
 
 // Undo takes one report back while its undo interval runs. ErrUndo: there is none with this ID, or not any more.
 func (c *Client) Undo(ctx context.Context, report capability.CorrelationID) error {
-	return c.change(ctx, func(s *state) error {
+	return c.converse(ctx, func(ctx context.Context, s *state) error {
 		r, _ := c.request(capability.Undo, s, false)
 		r.Desired, r.Undoes = nil, report
 		resp, err := c.ask(ctx, s, r)

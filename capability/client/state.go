@@ -21,6 +21,12 @@ type holding struct {
 	Count   uint32             `cbor:"4,keyasint,omitzero"`
 }
 
+// share is what one program holds, in its own words.
+type share struct {
+	Holder   holderID  `cbor:"1,keyasint,omitzero"`
+	Holdings []holding `cbor:"2,keyasint,omitempty"`
+}
+
 // state is what the device keeps between programs. Nothing in it is believed because it is there: the answer proves itself through the chain.
 type state struct {
 	Format   uint8           `cbor:"1,keyasint,omitzero"`

@@ -20,10 +20,11 @@ import (
 )
 
 const (
-	stateFile  = "leases.cbor"
-	lockFile   = "lock"
-	holderDir  = "holders"
-	stateLimit = 160 << 10 // bytes: a chain of 13 kB, an answer and four requests of at most a frame each, 256 holdings
+	stateFile   = "leases.cbor"
+	lockFile    = "lock"
+	holderDir   = "holders"
+	stateLimit  = 160 << 10 // bytes: a chain of 13 kB, an answer and four requests of at most a frame each, the holdings
+	maxHoldings = 256       // of all programs: lines of a feature at a version
 )
 
 // store is the directory that all programs of a device share.
@@ -31,16 +32,17 @@ type store struct {
 	codec *wire.Codec
 	dir   *os.Root
 	mine  holderID
-	alive *os.File      // locked while this process lives
+	alive *os.File      // locked while this process lives; says what it holds
 	turn  chan struct{} // one at a time inside this process; the file lock is for the others
 	there []byte        // what the file holds; inside with
+	shown []byte        // what alive holds; inside with
 
 	mu   sync.Mutex
 	seen fs.FileInfo // of the file as this program left or found it last
 }
 
-// openStore opens or makes the directory and shows there that this process lives.
-func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderID) (*store, error) {
+// openStore opens or makes the directory and shows there that this process lives. It waits for no other program.
+func openStore(codec *wire.Codec, path string, mine holderID) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(path, holderDir), 0o700); err != nil {
 		return nil, broken("make the directory for leases", err)
 	}
@@ -49,21 +51,28 @@ func openStore(ctx context.Context, codec *wire.Codec, path string, mine holderI
 		return nil, broken("open the directory for leases", err)
 	}
 	s := &store{codec: codec, dir: dir, mine: mine, turn: make(chan struct{}, 1)}
-	lock, err := s.lock(ctx)
-	if err != nil {
-		dir.Close()
-		return nil, err
-	}
-	defer lock.Close()
-	s.sweep()
-	if s.alive, err = dir.OpenFile(s.holderFile(mine), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err == nil {
-		err = syscall.Flock(int(s.alive.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
-	if err != nil {
+	if s.alive, err = s.live(); err != nil {
 		dir.Close()
 		return nil, broken("show that this program lives", err)
 	}
+	s.sweep()
 	return s, nil
+}
+
+// live makes the file of this process. It has its name only when it is locked, so that nobody takes it for a dead one's.
+func (s *store) live() (*os.File, error) {
+	name := s.holderFile(s.mine)
+	f, err := s.dir.OpenFile(name+".new", os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		err = s.dir.Rename(name+".new", name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.dir.Remove(name+".new"), f.Close())
+	}
+	return f, nil
 }
 
 // broken is a directory that does not do what was wanted of it.
@@ -71,19 +80,21 @@ func broken(what string, err error) error {
 	return refuse(capability.ErrClientStore, fmt.Errorf("%s: %w", what, err))
 }
 
-// sweep takes away the files of programs that were killed. Under the lock, under which such files are made: none is there that is not locked yet.
-func (s *store) sweep() {
+// sweep takes away the files of programs that were killed, and gives the programs that live.
+func (s *store) sweep() (live []holderID) {
 	d, err := s.dir.Open(holderDir)
 	if err != nil {
-		return
+		return nil
 	}
 	defer d.Close()
 	names, _ := d.Readdirnames(256) // the rest at the next time
+	slices.Sort(names)
 	for _, n := range names {
-		if b, err := hex.DecodeString(n); err == nil && len(b) == len(holderID{}) {
-			s.died(holderID(b))
+		if b, err := hex.DecodeString(n); err == nil && len(b) == len(holderID{}) && !s.died(holderID(b)) {
+			live = append(live, holderID(b))
 		}
 	}
+	return live
 }
 
 func (s *store) holderFile(h holderID) string { return holderDir + "/" + hex.EncodeToString(h[:]) }
@@ -93,15 +104,24 @@ func (s *store) Close() error {
 	return errors.Join(err, s.alive.Close(), s.dir.Close())
 }
 
-// with runs f on the state while no other program of this device does, and makes durable what f changed. A state that f refused is not kept.
-func (s *store) with(ctx context.Context, f func(*state) error) error {
+// take waits for the turn of this goroutine among those of this process, until leave.
+func (s *store) take(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	select {
 	case s.turn <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { <-s.turn }()
-	lock, err := s.lock(ctx)
+}
+
+func (s *store) leave() { <-s.turn }
+
+// with runs f on the state while no other program of this device does, and makes durable what f changed. A state that f refused is not kept. The caller has the turn.
+func (s *store) with(ctx context.Context, f func(*state) error) error {
+	lock, err := lockIn(ctx, s.dir)
 	if err != nil {
 		return err
 	}
@@ -112,11 +132,24 @@ func (s *store) with(ctx context.Context, f func(*state) error) error {
 	}
 	s.there = there
 	defer s.look()
+	if there == nil {
+		s.again(st)
+	}
 	s.bury(st)
 	if err := f(st); err != nil {
 		return err
 	}
 	return s.keep(st)
+}
+
+// peek is the state as it is now, for what need not wait for another program; one that cannot be read is empty.
+func (s *store) peek() *state {
+	s.look()
+	var st state
+	if b, err := readBounded(s.dir, stateFile, stateLimit); err != nil || s.codec.Decode(b, &st, stateLimit) != nil || st.Format != stateFormat {
+		return &state{Format: stateFormat}
+	}
+	return &st
 }
 
 // look remembers the file, so that changed can tell.
@@ -141,17 +174,58 @@ func (s *store) keep(st *state) error {
 	if bytes.Equal(s.there, b) {
 		return nil
 	}
+	if len(b) > stateLimit {
+		return broken("keep the leases of this device", fmt.Errorf("%d bytes where at most %d are read again", len(b), stateLimit))
+	}
 	if err := writeDurable(s.dir, stateFile, b); err != nil {
 		s.there = nil // whatever it is now
 		return broken("keep the leases of this device", err)
 	}
 	s.there = b
+	s.show(st)
 	return nil
 }
 
-// lock keeps the other programs of this device out until the file is closed.
-func (s *store) lock(ctx context.Context) (*os.File, error) {
-	f, err := s.dir.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+// show writes what this program holds into the file by which it lives, for the case that the state is lost. That it is there as long as the program is enough.
+func (s *store) show(st *state) {
+	own := share{Holder: s.mine}
+	for _, h := range st.Holdings {
+		if h.Holder == s.mine {
+			own.Holdings = append(own.Holdings, h)
+		}
+	}
+	b := s.codec.Encode(own)
+	if bytes.Equal(s.shown, b) {
+		return
+	}
+	s.shown = nil
+	if s.alive.Truncate(0) == nil {
+		if _, err := s.alive.WriteAt(b, 0); err == nil {
+			s.shown = b
+		}
+	}
+}
+
+// again puts into a state that begins anew what the programs that live hold: the state they had was deleted or damaged, and an appliance that is asked
+// without their shares gives them to others.
+func (s *store) again(st *state) {
+	for _, h := range s.sweep() {
+		var own share
+		b, err := readBounded(s.dir, s.holderFile(h), stateLimit)
+		if err != nil || s.codec.Decode(b, &own, stateLimit) != nil || own.Holder != h {
+			continue // it holds nothing, or cannot say it
+		}
+		for _, l := range own.Holdings {
+			if len(st.Holdings) < maxHoldings && l.Holder == h && l.Count <= capability.MaxCount {
+				st.Holdings = append(st.Holdings, l)
+			}
+		}
+	}
+}
+
+// lockIn keeps the other programs of a device out of its directory until the file is closed.
+func lockIn(ctx context.Context, dir *os.Root) (*os.File, error) {
+	f, err := dir.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
 		if err = waitLock(ctx, f); err != nil {
 			f.Close()
@@ -164,6 +238,11 @@ func (s *store) lock(ctx context.Context) (*os.File, error) {
 		return nil, broken("lock the leases of this device", err)
 	}
 	return f, nil
+}
+
+// patience is a context for waiting for the other programs of a device, whose end has a code.
+func patience(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, broken("wait for the other programs of this device", fmt.Errorf("one of them has kept its leases locked for %s", d)))
 }
 
 // waitLock takes an exclusive lock on a file. The kernel has no queue that a context can leave, so it is asked again and again.

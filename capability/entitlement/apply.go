@@ -108,6 +108,13 @@ func (b *Book) applyAnswer(e *Entry) error {
 	if err := plausible(h, a); err != nil {
 		return err
 	}
+	from, err := b.moves(e)
+	if err != nil {
+		return err
+	}
+	if from != nil {
+		h.takes(from)
+	}
 	sums, err := b.sums(h, a)
 	if err != nil {
 		return err
@@ -127,6 +134,9 @@ func (b *Book) applyAnswer(e *Entry) error {
 		h = old
 	}
 	b.answered[a.Request.Digest] = h
+	if from != nil {
+		from.leaves(h.Host, a.Rehosted, e.Time, e.By)
+	}
 	return nil
 }
 

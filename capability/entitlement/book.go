@@ -232,6 +232,8 @@ type Answered struct {
 	Repair *Repaired         `cbor:"10,keyasint,omitempty" json:"repair,omitempty"` // this life replaces the one before
 
 	Metered []capability.Meter `cbor:"11,keyasint,omitempty" json:"metered,omitempty"` // totals that changed; zero: nothing is used any more
+
+	Rehosted *Rehosted `cbor:"12,keyasint,omitempty" json:"rehosted,omitempty"` // first it takes what this machine had
 }
 
 // MaxEntry bounds an entry in bytes: 1,024 named requests of 50 bytes, 256 returns of 90, 256 totals of 40, two keys,

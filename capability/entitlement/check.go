@@ -114,6 +114,9 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 			return 0, fmt.Errorf("return %.4x of %s, which is not in the book", s.ID[:], s.ActivationID)
 		}
 	}
+	if m := h.Moved; m != nil && (len(h.Holds)+len(h.Metered) > 0 || b.byKey[m.To] == nil || m.To == h.Host || m.Approved == "" || m.Serial > h.Serial) {
+		return 0, fmt.Errorf("its rights went to %s with response %d, and it has some, or that is no other machine", m.To, m.Serial)
+	}
 	if len(h.Incidents) > MaxIncidents {
 		return 0, fmt.Errorf("%d incidents", len(h.Incidents))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // ErrItem is in the error of a line item that cannot be in the book; it says why.
@@ -39,7 +40,9 @@ type Answer struct {
 	By       string
 	// Repair is the operator's reason to take a new trusted storage for the machine's; empty, one that the book does not know is refused.
 	Repair string
-	// Approved names a second person who stands for the repair; more repairs of one machine than the policy allows need one.
+	// Rehost is the machine whose rights the one of the request takes over, for the reason in Repair; zero: none.
+	Rehost hostid.ID
+	// Approved names a second person who stands for the repair; more repairs of one machine than the policy allows need one, and every re-host.
 	Approved string
 	// Boot is the boot state that the request quotes, StateBytes long.
 	Boot []byte
@@ -124,6 +127,9 @@ func (c Entitle) decide(b *Book, now capability.Time) (*Decision, error) {
 func (c Answer) decide(b *Book, now capability.Time) (*Decision, error) {
 	if h := b.answered[c.Digest]; h != nil {
 		k, _ := h.byDigest(c.Digest)
+		if h.Moved != nil && k.Serial <= h.Moved.Serial {
+			return nil, capability.Refuse(capability.ErrRehosted, h.Host.Short(), "%s", h.Moved)
+		}
 		return &Decision{Known: k, Host: *h.clone()}, nil
 	}
 	if err := c.check(); err != nil {
@@ -152,8 +158,15 @@ func (c Answer) decide(b *Book, now capability.Time) (*Decision, error) {
 	if refusal := b.withdrawn(&c); refusal != nil {
 		return nil, refusal
 	}
-	d := b.answer(now, &c, host, named)
+	from, refusal := b.rehosted(host, &c)
+	if refusal != nil {
+		return nil, refusal
+	}
+	d := b.answer(now, &c, host, from, named)
 	d.Answered().Repair = repair
+	if from != nil {
+		d.Answered().Rehosted = &Rehosted{From: from.Host, Reason: c.Repair, Approved: c.Approved}
+	}
 	if q != nil {
 		b.warn(now, &c, before, q, d)
 	}
@@ -174,6 +187,9 @@ func (c *Answer) check() error {
 	}
 	if len(c.Repair) > MaxReason {
 		return fmt.Errorf("reason of %d bytes where at most %d are allowed", len(c.Repair), MaxReason)
+	}
+	if c.Rehost != (hostid.ID{}) && c.Repair == "" {
+		return errors.New("a re-host needs a reason")
 	}
 	if c.Approved != "" {
 		if err := capability.CheckName("approver", c.Approved); err != nil {
@@ -199,9 +215,12 @@ func (c *Answer) check() error {
 	return nil
 }
 
-// answer decides the whole target state of a host: returns first, then what is desired.
-func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Known) *Decision {
+// answer decides the whole target state of a host: what it takes from another one, then returns, then what is desired.
+func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named []Known) *Decision {
 	r, h := c.Request, before.clone()
+	if from != nil {
+		h.takes(from)
+	}
 	resp := &capability.Response{
 		Version: capability.Protocol, For: r.Hosts[0], Serial: before.Serial + 1, Correlation: r.Correlation, Time: now, Lifetime: b.policy.ResponseLife,
 		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head, Epoch: r.Epoch, Life: r.Life,
@@ -211,9 +230,9 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 
 	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Life: r.Life, Named: named,
 		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now, Audit: checkpoint(r)}}
-	if r.Applied == 0 && before.Serial > 0 {
+	if r.Applied == 0 && (before.Serial > 0 || from != nil) {
 		// A machine that has applied none of the responses it was given may have a twin that has: what that one lent must end first. The machine's own word on
-		// what it lost is not needed for it.
+		// what it lost is not needed for it. So must what another machine lent whose rights it takes over.
 		resp.Hold = now.Add(b.policy.Lease)
 	}
 	back := b.credit(h, c, a, d)
@@ -223,7 +242,7 @@ func (b *Book) answer(now capability.Time, c *Answer, before *Host, named []Know
 	a.Holds, a.Metered = changed(before, h), b.counted(before, r)
 	resp.Items = b.rights(h)
 	if r.Applied == 0 {
-		usedBefore(resp.Items, before)
+		usedBefore(resp.Items, h)
 	}
 	switch {
 	case resp.Status != capability.StatusOK:
@@ -327,6 +346,9 @@ func (b *Book) desire(now capability.Time, h *Host, c *Answer, back map[capabili
 	for _, w := range c.Request.Desired {
 		have := h.held(w.ActivationID)
 		count, refusal := b.line(now, c.Identity.Tier, w, have, back[w.ActivationID])
+		if h.Moved != nil && w.Count > have {
+			count, refusal = have, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrRehosted, Subject: string(w.ActivationID), Asked: w.Count, Detail: h.Moved.String()}}
+		}
 		line := capability.Line{Count: count}
 		switch {
 		case refusal == nil:
@@ -371,10 +393,7 @@ func (b *Book) line(now capability.Time, tier Tier, w capability.Desired, have, 
 		}
 		return have, nil
 	}
-	minimum := i.MinimumTier
-	if minimum == 0 {
-		minimum = b.policy.MinimumTier
-	}
+	minimum := b.minimum(i)
 	switch {
 	case i.Expiry != 0 && now >= i.Expiry:
 		denial.Code, denial.Detail = capability.ErrBookExpired, fmt.Sprintf("it expired %s", i.Expiry)
@@ -393,6 +412,14 @@ func (b *Book) line(now capability.Time, tier Tier, w capability.Desired, have, 
 		return have + left, &capability.Refusal{Denial: denial}
 	}
 	return have, &capability.Refusal{Denial: denial}
+}
+
+// minimum is the tier that a machine needs for an item.
+func (b *Book) minimum(i *item) Tier {
+	if i.MinimumTier != 0 {
+		return i.MinimumTier
+	}
+	return b.policy.MinimumTier
 }
 
 // changed are the totals that differ between two states of a host, by activation ID.

@@ -196,6 +196,8 @@ type Host struct {
 	Returns []ReturnSeen      `json:"returns"` // in the order they were first seen
 	// Metered is what the machine has used of its metered items, by feature and activation ID: the most it ever said, of what is reusable what it said last.
 	Metered []capability.Meter `json:"metered,omitempty"`
+	// Moved is set once its rights went to another machine; nil, they did not.
+	Moved *Moved `json:"moved,omitempty"`
 	// Incidents are the requests that were refused as a whole, or answered under a warning, at most MaxIncidents, each once.
 	Incidents []Incident `json:"incidents"`
 }

@@ -54,12 +54,12 @@ func (b *Book) counted(h *Host, r *capability.Request) (list []capability.Meter)
 	said := map[capability.ItemID]bool{}
 	for _, m := range r.Metered {
 		said[m.ID()] = true
-		if b.metered(m.ID()) && b.moves(h, m) {
+		if b.metered(m.ID()) && b.changesTotal(h, m) {
 			list = append(list, m)
 		}
 	}
 	for _, m := range h.Metered {
-		if m.Count = 0; !said[m.ID()] && b.moves(h, m) {
+		if m.Count = 0; !said[m.ID()] && b.changesTotal(h, m) {
 			list = append(list, m)
 		}
 	}
@@ -67,8 +67,8 @@ func (b *Book) counted(h *Host, r *capability.Request) (list []capability.Meter)
 	return list
 }
 
-// moves says that a total goes up, or that it differs and may go down.
-func (b *Book) moves(h *Host, m capability.Meter) bool {
+// changesTotal says that a total goes up, or that it differs and may go down.
+func (b *Book) changesTotal(h *Host, m capability.Meter) bool {
 	was := h.used(m.ID())
 	return m.Count > was || m.Count < was && b.byID[m.ActivationID].Reusable
 }
@@ -85,7 +85,7 @@ func usedBefore(items []capability.LineItem, h *Host) {
 // applyMetered asserts what counted promises.
 func (b *Book) applyMetered(h *Host, list []capability.Meter) error {
 	for n, m := range list {
-		if n > 0 && compareMeters(list[n-1], m) >= 0 || !b.metered(m.ID()) || m.Count > capability.MaxCount || !b.moves(h, m) {
+		if n > 0 && compareMeters(list[n-1], m) >= 0 || !b.metered(m.ID()) || m.Count > capability.MaxCount || !b.changesTotal(h, m) {
 			return fmt.Errorf("total of %d of %s is not in order, not metered, or goes from %d", m.Count, m.ID(), h.used(m.ID()))
 		}
 	}

@@ -42,19 +42,20 @@ func TestSoakBook(t *testing.T) {
 	}
 	t.Logf("%d lives: %+v", lives, seen)
 	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 ||
-		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 {
+		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
 }
 
 type outcomes struct {
-	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn int
+	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn, Rehosted, Gone int
 }
 
 func (o *outcomes) add(p outcomes) {
 	o.Answered, o.Again, o.Older = o.Answered+p.Answered, o.Again+p.Again, o.Older+p.Older
 	o.Repaired, o.Replaced = o.Repaired+p.Repaired, o.Replaced+p.Replaced
 	o.Warned, o.Approved, o.Withdrawn = o.Warned+p.Warned, o.Approved+p.Approved, o.Withdrawn+p.Withdrawn
+	o.Rehosted, o.Gone = o.Rehosted+p.Rehosted, o.Gone+p.Gone
 	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
 }
 
@@ -75,13 +76,14 @@ type simulation struct {
 	copies   []*machine // of machines; what they serve is their owner's fraud until their next request
 	written  []*file
 	answers  map[capability.Digest]*capability.Response
+	before   map[*machine]*machine // whose place a machine with another TPM took
 	seen     outcomes
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	p := anyTier()
 	p.Forks, p.Repairs = ForkPolicy(seed%2), LimitRepairs(int(seed/2%3))
-	s := &simulation{w: newWorld(t, p), rng: life(seed), answers: map[capability.Digest]*capability.Response{}}
+	s := &simulation{w: newWorld(t, p), rng: life(seed), answers: map[capability.Digest]*capability.Response{}, before: map[*machine]*machine{}}
 	s.w.note = func() string { return fmt.Sprintf("seed %d, step %d: ", seed, s.step) }
 	for n := range 3 {
 		s.ids = append(s.ids, s.w.entitle(uint64(n+1), 1+s.rng.Uint32N(12), nil))
@@ -123,6 +125,8 @@ func (s *simulation) act() {
 		s.write(s.copies[s.rng.IntN(len(s.copies))])
 	case k < 19 && s.rng.IntN(4) == 0:
 		s.wipe(s.rng.IntN(len(s.machines)))
+	case k < 19 && s.rng.IntN(6) == 0:
+		s.burn(s.rng.IntN(len(s.machines)))
 	case k < 19:
 		s.boot(state(byte(s.rng.IntN(4))))
 	default:
@@ -140,6 +144,43 @@ func (s *simulation) wipe(n int) {
 	s.machines[n] = old.wiped()
 	if s.rng.IntN(3) == 0 && len(s.copies) < 2 {
 		s.copies = append(s.copies, old)
+	}
+}
+
+// burn replaces the TPM of a machine; sometimes the old one still runs.
+func (s *simulation) burn(n int) {
+	old := s.machines[n]
+	m := newMachine(byte(4 + len(s.before)))
+	m.audited = old.audited
+	s.machines[n], s.before[m] = m, old
+	if s.rng.IntN(3) == 0 && len(s.copies) < 2 {
+		s.copies = append(s.copies, old)
+	}
+	s.write(m)
+}
+
+// rehost gives a machine what the one before it had, on the word of two. What cannot move says why.
+func (s *simulation) rehost(f *file) {
+	old := s.before[f.by]
+	if old == nil || s.rng.IntN(2) == 0 {
+		return
+	}
+	had, known := s.w.book.Host(old.id.Host)
+	order := f.request
+	order.Rehost, order.Repair, order.Approved = old.id.Host, "the board burnt", "a second person"
+	moves := known && had.Moved == nil && len(had.Holds) > 0
+	d, err := s.w.do(order)
+	switch {
+	case err == nil && d.Known == nil && d.Answered().Rehosted != nil:
+		if !moves {
+			s.w.fatalf("%s has nothing to give, and it moved", old.id.Host.Short())
+		}
+		s.seen.Rehosted++
+		s.answers[f.request.Digest], f.response = d.Response, d.Response
+	case err == nil && d.Known == nil:
+		s.w.fatalf("a re-host was ordered, and answered as if it was not")
+	case code(err) == capability.ErrNoRehost && moves:
+		s.w.fatalf("%s has %v, and a re-host is refused: %v", old.id.Host.Short(), had.Holds, err)
 	}
 }
 
@@ -184,6 +225,7 @@ func (s *simulation) write(m *machine) {
 }
 
 func (s *simulation) send(f *file) {
+	s.rehost(f)
 	d, err := s.w.do(f.request)
 	if code(err) == capability.ErrRepair && s.rng.IntN(2) == 0 {
 		repair := f.request
@@ -229,6 +271,11 @@ func (s *simulation) send(f *file) {
 		s.seen.Replaced++
 		if h, _ := s.w.book.Host(f.by.id.Host); h.Life == f.by.life {
 			s.w.fatalf("the running life of %s is said to be replaced", h.Host.Short())
+		}
+	case c == capability.ErrRehosted:
+		s.seen.Gone++
+		if h, _ := s.w.book.Host(f.by.id.Host); h.Moved == nil {
+			s.w.fatalf("the rights of %s are said to have moved", h.Host.Short())
 		}
 	case c == capability.ErrSealed:
 		s.seen.Withdrawn++

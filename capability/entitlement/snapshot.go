@@ -39,7 +39,8 @@ type hostRecord struct {
 	Answered uint64   `cbor:"5,keyasint,omitzero"`
 	Serial   uint64   `cbor:"6,keyasint,omitzero"`
 
-	Life capability.LifeID `cbor:"7,keyasint,omitzero"`
+	Life  capability.LifeID `cbor:"7,keyasint,omitzero"`
+	Moved *Moved            `cbor:"8,keyasint,omitempty"`
 }
 
 // maxRecord: the largest record is an item with all its features, 64 of 150 bytes.
@@ -60,7 +61,7 @@ func (b *Book) Snapshot() []byte {
 		put(section{Boot: s})
 	}
 	for _, h := range b.hosts {
-		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life}})
+		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life, h.Moved}})
 		for _, f := range h.Holds {
 			put(section{Hold: &f})
 		}
@@ -138,7 +139,7 @@ func (b *Book) restore(s *section) error {
 		b.boots = append(b.boots, s.Boot)
 	case s.Host != nil:
 		r := s.Host
-		h = &Host{Identity: r.Identity, Alias: r.Alias, Proven: r.Proven, Epoch: r.Epoch, Answered: r.Answered, Serial: r.Serial, Life: r.Life}
+		h = &Host{Identity: r.Identity, Alias: r.Alias, Proven: r.Proven, Epoch: r.Epoch, Answered: r.Answered, Serial: r.Serial, Life: r.Life, Moved: r.Moved}
 		b.hosts, b.byKey[h.Host] = append(b.hosts, h), h
 	case h == nil:
 		return corrupt("snapshot has a part of a host before the host")

@@ -352,6 +352,9 @@ func (u use) assert(drain *Drained) error {
 // assert is what Decide promised: the leases are in order, and what is new in them could be given: of a slice that is, of an item in force and in its dates, reserved
 // counts to their owner only, and in a hold only by a receipt.
 func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
+	if len(f.Leases) > MaxLeases {
+		return nil, corrupt("%d leases of %s where at most %d are kept", len(f.Leases), f.Answer.For, MaxLeases)
+	}
 	leases := make([]*lease, 0, len(f.Leases))
 	own := l.own(f.Answer.For, f.Who.User)
 	for i, n := range f.Leases {
@@ -380,8 +383,8 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		case n.Count <= kept:
 		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
-		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End).Add(l.clock.Ahead) > it.Expiry:
-			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End), it.Expiry)
+		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End-n.Lead).Add(l.clock.Ahead) > it.Expiry:
+			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End-n.Lead), it.Expiry)
 		case l.drained(it, r, n):
 			return nil, corrupt("a new lease of %s, which is being returned", n.Item)
 		case l.hold != 0 && f.Receipt == 0:

@@ -122,6 +122,35 @@ func BenchmarkReservations(b *testing.B) {
 	}
 }
 
+// unheard is a device that holds that many units, each of which ends at another time, and has never said what it heard.
+func unheard(t testing.TB, units int) *stand {
+	s := newStand(t, uint32(2*units))
+	for n := 1; n <= units; n++ {
+		s.askUnheard(n, n)
+	}
+	return s
+}
+
+func (s *stand) askUnheard(units, sooner int) {
+	s.call++
+	c := crowdServe(7, s.call, "f0", uint32(units))
+	c.Request.Borrow = capability.MaxLease - capability.Seconds(sooner)
+	s.do(c)
+}
+
+// BenchmarkUnheard is a request that changes nothing of a device with so many ends that it may believe in.
+func BenchmarkUnheard(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 450} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := unheard(b, n)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.askUnheard(n, n)
+			}
+		})
+	}
+}
+
 // BenchmarkDecideAndApply tells the two apart, with what is encoded for the journal and what a start reads.
 func BenchmarkDecideAndApply(b *testing.B) {
 	s := newStand(b, 10_000)

@@ -240,6 +240,9 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	if err := r.id.Validate(); err != nil {
 		return corrupt("device %d: %w", i, err)
 	}
+	if len(r.leases) > maxHeld {
+		return corrupt("device %s: %d leases where at most %d are kept", r.id, len(r.leases), maxHeld)
+	}
 	for j, s := range r.leases {
 		switch {
 		case s.row != r || s.count == 0 || s.end <= l.now.Lease || s.told <= 0:

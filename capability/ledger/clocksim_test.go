@@ -14,7 +14,7 @@ import (
 
 // TestSoakClockSchedules plays a machine whose system clock is set, wound, frozen and lost at will, through runs, kills and times off, against true time. What may
 // never happen: trusted time that goes back or stands still while the machine runs, a lease longer than its length, and an item served a minute past its expiry
-// by a system clock that is right, or past it by more than the machine was off unseen.
+// by a system clock that is right, or past it by more than the machine was off unseen. Some devices hold on to what they have, by receipts where the power failed.
 func TestSoakClockSchedules(t *testing.T) {
 	short := 1000
 	if testing.Short() {
@@ -43,7 +43,7 @@ func TestSoakClockSchedules(t *testing.T) {
 			seen[what] += n
 		}
 	}
-	for _, what := range []string{"trusted", "behind", "held", "ahead", "served", "refused for the clock", "refused as expired", "stated", "signed", "slept", "started"} {
+	for _, what := range []string{"trusted", "behind", "held", "ahead", "served", "refused for the clock", "refused as expired", "stated", "signed", "slept", "started", "renewed in a hold", "cut to the expiry in a hold"} {
 		if seen[what] == 0 && last > first {
 			t.Errorf("no schedule had one that is %s", what)
 		}
@@ -61,12 +61,13 @@ type schedule struct {
 	wall   capability.Time    // the latest trusted time
 	unseen capability.Seconds // how long the machine was off since trusted time was true: it may lag by as much
 	seen   map[string]int
+	kept   map[string]capability.Response // the newest answers that those who hold on have heard
 }
 
 func newSchedule(t *testing.T, seed uint64) *schedule {
 	v := begin(t, lineItem('a', "f:1.0", 9, until(day.Add(3*hour))), lineItem('b', "b:1.0", 9, until(day.Add(3*days))), lineItem('c', "c:1.0", 9, until(day.Add(40*days))),
 		lineItem('d', "d:1.0", 9, until(day.Add(4*366*days))), lineItem('e', "g:1.0", 9), lineItem('i', "h:1.0", 9, from(day.Add(5*days))))
-	return &schedule{life: v, rng: rand.New(rand.NewPCG(seed, 11)), truth: day, ticks: 1, wall: day, seen: map[string]int{}}
+	return &schedule{life: v, rng: rand.New(rand.NewPCG(seed, 11)), truth: day, ticks: 1, wall: day, seen: map[string]int{}, kept: map[string]capability.Response{}}
 }
 
 // does is a life's do without its checks, which come once a step: there are many commands here, and few kinds.
@@ -122,13 +123,39 @@ func (s *schedule) act() error {
 		if err := s.sign(); err != nil {
 			return err
 		}
+	default:
+		if err := s.dusk(); err != nil {
+			return err
+		}
 	}
 	return s.look()
 }
 
+// dusk is a power loss of some minutes shortly before an item expires, of a machine whose clock is right: leases of before can go on past the expiry.
+func (s *schedule) dusk() error {
+	s.off, s.frozen = 0, 0
+	lease := s.l.Policy().Lease
+	for _, it := range s.l.Items(s.now) {
+		d := capability.Seconds(it.Expiry-s.truth) - lease - s.length(lease)
+		if it.Expiry == 0 || d <= 0 {
+			continue
+		}
+		s.truth = s.truth.Add(d)
+		s.runs(d)
+		s.ticks += uint64(d) * 1100
+		if err := s.look(); err != nil {
+			return err
+		}
+		return s.down(s.length(lease), true)
+	}
+	return nil
+}
+
 // reboot ends the run, and begins another after some time: with the clock as it was, or stopped meanwhile, or in 1970. Often the machine stays powered.
-func (s *schedule) reboot() error {
-	d := s.length(10 * days)
+func (s *schedule) reboot() error { return s.down(s.length(10*days), s.rng.IntN(3) == 0) }
+
+// down is a reboot after that time, or after a power loss that begins a hold.
+func (s *schedule) down(d capability.Seconds, lost bool) error {
 	s.truth = s.truth.Add(d)
 	if s.rng.IntN(2) == 0 {
 		s.ticks += uint64(d) * 1100
@@ -141,7 +168,11 @@ func (s *schedule) reboot() error {
 		s.off = capability.Seconds(30 - s.truth)
 	}
 	s.unseen += d
-	begun, err := s.does(Start{BootID: fmt.Sprint(s.step), Raw: s.raw(), TPM: TPMClock{Milliseconds: s.ticks, Resets: 1}})
+	start := Start{BootID: fmt.Sprint(s.step), Raw: s.raw(), TPM: TPMClock{Milliseconds: s.ticks, Resets: 1}}
+	if lost {
+		start.HoldFor = s.l.Policy().Lease
+	}
+	begun, err := s.does(start)
 	if err != nil {
 		return err
 	}
@@ -230,7 +261,7 @@ func (s *schedule) look() error {
 		switch {
 		case granted:
 			s.seen["served"]++
-		case it.Start == 0 && it.Expiry == 0:
+		case it.Start == 0 && it.Expiry == 0 && answer.Hold == 0:
 			return fmt.Errorf("what has no dates is not served: %s", show(answer))
 		case answer.Lines[0].Denial.Code == capability.ErrClock:
 			s.seen["refused for the clock"]++
@@ -240,6 +271,36 @@ func (s *schedule) look() error {
 		if _, err := s.does(Serve{Key: key(device), Request: s.request(device)}); err != nil {
 			return err
 		}
+		if err := s.holdOn(fmt.Sprint("k", i), it); err != nil {
+			return err
+		}
 	}
 	return s.l.Check()
+}
+
+// holdOn lets a device renew what it has of an item. It does not hear every answer.
+func (s *schedule) holdOn(device string, it Item) error {
+	c := Serve{Key: key(device), Request: s.request(device, fmt.Sprintf("%s:%s 1", it.Feature, it.Version))}
+	if last, has := s.kept[device]; has {
+		c.Request.Applied, c.Receipt = last.Serial, ReceiptOf(&last)
+	}
+	d, err := s.does(c)
+	if err != nil {
+		return err
+	}
+	answer := d.Response
+	if answer.Status == capability.StatusOK && it.Expiry != 0 {
+		if told := answer.Rights[0].Expiry; told > it.Expiry {
+			return fmt.Errorf("%s is told until %s, past its expiry %s", it.ID(), told, it.Expiry)
+		} else if answer.Hold != 0 && told == it.Expiry {
+			s.seen["cut to the expiry in a hold"]++
+		}
+	}
+	if answer.Hold != 0 && answer.Status == capability.StatusOK {
+		s.seen["renewed in a hold"]++
+	}
+	if answer.Serial != 0 && s.rng.IntN(8) > 0 {
+		s.kept[device] = answer
+	}
+	return nil
 }

@@ -187,3 +187,16 @@ func BenchmarkServe(b *testing.B) {
 		})
 	}
 }
+
+// What is kept for a device that has not heard its answers costs as much as there is of it, and no more.
+func TestCostOfUnheard(t *testing.T) {
+	for _, n := range []int{10, 100, 400} {
+		s := unheard(t, n)
+		count := 0
+		s.l.steps = func() { count++ }
+		s.askUnheard(n, n)
+		if row := s.l.rows[0]; len(row.leases) != n || count < n || count > 10*n {
+			t.Errorf("%d steps for %d leases, of %d units", count, len(row.leases), n)
+		}
+	}
+}

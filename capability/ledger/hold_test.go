@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -41,6 +42,34 @@ func TestHoldEnds(t *testing.T) {
 	var m *capability.Malformed
 	if _, err := v.do(Start{HoldFor: -1}); !asMalformed(err, &m) {
 		t.Error(err)
+	}
+}
+
+// After a power loss a lease can go on past the expiry of its item. What is told stays within the dates, and the rest is only kept from others.
+func TestHoldPastExpiry(t *testing.T) {
+	const expiry = day + 1200
+	v := begin(t, lineItem('a', "f:1.0", 1, until(expiry)))
+	v.lossy = true
+	kept := v.ask("d", "f:1.0 1")
+	v.now.Wall += 600
+	v.must(Start{BootID: "2", HoldFor: 900})
+	r := v.request("d", "f:1.0 1")
+	r.Applied = kept.Serial
+	d, err := v.l.Decide(v.now, Serve{Key: key("d"), Request: r, Receipt: ReceiptOf(&kept)})
+	if a := d.Response; err != nil || show(a) != "OK | OK 1 | has 1" || kept.Rights[0].Expiry >= expiry || a.Rights[0].Expiry != expiry {
+		t.Fatalf("first %+v, then %+v, %v", kept.Rights, a.Rights, err)
+	}
+	forged := *d.Entries[0].Served
+	forged.Leases = []Lease{forged.Leases[0]}
+	forged.Leases[0].Lead -= 1
+	e := d.Entries[0]
+	e.Served = &forged
+	if l, err := Restore(v.l.Snapshot()); err != nil || !errors.Is(l.Apply(e), ErrCorrupt) {
+		t.Errorf("a second past the expiry is taken: %v", err)
+	}
+	v.apply(d.Entries...)
+	if got := v.holds("d"); got != "a*1@900" {
+		t.Errorf("holds %s", got)
 	}
 }
 

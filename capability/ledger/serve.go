@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -101,11 +102,14 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		f.Claimed = s.claimed()
 	}
 	move := s.ration()
-	if !c.Heard {
+	if !c.Heard && !s.covered() {
 		s.withhold(s.asksAgain(wants))
 	}
 	s.settleItems()
 	grants := s.merged()
+	if len(grants) > MaxLeases {
+		return s.deny(capability.Denial{Code: capability.ErrUnheard, Detail: fmt.Sprintf("%d leases where at most %d are kept", len(grants), MaxLeases)})
+	}
 	s.tell(grants)
 	if err := s.fits(grants); err != nil {
 		return Decision{}, err

@@ -1,6 +1,11 @@
 package ledger
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -98,5 +103,111 @@ func TestUnheardUndo(t *testing.T) {
 	}
 	if err := v.l.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is kept for a device that may not have heard costs nothing in its answers, so it has a bound of its own. Whoever never says what he has applied meets
+// it, and loses nothing by that.
+func TestUnheardBound(t *testing.T) {
+	const features, counts = 48, 32
+	var all []capability.LineItem
+	for i := range features {
+		for version := 1; version <= 2; version++ {
+			it := lineItem('a', fmt.Sprintf("f%d:%d.0", i, version), counts, borrow(86400))
+			it.ActivationID = numbered(2*i + version)
+			all = append(all, it)
+		}
+	}
+	v := begin(t)
+	v.respond(capability.Response{Items: items(all...), Policy: capability.Policy{Lease: capability.MaxLease}})
+	length := capability.MaxLease
+	ask := func(applied uint64, lines ...string) capability.Response {
+		r := v.request("d", lines...)
+		length--
+		r.Borrow, r.Applied = length, applied
+		d, err := v.l.Decide(v.now, Serve{Key: key("d"), Request: r})
+		for _, e := range d.Entries {
+			if e, err = DecodeEntry(v.l.codec, e.Encode(v.l.codec)); err == nil {
+				err = v.l.Apply(e)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Response
+	}
+	// Each time a unit more of each feature, for a second less: as many ends as units. Then another version, and all of the first stays booked.
+	var refused capability.Response
+	var lines []string
+	for first := 0; first < features && refused.Status != capability.StatusDenied; first += 16 {
+		kept := lines
+		for n := 1; n <= counts+1 && refused.Status != capability.StatusDenied; n++ {
+			lines = slices.Clone(kept)
+			for i := range 16 {
+				if n <= counts {
+					lines = append(lines, fmt.Sprintf("f%d:1.0 %d", first+i, n))
+				} else {
+					lines = append(lines, fmt.Sprintf("f%d:2.0 %d", first+i, counts))
+				}
+			}
+			refused = ask(0, lines...)
+		}
+	}
+	if got := show(refused); got != "DENIED E_UNHEARD | has 0" {
+		t.Fatalf("%d lines: %s, %d leases", len(lines), got, len(v.l.rows[0].leases))
+	}
+	if had := len(v.l.rows[0].leases); had > MaxLeases || had < MaxLeases/2 {
+		t.Errorf("refused with %d leases, of at most %d", had, MaxLeases)
+	}
+	if err := v.l.Check(); err != nil {
+		t.Error(err)
+	}
+	crowded := v.l.Snapshot()
+	for what, applied := range map[string]uint64{"giving back": 0, "having heard": v.l.rows[0].serial} {
+		var err error
+		if v.l, err = Restore(crowded); err != nil || !bytes.Equal(v.l.Snapshot(), crowded) {
+			t.Fatalf("restored: %v", err)
+		}
+		asked := lines
+		if applied == 0 {
+			asked = lines[:1]
+		}
+		if got := show(ask(applied, asked...)); !strings.HasPrefix(got, "OK") || len(v.l.rows[0].leases) > 2*len(asked)+counts {
+			t.Errorf("%s: %s, %d leases", what, got, len(v.l.rows[0].leases))
+		}
+	}
+
+	// Apply and Check hold the bound too.
+	d, err := v.l.Decide(v.now, Serve{Key: key("d"), Request: v.request("d", "f0:1.0 1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := d.Entries[0]
+	one := e.Served.Leases[0]
+	e.Served.Leases = nil
+	for i := range MaxLeases + 1 {
+		one.End++
+		one.Lead = capability.Seconds(i)
+		e.Served.Leases = append(e.Served.Leases, one)
+	}
+	if err := v.l.Apply(e); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "1025 leases") {
+		t.Errorf("an entry above the bound: %v", err)
+	}
+}
+
+// What is counted as had as long is not counted once more when it could be prolonged.
+func TestUnheardCountsOnce(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 1, borrow(5000)), lineItem('c', "f:1.0", 2, borrow(100)))
+	v.lossy = true
+	first := v.ask("d", "f:1.0 3")
+	v.provision(lineItem('a', "f:1.0", 1, borrow(5000), until(day+1000)), lineItem('b', "f:1.0", 1, borrow(5000)), lineItem('c', "f:1.0", 2, borrow(100)))
+	v.model(``, `on hostname("host of d") { use "default" max "f" 1.0 2 per device accept } on any() { use "default" accept }`)
+	again := v.request("d", "f:1.0 3?")
+	again.Applied = first.Serial
+	if got := show(v.serve(Serve{Key: key("d"), Request: again})); got != "OK | PARTIAL 2 E_LIMIT | has 2" || v.holds("d") != "a*1@1000 b*1@5000 c*1@100" {
+		t.Fatalf("%s, holds %s", got, v.holds("d"))
+	}
+	if got := show(v.ask("e", "f:1.0 2?")); got != "OK | PARTIAL 1 E_NO_SEAT | has 1" { // of the four the first may still use three
+		t.Errorf("another: %s", got)
 	}
 }

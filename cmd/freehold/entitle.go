@@ -127,8 +127,18 @@ func (f *flags) entitle(w io.Writer, item entitlement.Item) error {
 		return f.coded(err)
 	}
 	if f.json {
-		return printJSON(w, itemData{terminal.NewData("freehold.item/1"), v})
+		if err := printJSON(w, itemData{terminal.NewData("freehold.item/1"), v}); err != nil {
+			return unheard(err)
+		}
+		return nil
 	}
-	fmt.Fprintln(w, v.ActivationID)
+	if _, err := fmt.Fprintln(w, v.ActivationID); err != nil {
+		return unheard(err)
+	}
 	return nil
+}
+
+// unheard is about an activation ID that is in the book and was printed nowhere.
+func unheard(err error) error {
+	return terminal.Advised(capability.ErrFileRead, fmt.Errorf("the line item is in the book, and its activation ID was not printed: %w", err), "freehold show")
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/leasehold/leasehold/appliance/courier"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -54,7 +55,10 @@ func write(path string, b []byte) error {
 	defer dir.Close()
 	name := filepath.Base(path)
 	temp := strings.TrimSuffix(name, filepath.Ext(name)) + ".TMP"
-	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a stick that was pulled
+		return err
+	}
+	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
@@ -75,6 +79,28 @@ func write(path string, b []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// writeNew makes a file that somebody named, durable before it returns. What is there is never replaced; the same bytes are there already, which is as good.
+func writeNew(path string, b []byte) error {
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, b) {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = courier.SyncDirectory(filepath.Dir(path))
+	}
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}
+
 // outbox is where responses go. A stick that has a folder LEASEHOLD gets each response into the folder of its machine, beside the
 // request; any other directory is filled flat, because the next step is to copy what is there, except that a response never
 // replaces another machine's: then it goes into a folder of its machine too.
@@ -85,7 +111,7 @@ type outbox struct {
 }
 
 func openOutbox(dir string) (*outbox, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := courier.MakeDirectory(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, terminal.Coded(capability.ErrFileRead, err)
 	}
 	info, err := os.Stat(dir)
@@ -110,7 +136,7 @@ func (o *outbox) put(r *backoffice.Result) (string, error) {
 	path := filepath.Join(o.dir, r.Name)
 	if o.stick || o.taken(path, r) {
 		folder := filepath.Join(o.dir, strings.ReplaceAll(r.Host.Short(), "-", ""))
-		if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := courier.MakeDirectory(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", terminal.Coded(capability.ErrFileRead, err)
 		}
 		path = filepath.Join(folder, r.Name)

@@ -75,7 +75,7 @@ func initCommand(f *flags) *cobra.Command {
 	c.Flags().StringSliceVar(&hardware, "hardware-roots", nil, "PEM `files` with the authorities of TPM makers")
 	c.Flags().StringSliceVar(&virtual, "virtual-roots", nil, "PEM `files` with the authorities of makers of virtual TPMs")
 	c.Flags().StringVar(&setup.KeyName, "key-name", "producer-A", "`name` of the first signing key, as inspect shows it")
-	c.Flags().StringVar(&trust, "trust", "", "also write the trust bundle to `file`")
+	c.Flags().StringVar(&trust, "trust", "", "also write the trust bundle to `file`, which must not be there")
 	if err := c.MarkFlagRequired("producer"); err != nil {
 		panic(err)
 	}
@@ -95,6 +95,13 @@ func readFiles(names []string) ([][]byte, error) {
 }
 
 func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
+	place := backoffice.Dir(f.dir)
+	if err := backoffice.Free(place); err != nil {
+		return f.coded(err) // before anyone is asked for a passphrase, twice
+	}
+	if trust != "" && !isAbsent(trust) {
+		return terminal.Coded(capability.ErrFileRead, fmt.Errorf("--trust: %s is there already; nothing was changed", trust))
+	}
 	pass, err := f.passphrase.read(true)
 	if err != nil {
 		return err
@@ -103,7 +110,6 @@ func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
 		return terminal.Usage("the passphrase has %d bytes; at least %d are needed", len(pass), backoffice.MinPassphrase)
 	}
 	s.By = operator()
-	place := backoffice.Dir(f.dir)
 	if _, err := backoffice.Create(place, pass, s, now(), rand.Reader); err != nil {
 		return f.coded(err)
 	}
@@ -129,7 +135,7 @@ func trustCommand(f *flags) *cobra.Command {
 			return f.printTrust(c.OutOrStdout(), file, "")
 		},
 	}
-	c.Flags().StringVarP(&file, "output", "o", "", "write the bundle to `file`")
+	c.Flags().StringVarP(&file, "output", "o", "", "write the bundle to `file`, which must not be there with other content")
 	return c
 }
 
@@ -138,7 +144,7 @@ func (f *flags) writeTrust(file string) error {
 	if err != nil {
 		return f.coded(err)
 	}
-	return writeWhole(file, b)
+	return writeNew(file, b)
 }
 
 func (f *flags) printTrust(w io.Writer, file, next string) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -46,13 +47,13 @@ func command() *cobra.Command {
 	p.StringVar(&f.passphrase.file, "passphrase-file", "", "`file` with the passphrase of the producer's keys on its first line")
 	p.IntVar(&f.passphrase.fd, "passphrase-fd", -1, "open file descriptor `number` to read the passphrase from")
 	root.MarkFlagsMutuallyExclusive("passphrase-file", "passphrase-fd")
-	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), bootCommand(f), inspectCommand(f), terminal.Man(root))
+	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), bootCommand(f), inspectCommand(f), terminal.Explain("freehold", &f.json), terminal.Man(root))
 	return root
 }
 
 // open opens the back office with the passphrase.
 func (f *flags) open() (*backoffice.Office, error) {
-	if _, _, err := backoffice.Trust(backoffice.Dir(f.dir)); errors.Is(err, backoffice.ErrAbsent) {
+	if err := backoffice.Look(backoffice.Dir(f.dir)); err != nil {
 		return nil, f.coded(err) // before anyone is asked for a passphrase
 	}
 	pass, err := f.passphrase.read(false)
@@ -72,9 +73,14 @@ func (f *flags) coded(err error) error {
 		err = fmt.Errorf("%w: %s; make one with: freehold init --producer NAME --dir %s", err, f.dir, f.dir)
 	case errors.Is(err, backoffice.ErrPresent):
 		err = fmt.Errorf("%w: %s; nothing was changed", err, f.dir)
+	case errors.Is(err, backoffice.ErrBookGone):
+		err = fmt.Errorf("%w, and no %s", err, filepath.Join(f.dir, "book"))
 	}
 	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
 		return err
+	}
+	if errors.Is(err, backoffice.ErrTrust) {
+		return terminal.Advised(capability.ErrTrust, err, "put trust.lht and keys/ back from the newest copy of "+f.dir)
 	}
 	if c := backoffice.Code(err); c != 0 {
 		return terminal.Coded(c, err)

@@ -68,7 +68,7 @@ func fourLines(ts *testscript.TestScript, _ bool, args []string) {
 	if len(lines) != 4 {
 		ts.Fatalf("%d lines on stderr, want 4", len(lines))
 	}
-	for i, want := range []string{"error: " + args[0] + " ", "cause: ", "next: ", "more: leasehold explain " + args[0]} {
+	for i, want := range []string{"error: " + args[0] + " ", "cause: ", "next: ", "more: freehold explain " + args[0]} {
 		if !strings.HasPrefix(lines[i], want) {
 			ts.Fatalf("line %d is %q, want it to begin with %q", i+1, lines[i], want)
 		}

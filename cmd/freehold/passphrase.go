@@ -75,7 +75,7 @@ func (p *passphraseFlags) ask(twice bool) ([]byte, error) {
 
 func prompt(fd int, words string) ([]byte, error) {
 	fmt.Fprint(os.Stderr, words)
-	pass, err := term.ReadPassword(fd)
+	pass, err := terminal.ReadSecret(fd)
 	fmt.Fprintln(os.Stderr)
 	if err != nil {
 		return nil, fmt.Errorf("read the passphrase: %w", err)

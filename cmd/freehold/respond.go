@@ -13,6 +13,7 @@ import (
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // respondData is freehold.respond/1.
@@ -36,6 +37,7 @@ type answered struct {
 	Again       bool                     `json:"again,omitempty"`
 	Repaired    bool                     `json:"repaired,omitempty"`
 	RepairNote  string                   `json:"repairNote,omitempty"` // why --repair changed nothing
+	Rehosted    string                   `json:"rehosted,omitempty"`   // the machine whose rights it took over
 	Warning     string                   `json:"warning,omitempty"`    // another history of this machine is known: what contradicts
 	Serial      uint64                   `json:"serial,omitempty"`
 	Made        capability.Time          `json:"made,omitempty"`
@@ -50,8 +52,8 @@ type answered struct {
 
 func respondCommand(f *flags) *cobra.Command {
 	var (
-		dir   string
-		order backoffice.Order
+		dir, rehost string
+		order       backoffice.Order
 	)
 	c := &cobra.Command{
 		Use: "respond FILE... -o DIR", Short: "Answer request files",
@@ -60,6 +62,8 @@ func respondCommand(f *flags) *cobra.Command {
 			"A machine whose trusted storage was lost, rolled back or cannot be opened writes requests from a new one. They are refused until an operator says --repair: the machine then gets all it has on record, " +
 			"and the old storage is refused from then on. Ask what happened first; leases the machine had lent for longer than its lease interval may still be in use. " +
 			"Above the number of repairs that the policy allows in 365 days a second person must stand for one, and is kept on record with it: --approved-by.\n\n" +
+			"A machine whose TPM was replaced is another machine. With --rehost HOST it gets everything that HOST has on record, and HOST has no rights from then on: it gets no answer of before again, what it asks for is refused, and its next response takes what it has. " +
+			"Nothing proves that the old machine is gone, so a second person must approve each; leases that it had lent may be in use for as long as it runs.\n\n" +
 			"A request that contradicts the machine's earlier ones comes from a copy of the machine or of its storage. Its file is kept as evidence beside the ones it contradicts; freehold show HOST names them. " +
 			"The policy refuses it, or warns and answers the history that is ahead.\n\n" +
 			"Each file has its own verdict, and one bad file stops no other; the exit status is the highest of all. " +
@@ -71,6 +75,8 @@ func respondCommand(f *flags) *cobra.Command {
 			switch {
 			case order.Repair != "" && len(args) > 1:
 				return terminal.Usage("--repair is about one machine: name one request file")
+			case rehost != "" && order.Repair == "":
+				return terminal.Usage("--rehost needs a reason on record: say --repair REASON too")
 			case order.Approved != "" && order.Repair == "":
 				return terminal.Usage("--approved-by stands for a repair: say --repair REASON too")
 			case order.Approved != "" && strings.EqualFold(order.Approved, order.By):
@@ -81,11 +87,12 @@ func respondCommand(f *flags) *cobra.Command {
 					return terminal.Usage("--approved-by: %w", err)
 				}
 			}
-			return f.respond(c, args, dir, order)
+			return f.respond(c, args, dir, rehost, order)
 		},
 	}
 	c.Flags().StringVar(&order.Repair, "repair", "", "`reason` to give the machine back what it has on record, into a trusted storage made anew")
-	c.Flags().StringVar(&order.Approved, "approved-by", "", "`name` of a second person who stands for the repair")
+	c.Flags().StringVar(&rehost, "rehost", "", "`host` that is gone, a host ID or its first digits: the machine of the request takes over what it has")
+	c.Flags().StringVar(&order.Approved, "approved-by", "", "`name` of a second person who stands for the repair, or the re-host")
 	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the response files: a stick, or any other")
 	if err := c.MarkFlagRequired("output"); err != nil {
 		panic(err)
@@ -93,12 +100,19 @@ func respondCommand(f *flags) *cobra.Command {
 	return c
 }
 
-func (f *flags) respond(c *cobra.Command, files []string, dir string, order backoffice.Order) error {
+func (f *flags) respond(c *cobra.Command, files []string, dir, rehost string, order backoffice.Order) error {
 	o, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer o.Close()
+	if rehost != "" {
+		h, err := findHost(o.Book(), rehost)
+		if err != nil {
+			return err
+		}
+		order.Rehost = h.Host
+	}
 	out, err := openOutbox(dir)
 	if err != nil {
 		return err
@@ -112,10 +126,7 @@ func (f *flags) respond(c *cobra.Command, files []string, dir string, order back
 				fmt.Fprintf(c.OutOrStdout(), "%s  no response\n", terminal.Plain(filepath.Base(name)))
 			}
 			worst = max(worst, terminal.Report(c.ErrOrStderr(), c.CommandPath(), err))
-			a.Code, a.Error = backoffice.Code(err), err.Error()
-			if a.Code == 0 {
-				a.Code = capability.ErrInternal
-			}
+			a.Code, a.Error = terminal.CodeOf(err), err.Error()
 		} else if !f.json {
 			a.print(c.OutOrStdout())
 		}
@@ -144,6 +155,9 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
 	a.Repaired, a.RepairNote, a.Warning = r.Repaired, r.RepairNote, r.Warning
+	if r.Rehosted != (hostid.ID{}) {
+		a.Rehosted = r.Rehosted.String()
+	}
 	a.Signature, a.Again, a.Serial, a.Made, a.ApplyBefore = "GOOD", r.Again, r.Serial, r.Made, r.ApplyBefore
 	a.Lines, a.Items, a.Credited, a.Denials = r.Lines, r.Items, r.Credited, r.Denials
 	if !r.Again {
@@ -181,6 +195,9 @@ func (a *answered) print(w io.Writer) {
 	}
 	if a.Repaired {
 		line("  repairs     what the machine has on record goes into its new trusted storage; the old one is refused from now on")
+	}
+	if a.Rehosted != "" {
+		line("  re-hosts    what %s had is this machine's; %s gets nothing any more", short(a.Rehosted), short(a.Rehosted))
 	}
 	if a.RepairNote != "" {
 		line("  note        --repair changed nothing: %s", a.RepairNote)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -50,6 +51,7 @@ type hostData struct {
 	Returns      []entitlement.ReturnSeen `json:"returns"`
 	Refused      []refusedRequest         `json:"refused"`
 	Past         []entitlement.PastLife   `json:"past"`
+	Moved        *entitlement.Moved       `json:"moved,omitempty"` // its rights went to another machine
 }
 
 // refusedRequest is an incident with the files that show it, in the directory of the back office. Empty: there is none, or it is damaged.
@@ -92,19 +94,31 @@ func (f *flags) showOne(w io.Writer, o *backoffice.Office, name string) error {
 		printItem(w, &v)
 		return nil
 	}
+	h, hostErr := findHost(o.Book(), name)
+	if r := (*capability.Refusal)(nil); errors.As(hostErr, &r) {
+		r.Detail += ", and " + err.Error()
+	}
+	if hostErr != nil {
+		return hostErr
+	}
+	return f.showHost(w, o, h)
+}
+
+// findHost is the one machine on record whose host ID begins so.
+func findHost(b *entitlement.Book, name string) (*entitlement.Host, error) {
 	var found []entitlement.Host
-	for _, h := range o.Book().Hosts() {
+	for _, h := range b.Hosts() {
 		if matches(h.Host, name) {
 			found = append(found, h)
 		}
 	}
 	switch {
 	case len(found) > 1:
-		return terminal.Usage("%d machines begin with %q: give more digits", len(found), name)
+		return nil, terminal.Usage("%d machines begin with %q: give more digits", len(found), name)
 	case len(found) == 0:
-		return capability.Refuse(capability.ErrNotFound, name, "it is no host on record, and %v", err)
+		return nil, capability.Refuse(capability.ErrNotFound, name, "it is no host on record")
 	}
-	return f.showHost(w, o, &found[0])
+	return &found[0], nil
 }
 
 // matches compares as people type: with or without hyphens and type, in any case, the first digits being enough.
@@ -212,7 +226,7 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	}
 	audit, auditRequest := h.Audit()
 	if f.json {
-		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Metered, h.Requests, h.Returns, refused, h.Past}
+		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Metered, h.Requests, h.Returns, refused, h.Past, h.Moved}
 		if data.Metered == nil {
 			data.Metered = []capability.Meter{}
 		}
@@ -231,6 +245,9 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	}
 	if h.Forked() {
 		fmt.Fprintln(w, "forked       two histories of this machine have sent requests: it, or its storage, was copied")
+	}
+	if m := h.Moved; m != nil {
+		fmt.Fprintf(w, "re-hosted    %s to %s by %s, approved by %s: %s\n", m.Time, m.To.Short(), terminal.Plain(m.By), terminal.Plain(m.Approved), terminal.Plain(m.Reason))
 	}
 	for _, held := range h.Holds {
 		fmt.Fprintf(w, "holds        %d copies of %s\n", held.Copies, held.ActivationID)

@@ -3,20 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/appliance/courier"
@@ -24,7 +21,6 @@ import (
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
-	"github.com/leasehold/leasehold/storage"
 )
 
 func (p *program) recoveryCommand() *cobra.Command {
@@ -38,7 +34,7 @@ func (p *program) recoveryCommand() *cobra.Command {
 				return err
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					console.Recovery
 				}{terminal.NewData("leasehold.recovery/1"), r}))
@@ -54,26 +50,38 @@ func (p *program) recoveryCommand() *cobra.Command {
 	var anew bool
 	show := &cobra.Command{
 		Use: "show [--new]", Short: "Show the recovery key, once", Args: cobra.NoArgs,
-		Long: "Prints the recovery key and nothing else on standard output. It is shown once; that it was, and to whom, is in the audit trail. With --new there is another key from then on, and the one before opens nothing any more.",
+		Long: "Prints the recovery key and nothing else on standard output. It is shown once; that it was, and to whom, is in the audit trail. With --new there is another key from then on: the archive here and every later backup open with that one alone. The key before still opens the backups that were made before; " +
+			"whoever has it and one of those can work out what encrypts the later ones too, so destroy it, or destroy them.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var r console.RecoveryKey
 			if err := p.call(c.Context(), http.MethodPost, "recovery", console.RecoveryForm{New: anew}, &r); err != nil {
 				return err
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				if err := terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					console.RecoveryKey
-				}{terminal.NewData("leasehold.recovery-key/1"), r}))
+				}{terminal.NewData("leasehold.recovery-key/1"), r})); err != nil {
+					return notShown(err)
+				}
+				return nil
 			}
 			p.printf("%s\n", r.Key)
+			if err := p.out.Err(); err != nil {
+				return notShown(err)
+			}
 			p.say("It is recovery key %s. Write both on paper, and keep it away from this machine. It is not shown again.\n", keyName(r.Storage, r.Number))
 			return nil
 		},
 	}
-	show.Flags().BoolVar(&anew, "new", false, "make another key; the one before opens nothing any more")
+	show.Flags().BoolVar(&anew, "new", false, "make another key; the one before opens only backups that were made before")
 	c.AddCommand(show)
 	return c
+}
+
+// notShown is about a key that counts as shown and was not.
+func notShown(err error) error {
+	return terminal.Advised(capability.ErrFileRead, fmt.Errorf("the recovery key was written nowhere: %w", err), "leasehold recovery show --new, where it can be read or written")
 }
 
 // keyName names a recovery key: each trusted storage has its own, numbered from 0.
@@ -122,10 +130,10 @@ func (p *program) auditCommand() *cobra.Command {
 	return c
 }
 
-// put writes a new file, or standard output; a file that was not finished is removed.
+// put writes a new file that is durable when it returns, or standard output; a file that was not finished is removed.
 func (p *program) put(name string, f func(io.Writer) error) error {
 	if name == "-" {
-		return f(p.stdout)
+		return f(p.out)
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -133,11 +141,12 @@ func (p *program) put(name string, f func(io.Writer) error) error {
 	}
 	w := bufio.NewWriter(file)
 	if err = f(w); err == nil {
-		if err = errors.Join(w.Flush(), file.Sync()); err != nil {
-			err = terminal.Coded(capability.ErrFileRead, err)
-		}
+		err = errors.Join(w.Flush(), file.Sync())
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = courier.SyncDirectory(filepath.Dir(name))
+	}
+	if err != nil {
 		os.Remove(name)
 	}
 	return err
@@ -237,7 +246,7 @@ func (p *program) verify(name string, requests []string) error {
 		}
 	}
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			First    uint64            `json:"first"`
 			Last     uint64            `json:"last"`
@@ -272,7 +281,7 @@ func (p *program) configurationCommand() *cobra.Command {
 			if err := p.call(c.Context(), http.MethodGet, "configuration", nil, &conf); err != nil {
 				return err
 			}
-			return terminal.JSON(p.stdout, conf)
+			return terminal.JSON(p.out, conf)
 		},
 	}, &cobra.Command{
 		Use: "import FILE", Short: "Make this the configuration", Args: cobra.ExactArgs(1),
@@ -293,7 +302,7 @@ func (p *program) configurationCommand() *cobra.Command {
 
 func (p *program) configured(out *console.Configured) error {
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			console.Configured
 		}{terminal.NewData("leasehold.configured/1"), *out}))
@@ -308,191 +317,4 @@ func (p *program) configured(out *console.Configured) error {
 		p.printf("nothing changed\n")
 	}
 	return nil
-}
-
-func (p *program) backupCommand() *cobra.Command {
-	var dir string
-	c := &cobra.Command{
-		Use: "backup -o DIR", Short: "Copy the configuration and the audit trail, encrypted", Args: cobra.NoArgs,
-		Long: "Writes the appliance's archive into DIR. It is encrypted: this machine's TPM opens it, and the recovery key. It holds no right, so it brings none back.",
-		RunE: func(c *cobra.Command, _ []string) error { return p.backup(c.Context(), dir) },
-	}
-	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the copy, which is made if need be")
-	if err := c.MarkFlagRequired("output"); err != nil {
-		panic(err)
-	}
-	return c
-}
-
-func (p *program) backup(ctx context.Context, dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return terminal.Coded(capability.ErrFileRead, err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return terminal.Coded(capability.ErrFileRead, err)
-	}
-	defer root.Close()
-	files, size := 0, 0
-	if err := p.stream(ctx, "backup", func(r io.Reader) error {
-		for d := json.NewDecoder(r); ; {
-			var f console.ArchiveFile
-			if err := d.Decode(&f); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return terminal.Coded(capability.ErrNoDaemon, err)
-			}
-			if err := writeWhole(root, f.Name, f.Bytes); err != nil {
-				return terminal.Coded(capability.ErrFileRead, err)
-			}
-			files, size = files+1, size+len(f.Bytes)
-		}
-	}); err != nil {
-		return err
-	}
-	p.printf("%s, %d bytes in %s\n", terminal.Plural(files, "file"), size, dir)
-	return nil
-}
-
-func writeWhole(root *os.Root, name string, b []byte) error {
-	temp := name + ".new"
-	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return root.Rename(temp, name)
-}
-
-func (p *program) restoreCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "restore DIR", Short: "Bring the configuration of a backup back", Args: cobra.ExactArgs(1),
-		Long: "Takes the configuration out of a backup of this machine: its TPM opens it, and no other does. Rights do not come from a backup; they come back by a repair. To read a backup of another machine: leasehold recover.",
-		RunE: func(c *cobra.Command, args []string) error {
-			form := console.RestoreForm{}
-			for _, f := range []struct {
-				name string
-				to   *[]byte
-			}{{"key", &form.Key}, {"note", &form.Note}} {
-				b, err := os.ReadFile(filepath.Join(args[0], f.name))
-				if errors.Is(err, fs.ErrNotExist) {
-					return capability.Refuse(capability.ErrNoArchive, args[0], "it has no file called %s", f.name)
-				} else if err != nil {
-					return terminal.Coded(capability.ErrFileRead, err)
-				}
-				*f.to = b
-			}
-			var out console.Configured
-			if err := p.call(c.Context(), http.MethodPost, "restore", form, &out); err != nil {
-				return err
-			}
-			return p.configured(&out)
-		},
-	}
-}
-
-func (p *program) recoverCommand() *cobra.Command {
-	var dir, keyFile string
-	c := &cobra.Command{
-		Use: "recover ARCHIVE -o DIR", Short: "Open an archive with the recovery key", Args: cobra.ExactArgs(1),
-		Long: "Reads an appliance's archive (the folder archive of its state directory, or a backup) with the recovery key, and writes configuration.json and audit.cbor into DIR. It needs neither the appliance nor its TPM. " +
-			"The key is asked for on the terminal, or read from --key-file; it is never an argument, which every user of a machine can see.",
-		RunE: func(c *cobra.Command, args []string) error { return p.recover(args[0], dir, keyFile) },
-	}
-	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for what is found, which is made if need be")
-	c.Flags().StringVar(&keyFile, "key-file", "", "`file` with the recovery key; - is standard input")
-	if err := c.MarkFlagRequired("output"); err != nil {
-		panic(err)
-	}
-	return c
-}
-
-func (p *program) recover(from, to, keyFile string) error {
-	disk := storage.Dir(from)
-	b, err := storage.ArchiveKey(disk)
-	if err != nil {
-		return terminal.Coded(capability.ErrNoArchive, fmt.Errorf("%s: %w", from, err))
-	}
-	var file struct {
-		TPM      []byte            `cbor:"1,keyasint,omitempty"`
-		Recovery []byte            `cbor:"2,keyasint,omitempty"`
-		Number   uint32            `cbor:"3,keyasint,omitzero"`
-		Life     capability.LifeID `cbor:"4,keyasint,omitzero"`
-	}
-	if err := wire.New().Decode(b, &file, capability.MaxSigned); err != nil {
-		return terminal.Coded(capability.ErrNoArchive, fmt.Errorf("%s: %w", filepath.Join(from, "key"), err))
-	}
-	name := keyName(file.Life.Short(), file.Number)
-	key, err := p.readRecoveryKey(keyFile, name)
-	if err != nil {
-		return err
-	}
-	secret, err := storage.Unwrap(string(key), file.Recovery)
-	if err != nil {
-		return capability.Refuse(capability.ErrRecovery, "", "this archive is opened by recovery key %s", name)
-	}
-	a, err := storage.OpenArchive(disk, secret, nil)
-	if err != nil {
-		return terminal.Coded(capability.ErrCorrupt, err)
-	}
-	if err := os.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return terminal.Coded(capability.ErrFileRead, err)
-	}
-	note, err := a.Note()
-	if err != nil {
-		return terminal.Coded(capability.ErrCorrupt, err)
-	}
-	var conf ledger.Configuration
-	if len(note) > 0 {
-		if err := wire.New().Decode(note, &conf, storage.MaxNoteBytes); err != nil {
-			return terminal.Coded(capability.ErrCorrupt, err)
-		}
-	}
-	if err := p.put(filepath.Join(to, "configuration.json"), func(w io.Writer) error { return terminal.JSON(w, console.ConfigurationOf(conf)) }); err != nil {
-		return err
-	}
-	var trail ledger.Trail
-	if err := p.put(filepath.Join(to, "audit.cbor"), func(w io.Writer) error {
-		return a.Read(0, func(_ uint64, entry []byte) error {
-			if _, err := trail.Add(entry); err != nil {
-				return terminal.Coded(capability.ErrAuditForm, err)
-			}
-			_, err := w.Write(entry)
-			return err
-		})
-	}); err != nil {
-		return err
-	}
-	p.printf("configuration.json and audit.cbor, entries %d to %d, are in %s\n", trail.First, trail.Position, to)
-	return nil
-}
-
-// readRecoveryKey takes the key from a file, or asks for it.
-func (p *program) readRecoveryKey(name, wanted string) (capability.RecoveryKey, error) {
-	var text []byte
-	var err error
-	in, isFile := p.stdin.(*os.File)
-	switch {
-	case name == "-":
-		text, err = io.ReadAll(io.LimitReader(p.stdin, 1<<10))
-	case name != "":
-		text, err = os.ReadFile(name)
-	case isFile && term.IsTerminal(int(in.Fd())):
-		p.say("Recovery key %s: ", wanted)
-		text, err = term.ReadPassword(int(in.Fd()))
-		p.say("\n")
-	default:
-		return "", terminal.Usage("no recovery key: name a file that holds it with --key-file")
-	}
-	if err != nil {
-		return "", terminal.Coded(capability.ErrFileRead, err)
-	}
-	key, err := capability.ParseRecoveryKey(string(text))
-	if err != nil {
-		return "", terminal.Coded(capability.ErrRecovery, err)
-	}
-	return key, nil
 }

@@ -73,7 +73,7 @@ func (l *place) open(host hostid.ID) (*courier.Medium, error) {
 		return courier.OpenStick(l.stick, host, true)
 	}
 	// Its parent must be there: the directory of a stick that is not mounted is no place to begin.
-	if err := os.Mkdir(l.dir, 0o755); errors.Is(err, fs.ErrNotExist) {
+	if err := courier.MakeDirectory(l.dir, 0o755); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is made only where the directory above it is there: mkdir -p %s", l.dir, filepath.Dir(filepath.Clean(l.dir)))
 	} else if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -102,7 +102,6 @@ func (p *program) requestCommand() *cobra.Command {
 }
 
 type writtenRequest struct {
-	terminal.Data
 	Number      uint64    `json:"number"`
 	Host        hostid.ID `json:"host"`
 	Request     string    `json:"request"`     // path
@@ -111,35 +110,49 @@ type writtenRequest struct {
 }
 
 func (p *program) request(ctx context.Context, w wish, to place) error {
-	h, err := p.health(ctx)
+	r, err := p.writeRequest(ctx, w, to)
 	if err != nil {
 		return err
 	}
+	if p.json {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
+			terminal.Data
+			writtenRequest
+		}{terminal.NewData("leasehold.request/1"), *r}))
+	}
+	p.requested(r)
+	return nil
+}
+
+func (p *program) requested(r *writtenRequest) {
+	p.printf("request %d written: %s (%d bytes)\n", r.Number, r.Request, r.Size)
+	p.say("%s says in words everything that is in it.\nnext: take it to the back office, and bring back the response: leasehold import FILE\n", r.Description)
+}
+
+func (p *program) writeRequest(ctx context.Context, w wish, to place) (*writtenRequest, error) {
+	h, err := p.health(ctx)
+	if err != nil {
+		return nil, err
+	}
 	m, err := to.open(h.Host) // before a number is spent
 	if err != nil {
-		return terminal.Coded(courier.Code(err), err)
+		return nil, terminal.Coded(courier.Code(err), err)
 	}
 	defer m.Close()
 	var r console.Written
 	if err := p.call(ctx, http.MethodPost, "requests", console.Wish{Desired: w}, &r); err != nil {
-		return err
+		return nil, err
 	}
 	in, err := client.Inspect(r.File, nil)
 	if err != nil {
-		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's request cannot be read: %w", err))
+		return nil, terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's request cannot be read: %w", err))
 	}
 	name, err := m.Write(r.Number, r.File, terminal.Describe(in, hostid.ID{}))
 	if err != nil {
-		return terminal.Coded(courier.Code(err), err)
+		return nil, terminal.Coded(courier.Code(err), err)
 	}
 	path := m.Path() + "/" + name
-	text := strings.TrimSuffix(path, ".LHQ") + ".TXT"
-	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(writtenRequest{terminal.NewData("leasehold.request/1"), r.Number, h.Host, path, text, len(r.File)}))
-	}
-	p.printf("request %d written: %s (%d bytes)\n", r.Number, path, len(r.File))
-	p.say("%s says in words everything that is in it.\nnext: take it to the back office, and bring back the response: leasehold import FILE\n", text)
-	return nil
+	return &writtenRequest{r.Number, h.Host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(r.File)}, nil
 }
 
 func (p *program) returnCommand() *cobra.Command {
@@ -207,14 +220,25 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 		return err
 	}
 	switch {
-	case p.json && !to.given():
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+	case p.json && to.given():
+		// The return is told whatever becomes of the request: it is done, and the request can be written again.
+		r, err := p.writeRequest(ctx, nil, to)
+		var warnings []string
+		if err != nil {
+			warnings = append(warnings, "no request was written: "+err.Error())
+		}
+		return errors.Join(terminal.JSON(p.out, terminal.Hexed(struct {
+			terminal.Data
+			Return  capability.Return `json:"return"`
+			Request *writtenRequest   `json:"request"`
+		}{terminal.NewData("leasehold.return/2", warnings...), t, r})), err)
+	case p.json:
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			Return capability.Return `json:"return"`
 		}{terminal.NewData("leasehold.return/1"), t}))
-	case !p.json:
-		p.printf("%s of %s returned at epoch %d; out of service here for good\n", copies(t.Copies), t.ActivationID, t.Epoch)
 	}
+	p.printf("%s of %s returned at epoch %d; out of service here for good\n", copies(t.Copies), t.ActivationID, t.Epoch)
 	if to.given() {
 		return p.request(ctx, nil, to)
 	}
@@ -328,7 +352,7 @@ func (p *program) apply(ctx context.Context, files []candidate) (*importResult, 
 
 func (p *program) imported(r *importResult) error {
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(*r))
+		return terminal.JSON(p.out, terminal.Hexed(*r))
 	}
 	p.printf("%s", describeImport(r))
 	for _, w := range r.Warnings {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,26 @@ func TestReturn(t *testing.T) {
 	if status, out, _ := m.run("return", string(id), "-o", "."); status != 0 || !strings.Contains(out, "request 4 written") {
 		t.Error(status, out)
 	}
+	// As JSON the return is told with the request, and also where there is none.
+	var told struct {
+		Schema   string
+		Warnings []string
+		Return   struct{ Epoch uint64 }
+		Request  *struct{ Number uint64 }
+	}
+	status, out, _ = m.run("return", string(id), "-o", ".", "--json")
+	if err := json.Unmarshal([]byte(out), &told); err != nil || status != 0 || told.Schema != "leasehold.return/2" || told.Return.Epoch != 9 || told.Request == nil || told.Request.Number != 4 || len(told.Warnings) != 0 {
+		t.Errorf("%d, %v: %s", status, err, out)
+	}
+	d.does("POST requests", func([]byte) (any, *capability.Refusal) {
+		return nil, capability.Refuse(capability.ErrStorageFull, "", "no room")
+	})
+	status, out, stderr = m.run("return", string(id), "-o", ".", "--json")
+	if err := json.Unmarshal([]byte(out), &told); err != nil || status != 1 || told.Return.Epoch != 9 || told.Request != nil || len(told.Warnings) != 1 || !strings.Contains(told.Warnings[0], "no room") {
+		t.Errorf("%d, %v: %s", status, err, out)
+	}
+	fourLines(t, "return without a request", stderr, capability.ErrStorageFull)
+	d.says("POST requests", console.Written{Number: 4, File: request(t, 4)})
 	d.does("POST returns", func([]byte) (any, *capability.Refusal) {
 		return nil, capability.Refuse(capability.ErrInUse, string(id), "3 of 5 are held")
 	})

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -24,7 +25,12 @@ import (
 
 // open is the SDK's client with this program's flags.
 func (p *program) open(user string) (*client.Client, error) {
-	return client.New(client.Options{Servers: strings.Split(p.server, ","), TrustFile: p.trust, Dir: p.dir, User: user})
+	return client.New(client.Options{Servers: servers(p.server), TrustFile: p.trust, Dir: p.dir, User: user})
+}
+
+// servers are the addresses in a list with commas, or with spaces.
+func servers(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
 type leaseResult struct {
@@ -155,9 +161,6 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 	if err != nil {
 		return terminal.Coded(capability.ErrNotFound, err)
 	}
-	// A waiting acquire can be interrupted; once there is a lease, signals are the program's.
-	waiting, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
 	defer signal.Stop(signals)
@@ -166,10 +169,7 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 		return err
 	}
 	defer c.Close()
-	l, err := c.Acquire(waiting, feature, options...)
-	if errors.Is(err, context.Canceled) {
-		return terminal.ExitStatus(128 + int(syscall.SIGINT))
-	}
+	l, err := acquireUntil(ctx, signals, func(ctx context.Context) (*client.Lease, error) { return c.Acquire(ctx, feature, options...) })
 	if err != nil {
 		return explained(p, err)
 	}
@@ -185,6 +185,36 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 		p.say("warning: the counts come free at the end of the lease: %s\n", released)
 	}
 	return err
+}
+
+// acquireUntil acquires unless one of the signals that end programs comes while it waits: its end is then 128 and the signal. Once there is a lease, signals are
+// the program's; what else came before is for nobody.
+func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(context.Context) (*client.Lease, error)) (*client.Lease, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var l *client.Lease
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		l, err = acquire(ctx)
+		ended <- err
+	}()
+	var ending syscall.Signal
+	for {
+		select {
+		case s := <-signals:
+			switch s {
+			case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+				ending = s.(syscall.Signal)
+				cancel()
+			}
+		case err := <-ended:
+			if ending != 0 { // a lease that came all the same goes back with Close
+				return nil, terminal.ExitStatus(128 + int(ending))
+			}
+			return l, err
+		}
+	}
 }
 
 // watch passes signals on until the program ends, and ends it when its lease does.

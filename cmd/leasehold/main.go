@@ -22,6 +22,7 @@ func main() {
 type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	out            *terminal.Output // stdout, for data
 
 	socket string
 	server string
@@ -36,7 +37,7 @@ const (
 )
 
 func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, out: terminal.NewOutput(stdout)}
 	root := &cobra.Command{
 		Use:   "leasehold",
 		Short: "Licenses for networks that never touch the internet",
@@ -49,7 +50,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(p.out)
 	root.SetErr(stderr)
 	f := root.PersistentFlags()
 	f.StringVar(&p.socket, "socket", from("LEASEHOLD_SOCKET", defaultSocket), "`path` of the daemon's Unix socket ($LEASEHOLD_SOCKET)")
@@ -59,7 +60,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.BoolVar(&p.json, "json", false, "print JSON")
 	root.AddCommand(
 		p.statusCommand(), p.requestCommand(), p.importCommand(), p.returnCommand(), p.featuresCommand(), p.devicesCommand(),
-		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), p.explainCommand(), p.doctorCommand(), p.versionCommand(),
+		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), terminal.Explain("leasehold", &p.json), p.doctorCommand(), p.versionCommand(),
 		p.simulateCommand(), p.modelCommand(), p.reservationsCommand(), p.poolsCommand(), p.policiesCommand(), p.seatsCommand(), p.timeCommand(),
 		p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(),
 	)
@@ -75,9 +76,9 @@ func from(variable, otherwise string) string {
 	return otherwise
 }
 
-// printf is data, for stdout; say is talk, for stderr.
+// printf is data, for stdout, whose first error the program ends with; say is talk, for stderr.
 func (p *program) printf(format string, args ...any) {
-	fmt.Fprint(p.stdout, lines(fmt.Sprintf(format, args...)))
+	fmt.Fprint(p.out, lines(fmt.Sprintf(format, args...)))
 }
 
 func (p *program) say(format string, args ...any) {

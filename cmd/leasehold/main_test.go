@@ -22,6 +22,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -160,8 +161,17 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusConflict)
 		v = console.Problem{Code: no.Code, Symbol: no.Code.Symbol(), Denial: no.Denial, Text: no.Sentence()}
 	}
+	if all, is := v.(stream); is {
+		for _, v := range all {
+			json.NewEncoder(w).Encode(v)
+		}
+		return
+	}
 	json.NewEncoder(w).Encode(v)
 }
+
+// stream is an answer of several objects.
+type stream []any
 
 // fourLines checks the form of an error, and that nothing that steers a terminal is in it.
 func fourLines(t *testing.T, what, stderr string, code capability.Code) {
@@ -315,9 +325,9 @@ func TestExplainEachCode(t *testing.T) {
 func TestCodesAsJSON(t *testing.T) {
 	status, out, _ := newMachine(t).run("explain", "--json")
 	var list struct {
-		Schema   string        `json:"schema"`
-		Warnings []string      `json:"warnings"`
-		Codes    []explanation `json:"codes"`
+		Schema   string                 `json:"schema"`
+		Warnings []string               `json:"warnings"`
+		Codes    []terminal.Explanation `json:"codes"`
 	}
 	d := json.NewDecoder(strings.NewReader(out))
 	d.DisallowUnknownFields()
@@ -329,7 +339,7 @@ func TestCodesAsJSON(t *testing.T) {
 		t.Fatalf("%d codes of %d", len(list.Codes), len(all))
 	}
 	for i, e := range all {
-		if list.Codes[i] != explanation(e) {
+		if list.Codes[i] != terminal.Explanation(e) {
 			t.Errorf("%+v where the catalog has %+v", list.Codes[i], e)
 		}
 	}

@@ -42,7 +42,7 @@ func (p *program) inspectCommand() *cobra.Command {
 					}
 				}
 			}
-			return terminal.Inspect(p.stdout, p.json, b, trust, here)
+			return terminal.Inspect(p.out, p.json, b, trust, here)
 		},
 	}
 }
@@ -60,66 +60,6 @@ func (p *program) readTrust(named bool) (*wire.Trust, error) {
 		}
 	}
 	return nil, terminal.Coded(capability.ErrTrust, fmt.Errorf("%s: %w", p.trust, err))
-}
-
-type explanation struct {
-	Code   capability.Code `json:"code"`
-	Symbol string          `json:"symbol"`
-	Title  string          `json:"title"`
-	Cause  string          `json:"cause"`
-	Next   string          `json:"next"`
-	Exit   int             `json:"exit"`
-}
-
-func (p *program) explainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "explain [CODE]", Short: "Say what a code means and what to do", Args: cobra.MaximumNArgs(1),
-		Long:    "CODE is a number or a name: LH-3104, 3104 or E_NO_SEAT. Without one, all are listed.",
-		Example: "  leasehold explain LH-3104",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return p.listCodes()
-			}
-			code, err := capability.ParseCode(args[0])
-			if err != nil {
-				return terminal.Coded(capability.ErrNotFound, err)
-			}
-			e := code.Entry()
-			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
-					terminal.Data
-					explanation
-				}{terminal.NewData("leasehold.explain/1"), explanation(e)}))
-			}
-			p.printf("%s %s: %s\ncause: %s\nnext: %s\nexit status: %d\n", e.Code, e.Symbol, e.Title, e.Cause, e.Next, e.Exit)
-			return nil
-		},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (codes []string, _ cobra.ShellCompDirective) {
-			if len(args) == 0 {
-				for _, e := range capability.Catalog() {
-					codes = append(codes, e.Code.String()+"\t"+e.Title)
-				}
-			}
-			return codes, cobra.ShellCompDirectiveNoFileComp
-		},
-	}
-}
-
-func (p *program) listCodes() error {
-	all := capability.Catalog()
-	if p.json {
-		rows := make([]explanation, len(all))
-		for i, e := range all {
-			rows[i] = explanation(e)
-		}
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
-			terminal.Data
-			Codes []explanation `json:"codes"`
-		}{terminal.NewData("leasehold.codes/1"), rows}))
-	}
-	return p.table("CODE\tNAME\tMEANING", len(all), func(i int) string {
-		return fmt.Sprintf("%s\t%s\t%s", all[i].Code, all[i].Symbol, all[i].Title)
-	})
 }
 
 func (p *program) doctorCommand() *cobra.Command {
@@ -143,7 +83,7 @@ func (p *program) doctorCommand() *cobra.Command {
 				}
 			}
 			if p.json {
-				if err := terminal.JSON(p.stdout, terminal.Hexed(struct {
+				if err := terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Examinations []console.Examination `json:"examinations"`
 				}{terminal.NewData("leasehold.doctor/1"), rows})); err != nil {
@@ -191,7 +131,7 @@ func (p *program) versionCommand() *cobra.Command {
 				}
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Version  string `json:"version"`
 					Daemon   string `json:"daemon"` // empty where none answers

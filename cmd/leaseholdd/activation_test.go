@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
 
@@ -82,6 +88,23 @@ func TestServiceManager(t *testing.T) {
 			t.Errorf("then %q", s)
 		}
 	}
+	// A manager that does not hear it for a while ends nothing.
+	manager.Close()
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		if out, err := exec.Command(path("leasehold"), "status", "--socket", path("admin")).CombinedOutput(); err != nil {
+			t.Fatalf("unheard by the manager: %v\n%s", err, out)
+		}
+	}
+	if err := os.Remove(path("notify")); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if manager, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path("notify"), Net: "unixgram"}); err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	if s := next(); s != "WATCHDOG=1" {
+		t.Errorf("heard again %q", s)
+	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -94,5 +117,47 @@ func TestServiceManager(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v\n%s", err, log.String())
+	}
+}
+
+// An owner that waits is alive for as long as the TPM answers, and for no other reason.
+func TestAlive(t *testing.T) {
+	dead := errors.New("it has ended")
+	waits := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for _, c := range []struct {
+		name    string
+		owner   func(context.Context) error
+		answers uint64 // of the TPM meanwhile
+		want    error
+	}{
+		{"it answers", func(context.Context) error { return nil }, 0, nil},
+		{"it waits, and the TPM answers", waits, 1, nil},
+		{"it waits, and the TPM is silent", waits, 0, context.DeadlineExceeded},
+		{"it has ended, and the TPM answers", func(context.Context) error { return dead }, 1, dead},
+	} {
+		n := uint64(7)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		err := alive(func(ctx context.Context) error { n += c.answers; return c.owner(ctx) }, func() uint64 { return n })(ctx)
+		cancel()
+		if !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+// A device that is there and is not ours is not a TPM that is not there.
+func TestNotOpened(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code capability.Code
+	}{
+		{&os.PathError{Op: "open", Path: "/dev/tpmrm0", Err: syscall.EACCES}, capability.ErrTPMAccess},
+		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.EPERM), capability.ErrTPMAccess},
+		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.ENOENT), capability.ErrTPMAbsent},
+		{fmt.Errorf("open tpm: %w", tpm.ErrUnavailable), capability.ErrTPMAbsent},
+	} {
+		if code := terminal.CodeOf(notOpened("/dev/tpmrm0", c.err)); code != c.code {
+			t.Errorf("%v: %s, want %s", c.err, code, c.code)
+		}
 	}
 }

@@ -175,8 +175,7 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 	return s, nil
 }
 
-// outlived refuses requests that were kept from before a vault that is gone. One whose making was cut off has moved the counter once, one that told anything
-// at least four times; what is in its directory says nothing, anyone can empty it.
+// outlived refuses requests that were kept from before a vault that is gone. What is in its directory says nothing, anyone can empty it.
 func (p place) outlived(s *opened) error {
 	written := s.ledger.Status(ledger.Now{}).Epoch
 	epoch, err := epochOf(p.device)
@@ -185,8 +184,8 @@ func (p place) outlived(s *opened) error {
 		return nil
 	case err != nil:
 		return condition(err)
-	case epoch != written && epoch != written+1:
-		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the last request was written at %d", epoch, written)
+	case !appliance.Untold(written, epoch):
+		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d, and the first request was written at %d", epoch, written)
 	}
 	return nil
 }
@@ -298,12 +297,31 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 			}
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
-		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device, p.keys), wire.New().Encode(boot), state)
+		o := vaultOptions(p.device, p.keys)
+		counter := &moved{Anchor: o.Anchor}
+		o.Anchor = counter
+		v, err := storage.Create(storage.Dir(p.vault()), o, wire.New().Encode(boot), state)
 		if err != nil {
-			return nil, condition(err)
+			err = condition(err)
+			if counter.to != 0 {
+				err = &appliance.UnmadeError{Epoch: counter.to, Cause: err}
+			}
+			return nil, err
 		}
 		return v, nil
 	}
+}
+
+// moved is an anchor that knows what it was provisioned at.
+type moved struct {
+	storage.Anchor
+	to uint64
+}
+
+func (m *moved) Provision(secret []byte) (epoch uint64, err error) {
+	epoch, err = m.Anchor.Provision(secret)
+	m.to = epoch
+	return epoch, err
 }
 
 // room refuses to begin a vault that may not fit: once the counter has moved, the response is of no use any more.
@@ -383,6 +401,7 @@ func codeOf(err error) capability.Code {
 		{tpm.ErrCounter, capability.ErrCounter},
 		{tpm.ErrNotOurs, capability.ErrTPMCleared},
 		{tpm.ErrLockout, capability.ErrTPMLockout},
+		{tpm.ErrPassword, capability.ErrTPMPassword},
 		{tpm.ErrUnavailable, capability.ErrTPMAbsent},
 		{ledger.ErrCorrupt, capability.ErrCorrupt},
 		{appliance.ErrStorage, capability.ErrStorage},

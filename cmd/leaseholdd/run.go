@@ -71,7 +71,7 @@ func run(ctx context.Context, f flags) error {
 	defer lock.Close()
 	device, err := tpm.Open(f.tpm)
 	if err != nil {
-		return terminal.Coded(capability.ErrTPMAbsent, fmt.Errorf("open the TPM at %s: %w", f.tpm, err))
+		return notOpened(f.tpm, err)
 	}
 	defer device.Close()
 	id, err := device.HostID()
@@ -120,7 +120,16 @@ func run(ctx context.Context, f flags) error {
 	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
-	return serve(ctx, f, a, c, log)
+	return serve(ctx, f, a, c, device, log)
+}
+
+// notOpened is why there is no TPM at the address: nothing is there, or it is not for this account.
+func notOpened(address string, err error) error {
+	code := capability.ErrTPMAbsent
+	if errors.Is(err, os.ErrPermission) {
+		code = capability.ErrTPMAccess
+	}
+	return terminal.Coded(code, fmt.Errorf("open the TPM at %s: %w", address, err))
 }
 
 // coded gives an error of the layers below the catalog's code.
@@ -242,8 +251,12 @@ func adminServer(c *console.Console) *http.Server {
 	return &http.Server{Handler: c.Handler(), ConnContext: console.WithPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
 
+// stopPatience is how long a stop waits for what administrators have asked: a return is done in a second, and a backup that is cut off is made again. It is well
+// below the unit's TimeoutStopSec.
+const stopPatience = 8 * time.Second
+
 // serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
-func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, log *slog.Logger) error {
+func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, device *tpm.Device, log *slog.Logger) error {
 	clients, admin, err := listeners(f)
 	if err != nil {
 		return errors.Join(err, stopped(a))
@@ -259,7 +272,8 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 			}
 		})
 	}
-	// The owner outlives the listeners, so that what they still carry is answered; its own context ends last.
+	// The owner outlives the listeners, so that what administrators have asked is answered: a recovery key is shown once. Clients are cut off at once, because
+	// they ask again, and what was asked twice counts once. Its own context ends last.
 	owner, stopOwner := context.WithCancel(context.Background())
 	defer stopOwner()
 	ended := make(chan error, 1)
@@ -275,15 +289,21 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 		}
 		return nil
 	})
-	part(func() error { return systemd.Watch(ctx, a.Alive) })
-	part(func() error { return tellStatus(ctx, a) })
+	unheard := func(err error) { log.Warn("the service manager does not hear", "cause", err.Error()) }
+	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
+	part(func() error { return tellStatus(ctx, a, unheard) })
 	if storage.Erases {
 		part(func() error { eraseUses(ctx); return nil })
 	}
 
 	<-ctx.Done()
 	systemd.Stopping()
-	server.Close()
+	patience, end := context.WithTimeout(context.Background(), stopPatience)
+	defer end()
+	if err := server.Shutdown(patience); err != nil {
+		log.Warn("what an administrator asked is cut off", "cause", err.Error())
+		server.Close()
+	}
 	parts.Wait()
 	stopOwner()
 	if err := <-ended; err != nil {
@@ -322,15 +342,33 @@ func stopped(a *appliance.Appliance) error {
 	return a.Run(ctx)
 }
 
-// tellStatus says READY once the owner answers, and keeps the line of systemctl status true.
-func tellStatus(ctx context.Context, a *appliance.Appliance) error {
+// alive is the owner's answer to the watchdog. One that waits for a TPM which answers, if only that it is busy, is at work: its operations end. Nothing of that
+// kind is known of a disk, so an owner that waits for one longer than the watchdog does is ended, and the start finds out what the disk has taken.
+func alive(owner func(context.Context) error, answers func() uint64) func(context.Context) error {
+	return func(ctx context.Context) error {
+		before := answers()
+		err := owner(ctx)
+		if errors.Is(err, context.DeadlineExceeded) && answers() != before {
+			return nil
+		}
+		return err
+	}
+}
+
+// tellStatus says READY once the owner answers, and keeps the line of systemctl status true. A service manager that does not hear it ends nothing.
+func tellStatus(ctx context.Context, a *appliance.Appliance, unheard func(error)) error {
 	line, err := statusLine(ctx, a)
 	if err != nil {
 		return ended(err)
 	}
-	if err := systemd.Ready(line); err != nil {
-		return err
+	said := false
+	tell := func(err error) {
+		if err != nil && !said {
+			said = true
+			unheard(err)
+		}
 	}
+	tell(systemd.Ready(line))
 	t := time.NewTicker(10 * time.Second)
 	defer t.Stop()
 	for {
@@ -345,9 +383,7 @@ func tellStatus(ctx context.Context, a *appliance.Appliance) error {
 		}
 		if now != line {
 			line = now
-			if err := systemd.Status(line); err != nil {
-				return err
-			}
+			tell(systemd.Status(line))
 		}
 	}
 }

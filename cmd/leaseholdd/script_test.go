@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"daemon":   script((*machines).daemon),
 			"crash":    script((*machines).crash),
 			"halt":     script((*machines).halt),
+			"term":     script((*machines).term),
 			"ends":     script((*machines).ends),
 			"flip":     script((*machines).flip),
 			"exits":    exits,
@@ -117,7 +118,7 @@ func script(f func(*machines, *testscript.TestScript, []string)) func(*testscrip
 	}
 }
 
-// tpm NAME ACTION: start, cut, kill, boot, clear, extend, uncount, lockout. start sets $TPM_NAME and $ROOTS_NAME.
+// tpm NAME ACTION: start, cut, kill, boot, clear, extend, uncount, lockout, password HIERARCHY. start sets $TPM_NAME and $ROOTS_NAME.
 func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	name, action := args[0], args[1]
 	if action == "start" {
@@ -146,6 +147,11 @@ func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 		ts.Setenv("TPM_"+name, t.Address())
 	case "uncount": // the counter of the storage is deleted, as any root can
 		ts.Check(uncount(t))
+		ts.Setenv("TPM_"+name, t.Address())
+	case "password":
+		hierarchy := map[string]tpm2.TPMHandle{"owner": tpm2.TPMRHOwner, "endorsement": tpm2.TPMRHEndorsement}[args[2]]
+		_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("hunter2")}}.Execute(t.Bus())
+		ts.Check(err)
 		ts.Setenv("TPM_"+name, t.Address())
 	case "lockout":
 		ts.Check(lockOut(t))
@@ -261,6 +267,21 @@ func (m *machines) halt(ts *testscript.TestScript, args []string) {
 	delete(m.daemons, args[0])
 	if d.code != 0 {
 		ts.Fatalf("leaseholdd of %s stopped with %d:\n%s", args[0], d.code, ts.ReadFile(args[0]+".log"))
+	}
+}
+
+// term NAME: the daemon is told to stop, and takes no more connections.
+func (m *machines) term(ts *testscript.TestScript, args []string) {
+	ts.Check(m.daemons[args[0]].cmd.Process.Signal(syscall.SIGTERM))
+	for end := time.Now().Add(30 * time.Second); ; {
+		c, err := net.Dial("unix", ts.Getenv("SOCK_"+args[0]))
+		if err != nil {
+			return
+		}
+		c.Close()
+		if time.Now().After(end) {
+			ts.Fatalf("leaseholdd of %s takes connections for 30 s after it was told to stop", args[0])
+		}
 	}
 }
 

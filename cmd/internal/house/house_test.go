@@ -385,3 +385,31 @@ func TestTopLevel(t *testing.T) {
 		}
 	}
 }
+
+// What a merge, a patch or an editor leaves is no part of the repository.
+func TestNoLeftovers(t *testing.T) {
+	top := root(t)
+	if err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && e.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		if leftover(e.Name()) {
+			t.Errorf("%s is a leftover", strings.TrimPrefix(path, top+"/"))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"files.go.orig": true, "files.go.rej": true, "files.go~": true, "original.go": false, "orig": false, "a~b.go": false} {
+		if leftover(name) != want {
+			t.Errorf("%s: %v, want %v", name, !want, want)
+		}
+	}
+}
+
+func leftover(name string) bool {
+	return strings.HasSuffix(name, ".orig") || strings.HasSuffix(name, ".rej") || strings.HasSuffix(name, "~")
+}

@@ -52,7 +52,17 @@ func (e *codedError) Unwrap() error { return e.err }
 func Program(root *cobra.Command, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{error: err} })
+	out, ok := root.OutOrStdout().(*Output)
+	if !ok {
+		out = NewOutput(root.OutOrStdout())
+		root.SetOut(out)
+	}
 	cmd, err := root.ExecuteC()
+	if word := ExitStatus(0); err == nil || errors.As(err, &word) { // a status says nothing more than what was printed
+		if unheard := out.Err(); unheard != nil {
+			err = unheard
+		}
+	}
 	if err == nil {
 		return capability.ExitOK
 	}
@@ -61,6 +71,32 @@ func Program(root *cobra.Command, stderr io.Writer) int {
 		err = usageError{err, meant(root)}
 	}
 	return Report(stderr, cmd.CommandPath(), err)
+}
+
+// Output is standard output that remembers: what was printed may be shown once, so a program whose words a full disk did not take has not done its work.
+type Output struct {
+	w   io.Writer
+	err error
+}
+
+// NewOutput writes to w. Program makes one where the root command's output is none.
+func NewOutput(w io.Writer) *Output { return &Output{w: w} }
+
+// Write is w's.
+func (o *Output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// Err is the first error of a Write, with a code.
+func (o *Output) Err() error {
+	if o.err == nil {
+		return nil
+	}
+	return Coded(capability.ErrFileRead, fmt.Errorf("standard output: %w", o.err))
 }
 
 // meant is the command that a misspelled one is nearest to, or empty.
@@ -123,8 +159,18 @@ func Report(w io.Writer, command string, err error) int {
 	code, said, cause, next := describe(err, command)
 	said = strings.ReplaceAll(said, "\n", "; ") // several errors joined
 	e := code.Entry()
-	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: leasehold explain %s\n", code, Plain(said), Plain(cause), Plain(next), code)
+	program, _, _ := strings.Cut(command, " ")
+	if program != "freehold" {
+		program = "leasehold" // its daemon has nobody at a terminal
+	}
+	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: %s explain %s\n", code, Plain(said), Plain(cause), Plain(next), program, code)
 	return e.Exit
+}
+
+// CodeOf is the code that Report prints for err: what a program says of an error as data is what it says in words.
+func CodeOf(err error) capability.Code {
+	code, _, _, _ := describe(err, "")
+	return code
 }
 
 func describe(err error, command string) (code capability.Code, said, cause, next string) {
@@ -151,7 +197,7 @@ func describe(err error, command string) (code capability.Code, said, cause, nex
 		return capability.ErrUsage, err.Error(), e.Cause, usage.next
 	}
 	e := capability.ErrInternal.Entry()
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		e = capability.ErrFileRead.Entry()
 	}
 	return e.Code, err.Error(), e.Cause, e.Next
