@@ -50,7 +50,17 @@ func (l *Ledger) draft(now Now, r *row, user string) *draft {
 	d := &draft{l: l, now: now, row: r, user: user, change: map[*slice]int64{}}
 	if len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease {
 		d.ended, d.mine = map[*item]int64{}, map[*item]int64{}
+		d.endDue()
 	}
+	if r != nil {
+		d.held = r.live(now)
+	}
+	return d
+}
+
+// endDue makes what is due free.
+func (d *draft) endDue() {
+	l, now, user := d.l, d.now, d.user
 	l.ends.each(func(sl *slice) bool {
 		due := sl.leases[0].end <= now.Lease
 		if due {
@@ -71,10 +81,6 @@ func (l *Ledger) draft(now Now, r *row, user string) *draft {
 		}
 		return due
 	})
-	if r != nil {
-		d.held = r.live(now)
-	}
-	return d
 }
 
 // live is what the device holds at that moment.
