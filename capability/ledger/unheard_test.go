@@ -211,3 +211,20 @@ func TestUnheardCountsOnce(t *testing.T) {
 		t.Errorf("another: %s", got)
 	}
 }
+
+// Units that were to end at one moment are kept together, whatever the device was told of each since.
+func TestUnheardAlike(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 4), lineItem('b', "f:2.0", 4))
+	v.lossy = true
+	v.ask("d", "f:1.0 4")
+	sooner := v.request("d", "f:1.0 2", "f:2.0 2")
+	sooner.Borrow = 800
+	v.serve(Serve{Key: key("d"), Request: sooner})
+	if got := v.holds("d"); got != "a*2@900 a*2@900 b*2@800" {
+		t.Fatalf("holds %s", got)
+	}
+	v.ask("d", "f:2.0 4")
+	if got := v.holds("d"); got != "a*4@900 b*4@900" {
+		t.Errorf("holds %s", got)
+	}
+}
