@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -226,5 +227,78 @@ func TestUnheardAlike(t *testing.T) {
 	v.ask("d", "f:2.0 4")
 	if got := v.holds("d"); got != "a*4@900 b*4@900" {
 		t.Errorf("holds %s", got)
+	}
+}
+
+// A snapshot says of leads only what Snapshot would.
+func TestForgedLeads(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 4), lineItem('m', "m:1.0", 4, metered(true, 0)))
+	v.ask("d", "f:1.0 2", "m:1.0 1")
+	whole := v.l.Snapshot()
+	at := 0 // of the last part, which is the row
+	for next := 0; next < len(whole); next += 4 + int(binary.BigEndian.Uint32(whole[next:])) {
+		at = next
+	}
+	for _, c := range []struct {
+		leads []capability.Seconds
+		good  bool
+	}{
+		{nil, true}, {[]capability.Seconds{5, 0}, true}, {[]capability.Seconds{0, 0}, false}, {[]capability.Seconds{5}, false}, {[]capability.Seconds{5, 1}, false},
+		{[]capability.Seconds{-5, 5}, false}, {[]capability.Seconds{-5, 0}, false}, {[]capability.Seconds{1901, 0}, false},
+	} {
+		var p rowPart
+		if err := v.l.codec.Decode(whole[at+4:], &p, maxPart); err != nil || len(p.Leases) != 2 {
+			t.Fatal(p, err)
+		}
+		p.Leads = c.leads
+		b := v.l.part(slices.Clone(whole[:at]), &p)
+		l, err := Restore(b)
+		if good := err == nil; good != c.good || good && !bytes.Equal(l.Snapshot(), b) || !good && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("leads %v: %v", c.leads, err)
+		}
+	}
+}
+
+// What a device had justifies as many units that are kept in a hold, and no more: not once more with another lead, and not once for each of two ends.
+func TestKeptOnce(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		kept []Lease // units, ends after the sooner one, leads and when they are told, after the sooner end
+		good bool
+	}{
+		{"as they were", []Lease{{Count: 2, End: 100, Lead: 100}}, true},
+		{"as heard", []Lease{{Count: 2}}, true},
+		{"apart", []Lease{{Count: 1, End: 100, Lead: 100}, {Count: 1, End: 100, Lead: 900}}, true},
+		{"fewer", []Lease{{Count: 1}}, true},
+		{"more", []Lease{{Count: 3, End: 100, Lead: 100}}, false},
+		{"again with another lead", []Lease{{Count: 2, End: 100, Lead: 100}, {Count: 1, End: 100, Lead: 900}}, false},
+		{"for both ends", []Lease{{Count: 2}, {Count: 2, End: 100, Lead: 100}}, false},
+		{"one for each end", []Lease{{Count: 1}, {Count: 1, End: 100, Lead: 100}}, false},
+		{"told later", []Lease{{Count: 2, Told: 1}}, false},
+	} {
+		v := begin(t, lineItem('a', "f:1.0", 9))
+		v.lossy = true
+		v.ask("d", "f:1.0 2")
+		sooner := v.request("d", "f:1.0 2")
+		sooner.Borrow = 800
+		v.serve(Serve{Key: key("d"), Request: sooner})
+		v.must(Start{BootID: "2", HoldFor: 900})
+		had := v.l.rows[0].leases[0]
+		if v.holds("d") != "a*2@900" || had.lead != 100 {
+			t.Fatalf("holds %s", v.holds("d"))
+		}
+		d, err := v.l.Decide(v.now, Serve{Key: key("d"), Request: v.request("d", "f:1.0 2")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := d.Entries[0]
+		e.Served.Leases = nil
+		for _, n := range c.kept {
+			n.Item, n.End, n.Told = had.slice.item.ID(), n.End+had.end-had.lead, n.Told+had.told
+			e.Served.Leases = append(e.Served.Leases, n)
+		}
+		if err := v.l.Apply(e); (err == nil) != c.good || err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", c.what, err)
+		}
 	}
 }
