@@ -302,3 +302,52 @@ func TestKeptOnce(t *testing.T) {
 		}
 	}
 }
+
+// What has ended for a device that has heard so is nothing that it had: it is not dropped, not repeated in a report, and does not go before those who wait. Of what
+// a device may keep that has not heard, what it was told of comes first.
+func TestHeardToHaveEnded(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		then func(v *life, applied uint64) capability.Response
+		want string
+		has  string
+	}{
+		{"dropped", func(v *life, applied uint64) capability.Response {
+			v.pass(850) // what it was told of has ended
+			v.must(Drop{Device: v.request("d").Hosts[0], Feature: "f", By: "admin"})
+			r := v.request("d", "f:1.0 1")
+			r.Applied = applied
+			return v.serve(Serve{Key: key("d"), Request: r})
+		}, "OK | OK 1 | has 1", "a*1@900"},
+		{"reported", func(v *life, applied uint64) capability.Response {
+			r := v.operation(capability.Report, "d", "f:1.0 5")
+			r.Applied = applied
+			return v.serve(Serve{Key: key("d"), Request: r})
+		}, "OK | PARTIAL 2 | has 2", "a*2@900 b*2@800"},
+		{"before those who wait", func(v *life, applied uint64) capability.Response {
+			waits := v.request("e", "f:1.0 5")
+			waits.Desired[0].Wait = true
+			v.serve(Serve{Key: key("e"), Request: waits})
+			r := v.request("d", "f:1.0 4?")
+			r.Applied = applied
+			return v.serve(Serve{Key: key("d"), Request: r})
+		}, "OK | PARTIAL 2 E_NO_SEAT | has 2", "a*2@900 b*2@800"},
+		{"kept in a hold", func(v *life, _ uint64) capability.Response {
+			v.must(Start{BootID: "2", HoldFor: 900})
+			return v.ask("d", "f:1.0 1")
+		}, "PARTLY | INSUFFICIENT 0 E_HOLD | has 1", "a*1@900 b*1@800"},
+	} {
+		v := begin(t, lineItem('a', "f:1.0", 2), lineItem('b', "f:2.0", 2))
+		v.lossy = true
+		v.ask("d", "f:1.0 2")
+		other := v.request("d", "f:2.0 2")
+		other.Borrow = 800
+		applied := v.serve(Serve{Key: key("d"), Request: other}).Serial
+		if v.holds("d") != "a*2@900 b*2@800" {
+			t.Fatalf("holds %s", v.holds("d"))
+		}
+		if got := show(c.then(v, applied)); got != c.want || v.holds("d") != c.has {
+			t.Errorf("%s: %s, holds %s", c.name, got, v.holds("d"))
+		}
+	}
+}
