@@ -27,22 +27,32 @@ type door struct {
 
 	mu     sync.Mutex
 	places *places
-	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin. A
-	// few for each core: while one works the next are on their way, and whoever is inside waits for no more than these.
+	// begins are for the work of a handshake up to the server's part of it, 0.5 ms, ends for the rest, so that no work is lost in a line of those who begin.
+	// Together as many as there are cores: nobody waits for the network in a turn, so more would only stand in the way of whoever is inside.
 	begins, ends *turns
-	served       served
+	served       served[capability.Digest]
+	near         served[netip.Prefix] // addresses that these came from
 	tally        tally
 }
 
-const turnsPerCore = 4 // 2 ms of work
+// SpareProcessors is by how many a program should raise GOMAXPROCS above the machine's cores. While every processor of Go's scheduler is busy it looks at the network only every 10 ms,
+// and a system call that took a while waits for a processor when it is done; an answer needs half a dozen such steps. Handshakes take as many processors as there
+// are cores, and leave these to whoever is inside: between the two the kernel decides, which prefers who has slept.
+const SpareProcessors = 2
 
 func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
+	begins, ends := turnsFor(runtime.GOMAXPROCS(0))
 	return &door{
 		log: log, elapsed: elapsed, tally: tally{},
 		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
-		begins: newTurns(turnsPerCore * runtime.GOMAXPROCS(0)), ends: newTurns(turnsPerCore * runtime.GOMAXPROCS(0)),
+		begins: newTurns(begins), ends: newTurns(ends),
 		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
 	}
+}
+
+func turnsFor(processors int) (begins, ends int) {
+	cores := max(2, processors-SpareProcessors)
+	return cores / 2, cores - cores/2
 }
 
 // arrive gives a connection a place among the half-open ones.
@@ -67,7 +77,7 @@ func (d *door) advance(g *guest) {
 func (d *door) wait(t *turns, g *guest) *turn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return t.wait(g.address)
+	return t.wait(g.address, d.near.has(g.address))
 }
 
 func (d *door) end(t *turns, w *turn) {
@@ -84,6 +94,7 @@ func (d *door) enter(g *guest, key capability.Digest, known bool) error {
 	out, ok := d.places.enter(g, key, known)
 	if ok && known {
 		d.served.add(key)
+		d.near.add(g.address)
 	}
 	d.mu.Unlock()
 	for _, o := range out {
@@ -116,6 +127,7 @@ func (d *door) serve(g *guest) {
 	defer d.mu.Unlock()
 	d.places.use(g, true)
 	d.served.add(g.key)
+	d.near.add(g.address)
 }
 
 func (d *door) leave(g *guest) {
@@ -200,24 +212,24 @@ func networkOf(a net.Addr) netip.Prefix {
 }
 
 // served are the keys that were given rights in this run, the latest of them: at least half of what it holds. What the ledger serves now is not asked of it.
-type served struct {
-	young, old map[capability.Digest]struct{}
+type served[K comparable] struct {
+	young, old map[K]struct{}
 }
 
 const maxServed = 8192 // 0.5 MB
 
-func (s *served) has(key capability.Digest) bool {
+func (s *served[K]) has(key K) bool {
 	_, young := s.young[key]
 	_, old := s.old[key]
 	return young || old
 }
 
-func (s *served) add(key capability.Digest) {
+func (s *served[K]) add(key K) {
 	if _, is := s.young[key]; is {
 		return
 	}
 	if s.young == nil || len(s.young) == maxServed {
-		s.young, s.old = map[capability.Digest]struct{}{}, s.young
+		s.young, s.old = map[K]struct{}{}, s.young
 	}
 	s.young[key] = struct{}{}
 }

@@ -359,7 +359,7 @@ func TestFullHouse(t *testing.T) {
 	s.until("a place is free", func(n Connections) bool { return n.Open == 2 })
 	comes(12)
 	s.a.door.mu.Lock()
-	s.a.door.served = served{} // as after a restart: the ledger still knows
+	s.a.door.served = served[capability.Digest]{} // as after a restart: the ledger still knows
 	s.a.door.mu.Unlock()
 	c, _ = dial(t, addr, own)
 	if r := s.roundTrip(c, want(id, 4, "render", 1)); len(r.Rights) != 1 {
@@ -453,7 +453,7 @@ func TestTally(t *testing.T) {
 }
 
 func TestServedForgetsTheOldest(t *testing.T) {
-	var s served
+	var s served[capability.Digest]
 	key := func(i int) (k capability.Digest) { binary.BigEndian.PutUint32(k[:], uint32(i)); return k }
 	for i := range 3 * maxServed {
 		s.add(key(i))

@@ -71,8 +71,8 @@ func (c *Client) askOnce(ctx context.Context, s *state, r *capability.Request) (
 	if errors.Is(err, ErrServerUnreachable) && ctx.Err() == nil && (old || len(c.link.servers) > 1 && (had || c.link.made > made)) {
 		resp, err = c.tryAsk(ctx, s, r, sent)
 	}
-	if err == nil && r.Operation == capability.Grant { // it stated the whole set
-		c.paid()
+	if err == nil && r.Operation == capability.Grant && resp.Status != capability.StatusDenied && resp.Status != capability.StatusUnchanged {
+		c.paid() // the appliance has the whole set
 	}
 	return resp, c.concluded(ctx, s, err)
 }

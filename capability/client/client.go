@@ -25,7 +25,7 @@ import (
 // Options say whom a client asks, whom it believes and who it is. Only a trust bundle is needed; everything else has a default.
 type Options struct {
 	Server    string   // host:port of the appliance; 127.0.0.1:7070
-	Servers   []string // or several, tried in this order
+	Servers   []string // or several, tried in this order, beginning with the last that was good
 	Trust     []byte   // the producer's trust bundle, as a program embeds it
 	TrustFile string   // or where it is
 
@@ -39,7 +39,7 @@ type Options struct {
 	Dictionary []capability.Pair
 
 	Borrow  time.Duration    // longest time without asking again, in whole seconds; the server's
-	Timeout time.Duration    // of one exchange; 10 s
+	Timeout time.Duration    // of one exchange, and of finding a server for it; 10 s
 	Clock   func() time.Time // time.Now
 
 	// Dial makes a connection to a server; nil: over TCP.
@@ -97,7 +97,8 @@ type Client struct {
 	before  time.Time                              // and the time before that
 }
 
-// New opens the device's directory and starts what renews leases. It asks no server yet. ErrTrust: the bundle is absent or damaged.
+// New opens the device's directory and starts what renews leases. It asks no server yet. ErrTrust: the bundle is absent or damaged. ErrClientStore: the directory
+// cannot be used, its key is damaged, or this is the device's first program and another keeps the directory locked for longer than Timeout.
 func New(o Options) (*Client, error) {
 	codec := wire.New()
 	trust, err := readTrust(codec, o.Trust, o.TrustFile)

@@ -205,6 +205,7 @@ func TestEndsInSleep(t *testing.T) {
 			t.Fatal(err)
 		}
 		v.a.Down()
+		synctest.Wait()
 		v.c.mu.Lock()
 		v.slept = 20 * time.Minute // which the clock of the program does not count
 		v.c.mu.Unlock()
@@ -219,6 +220,7 @@ func TestEndsInSleep(t *testing.T) {
 
 func TestNoticeOfAClockBehind(t *testing.T) {
 	travel(t, func(t *testing.T, v *traveler) {
+		synctest.Wait()
 		v.off = -2 * time.Hour
 		v.open()
 		if err := v.c.change(t.Context(), func(s *state) error { s.Holdings = nil; return nil }); err != nil {

@@ -23,7 +23,7 @@ func TestReleaseThatCouldNotBeDone(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, why := range []string{"context ended", "disk full"} {
-		for _, next := range []string{"wait", "close", "release"} {
+		for _, next := range []string{"wait", "close", "release", "be refused"} {
 			for _, options := range [][]Option{nil, {Keep()}} {
 				for _, other := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s, then %s, %d options, beside another lease %t", why, next, len(options), other), func(t *testing.T) {
@@ -62,6 +62,11 @@ func TestReleaseThatCouldNotBeDone(t *testing.T) {
 								t.Errorf("it goes on: %v", l.Err())
 							}
 							switch next {
+							case "be refused":
+								if _, err := c.Acquire(t.Context(), "render", Count(5)); !errors.Is(err, ErrNoSeat) {
+									t.Errorf("five of four: %v", err)
+								}
+								pass(wakeUp + time.Second)
 							case "wait":
 								pass(wakeUp + time.Second)
 							case "release":

@@ -34,7 +34,7 @@ func (p *program) recoveryCommand() *cobra.Command {
 				return err
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					console.Recovery
 				}{terminal.NewData("leasehold.recovery/1"), r}))
@@ -133,7 +133,7 @@ func (p *program) auditCommand() *cobra.Command {
 // put writes a new file that is durable when it returns, or standard output; a file that was not finished is removed.
 func (p *program) put(name string, f func(io.Writer) error) error {
 	if name == "-" {
-		return f(p.stdout)
+		return f(p.out)
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -246,7 +246,7 @@ func (p *program) verify(name string, requests []string) error {
 		}
 	}
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			First    uint64            `json:"first"`
 			Last     uint64            `json:"last"`
@@ -281,7 +281,7 @@ func (p *program) configurationCommand() *cobra.Command {
 			if err := p.call(c.Context(), http.MethodGet, "configuration", nil, &conf); err != nil {
 				return err
 			}
-			return terminal.JSON(p.stdout, conf)
+			return terminal.JSON(p.out, conf)
 		},
 	}, &cobra.Command{
 		Use: "import FILE", Short: "Make this the configuration", Args: cobra.ExactArgs(1),
@@ -302,7 +302,7 @@ func (p *program) configurationCommand() *cobra.Command {
 
 func (p *program) configured(out *console.Configured) error {
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			console.Configured
 		}{terminal.NewData("leasehold.configured/1"), *out}))

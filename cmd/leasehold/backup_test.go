@@ -99,6 +99,7 @@ func TestFullOutput(t *testing.T) {
 	d.says("GET recovery", console.Recovery{})
 	d.says("GET features", []console.Feature{{LineItem: capability.LineItem{Feature: "render"}}})
 	d.says("GET configuration", console.Configuration{})
+	d.says("GET doctor", []console.Examination{{What: "disk", Result: "failure", Detail: "full"}})
 	p := newProducer(t, 1)
 	m.put("RSP-0012.LHR", p.response(t, here(), 12))
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -107,7 +108,7 @@ func TestFullOutput(t *testing.T) {
 	}
 	defer full.Close()
 	for _, line := range []string{
-		"recovery show", "recovery show --json", "recovery", "status", "status --json", "features", "version", "help", "--help", "explain", "explain LH-3104", "configuration export", "completion bash",
+		"recovery show", "recovery show --json", "recovery", "status", "status --json", "features", "version", "help", "--help", "explain", "explain LH-3104", "inspect RSP-0012.LHR", "inspect RSP-0012.LHR --json", "doctor", "configuration export", "completion bash",
 	} {
 		c := exec.Command(os.Args[0], strings.Fields(line)...)
 		var stderr bytes.Buffer

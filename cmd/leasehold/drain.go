@@ -25,7 +25,7 @@ func (p *program) drain(ctx context.Context, d console.Drain, length time.Durati
 		return err
 	}
 	if p.json {
-		return terminal.JSON(p.stdout, struct {
+		return terminal.JSON(p.out, struct {
 			terminal.Data
 			Drain console.Draining `json:"drain"`
 		}{terminal.NewData("leasehold.drain/1"), now})

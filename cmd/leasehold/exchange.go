@@ -115,7 +115,7 @@ func (p *program) request(ctx context.Context, w wish, to place) error {
 		return err
 	}
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			writtenRequest
 		}{terminal.NewData("leasehold.request/1"), *r}))
@@ -227,13 +227,13 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 		if err != nil {
 			warnings = append(warnings, "no request was written: "+err.Error())
 		}
-		return errors.Join(terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return errors.Join(terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			Return  capability.Return `json:"return"`
 			Request *writtenRequest   `json:"request"`
 		}{terminal.NewData("leasehold.return/2", warnings...), t, r})), err)
 	case p.json:
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			Return capability.Return `json:"return"`
 		}{terminal.NewData("leasehold.return/1"), t}))
@@ -352,7 +352,7 @@ func (p *program) apply(ctx context.Context, files []candidate) (*importResult, 
 
 func (p *program) imported(r *importResult) error {
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(*r))
+		return terminal.JSON(p.out, terminal.Hexed(*r))
 	}
 	p.printf("%s", describeImport(r))
 	for _, w := range r.Warnings {

@@ -43,7 +43,7 @@ func (p *program) modelShow() *cobra.Command {
 }
 
 func (p *program) printModel(schema string, m console.Model) error {
-	return terminal.JSON(p.stdout, terminal.Hexed(struct {
+	return terminal.JSON(p.out, terminal.Hexed(struct {
 		terminal.Data
 		console.Model
 	}{terminal.NewData(schema), m}))
@@ -186,7 +186,7 @@ func (p *program) printCheck(schema string, c *console.ModelCheck, inventory boo
 				notes = append(notes, f.String())
 			}
 		}
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			console.ModelCheck
 		}{terminal.NewData(schema, notes...), *c}))

@@ -24,7 +24,7 @@ func (p *program) poolsCommand() *cobra.Command {
 				return err
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Pools []console.Pool `json:"pools"`
 				}{terminal.NewData("leasehold.pools/1"), rows}))
@@ -73,7 +73,7 @@ func (p *program) policiesCommand() *cobra.Command {
 
 func (p *program) printSettings(schema string, rows []console.Setting) error {
 	if p.json {
-		return terminal.JSON(p.stdout, struct {
+		return terminal.JSON(p.out, struct {
 			terminal.Data
 			Policies []console.Setting `json:"policies"`
 		}{terminal.NewData(schema), rows})
@@ -133,7 +133,7 @@ func (p *program) seatsCommand() *cobra.Command {
 
 func (p *program) printSeats(s console.Seats) error {
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			console.Seats
 		}{terminal.NewData("leasehold.seats/1"), s}))
@@ -165,7 +165,7 @@ func (p *program) disconnect(c *cobra.Command, feature string, after capability.
 		return err
 	}
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			console.Disconnected
 		}{terminal.NewData("leasehold.disconnect/1"), done}))

@@ -50,7 +50,7 @@ func (p *program) askReservations(c *cobra.Command, method, path string, in any)
 		}
 	}
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			Reservations []console.Reserved `json:"reservations"`
 		}{terminal.NewData("leasehold.reservations/1", notes...), rows}))
@@ -279,7 +279,7 @@ func (p *program) reservationsExport() *cobra.Command {
 			for i, r := range rows {
 				rows[i] = console.Reserved{Group: r.Group, Host: r.Host, Feature: r.Feature, Version: r.Version, Count: r.Count}
 			}
-			return terminal.JSON(p.stdout, struct {
+			return terminal.JSON(p.out, struct {
 				terminal.Data
 				Reservations []console.Reserved `json:"reservations"`
 			}{terminal.NewData("leasehold.reservations-export/1"), rows})

@@ -38,7 +38,7 @@ func (p *program) simulateCommand() *cobra.Command {
 				return err
 			}
 			write := func(st *step, o outcome) error { return p.printStep(st, o, sim.now.Wall) }
-			encoder := json.NewEncoder(p.stdout)
+			encoder := json.NewEncoder(p.out)
 			encoder.SetEscapeHTML(false)
 			if p.json {
 				write = func(_ *step, o outcome) error { return encoder.Encode(o) }

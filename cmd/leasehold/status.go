@@ -38,7 +38,7 @@ func (p *program) statusCommand() *cobra.Command {
 			}
 			notes = append(notes, clockNotes(h.Clock)...)
 			if p.json {
-				err = terminal.JSON(p.stdout, terminal.Hexed(struct {
+				err = terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					console.Health
 				}{terminal.NewData("leasehold.status/1", notes...), *h}))
@@ -144,7 +144,7 @@ func (p *program) featuresCommand() *cobra.Command {
 				return err
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Features []console.Feature `json:"features"`
 				}{terminal.NewData("leasehold.features/1"), rows}))
@@ -178,7 +178,7 @@ func (p *program) devicesCommand() *cobra.Command {
 				return err
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Devices []console.Device `json:"devices"`
 				}{terminal.NewData("leasehold.devices/2"), rows}))
@@ -210,7 +210,7 @@ func dash(s string) string {
 
 // table prints rows in columns as wide as they need to be.
 func (p *program) table(head string, n int, row func(int) string) error {
-	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, head)
 	for i := range n {
 		cells := strings.Split(row(i), "\t")

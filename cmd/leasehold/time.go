@@ -75,7 +75,7 @@ func (p *program) timeSet() *cobra.Command {
 func (p *program) printTime(t *console.Clock) error {
 	notes := clockNotes(t)
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(struct {
+		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			console.Clock
 		}{terminal.NewData("leasehold.time/1", notes...), *t}))

@@ -33,7 +33,9 @@ func TestTime(t *testing.T) {
 		{"time set", 2, -1},
 	} {
 		asked := console.ClockForm{Time: -1}
+		d.mu.Lock()
 		d.bodies["POST time"] = []byte(`{"time":-1}`)
+		d.mu.Unlock()
 		status, _, stderr := m.run(strings.Fields(row.args)...)
 		if d.asked(t, "POST time", &asked); status != row.status || asked.Time != row.want {
 			t.Errorf("%s: exit status %d, asked for %d\n%s", row.args, status, asked.Time, stderr)

@@ -60,7 +60,7 @@ func (p *program) report(ctx context.Context, sdk *client.Client, feature string
 	}
 	r := usageResult{terminal.NewData("leasehold.usage/1"), feature, u.Total, hex.EncodeToString(u.ID[:])}
 	if p.json {
-		if failed := terminal.JSON(p.stdout, terminal.Hexed(r)); failed != nil {
+		if failed := terminal.JSON(p.out, terminal.Hexed(r)); failed != nil {
 			return failed
 		}
 		return err
@@ -85,7 +85,7 @@ func (p *program) undoCommand() *cobra.Command {
 					return err
 				}
 				if p.json {
-					return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					return terminal.JSON(p.out, terminal.Hexed(struct {
 						terminal.Data
 						Report string `json:"report"`
 					}{terminal.NewData("leasehold.undo/1"), args[0]}))
@@ -116,7 +116,7 @@ func (p *program) previewCommand() *cobra.Command {
 					return explained(p, err)
 				}
 				if p.json {
-					return terminal.JSON(p.stdout, terminal.Hexed(struct {
+					return terminal.JSON(p.out, terminal.Hexed(struct {
 						terminal.Data
 						Feature string             `json:"feature"`
 						Version capability.Version `json:"version"`

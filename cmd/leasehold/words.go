@@ -42,7 +42,7 @@ func (p *program) inspectCommand() *cobra.Command {
 					}
 				}
 			}
-			return terminal.Inspect(p.stdout, p.json, b, trust, here)
+			return terminal.Inspect(p.out, p.json, b, trust, here)
 		},
 	}
 }
@@ -83,7 +83,7 @@ func (p *program) doctorCommand() *cobra.Command {
 				}
 			}
 			if p.json {
-				if err := terminal.JSON(p.stdout, terminal.Hexed(struct {
+				if err := terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Examinations []console.Examination `json:"examinations"`
 				}{terminal.NewData("leasehold.doctor/1"), rows})); err != nil {
@@ -131,7 +131,7 @@ func (p *program) versionCommand() *cobra.Command {
 				}
 			}
 			if p.json {
-				return terminal.JSON(p.stdout, terminal.Hexed(struct {
+				return terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
 					Version  string `json:"version"`
 					Daemon   string `json:"daemon"` // empty where none answers

@@ -40,6 +40,7 @@ func run(ctx context.Context, f flags) error {
 		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
 	}
 	log := systemd.Log(os.Stderr, level)
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + appliance.SpareProcessors)
 	// No core dump may hold a key, and no other process of this user may look into this one.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		log.Warn("memory can be read by this user's other programs", "cause", err.Error())

@@ -95,6 +95,8 @@ type phase struct {
 	Honest  *heard     `json:"honest"`
 	Most    size       `json:"most"`
 	Left    size       `json:"left"` // when the attackers were gone for a while
+	Daemon  cores      `json:"daemon"`
+	Clients cores      `json:"clients"` // the honest ones
 }
 
 type promise struct {
@@ -211,6 +213,7 @@ func (r *report) run(t *target, s sizes, out io.Writer) error {
 func (p plan) run(t *target, h *honest) (*phase, error) {
 	h.phase()
 	done := &phase{Name: p.name}
+	begun, daemon, clients := time.Now(), coresOf(t.Cmd.Process.Pid), coresOf(os.Getpid())
 	var waits []func() (*outcome, error)
 	for _, a := range p.attacks {
 		w, err := startAttack(a.kind, t.Address(), a.n, p.lasts)
@@ -238,6 +241,7 @@ func (p plan) run(t *target, h *honest) (*phase, error) {
 		select {
 		case err := <-gone:
 			done.Honest = h.phase()
+			done.Daemon, done.Clients = coresOf(t.Cmd.Process.Pid).since(daemon, begun), coresOf(os.Getpid()).since(clients, begun)
 			if err != nil {
 				return nil, err
 			}

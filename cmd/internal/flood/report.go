@@ -22,7 +22,7 @@ const (
 func (r *report) judge() {
 	var tried, failed, halfOpen int
 	var most size
-	var oldest, slowest, unloaded float64
+	var oldest, slowest, unloaded, waitedThen, waitedCalm float64
 	var wrong []string
 	seen := map[string]int{}
 	raw := map[string]int{}
@@ -32,9 +32,11 @@ func (r *report) judge() {
 		failed += p.Honest.Renewals.Failed + p.Honest.Returning.Failed
 		most = most.larger(p.Most)
 		if p.Attacks == nil && unloaded == 0 {
-			unloaded = p.Honest.Checkouts.P99
+			unloaded, waitedCalm = p.Honest.Checkouts.P99, p.Daemon.ratio()
 		}
-		slowest = max(slowest, p.Honest.Checkouts.P99)
+		if p.Honest.Checkouts.P99 > slowest {
+			slowest, waitedThen = p.Honest.Checkouts.P99, p.Daemon.ratio()
+		}
 		for _, o := range p.Attacks {
 			oldest = max(oldest, o.Oldest)
 			wrong = append(wrong, o.Wrong...)
@@ -80,7 +82,7 @@ func (r *report) judge() {
 	if unloaded > 0 {
 		ratio = slowest / unloaded
 	}
-	say(may, ratio > 0 && ratio <= slowdown, fmt.Sprintf("p99 of checkouts at most %d times that of a calm server", slowdown), "%.1f times: %.1f ms, calm %.1f ms", ratio, slowest, unloaded)
+	say(may, ratio > 0 && ratio <= slowdown, fmt.Sprintf("p99 of checkouts at most %d times that of a calm server", slowdown), "%.1f times: %.1f ms, calm %.1f ms; for each second that the daemon ran then, its threads waited %.1f s for a core, calm %.1f s", ratio, slowest, unloaded, waitedThen, waitedCalm)
 	say(may, at["live"] >= 10_000 || r.tried("live connections", "live") >= 10_000, "10000 live connections", "%d tried, %d at once; the daemon had at most %d", r.tried("live connections", "live"), at["live"], most.Open)
 	say(may, r.tried("half-open connections", "half-open") >= 10_000, "10000 half-open connections", "%d tried, %d at once; the daemon had at most %d", r.tried("half-open connections", "half-open"), at["half-open"], most.HalfOpen)
 	if o := r.attack("slowloris", "slowloris"); o != nil {
@@ -114,7 +116,7 @@ func (r *report) tried(phase, kind string) int {
 	return 0
 }
 
-const form = "%-22s %9s %16s %16s %12s %16s %8s %6s %10s %6s"
+const form = "%-22s %9s %16s %16s %12s %16s %8s %6s %10s %6s %16s"
 
 func (p *phase) line() string {
 	tried := 0
@@ -123,12 +125,13 @@ func (p *phase) line() string {
 	}
 	of := func(t *tallied) string { return fmt.Sprintf("%d/%d", t.Failed, t.Tried) }
 	return fmt.Sprintf(form, p.Name, fmt.Sprint(tried), of(&p.Honest.Renewals), of(&p.Honest.Returning), of(&p.Honest.Newcomers), fmt.Sprintf("%.1f / %.1f", p.Honest.Checkouts.P50, p.Honest.Checkouts.P99),
-		fmt.Sprintf("%.0f", p.Most.Resident), fmt.Sprint(p.Most.Open), fmt.Sprint(p.Most.HalfOpen), fmt.Sprint(p.Left.Open+p.Left.HalfOpen))
+		fmt.Sprintf("%.0f", p.Most.Resident), fmt.Sprint(p.Most.Open), fmt.Sprint(p.Most.HalfOpen), fmt.Sprint(p.Left.Open+p.Left.HalfOpen),
+		fmt.Sprintf("%.2f / %.2f", p.Daemon.Ran, p.Daemon.Waited))
 }
 
 func (r *report) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%s, %d cores, Linux %s, %s, %s\n%s, %.0f s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.TPM, r.Commit, r.Seconds)
-	fmt.Fprintf(out, form+"\n", "flood", "tried", "renewals f/tried", "returning", "newcomers", "checkout p50/p99", "RSS MiB", "open", "half-open", "left")
+	fmt.Fprintf(out, form+"\n", "flood", "tried", "renewals f/tried", "returning", "newcomers", "checkout p50/p99", "RSS MiB", "open", "half-open", "left", "ran / waited")
 	for _, p := range r.Phases {
 		fmt.Fprintln(out, p.line())
 	}

@@ -96,5 +96,38 @@ func (s size) larger(o size) size {
 	}
 }
 
+// cores is how many cores a process had, on the mean, and how many of its threads were ready and waited for one. What it waited is the machine's doing: the attackers, and
+// whatever else runs, share its cores.
+type cores struct {
+	Ran    float64 `json:"ran"`
+	Waited float64 `json:"waited"`
+}
+
+// coresOf is in seconds, since the threads of the process began.
+func coresOf(pid int) (c cores) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil {
+		panic(err) // the pattern is a good one
+	}
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		var ran, waited float64
+		if err == nil {
+			_, err = fmt.Sscan(string(text), &ran, &waited)
+		}
+		if err == nil { // else it has ended
+			c.Ran, c.Waited = c.Ran+ran/1e9, c.Waited+waited/1e9
+		}
+	}
+	return c
+}
+
+func (c cores) since(before cores, begun time.Time) cores {
+	d := time.Since(begun).Seconds()
+	return cores{(c.Ran - before.Ran) / d, (c.Waited - before.Waited) / d}
+}
+
+func (c cores) ratio() float64 { return c.Waited / max(c.Ran, 1e-9) }
+
 // wait lets time pass while others work.
 func wait(d time.Duration) { <-time.After(d) }

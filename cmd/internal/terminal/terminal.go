@@ -58,8 +58,10 @@ func Program(root *cobra.Command, stderr io.Writer) int {
 		root.SetOut(out)
 	}
 	cmd, err := root.ExecuteC()
-	if err == nil {
-		err = out.Err()
+	if word := ExitStatus(0); err == nil || errors.As(err, &word) { // a status says nothing more than what was printed
+		if unheard := out.Err(); unheard != nil {
+			err = unheard
+		}
 	}
 	if err == nil {
 		return capability.ExitOK
