@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -434,11 +435,13 @@ func (a *Appliance) process(g *group) error {
 
 // share answers as many calls with one write as fit it, and says how many those are.
 func (a *Appliance) share(calls []*call) (n int, err error) {
-	facts, entries, err := a.watch()
+	watched, entries, err := a.watch()
 	if err != nil {
 		return 0, err
 	}
-	var responses [][]byte
+	facts := append(make([][]ledger.Entry, 0, len(calls)+1), watched)
+	entries = slices.Grow(entries, len(calls)) // most are a client's, of which each makes one
+	responses := make([][]byte, 0, len(calls))
 	var public []byte
 	boot := a.Boot // what the vault is sealed to, once this is durable
 	move, size := false, 0
@@ -491,7 +494,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 				boot, public = with, a.codec.Encode(with)
 			}
 		}
-		facts = append(facts, c.decision.Entries...)
+		facts = append(facts, c.decision.Entries)
 		for _, b := range entries[before:] {
 			size += len(b)
 		}
@@ -516,7 +519,10 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		return n, err
 	}
 	a.Boot = boot
-	a.keeper.keep(facts, entries)
+	for _, f := range facts {
+		a.keeper.keep(f, entries[:len(f)])
+		entries = entries[len(f):]
+	}
 	if len(responses) > 0 {
 		tree, i := <-signed, 0
 		for _, c := range calls[:n] {

@@ -3,9 +3,9 @@ package appliance
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -104,8 +104,16 @@ func passing(err error) bool {
 func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Config, d *door, g *guest) error {
 	hs, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, key, err := a.shake(hs, raw, config, d, g)
-	if err != nil {
+	// A handshake needs a deep stack. It has one of its own, which ends with it, so that a connection does not keep it.
+	var conn *tls.Conn
+	var key capability.Digest
+	var err error
+	shaken := make(chan struct{})
+	go func() {
+		defer close(shaken)
+		conn, key, err = a.shake(hs, raw, config, d, g)
+	}()
+	if <-shaken; err != nil {
 		return err
 	}
 	known, err := a.knows(hs, d, key)
@@ -116,31 +124,37 @@ func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Confi
 		return err
 	}
 	c := &connection{a: a, conn: conn, key: key, door: d, guest: g, slots: make(chan struct{}, maxInFlight)}
+	c.unread = patience{length: writeTimeout, set: conn.SetWriteDeadline}
+	c.id = hostid.OfDigest(hostid.DeviceKey, key)
 	c.known.Store(known)
 	cancel()
 	defer c.flying.Wait()
 	return c.converse(ctx)
 }
 
-// converse reads frames until the client ends, breaks a rule or falls silent. TLS buffers what it reads; a buffer of our own would only cost its memory.
+// converse reads frames until the client ends, breaks a rule or falls silent.
 func (c *connection) converse(ctx context.Context) error {
-	patience := helloTimeout
-	in := &started{Conn: c.conn}
+	in, silent := &ahead{Conn: c.conn}, patience{length: idleTimeout, set: c.conn.SetReadDeadline}
+	if err := c.conn.SetReadDeadline(c.a.Now().Add(helloTimeout)); err != nil {
+		return err
+	}
 	for {
-		if err := c.conn.SetReadDeadline(c.a.Now().Add(patience)); err != nil {
-			return err
-		}
-		patience = idleTimeout
 		if err := in.wait(); err != nil {
 			return err
 		}
-		if err := c.conn.SetReadDeadline(c.a.Now().Add(frameTimeout)); err != nil {
-			return err
+		if !in.whole() { // nearly always it is: what came together is not waited for
+			silent.until = time.Time{}
+			if err := c.conn.SetReadDeadline(c.a.Now().Add(frameTimeout)); err != nil {
+				return err
+			}
 		}
 		kind, body, err := c.a.codec.ReadFrame(in)
 		if err == nil {
 			c.door.use(c.guest)
 			err = c.take(ctx, kind, body)
+		}
+		if err == nil {
+			err = silent.begin(c.a.Now())
 		}
 		if err != nil {
 			if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrMalformed) {
@@ -152,32 +166,61 @@ func (c *connection) converse(ctx context.Context) error {
 	}
 }
 
-// started is a connection whose next byte was waited for, and read.
-type started struct {
+// ahead is a connection whose next bytes were waited for, and read: as many as came together, which TLS has in a buffer anyway.
+type ahead struct {
 	net.Conn
-	first [1]byte
-	has   bool
+	room [512]byte // a request of some features
+	rest []byte    // of room
 }
 
-func (s *started) wait() error {
-	_, err := io.ReadFull(s.Conn, s.first[:])
-	s.has = err == nil
-	return err
-}
-
-func (s *started) Read(b []byte) (int, error) {
-	if !s.has || len(b) == 0 {
-		return s.Conn.Read(b)
+func (a *ahead) wait() error {
+	for len(a.rest) == 0 {
+		n, err := a.Conn.Read(a.room[:])
+		if a.rest = a.room[:n]; n == 0 && err != nil {
+			return err
+		}
 	}
-	b[0], s.has = s.first[0], false
-	return 1, nil
+	return nil
 }
+
+// whole says that a frame is there to its end.
+func (a *ahead) whole() bool {
+	return len(a.rest) >= 4 && uint64(len(a.rest)-4) >= uint64(binary.BigEndian.Uint32(a.rest))
+}
+
+func (a *ahead) Read(b []byte) (int, error) {
+	if len(a.rest) == 0 {
+		return a.Conn.Read(b)
+	}
+	n := copy(b, a.rest)
+	a.rest = a.rest[n:]
+	return n, nil
+}
+
+// patience is a deadline that each of many waits has anew. Each wait may take length, and up to slack more: so one that was just set serves the next as well.
+type patience struct {
+	length time.Duration
+	until  time.Time // what was set, or zero
+	set    func(time.Time) error
+}
+
+// begin is called as a wait begins.
+func (p *patience) begin(now time.Time) error {
+	if left := p.until.Sub(now); left >= p.length && left <= p.length+slack {
+		return nil
+	}
+	p.until = now.Add(p.length + slack)
+	return p.set(p.until)
+}
+
+const slack = time.Second
 
 // connection is one client. Answers go out in the order in which they are ready.
 type connection struct {
 	a      *Appliance
 	conn   *tls.Conn
 	key    capability.Digest
+	id     hostid.ID // that key's
 	door   *door
 	guest  *guest
 	known  atomic.Bool // its device was served
@@ -185,12 +228,13 @@ type connection struct {
 	slots  chan struct{}
 	flying sync.WaitGroup
 	out    sync.Mutex
+	unread patience // of a client that does not read
 }
 
 func (c *connection) write(b []byte) error {
 	c.out.Lock()
 	defer c.out.Unlock()
-	if err := c.conn.SetWriteDeadline(c.a.Now().Add(writeTimeout)); err != nil {
+	if err := c.unread.begin(c.a.Now()); err != nil {
 		return err
 	}
 	_, err := c.conn.Write(b)
@@ -232,6 +276,11 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 	for _, slots := range []chan struct{}{c.slots, room} {
 		select {
 		case slots <- struct{}{}:
+			continue // which costs less than to look at both
+		default:
+		}
+		select {
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -265,7 +314,7 @@ func (c *connection) validate(r *capability.Request) error {
 		return err
 	}
 	for i, h := range r.Hosts {
-		if h.Type == hostid.DeviceKey && h != hostid.OfDigest(hostid.DeviceKey, c.key) {
+		if h.Type == hostid.DeviceKey && h != c.id {
 			return &capability.Malformed{Field: fmt.Sprintf("hosts[%d]", i), Cause: "is not the key of this connection"}
 		}
 	}

@@ -367,6 +367,8 @@ func (d *daemon) drain() {
 
 // lend lets what comes from the back office be borrowed, but for its first item: the book does not know of it.
 func (d *daemon) lend() {
+	d.a.mu.Lock()
+	defer d.a.mu.Unlock()
 	for _, g := range d.a.queue {
 		for _, c := range g.calls {
 			p, ok := c.command.(ledger.Provision)

@@ -21,7 +21,7 @@ type Recovery struct {
 
 // RecoveryForm is the body of POST recovery.
 type RecoveryForm struct {
-	New bool `json:"new,omitempty"` // another key, and the one before opens nothing any more
+	New bool `json:"new,omitempty"` // another key; the one before opens only backups that were made before
 }
 
 // RecoveryKey answers POST recovery.

@@ -300,3 +300,49 @@ func TestStateIsBounded(t *testing.T) {
 		t.Errorf("line %d: %v after %d requests", maxHoldings+1, err, s.count()-before)
 	}
 }
+
+// The same for a whole feature: its leases here end at once, and what they held is given back when the disk takes it.
+func TestReleaseOfAFeatureOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := capabilitytest.New(t, capabilitytest.Item("render", 4), capabilitytest.Item("export", 1))
+		dir := t.TempDir()
+		c, err := New(Options{Trust: a.Trust(), Dir: dir, Dial: a.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		var leases []*Lease
+		for _, options := range [][]Option{nil, {Keep(), Count(2)}} {
+			l, err := c.Acquire(t.Context(), "render", options...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leases = append(leases, l)
+		}
+		other, err := c.Acquire(t.Context(), "export")
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := filepath.Join(dir, stateFile+".new")
+		if err := os.Mkdir(full, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Release(t.Context(), "render"); !errors.Is(err, ErrClientStore) {
+			t.Errorf("released on a full disk: %v", err)
+		}
+		pass(30 * time.Second)
+		os.Remove(full)
+		pass(30 * time.Second)
+		for i, l := range leases {
+			if !errors.Is(l.Err(), ErrReleased) {
+				t.Errorf("lease %d: %v", i, l.Err())
+			}
+		}
+		if r, e := a.Used("render"), a.Used("export"); r != 0 || e != 1 || other.Err() != nil {
+			t.Errorf("%d of render and %d of export are booked, want 0 and 1; %v", r, e, other.Err())
+		}
+		if held, err := c.Held(t.Context()); err != nil || len(held) != 1 {
+			t.Errorf("held %v, %v", held, err)
+		}
+	})
+}

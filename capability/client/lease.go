@@ -113,7 +113,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		c.over = append(c.over, l)
 	}
 	l.lose(ErrReleased)
-	l.unsaid = true
+	l.unsaid, c.owed = true, true // should Close come first, it knows
 	c.mu.Unlock()
 	err := c.release(ctx, []string{l.feature.Name}, func(*state) error { return nil })
 	if err == nil {

@@ -318,7 +318,8 @@ type use struct {
 	before, item uint64
 }
 
-func (l *Ledger) usesOf(old, leases []*lease) (out []use) {
+func (l *Ledger) usesOf(old, leases []*lease) []use {
+	out := make([]use, 0, len(old)+len(leases))
 	for _, list := range [][]*lease{old, leases} {
 		for _, s := range list {
 			if !slices.ContainsFunc(out, func(u use) bool { return u.slice == s.slice }) {

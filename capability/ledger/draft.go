@@ -49,6 +49,18 @@ func (d *draft) had(s *lease) (g grant, lasts bool) {
 
 func (l *Ledger) draft(now Now, r *row, user string) *draft {
 	d := &draft{l: l, now: now, row: r, user: user, change: map[*slice]int64{}}
+	if len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease {
+		d.endDue()
+	}
+	if r != nil {
+		d.held = r.live(now)
+	}
+	return d
+}
+
+// endDue makes what is due free.
+func (d *draft) endDue() {
+	l, now := d.l, d.now
 	l.ends.each(func(sl *slice) bool {
 		due := sl.leases[0].end <= now.Lease
 		if due {
@@ -63,10 +75,6 @@ func (l *Ledger) draft(now Now, r *row, user string) *draft {
 		}
 		return due
 	})
-	if r != nil {
-		d.held = r.live(now)
-	}
-	return d
 }
 
 // end makes free what has come to its end, whatever becomes of the request.

@@ -7,7 +7,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// TakeRecovery shows the recovery key to an administrator: once. With New there is another one from then on, and the one before opens nothing any more.
+// TakeRecovery shows the recovery key to an administrator: once. With New there is another one from then on, and the one before opens only backups that were made before.
 // The ledger knows its number only; the key is trusted storage's.
 type TakeRecovery struct {
 	New bool

@@ -18,14 +18,16 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	}
 	r, other := l.owner(req.Hosts[0], c.Key, now)
 	s := &serving{draft: l.draft(now, r, req.User), req: req, policy: l.policy(), hold: l.holdAt(now), room: holdersRoom}
-	s.answer = capability.Response{
+	f := &Served{}
+	s.answer = &f.Answer
+	*s.answer = capability.Response{
 		Version: capability.Protocol, For: req.Hosts[0], Key: c.Key, Correlation: req.Correlation, Time: now.Wall, Lifetime: l.lifetime(s.policy),
 		Policy: capability.Policy{Lease: s.policy.Lease, RenewPercent: s.policy.RenewPercent, Tolerance: s.policy.Tolerance},
 	}
 	if s.hold != 0 {
 		s.answer.Hold = now.Told(s.hold)
 	}
-	body := digest(l.codec.Encode(req))
+	body := l.codec.RequestDigest(req)
 	var before remembered
 	repeats := false
 	if r != nil && r.key == c.Key {
@@ -59,7 +61,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	// another since. In a hold it gets what its receipt proves, or hears nothing and keeps what it has.
 	stale := s.hold != 0 && max(req.Applied, s.receipt.serial()) > serial
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
-	f := &Served{Body: body, Until: now.Lease + remembers, Who: Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, Idle: req.Idle}
+	f.Body, f.Until, f.Who, f.Idle = body, now.Lease+remembers, Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, req.Idle
 	s.entries = l.own(req.Hosts[0], req.User)
 	if c.Heard || max(req.Applied, s.receipt.serial()) >= serial {
 		s.hear()
@@ -84,7 +86,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		s.restore(func(*lease) bool { return true })
 		grants := s.merged()
 		s.tell(grants)
-		return Decision{Response: s.answer}, s.fits(grants)
+		return Decision{Response: *s.answer}, s.fits(grants)
 	default:
 		s.route = l.routeOf(req)
 		wants = s.wants()
@@ -116,13 +118,13 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: s.answer, Explained: s.explained, Lines: s.clause, Notices: s.notices}, nil
+		return Decision{Response: *s.answer, Explained: s.explained, Lines: s.clause, Notices: s.notices}, nil
 	}
 	if move {
 		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
-	f.Answer, f.Receipt, f.Waits = s.answer, s.used, s.waits
+	f.Receipt, f.Waits = s.used, s.waits
 	if len(grants) > 0 {
 		f.Leases = make([]Lease, len(grants))
 	}
@@ -133,7 +135,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained, d.Lines, d.Notices = s.answer, move, s.explained, s.clause, s.notices
+	d.Response, d.Move, d.Explained, d.Lines, d.Notices = *s.answer, move, s.explained, s.clause, s.notices
 	return d, nil
 }
 
@@ -151,7 +153,7 @@ const (
 
 // fits says that the answer fits one message. The error is a *capability.Malformed.
 func (s *serving) fits(grants []grant) error {
-	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(s.l.codec.Encode(&s.answer)) > maxAnswer {
+	if many := len(grants) + len(s.answer.Lines); many > fewLines && len(s.l.codec.Encode(s.answer)) > maxAnswer {
 		return malformed("desired", "%d lines answered with %d rights do not fit one message", len(s.answer.Lines), len(grants))
 	}
 	return nil
@@ -242,7 +244,7 @@ type serving struct {
 	repeated  map[*lease]uint32    // units that lines of a report have repeated
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
 	room      int                  // bytes left for holders
-	answer    capability.Response
+	answer    *capability.Response // of the fact that it becomes, if one does
 }
 
 // want is a line of the request, or one that stands for a request that names nothing.
@@ -255,7 +257,7 @@ type want struct {
 func (s *serving) deny(no capability.Denial) (Decision, error) {
 	s.answer.Status, s.answer.Lines, s.answer.Denials = capability.StatusDenied, nil, []capability.Denial{no}
 	s.explained = []Explained{{Denial: no, Whole: true, Rule: s.route.At, Number: s.route.Rule}}
-	return Decision{Response: s.answer, Explained: s.explained}, nil
+	return Decision{Response: *s.answer, Explained: s.explained}, nil
 }
 
 // wants is the lines of the request. A request that names nothing asks for what is its own: all that is reserved for the device and the user, or what the model says.

@@ -79,8 +79,13 @@ func (d *draft) covered() bool {
 // withhold keeps booked what the device may go on believing in until it hears an answer that says less, which may be lost: of each feature as much as it was told
 // and asked for again, as long as it was told. For a device that hears the answer the grants are what they were.
 func (d *draft) withhold(asked func(feature string) uint64) {
-	w := withholding{draft: d, beliefs: map[capability.Feature]*belief{}, missing: map[spot]int64{}, sooner: map[spot][]int{}}
+	none := func(g grant) bool { return g.count == 0 }
 	before := d.before(func(s *lease) bool { return s.end != forever })
+	if len(before) == 0 {
+		d.grants = slices.DeleteFunc(d.grants, none)
+		return
+	}
+	w := withholding{draft: d, beliefs: map[capability.Feature]*belief{}, missing: map[spot]int64{}, sooner: map[spot][]int{}}
 	for _, old := range before {
 		if f := old.feature(); w.beliefs[f] == nil {
 			w.beliefs[f] = &belief{asked: asked(f.Name)}
@@ -102,7 +107,7 @@ func (d *draft) withhold(asked func(feature string) uint64) {
 	for _, old := range before {
 		w.look(w.beliefs[old.feature()], old)
 	}
-	d.grants = slices.DeleteFunc(d.grants, func(g grant) bool { return g.count == 0 })
+	d.grants = slices.DeleteFunc(d.grants, none)
 }
 
 // look goes back to the end of something that the device had, and sees to it that it has as much until then as it may believe. Where one thing had is of no more

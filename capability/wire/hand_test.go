@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"reflect"
 	"strings"
 	"testing"
@@ -152,8 +153,12 @@ func FuzzHand(f *testing.F) {
 			v = new(capability.Response)
 		}
 		(&chooser{b}).fill(reflect.ValueOf(v).Elem())
-		if got, want := c.Encode(v), c.byLibrary(v); !bytes.Equal(got, want) {
+		want := c.byLibrary(v)
+		if got := c.Encode(v); !bytes.Equal(got, want) {
 			t.Errorf("%.300x by hand, %.300x by the library", got, want)
+		}
+		if r, is := v.(*capability.Request); is && c.RequestDigest(r) != sha256.Sum256(want) {
+			t.Errorf("the digest of %.300x is another", want)
 		}
 	})
 }

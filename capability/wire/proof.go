@@ -80,7 +80,10 @@ func (t *Tree) Root() capability.Digest { return t.levels[len(t.levels)-1][0] }
 
 // Path is the inclusion path of leaf i (RFC 9162, 2.1.3.1).
 func (t *Tree) Path(i int) []capability.Digest {
-	path := make([]capability.Digest, 0, len(t.levels)-1)
+	return t.appendPath(make([]capability.Digest, 0, len(t.levels)-1), i)
+}
+
+func (t *Tree) appendPath(path []capability.Digest, i int) []capability.Digest {
 	for _, level := range t.levels[:len(t.levels)-1] {
 		if s := i ^ 1; s < len(level) {
 			path = append(path, level[s])
@@ -156,8 +159,9 @@ func (c *Codec) SignTree(key crypto.Signer, t *Tree, at capability.Time, epoch u
 
 // Answer joins response i of the group with its proof. The proof is written by hand, the same bytes as those of an encoded sign1: every answer has one.
 func (c *Codec) Answer(t *SignedTree, i int, response []byte) Answer {
-	in := t.inclusion(i)
-	b := make([]byte, 0, len(t.protected)+len(in)+len(t.signature)+16)
+	var room [512]byte
+	in := t.inclusion(room[:0], i)
+	b := make([]byte, 0, len(t.protected)+len(in)+len(t.signature)+20)
 	b = appendHead(b, array, 4)
 	b = appendBytes(b, t.protected)
 	b = append(b,
@@ -169,16 +173,16 @@ func (c *Codec) Answer(t *SignedTree, i int, response []byte) Answer {
 	return Answer{Response: response, Proof: appendBytes(b, t.signature)}
 }
 
-// inclusion is the encoded inclusion proof of leaf i.
-func (t *SignedTree) inclusion(i int) []byte {
-	path := t.tree.Path(i)
-	b := make([]byte, 0, 20+len(path)*(2+len(capability.Digest{})))
+// inclusion appends the encoded inclusion proof of leaf i.
+func (t *SignedTree) inclusion(b []byte, i int) []byte {
+	var room [16]capability.Digest
+	path := t.tree.appendPath(room[:0], i)
 	b = appendHead(b, array, 3)
 	b = appendHead(b, unsigned, t.size)
 	b = appendHead(b, unsigned, uint64(i))
 	b = appendHead(b, array, uint64(len(path)))
-	for _, p := range path {
-		b = appendBytes(b, p[:])
+	for i := range path {
+		b = appendBytes(b, path[i][:])
 	}
 	return b
 }

@@ -68,7 +68,9 @@ func (c *Codec) DecodeRequest(b []byte, r *capability.Request, limit int) error 
 
 // RequestDigest names a bare request: SHA-256 over its encoding. Replay is judged by it.
 func (c *Codec) RequestDigest(r *capability.Request) capability.Digest {
-	return sha256.Sum256(c.Encode(r))
+	var w Writer
+	w.request(c, r)
+	return w.digest()
 }
 
 // ReturnDigest is what the TPM's statement in a return covers: SHA-256 over a label and the return without its proof.

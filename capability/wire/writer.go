@@ -2,8 +2,11 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"math"
+
+	"github.com/leasehold/leasehold/capability"
 )
 
 // Writer writes one item by hand, the same bytes as Encode gives: for the few types of which every request makes several. Keys come in ascending order, and as
@@ -24,6 +27,14 @@ func (w *Writer) Written() []byte {
 func (w *Writer) wrote(b []byte) bool {
 	n := len(w.full)
 	return len(b) == n+w.n && bytes.Equal(b[:n], w.full) && bytes.Equal(b[n:], w.room[:w.n])
+}
+
+// digest is the SHA-256 of what was written.
+func (w *Writer) digest() capability.Digest {
+	if len(w.full) == 0 {
+		return sha256.Sum256(w.room[:w.n])
+	}
+	return sha256.Sum256(w.Written())
 }
 
 // spill makes room.
