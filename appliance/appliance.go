@@ -275,18 +275,23 @@ func (a *Appliance) own(ctx context.Context) error {
 // drain answers all groups that wait.
 func (a *Appliance) drain() error {
 	for g := a.take(); g != nil; g = a.take() {
-		err := a.process(g)
-		if err != nil {
-			for _, c := range g.calls {
-				c.err = err
-			}
-		}
-		close(g.done)
-		if err != nil {
+		if err := a.answer(g); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// answer processes a group and tells those who wait for it.
+func (a *Appliance) answer(g *group) error {
+	err := a.process(g)
+	if err != nil {
+		for _, c := range g.calls {
+			c.err = err
+		}
+	}
+	close(g.done)
+	return err
 }
 
 // untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most a minute so that the system clock is looked at.

@@ -347,42 +347,46 @@ func (b *box) start(place int) error {
 	return nil
 }
 
-// drain lets the owner answer all that waits.
+// drain is the owner: it answers what waits.
 func (d *daemon) drain() {
-	if d.err != nil {
-		return
+	for d.err == nil && d.answer() {
 	}
-	d.lend()
-	if err := d.a.drain(); err != nil {
+}
+
+// answer answers the group that has waited longest, and says whether there was one.
+func (d *daemon) answer() bool {
+	g := d.a.take()
+	if g == nil {
+		return false
+	}
+	d.lend(g)
+	if err := d.a.answer(g); err != nil {
 		switch {
 		case errors.Is(err, ledger.ErrCorrupt), errors.Is(err, storage.ErrCorrupt),
 			errors.Is(err, storage.ErrDisturbed) && !d.b.tampered && !d.b.extended:
 			d.b.w.fail("%s ends by itself: %v", d.b, err)
 		}
 		d.stop(err)
-		return
+		return true
 	}
 	d.b.w.told(d)
+	return true
 }
 
 // lend lets what comes from the back office be borrowed, but for its first item: the book does not know of it.
-func (d *daemon) lend() {
-	d.a.mu.Lock()
-	defer d.a.mu.Unlock()
-	for _, g := range d.a.queue {
-		for _, c := range g.calls {
-			p, ok := c.command.(ledger.Provision)
-			if !ok {
-				continue
-			}
-			p.Response.Items = slices.Clone(p.Response.Items)
-			for i := range p.Response.Items {
-				if item := &p.Response.Items[i]; item.ActivationID != d.b.w.office.items[0].ActivationID {
-					item.Borrow = longest
-				}
-			}
-			c.command = p
+func (d *daemon) lend(g *group) {
+	for _, c := range g.calls {
+		p, ok := c.command.(ledger.Provision)
+		if !ok {
+			continue
 		}
+		p.Response.Items = slices.Clone(p.Response.Items)
+		for i := range p.Response.Items {
+			if item := &p.Response.Items[i]; item.ActivationID != d.b.w.office.items[0].ActivationID {
+				item.Borrow = longest
+			}
+		}
+		c.command = p
 	}
 }
 
@@ -393,14 +397,16 @@ func (d *daemon) stop(why error) {
 	}
 }
 
-// drive runs what waits for the owner, and is the owner meanwhile.
+// drive runs what waits for the owner, and is the owner meanwhile: one group for each time that it is woken, so that a life does not depend on who is quicker.
 func (d *daemon) drive(do func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- do(context.Background()) }()
 	for {
 		select {
 		case <-d.a.wake:
-			d.drain()
+			if d.err == nil {
+				d.answer()
+			}
 		case err := <-done:
 			return err
 		}
