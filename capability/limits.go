@@ -28,3 +28,7 @@ const (
 	DefaultLease Seconds = 15 * 60
 	MaxLease     Seconds = 60 * 60
 )
+
+// MaxInterval bounds the longest lease of an item, and how long its reports can be undone: a lease of fifty years is a right that needs no server, and the sum
+// with any time stays a time.
+const MaxInterval Seconds = 50 * 366 * 24 * 60 * 60

@@ -91,6 +91,8 @@ func TestLimits(t *testing.T) {
 		{"MaxCount", "copies of an item", MaxCount, response(func(r *Response, n int) { r.Items[0].Copies, r.Items[0].Count = uint32(n), 0 })},
 		{"MaxCount", "overdraft", MaxCount, response(func(r *Response, n int) { r.Items[0].Overdraft = uint32(n) })},
 		{"MaxLease", "lease", int(MaxLease), response(func(r *Response, n int) { r.Policy.Lease = Seconds(n) })},
+		{"MaxInterval", "lease of an item", int(MaxInterval), response(func(r *Response, n int) { r.Items[0].Borrow = Seconds(n) })},
+		{"MaxInterval", "undo interval", int(MaxInterval), response(func(r *Response, n int) { r.Items[0].UndoInterval = Seconds(n) })},
 		{"", "renewal", 90, response(func(r *Response, n int) { r.Policy.RenewPercent = uint8(n) })},
 		{"", "granularity", 3, request(func(r *Request, n int) { r.Granularity = uint8(n) })},
 		{"", "value of a host ID", hostid.MaxValue, request(func(r *Request, n int) { r.Hosts[0].Value = text(n) })},

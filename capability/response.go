@@ -257,8 +257,8 @@ func (i LineItem) Validate() error {
 		return fmt.Errorf("starts %s and expires %s", i.Start, i.Expiry)
 	case i.UsedBefore > MaxCount || i.UsedBefore > 0 && !i.Metered:
 		return fmt.Errorf("%d used before, of an item that is metered or not: at most %d of a metered one are allowed", i.UsedBefore, MaxCount)
-	case i.Borrow < 0 || i.UndoInterval < 0:
-		return fmt.Errorf("a negative interval")
+	case min(i.Borrow, i.UndoInterval) < 0 || max(i.Borrow, i.UndoInterval) > MaxInterval:
+		return fmt.Errorf("leases of %s and reports that can be undone for %s where 0 to %s are allowed", i.Borrow, i.UndoInterval, MaxInterval)
 	}
 	for _, s := range []string{i.Product, i.EntitlementID, i.VendorString, i.Issuer, i.Notice, i.SerialNumber} {
 		if err := checkText(s); err != nil {

@@ -356,7 +356,7 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		return nil, corrupt("%d leases of %s where at most %d are kept", len(f.Leases), f.Answer.For, MaxLeases)
 	}
 	leases := make([]*lease, 0, len(f.Leases))
-	own := l.own(f.Answer.For, f.Who.User)
+	own, kept := l.own(f.Answer.For, f.Who.User), keeping{before: r.leases}
 	for i, n := range f.Leases {
 		it := l.find(n.Item)
 		if it == nil {
@@ -370,31 +370,39 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 			return nil, corrupt("lease of %d of %s until %d, told %s, and it is %d and %s", n.Count, n.Item, n.End, n.Told, l.now.Lease, l.now.Wall)
 		case i > 0 && compareLeases(f.Leases[i-1], n) >= 0:
 			return nil, corrupt("leases of %s and %s are out of order", f.Leases[i-1].Item, n.Item)
-		case (n.End == forever) != it.Metered || n.End > forever:
-			return nil, corrupt("lease of %s until %d", n.Item, n.End)
+		case (n.End == forever) != it.Metered || n.End > forever || n.End == forever && n.Lead != 0:
+			return nil, corrupt("lease of %s until %d, and %d sooner", n.Item, n.End, n.Lead)
 		}
-		var kept uint32 // of the same, with that end
-		for _, s := range r.leases {
-			if s.slice == sl && (s.end == n.End || s.end-s.lead == n.End) && s.dropped == n.Dropped && (l.hold == 0 || n.Told <= s.told) {
-				kept += s.count
+		s := &lease{row: r, slice: sl, count: n.Count, end: n.End, lead: n.Lead, told: n.Told, dropped: n.Dropped}
+		fresh := func(count uint32) error {
+			n.Count = count
+			return l.fresh(n, it, f, r, own)
+		}
+		if fresh(n.Count) != nil {
+			if err := kept.keeps(s, l.hold != 0, fresh); err != nil {
+				return nil, err
 			}
 		}
-		switch {
-		case n.Count <= kept:
-		case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
-			return nil, corrupt("a new lease of %s, which does not serve", n.Item)
-		case it.Expiry != 0 && n.End != forever && l.now.Told(n.End-n.Lead).Add(l.clock.Ahead) > it.Expiry:
-			return nil, corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End-n.Lead), it.Expiry)
-		case l.drained(it, r, n):
-			return nil, corrupt("a new lease of %s, which is being returned", n.Item)
-		case l.hold != 0 && f.Receipt == 0:
-			return nil, corrupt("a new lease of %s in a hold, without a receipt", n.Item)
-		case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
-			return nil, corrupt("a new lease of %s of %s, which is not reserved for %s", n.Source, n.Item, f.Answer.For)
-		}
-		leases = append(leases, &lease{row: r, slice: sl, count: n.Count, end: n.End, lead: n.Lead, told: n.Told, dropped: n.Dropped})
+		leases = append(leases, s)
 	}
 	return leases, nil
+}
+
+// fresh says why a lease could not be a new one.
+func (l *Ledger) fresh(n Lease, it *item, f *Served, r *row, own []ReservationEntry) error {
+	switch {
+	case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
+		return corrupt("a new lease of %s, which does not serve", n.Item)
+	case it.Expiry != 0 && n.End != forever && l.now.Told(n.End-n.Lead).Add(l.clock.Ahead) > it.Expiry:
+		return corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End-n.Lead), it.Expiry)
+	case l.drained(it, r, n):
+		return corrupt("a new lease of %s, which is being returned", n.Item)
+	case l.hold != 0 && f.Receipt == 0:
+		return corrupt("a new lease of %s in a hold, without a receipt", n.Item)
+	case n.Source.Entry != 0 && !slices.ContainsFunc(own, func(e ReservationEntry) bool { return e.ID == n.Source.Entry }):
+		return corrupt("a new lease of %s of %s, which is not reserved for %s", n.Source, n.Item, f.Answer.For)
+	}
+	return nil
 }
 
 func (l *Ledger) applyReturned(f *Returned) error {

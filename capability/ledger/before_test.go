@@ -22,7 +22,7 @@ func repaired(t testing.TB, items ...capability.LineItem) *life {
 	return v
 }
 
-func (v *life) endHold() { v.pass(v.l.Policy().Lease) }
+func (v *life) endHold() { v.pass(max(0, v.l.Status(v.now).Hold-v.now.Lease)) }
 
 // What was used before a repair is used after it, and belongs to nobody.
 func TestUsedBefore(t *testing.T) {

@@ -354,6 +354,8 @@ func TestCheckFinds(t *testing.T) {
 		"waiting":     func(l *Ledger) { l.waiting = append(l.waiting, &wait{row: l.rows[0]}) },
 		"active":      func(l *Ledger) { l.rows[0].active = l.now.Lease + 1 },
 		"endless":     func(l *Ledger) { l.rows[0].leases[0].end = forever },
+		"lead":        func(l *Ledger) { l.rows[0].leases[0].lead = -1 },
+		"all lead":    func(l *Ledger) { l.rows[0].leases[0].lead = l.rows[0].leases[0].end + 1 },
 		"device":      func(l *Ledger) { l.rows[0].id.Value = "" },
 		"provisioned": func(l *Ledger) { l.applied = capability.Response{} },
 	} {

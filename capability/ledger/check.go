@@ -245,9 +245,9 @@ func (l *Ledger) checkRow(i int, r *row, answers bool) error {
 	}
 	for j, s := range r.leases {
 		switch {
-		case s.row != r || s.count == 0 || s.end <= l.now.Lease || s.told <= 0:
-			return corrupt("device %s: lease of %d of %s until %d, and it is %d", r.id, s.count, s.slice.item.ID(), s.end, l.now.Lease)
-		case (s.end == forever) != s.slice.item.Metered || s.end > forever:
+		case s.row != r || s.count == 0 || s.end <= l.now.Lease || s.lead < 0 || s.lead > s.end || s.told <= 0:
+			return corrupt("device %s: lease of %d of %s until %d, or %d sooner, and it is %d", r.id, s.count, s.slice.item.ID(), s.end, s.lead, l.now.Lease)
+		case (s.end == forever) != s.slice.item.Metered || s.end > forever || s.end == forever && s.lead != 0:
 			return corrupt("device %s: lease of %s until %d", r.id, s.slice.item.ID(), s.end)
 		case j > 0 && compareLeases(r.leases[j-1].lease(), s.lease()) >= 0:
 			return corrupt("device %s: leases are out of order", r.id)

@@ -185,7 +185,7 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	}
 	f := &Provisioned{Response: r, Digest: c.Digest}
 	if l.beginsHeld(&r) {
-		f.Hold = max(l.holdAt(now), now.Lease+leaseOf(r.Policy))
+		f.Hold = max(l.holdAt(now), now.Lease+capability.MaxLease) // the policy that the lost leases were given by may have been another
 	}
 	div := l.division(l.rules(), now, clock.dates(now), l.arriving(r.Items))
 	d := l.decided(now, Entry{Provisioned: f, Division: div, Clock: changed})

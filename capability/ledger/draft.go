@@ -14,7 +14,8 @@ type draft struct {
 	l      *Ledger
 	now    Now
 	row    *row             // nil for a device nobody knows
-	held   []*lease         // of the row, not ended
+	held   []*lease         // of the row, not ended, also not for a device that has heard its last answer
+	past   []*lease         // the others of the row, which that device has heard to have ended
 	ended  map[*item]int64  // units whose end has come; nil where none has
 	change map[*slice]int64 // units ended, given back and taken by this request
 	shift  map[*slice]int64 // counts that move between slices of an item; nil before one does
@@ -49,7 +50,6 @@ func (d *draft) had(s *lease) (g grant, lasts bool) {
 func (l *Ledger) draft(now Now, r *row, user string) *draft {
 	d := &draft{l: l, now: now, row: r, user: user, change: map[*slice]int64{}}
 	if len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease {
-		d.ended, d.mine = map[*item]int64{}, map[*item]int64{}
 		d.endDue()
 	}
 	if r != nil {
@@ -60,7 +60,7 @@ func (l *Ledger) draft(now Now, r *row, user string) *draft {
 
 // endDue makes what is due free.
 func (d *draft) endDue() {
-	l, now, user := d.l, d.now, d.user
+	l, now := d.l, d.now
 	l.ends.each(func(sl *slice) bool {
 		due := sl.leases[0].end <= now.Lease
 		if due {
@@ -68,19 +68,45 @@ func (d *draft) endDue() {
 				if s.end > now.Lease {
 					return false
 				}
-				d.change[sl] -= int64(s.count)
-				if !sl.source.Overdraft {
-					d.ended[sl.item] += int64(s.count)
-				}
-				if user != "" && s.row.who.User == user {
-					d.mine[sl.item] += int64(s.count)
-				}
+				d.end(s)
 				l.step()
 				return true
 			})
 		}
 		return due
 	})
+}
+
+// end makes free what has come to its end, whatever becomes of the request.
+func (d *draft) end(s *lease) {
+	if d.ended == nil {
+		d.ended, d.mine = map[*item]int64{}, map[*item]int64{}
+	}
+	d.change[s.slice] -= int64(s.count)
+	if !s.slice.source.Overdraft {
+		d.ended[s.slice.item] += int64(s.count)
+	}
+	if d.user != "" && s.row.who.User == d.user {
+		d.mine[s.slice.item] += int64(s.count)
+	}
+}
+
+// hear says that the device has heard its last answer, so that what was only kept from others has ended.
+func (d *draft) hear() {
+	d.heard = true
+	if !slices.ContainsFunc(d.held, func(s *lease) bool { return s.unheard(d.now) }) {
+		return
+	}
+	held := d.held[:0]
+	for _, s := range d.held {
+		if !s.unheard(d.now) {
+			held = append(held, s)
+			continue
+		}
+		d.end(s)
+		d.past = append(d.past, s)
+	}
+	d.held = held
 }
 
 // live is what the device holds at that moment.
@@ -198,13 +224,15 @@ func (d *draft) granted(feature string) (n uint64) {
 }
 
 // keep is rule K for some leases: of each source the device has the larger of what it was granted now and what it had before; the part above what was
-// granted keeps its old end, latest ends first. At most limit units are kept. What settle moved away from a source comes back for it.
+// granted keeps its old end, what the device was told of first, of that the latest ends. At most limit units are kept. What settle moved away from a source comes back for it.
 func (d *draft) keep(which func(*lease) bool, limit uint64) {
 	have, before := map[*slice]uint64{}, map[*slice]uint64{}
 	for _, g := range d.grants {
 		have[g.slice] += uint64(g.count)
 	}
 	old := d.before(which)
+	untold := func(g grant) bool { return g.end-g.lead <= d.now.Lease }
+	slices.SortStableFunc(old, func(a, b grant) int { return compareBool(untold(a), untold(b)) })
 	for _, g := range old {
 		before[g.slice] += uint64(g.count)
 	}
@@ -271,6 +299,11 @@ func (d *draft) usedBefore(s *slice) int64 {
 		n -= int64(o.count)
 		return true
 	})
+	for _, o := range d.past {
+		if o.slice == s {
+			n -= int64(o.count)
+		}
+	}
 	return n
 }
 

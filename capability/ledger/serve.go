@@ -63,7 +63,9 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	late := capability.Denial{Code: capability.ErrHold, Until: now.Told(s.hold)}
 	f.Body, f.Until, f.Who, f.Idle = body, now.Lease+remembers, Who{User: req.User, Alias: req.Alias, DeviceType: req.DeviceType}, req.Idle
 	s.entries = l.own(req.Hosts[0], req.User)
-	s.heard = c.Heard || max(req.Applied, s.receipt.serial()) >= serial
+	if c.Heard || max(req.Applied, s.receipt.serial()) >= serial {
+		s.hear()
+	}
 	var wants []want
 	pure := false
 	switch reports := s.reports(); {
@@ -325,8 +327,10 @@ func (s *serving) touch(wants []want) {
 	for _, w := range wants {
 		names = append(names, w.Feature)
 	}
-	for _, h := range s.held {
-		names = append(names, h.slice.item.Feature)
+	for _, list := range [...][]*lease{s.held, s.past} {
+		for _, h := range list {
+			names = append(names, h.slice.item.Feature)
+		}
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {

@@ -248,7 +248,7 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)
-	if len(p.Leads) > 0 && len(p.Leads) != len(p.Leases) {
+	if len(p.Leads) > 0 && (len(p.Leads) != len(p.Leases) || slices.Max(p.Leads) <= 0) {
 		return corrupt("device %s has %d leases and %d leads", p.ID, len(p.Leases), len(p.Leads))
 	}
 	for i, n := range p.Leases {

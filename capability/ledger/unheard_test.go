@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -209,5 +210,144 @@ func TestUnheardCountsOnce(t *testing.T) {
 	}
 	if got := show(v.ask("e", "f:1.0 2?")); got != "OK | PARTIAL 1 E_NO_SEAT | has 1" { // of the four the first may still use three
 		t.Errorf("another: %s", got)
+	}
+}
+
+// Units that were to end at one moment are kept together, whatever the device was told of each since.
+func TestUnheardAlike(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 4), lineItem('b', "f:2.0", 4))
+	v.lossy = true
+	v.ask("d", "f:1.0 4")
+	sooner := v.request("d", "f:1.0 2", "f:2.0 2")
+	sooner.Borrow = 800
+	v.serve(Serve{Key: key("d"), Request: sooner})
+	if got := v.holds("d"); got != "a*2@900 a*2@900 b*2@800" {
+		t.Fatalf("holds %s", got)
+	}
+	v.ask("d", "f:2.0 4")
+	if got := v.holds("d"); got != "a*4@900 b*4@900" {
+		t.Errorf("holds %s", got)
+	}
+}
+
+// A snapshot says of leads only what Snapshot would.
+func TestForgedLeads(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 4), lineItem('m', "m:1.0", 4, metered(true, 0)))
+	v.ask("d", "f:1.0 2", "m:1.0 1")
+	whole := v.l.Snapshot()
+	at := 0 // of the last part, which is the row
+	for next := 0; next < len(whole); next += 4 + int(binary.BigEndian.Uint32(whole[next:])) {
+		at = next
+	}
+	for _, c := range []struct {
+		leads []capability.Seconds
+		good  bool
+	}{
+		{nil, true}, {[]capability.Seconds{5, 0}, true}, {[]capability.Seconds{0, 0}, false}, {[]capability.Seconds{5}, false}, {[]capability.Seconds{5, 1}, false},
+		{[]capability.Seconds{-5, 5}, false}, {[]capability.Seconds{-5, 0}, false}, {[]capability.Seconds{1901, 0}, false},
+	} {
+		var p rowPart
+		if err := v.l.codec.Decode(whole[at+4:], &p, maxPart); err != nil || len(p.Leases) != 2 {
+			t.Fatal(p, err)
+		}
+		p.Leads = c.leads
+		b := v.l.part(slices.Clone(whole[:at]), &p)
+		l, err := Restore(b)
+		if good := err == nil; good != c.good || good && !bytes.Equal(l.Snapshot(), b) || !good && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("leads %v: %v", c.leads, err)
+		}
+	}
+}
+
+// What a device had justifies as many units that are kept in a hold, and no more: not once more with another lead, and not once for each of two ends.
+func TestKeptOnce(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		kept []Lease // units, ends after the sooner one, leads and when they are told, after the sooner end
+		good bool
+	}{
+		{"as they were", []Lease{{Count: 2, End: 100, Lead: 100}}, true},
+		{"as heard", []Lease{{Count: 2}}, true},
+		{"apart", []Lease{{Count: 1, End: 100, Lead: 100}, {Count: 1, End: 100, Lead: 900}}, true},
+		{"fewer", []Lease{{Count: 1}}, true},
+		{"more", []Lease{{Count: 3, End: 100, Lead: 100}}, false},
+		{"again with another lead", []Lease{{Count: 2, End: 100, Lead: 100}, {Count: 1, End: 100, Lead: 900}}, false},
+		{"for both ends", []Lease{{Count: 2}, {Count: 2, End: 100, Lead: 100}}, false},
+		{"one for each end", []Lease{{Count: 1}, {Count: 1, End: 100, Lead: 100}}, false},
+		{"told later", []Lease{{Count: 2, Told: 1}}, false},
+	} {
+		v := begin(t, lineItem('a', "f:1.0", 9))
+		v.lossy = true
+		v.ask("d", "f:1.0 2")
+		sooner := v.request("d", "f:1.0 2")
+		sooner.Borrow = 800
+		v.serve(Serve{Key: key("d"), Request: sooner})
+		v.must(Start{BootID: "2", HoldFor: 900})
+		had := v.l.rows[0].leases[0]
+		if v.holds("d") != "a*2@900" || had.lead != 100 {
+			t.Fatalf("holds %s", v.holds("d"))
+		}
+		d, err := v.l.Decide(v.now, Serve{Key: key("d"), Request: v.request("d", "f:1.0 2")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := d.Entries[0]
+		e.Served.Leases = nil
+		for _, n := range c.kept {
+			n.Item, n.End, n.Told = had.slice.item.ID(), n.End+had.end-had.lead, n.Told+had.told
+			e.Served.Leases = append(e.Served.Leases, n)
+		}
+		if err := v.l.Apply(e); (err == nil) != c.good || err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
+// What has ended for a device that has heard so is nothing that it had: it is not dropped, not repeated in a report, and does not go before those who wait. Of what
+// a device may keep that has not heard, what it was told of comes first.
+func TestHeardToHaveEnded(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		then func(v *life, applied uint64) capability.Response
+		want string
+		has  string
+	}{
+		{"dropped", func(v *life, applied uint64) capability.Response {
+			v.pass(850) // what it was told of has ended
+			v.must(Drop{Device: v.request("d").Hosts[0], Feature: "f", By: "admin"})
+			r := v.request("d", "f:1.0 1")
+			r.Applied = applied
+			return v.serve(Serve{Key: key("d"), Request: r})
+		}, "OK | OK 1 | has 1", "a*1@900"},
+		{"reported", func(v *life, applied uint64) capability.Response {
+			r := v.operation(capability.Report, "d", "f:1.0 5")
+			r.Applied = applied
+			return v.serve(Serve{Key: key("d"), Request: r})
+		}, "OK | PARTIAL 2 | has 2", "a*2@900 b*2@800"},
+		{"before those who wait", func(v *life, applied uint64) capability.Response {
+			waits := v.request("e", "f:1.0 5")
+			waits.Desired[0].Wait = true
+			v.serve(Serve{Key: key("e"), Request: waits})
+			r := v.request("d", "f:1.0 4?")
+			r.Applied = applied
+			return v.serve(Serve{Key: key("d"), Request: r})
+		}, "OK | PARTIAL 2 E_NO_SEAT | has 2", "a*2@900 b*2@800"},
+		{"kept in a hold", func(v *life, _ uint64) capability.Response {
+			v.must(Start{BootID: "2", HoldFor: 900})
+			return v.ask("d", "f:1.0 1")
+		}, "PARTLY | INSUFFICIENT 0 E_HOLD | has 1", "a*1@900 b*1@800"},
+	} {
+		v := begin(t, lineItem('a', "f:1.0", 2), lineItem('b', "f:2.0", 2))
+		v.lossy = true
+		v.ask("d", "f:1.0 2")
+		other := v.request("d", "f:2.0 2")
+		other.Borrow = 800
+		applied := v.serve(Serve{Key: key("d"), Request: other}).Serial
+		if v.holds("d") != "a*2@900 b*2@800" {
+			t.Fatalf("holds %s", v.holds("d"))
+		}
+		if got := show(c.then(v, applied)); got != c.want || v.holds("d") != c.has {
+			t.Errorf("%s: %s, holds %s", c.name, got, v.holds("d"))
+		}
 	}
 }

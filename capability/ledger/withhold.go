@@ -179,3 +179,54 @@ func (w *withholding) leave(had grant, n uint64) uint64 {
 	w.stay(had)
 	return n
 }
+
+// keeping is what a device may keep of what it had, each unit once: until the end that it may believe in, or where it heard its last answer, until the end of that.
+// An entry does not say which, but it is one of the two for all of it.
+type keeping struct {
+	before []*lease
+	ways   [2]struct {
+		left  []uint32 // units of each lease
+		wrong bool
+	}
+}
+
+// keeps says why a lease is neither kept nor, as to what is not, a new one, whichever way it was. In a hold nothing is kept that is told a later end than before.
+func (k *keeping) keeps(n *lease, hold bool, fresh func(count uint32) error) (err error) {
+	kept := false
+	for i := range k.ways {
+		way := &k.ways[i]
+		if way.wrong {
+			continue
+		}
+		if way.left == nil {
+			for _, s := range k.before {
+				way.left = append(way.left, s.count)
+			}
+		}
+		rest := n.count
+		for rest > 0 {
+			at := -1 // what was told the soonest end leaves most to others
+			for j, s := range k.before {
+				end := s.end - s.lead*capability.Seconds(i)
+				if way.left[j] > 0 && s.slice == n.slice && end == n.end && s.dropped == n.dropped && (!hold || n.told <= s.told) && (at < 0 || s.told < k.before[at].told) {
+					at = j
+				}
+			}
+			if at < 0 {
+				break
+			}
+			m := min(rest, way.left[at])
+			way.left[at] -= m
+			rest -= m
+		}
+		if rest > 0 {
+			err = fresh(rest)
+			way.wrong = err != nil
+		}
+		kept = kept || !way.wrong
+	}
+	if kept {
+		return nil
+	}
+	return err
+}
