@@ -241,7 +241,7 @@ func Catalog() []Entry {
 		{ErrBookExpired, "E_BOOK_EXPIRED", "the entitlement has expired", "the line item has passed its expiry", "freehold entitle, for a new one", ExitExpired},
 		{ErrPassphrase, "E_PASSPHRASE", "the producer's keys do not open", "the passphrase is wrong or the key file is damaged", "check the passphrase file or credential", ExitError},
 		{ErrOlderRequest, "E_OLDER_REQUEST", "a newer request was answered", "this machine wrote a newer request, and its answer is in the outbox", "use the response to the newer request", ExitOK},
-		{ErrHostKey, "E_HOST_KEY", "another key for a known machine", "the host is on record with another attestation key", "freehold show; a replaced TPM is another machine, and its rights are re-hosted", ExitPolicy},
+		{ErrHostKey, "E_HOST_KEY", "another key for a known machine", "the host is on record with another attestation key", "freehold show; a replaced TPM is another machine: freehold respond FILE -o DIR --rehost HOST --repair REASON --approved-by NAME", ExitPolicy},
 		{ErrNoOffice, "E_NO_OFFICE", "no back office here", "the directory holds no back office: another one is meant, or it was never set up", "name it with --dir DIR, or set one up: freehold init --help", ExitNotFound},
 		{ErrOfficePresent, "E_OFFICE_PRESENT", "a back office is here already", "setting up again would replace the producer's keys, which every appliance and program trusts", "freehold show, or name another directory with --dir DIR", ExitUsage},
 		{ErrOfficeBusy, "E_OFFICE_BUSY", "another freehold uses this back office", "one program at a time writes the book", "try again when the other one has ended", ExitTemporary},

@@ -46,9 +46,10 @@ func (h *Host) meter(m capability.Meter) {
 	}
 }
 
-// counted are the totals that a request changes. One that has applied nothing knows nothing of them; what is not in the book, or not metered, is nobody's total.
+// counted are the totals that a request changes. One that has applied nothing knows nothing of them; what is not in the book, or not metered, is nobody's total. A machine
+// whose rights went to another one has no totals any more: they went with them.
 func (b *Book) counted(h *Host, r *capability.Request) (list []capability.Meter) {
-	if r.Applied == 0 {
+	if r.Applied == 0 || h.Moved != nil {
 		return nil
 	}
 	said := map[capability.ItemID]bool{}
@@ -84,6 +85,9 @@ func usedBefore(items []capability.LineItem, h *Host) {
 
 // applyMetered asserts what counted promises.
 func (b *Book) applyMetered(h *Host, list []capability.Meter) error {
+	if h.Moved != nil && len(list) > 0 {
+		return fmt.Errorf("%d totals of a machine whose rights went to another one", len(list))
+	}
 	for n, m := range list {
 		if n > 0 && compareMeters(list[n-1], m) >= 0 || !b.metered(m.ID()) || m.Count > capability.MaxCount || !b.changesTotal(h, m) {
 			return fmt.Errorf("total of %d of %s is not in order, not metered, or goes from %d", m.Count, m.ID(), h.used(m.ID()))

@@ -56,7 +56,10 @@ func TestRehostMovesEverything(t *testing.T) {
 	}
 
 	// If the old machine still runs, it loses what it has and gets nothing.
-	late := old.request(4, want(id, 3)) // 4 are left
+	late := old.request(4, want(id, 3))                                                        // 4 are left
+	late.Request.Metered = []capability.Meter{{ActivationID: id, Feature: "render", Count: 5}} // it went on, and says so
+	late.Digest = w.codec.RequestDigest(late.Request)
+	old.outstanding[len(old.outstanding)-1].Digest = late.Digest
 	d = w.mustDo(late)
 	if l := d.Response.Lines[0]; len(d.Response.Items) != 0 || l.Count != 0 || l.Denial.Code != capability.ErrRehosted || !strings.Contains(l.Denial.Detail, "the board burnt") || d.Response.Status != capability.StatusPartly {
 		t.Errorf("%+v", d.Response)

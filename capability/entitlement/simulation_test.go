@@ -42,20 +42,20 @@ func TestSoakBook(t *testing.T) {
 	}
 	t.Logf("%d lives: %+v", lives, seen)
 	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 ||
-		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 {
+		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 || seen.Late == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
 }
 
 type outcomes struct {
-	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn, Rehosted, Gone int
+	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn, Rehosted, Gone, Late int
 }
 
 func (o *outcomes) add(p outcomes) {
 	o.Answered, o.Again, o.Older = o.Answered+p.Answered, o.Again+p.Again, o.Older+p.Older
 	o.Repaired, o.Replaced = o.Repaired+p.Repaired, o.Replaced+p.Replaced
 	o.Warned, o.Approved, o.Withdrawn = o.Warned+p.Warned, o.Approved+p.Approved, o.Withdrawn+p.Withdrawn
-	o.Rehosted, o.Gone = o.Rehosted+p.Rehosted, o.Gone+p.Gone
+	o.Rehosted, o.Gone, o.Late = o.Rehosted+p.Rehosted, o.Gone+p.Gone, o.Late+p.Late
 	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
 }
 
@@ -86,7 +86,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{w: newWorld(t, p), rng: life(seed), answers: map[capability.Digest]*capability.Response{}, before: map[*machine]*machine{}}
 	s.w.note = func() string { return fmt.Sprintf("seed %d, step %d: ", seed, s.step) }
 	for n := range 3 {
-		s.ids = append(s.ids, s.w.entitle(uint64(n+1), 1+s.rng.Uint32N(12), nil))
+		s.ids = append(s.ids, s.w.entitle(uint64(n+1), 1+s.rng.Uint32N(12), func(i *Item) { i.Metered = n == 2 }))
 	}
 	for n := range 3 {
 		m := newMachine(byte(n + 1))
@@ -125,7 +125,7 @@ func (s *simulation) act() {
 		s.write(s.copies[s.rng.IntN(len(s.copies))])
 	case k < 19 && s.rng.IntN(4) == 0:
 		s.wipe(s.rng.IntN(len(s.machines)))
-	case k < 19 && s.rng.IntN(6) == 0:
+	case k < 19 && s.rng.IntN(2) == 0:
 		s.burn(s.rng.IntN(len(s.machines)))
 	case k < 19:
 		s.boot(state(byte(s.rng.IntN(4))))
@@ -177,6 +177,9 @@ func (s *simulation) rehost(f *file) {
 		}
 		s.seen.Rehosted++
 		s.answers[f.request.Digest], f.response = d.Response, d.Response
+		if s.rng.IntN(2) == 0 {
+			s.write(old) // it was not gone
+		}
 	case err == nil && d.Known == nil:
 		s.w.fatalf("a re-host was ordered, and answered as if it was not")
 	case code(err) == capability.ErrNoRehost && moves:
@@ -211,7 +214,13 @@ func (s *simulation) write(m *machine) {
 			desired = append(desired, d)
 		}
 	}
+	if metered := s.ids[2]; m.rights[metered] > m.used {
+		m.used++
+	}
 	a := m.request(s.salt, desired...)
+	if m.used > 0 && m.applied > 0 {
+		a.Request.Metered = []capability.Meter{{ActivationID: s.ids[2], Feature: "render", Count: m.used}}
+	}
 	a.Request.Atomic = s.rng.IntN(5) == 0
 	a.Boot = state(byte(s.rng.IntN(8)))
 	a.Digest = s.w.codec.RequestDigest(a.Request)
@@ -252,6 +261,11 @@ func (s *simulation) send(f *file) {
 		f.response = s.answers[f.request.Digest]
 	case err == nil:
 		s.seen.Answered++
+		if d.Host.Moved != nil {
+			if s.seen.Late++; len(d.Response.Items) > 0 {
+				s.w.fatalf("%s has rights that went to another machine", f.by.id.Host.Short())
+			}
+		}
 		s.seen.Credited += len(d.Credited)
 		s.seen.Refused += len(d.Response.Denials)
 		if d.Warning != nil {

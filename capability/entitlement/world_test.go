@@ -114,6 +114,7 @@ type machine struct {
 	outstanding []Known
 	epoch       uint64
 	rights      map[capability.ActivationID]uint32
+	used        uint32 // of what is metered
 	returns     []capability.Return
 	drawn       byte
 	audited     bool // it names the end of its audit trail
@@ -190,6 +191,7 @@ func (m *machine) apply(r *capability.Response) {
 	m.rights = map[capability.ActivationID]uint32{}
 	for _, i := range r.Items {
 		m.rights[i.ActivationID] = i.Copies
+		m.used = max(m.used, i.UsedBefore)
 	}
 	for _, t := range m.returns {
 		m.rights[t.ActivationID] -= t.Copies
