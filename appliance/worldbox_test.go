@@ -257,14 +257,10 @@ func (s *store) open() (*Options, error) {
 		return nil, err
 	}
 	o.Found = func(_ capability.Boot, state []byte) (Vault, error) {
-		counter := &provisioned{Anchor: b.chip}
-		o := sealed
-		o.Anchor = counter
-		v, err := storage.Create(s.vault, o, nil, state)
-		if err != nil && counter.at != 0 {
-			return nil, &UnmadeError{counter.at, err}
-		}
-		if err != nil {
+		v, err := storage.Create(s.vault, sealed, nil, state)
+		if unmade, ok := errors.AsType[*storage.UnmadeError](err); ok {
+			return nil, &UnmadeError{unmade.Epoch, err}
+		} else if err != nil {
 			return nil, err
 		}
 		return &watched{v, s}, nil
@@ -288,18 +284,6 @@ func (s *store) open() (*Options, error) {
 		return nil, err
 	}
 	return finish(v, r)
-}
-
-// provisioned is an anchor that knows where its counter began.
-type provisioned struct {
-	storage.Anchor
-	at uint64
-}
-
-func (p *provisioned) Provision(secret []byte) (epoch uint64, err error) {
-	epoch, err = p.Anchor.Provision(secret)
-	p.at = epoch
-	return epoch, err
 }
 
 func replay(r *storage.Restored) (*ledger.Ledger, error) {

@@ -104,6 +104,15 @@ var (
 	ErrClosed = errors.New("trusted storage is closed")
 )
 
+// UnmadeError is in the error of a Create that failed after it had provisioned the anchor: nothing was made, and the epoch has moved.
+type UnmadeError struct {
+	Epoch uint64 // that the anchor was provisioned at
+	Cause error
+}
+
+func (e *UnmadeError) Error() string { return e.Cause.Error() }
+func (e *UnmadeError) Unwrap() error { return e.Cause }
+
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrCorrupt, fmt.Errorf(format, args...))
 }

@@ -89,6 +89,11 @@ func (v *Vault) create(public, state []byte) (err error) {
 		if err != nil {
 			return err
 		}
+		defer func() {
+			if err != nil {
+				err = &UnmadeError{v.epoch, err}
+			}
+		}()
 		if v.run, err = read(v.o.Anchor); err != nil {
 			return err
 		}

@@ -297,31 +297,14 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 			}
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
-		o := vaultOptions(p.device, p.keys)
-		counter := &moved{Anchor: o.Anchor}
-		o.Anchor = counter
-		v, err := storage.Create(storage.Dir(p.vault()), o, wire.New().Encode(boot), state)
-		if err != nil {
-			err = condition(err)
-			if counter.to != 0 {
-				err = &appliance.UnmadeError{Epoch: counter.to, Cause: err}
-			}
-			return nil, err
+		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device, p.keys), wire.New().Encode(boot), state)
+		if unmade, ok := errors.AsType[*storage.UnmadeError](err); ok {
+			return nil, &appliance.UnmadeError{Epoch: unmade.Epoch, Cause: condition(err)}
+		} else if err != nil {
+			return nil, condition(err)
 		}
 		return v, nil
 	}
-}
-
-// moved is an anchor that knows what it was provisioned at.
-type moved struct {
-	storage.Anchor
-	to uint64
-}
-
-func (m *moved) Provision(secret []byte) (epoch uint64, err error) {
-	epoch, err = m.Anchor.Provision(secret)
-	m.to = epoch
-	return epoch, err
 }
 
 // room refuses to begin a vault that may not fit: once the counter has moved, the response is of no use any more.
