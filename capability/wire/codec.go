@@ -85,6 +85,7 @@ func (c *Codec) Decode(b []byte, v any, limit int) error {
 	var again []byte
 	if w.byHand(c, v) {
 		if w.wrote(b) {
+			complete(v)
 			return nil
 		}
 		again = w.Written()
