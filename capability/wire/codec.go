@@ -92,6 +92,7 @@ func (c *Codec) readByLibrary(b []byte, v any) error {
 	var again []byte
 	if w.byHand(c, v) {
 		if w.wrote(b) {
+			complete(v)
 			return nil
 		}
 		again = w.Written()
