@@ -19,6 +19,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // journal is a log that tests read while others write.
@@ -276,6 +277,7 @@ func TestTwoClientsWithOneKey(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
 	s.activate(item(t, 1, "render", 5))
 	s.a.door.places.most.openOf = 2
+	j := s.hear()
 	addr := s.listen()
 	cert, id := deviceCertificate(t)
 	own := func(c *tls.Config) { c.Certificates = []tls.Certificate{cert} }
@@ -290,6 +292,7 @@ func TestTwoClientsWithOneKey(t *testing.T) {
 	if r := s.roundTrip(second, want(id, 1, "render", 2)); r.Status != capability.StatusDenied || r.Denials[0].Code != capability.ErrCorrelationReused {
 		t.Errorf("the first one's correlation ID: %+v", r)
 	}
+	j.says(t, "the first one's correlation ID", capability.ErrCorrelationReused.String())
 	if r := s.roundTrip(first, want(id, 3, "render", 5)); r.Rights[0].Count != 5 || r.Serial != 3 {
 		t.Errorf("the first program has %+v", r)
 	}
@@ -307,6 +310,15 @@ func TestTwoClientsWithOneKey(t *testing.T) {
 	if r := s.roundTrip(first, want(id, 5, "render", 0)); r.Status != capability.StatusReturned {
 		t.Errorf("%+v", r)
 	}
+	// And one device with two keys is the key's that asked first.
+	shared := hostid.ID{Type: hostid.String, Value: "ws-1"}
+	if r := s.roundTrip(first, want(shared, 6, "render", 1)); len(r.Rights) != 1 {
+		t.Errorf("%+v", r)
+	}
+	if r := s.roundTrip(other, want(shared, 7, "render", 1)); r.Status != capability.StatusDenied || r.Denials[0].Code != capability.ErrDeviceKey {
+		t.Errorf("%+v", r)
+	}
+	j.says(t, "another key for a device", capability.ErrDeviceKey.String())
 }
 
 // TestFullHouse: while strangers hold every place a device that has a lease comes in, and strangers never put it out; where devices hold every place, it comes in too.

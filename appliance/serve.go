@@ -310,8 +310,14 @@ func (c *connection) reply(ctx context.Context, ca *call, room chan struct{}) er
 	return c.tell(ca)
 }
 
-// tell writes an answer. Who gets rights by it is a device from now on.
+// tell writes an answer. Who gets rights by it is a device from now on. What a program that keeps the rules is never told goes into the journal too.
 func (c *connection) tell(ca *call) error {
+	for _, no := range ca.decision.Response.Denials {
+		switch no.Code {
+		case capability.ErrProto, capability.ErrCorrelationReused, capability.ErrDeviceKey:
+			c.door.said(no.Code, c.conn.RemoteAddr().String(), fmt.Errorf("device %s: %s", ca.decision.Response.For.Short(), no.Sentence()))
+		}
+	}
 	if len(ca.decision.Response.Rights) > 0 && ca.decision.Response.Status != capability.StatusPreview && !c.known.Swap(true) {
 		c.door.serve(c.guest)
 	}

@@ -154,6 +154,7 @@ func want(host hostid.ID, n byte, feature string, count uint32) *capability.Requ
 
 func TestRefusalsAreSignedAnswers(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
+	j := s.hear()
 	addr := s.listen()
 	c, id := dial(t, addr, nil)
 	if r := s.roundTrip(c, want(id, 1, "render", 1)); r.Status != capability.StatusDenied || r.Denials[0].Code != capability.ErrNotProvisioned {
@@ -173,6 +174,7 @@ func TestRefusalsAreSignedAnswers(t *testing.T) {
 		if resp.Status != capability.StatusDenied || resp.Denials[0].Code != capability.ErrProto || resp.Correlation != r.Correlation {
 			t.Errorf("%s: %+v", name, resp)
 		}
+		j.says(t, name, capability.ErrProto.String())
 	}
 	if r := s.roundTrip(c, want(id, 6, "render", 2)); r.Status != capability.StatusOK {
 		t.Errorf("afterwards: %+v", r)
