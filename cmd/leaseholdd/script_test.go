@@ -55,6 +55,8 @@ func TestScripts(t *testing.T) {
 			"truncate": script((*machines).truncate),
 			"upload":   script((*machines).upload),
 			"torn":     script((*machines).torn),
+			"stranger": script((*machines).stranger),
+			"rogue":    script((*machines).rogue),
 			"until":    until,
 		},
 	})
