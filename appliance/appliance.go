@@ -185,6 +185,7 @@ func New(o Options) (*Appliance, error) {
 			return nil, err
 		}
 	}
+	a.keeper.own()
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
 	}

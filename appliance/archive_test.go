@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -322,5 +323,23 @@ func TestBootStates(t *testing.T) {
 	}
 	if b := wire.New().Encode(known); count() != maxBootStates || len(b) > 64<<10 {
 		t.Errorf("%d states, %d bytes", count(), len(b))
+	}
+}
+
+// What waits for the archive after a start is a copy: entries are read with whole segments, and one of them would keep its segment in memory.
+func TestInheritedEntriesLetTheirSegmentGo(t *testing.T) {
+	codec := wire.New()
+	segment := slices.Concat((&ledger.Entry{Position: 7, Advanced: &ledger.Advanced{}}).Encode(codec), (&ledger.Entry{Position: 8, Advanced: &ledger.Advanced{}}).Encode(codec))
+	n := len(segment) / 2
+	k := &keeper{}
+	if err := k.inherit([][]byte{segment[:n], segment[n:]}); err != nil {
+		t.Fatal(err)
+	}
+	k.forget(8)
+	want := bytes.Clone(segment[n:])
+	k.own()
+	clear(segment)
+	if len(k.waiting) != 1 || cap(k.waiting) != 1 || k.first != 8 || k.bytes != n || !bytes.Equal(k.waiting[0], want) {
+		t.Errorf("%d entries wait, from %d on, %d bytes: % x", len(k.waiting), k.first, k.bytes, k.waiting)
 	}
 }
