@@ -36,6 +36,7 @@ type opened struct {
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
 	boot    *capability.Boot                       // that the vault is sealed to; apart, because others keep it, and the journal is not theirs to keep
 	journal [][]byte                               // entries since the snapshot
+	length  int64                                  // of the snapshot
 	settled func()
 }
 
@@ -256,7 +257,7 @@ func restore(v *storage.Vault, r *storage.Restored) (*opened, error) {
 	if err := l.Check(); err != nil {
 		return nil, condition(err)
 	}
-	return &opened{ledger: l, vault: v, journal: r.Records}, nil
+	return &opened{ledger: l, vault: v, journal: r.Records, length: int64(len(r.Snapshot))}, nil
 }
 
 // counter reads the TPM's epoch counter, and makes one where none is: its value is above every one that this TPM ever had, and stays until the vault

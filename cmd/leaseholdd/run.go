@@ -113,7 +113,7 @@ func run(ctx context.Context, f flags) error {
 		Start: start,
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
-		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, Archive: s.archive,
+		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
 	})
 	if err != nil {
 		s.vault.Close()
