@@ -99,7 +99,7 @@ func (t *trial) prepare() error {
 func (t *trial) idle() error {
 	const n = mostDevices / 2
 	pid := t.box.Cmd.Process.Pid
-	wait(5 * aBit) // its runtime gives memory back little by little
+	wait(4 * aBit) // it gives back what its start has read after two seconds
 	before, err := residentBytes(pid)
 	if err != nil {
 		return err
