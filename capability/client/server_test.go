@@ -124,7 +124,7 @@ func (s *server) must(c ledger.Command) capability.Response {
 			s.t.Fatalf("%T: %v", c, err)
 		}
 	}
-	return d.Response
+	return *d.Response
 }
 
 func (s *server) provision(items ...capability.LineItem) {

@@ -31,7 +31,7 @@ func (w *world) request(c *client) error {
 		if err != nil {
 			return err
 		}
-		preview = d.Response
+		preview = *d.Response
 	}
 	was := w.l.Items(w.now)
 	d, err := w.decide(s)
@@ -41,7 +41,7 @@ func (w *world) request(c *client) error {
 	if err := w.keptBack(was); err != nil {
 		return err
 	}
-	a := d.Response
+	a := *d.Response
 	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
 	w.happened[shortened] += len(d.Notices)
