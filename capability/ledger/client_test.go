@@ -136,7 +136,7 @@ func (w *world) duplicate(c *client) error {
 		return nil
 	}
 	d, err := w.decide(old.Serve)
-	if err != nil || len(d.Entries) > 0 || !reflect.DeepEqual(d.Response, old.answer) {
+	if err != nil || len(d.Entries) > 0 || !reflect.DeepEqual(*d.Response, old.answer) {
 		return fmt.Errorf("a late duplicate is answered %+v with %d entries, first %+v: %w", d.Response, len(d.Entries), old.answer, err)
 	}
 	w.happened[late]++
