@@ -151,7 +151,7 @@ func (c *connection) converse(ctx context.Context) error {
 		kind, body, err := c.a.codec.ReadFrame(in)
 		if err == nil {
 			c.door.use(c.guest)
-			err = c.take(ctx, kind, body)
+			err = c.take(ctx, kind, body, len(in.rest) == 0)
 		}
 		if err == nil {
 			err = silent.begin(c.a.Now())
@@ -241,8 +241,8 @@ func (c *connection) write(b []byte) error {
 	return err
 }
 
-// take handles one message. An error ends the connection.
-func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byte) error {
+// take handles one message, the last one that has come so far or not. An error ends the connection.
+func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byte, last bool) error {
 	switch kind {
 	case wire.MessageAsk:
 		if c.asked++; c.asked > maxAsks {
@@ -285,19 +285,29 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 			return ctx.Err()
 		}
 	}
+	// Whoever asks one thing after the other is answered by who reads, which saves a goroutine for each request, with a stack that has to grow. What comes
+	// meanwhile waits for one group at most, and then goes the other way.
+	if last {
+		return c.reply(ctx, ca, room)
+	}
 	c.flying.Go(func() {
-		defer func() { <-c.slots }()
-		c.a.asked(c.key, ca)
-		err := c.a.insist(ctx, ca)
-		<-room // before the answer is written: who does not read it keeps nobody else waiting
-		if err == nil {
-			err = c.tell(ca)
-		}
-		if err != nil {
+		if err := c.reply(ctx, ca, room); err != nil {
 			c.conn.Close()
 		}
 	})
 	return nil
+}
+
+// reply has a request answered, and gives its slots back.
+func (c *connection) reply(ctx context.Context, ca *call, room chan struct{}) error {
+	defer func() { <-c.slots }()
+	c.a.asked(c.key, ca)
+	err := c.a.insist(ctx, ca)
+	<-room // before the answer is written: who does not read it keeps nobody else waiting
+	if err != nil {
+		return err
+	}
+	return c.tell(ca)
 }
 
 // tell writes an answer. Who gets rights by it is a device from now on.

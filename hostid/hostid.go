@@ -116,3 +116,17 @@ func (id ID) Short() string {
 
 // OfDigest is the ID whose value is a digest: upper-case hex.
 func OfDigest(t Type, d [32]byte) ID { return ID{Type: t, Value: fmt.Sprintf("%X", d[:])} }
+
+// Is says that id is OfDigest(t, d).
+func (id ID) Is(t Type, d [32]byte) bool {
+	if id.Type != t || len(id.Value) != 2*len(d) {
+		return false
+	}
+	const digits = "0123456789ABCDEF"
+	for i, b := range d {
+		if id.Value[2*i] != digits[b>>4] || id.Value[2*i+1] != digits[b&15] {
+			return false
+		}
+	}
+	return true
+}

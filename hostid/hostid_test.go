@@ -99,3 +99,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestIs(t *testing.T) {
+	d := [32]byte{0: 0x01, 15: 0xab, 31: 0xf0}
+	for _, k := range []Type{DeviceKey, TPMEK} {
+		if id := OfDigest(k, d); !id.Is(k, d) {
+			t.Errorf("%s is not what it was made of", id)
+		}
+	}
+	id := OfDigest(DeviceKey, d)
+	for name, other := range map[string]ID{"type": {TPMEK, id.Value}, "shorter": {DeviceKey, id.Value[:62]}, "longer": {DeviceKey, id.Value + "00"}, "lower case": {DeviceKey, strings.ToLower(id.Value)}, "none": {}} {
+		if other.Is(DeviceKey, d) {
+			t.Errorf("%s: %s is taken for %s", name, other, id)
+		}
+	}
+	for i := range d {
+		e := d
+		if e[i] ^= 0x10; id.Is(DeviceKey, e) {
+			t.Errorf("byte %d may be another", i)
+		}
+	}
+}

@@ -88,6 +88,31 @@ func TestEntryBytes(t *testing.T) {
 	}
 }
 
+// For whom an answer is, is said once: by the key of a device that has no other name.
+func TestEntryOfADeviceKey(t *testing.T) {
+	c := wire.New()
+	k := capability.Digest{0xab, 0xcd}
+	id := hostid.OfDigest(hostid.DeviceKey, k)
+	e := Entry{Position: 1, Now: At(1, day), Served: &Served{Answer: capability.Response{Version: 1, For: id, Key: k, Serial: 1, Time: day}}}
+	b := e.Encode(c)
+	if bytes.Contains(b, []byte(id.Value)) {
+		t.Errorf("%x says twice whom it is for", b)
+	}
+	read, err := DecodeEntry(c, b)
+	if err != nil || !reflect.DeepEqual(read, e) {
+		t.Errorf("read as %+v, %v", read, err)
+	}
+	if _, err := DecodeEntry(c, c.Encode(&e)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("an entry that says it twice: %v", err)
+	}
+	for name, other := range map[string]hostid.ID{"another digest": hostid.OfDigest(hostid.DeviceKey, capability.Digest{1}), "lower case": {Type: hostid.DeviceKey, Value: strings.ToLower(id.Value)}, "another type": {Type: hostid.String, Value: id.Value}} {
+		e.Served.Answer.For = other
+		if read, err := DecodeEntry(c, e.Encode(c)); err != nil || read.Served.Answer.For != other {
+			t.Errorf("%s: read as %+v, %v", name, read.Served, err)
+		}
+	}
+}
+
 func TestEntriesChain(t *testing.T) {
 	v := everything(t)
 	kinds := map[string]bool{}

@@ -155,6 +155,9 @@ func DecodeEntry(c *wire.Codec, b []byte) (Entry, error) {
 	if n != 1 {
 		return Entry{}, corrupt("entry %d states %d facts where there is one", e.Position, n)
 	}
+	if e.Served != nil && !wire.ForKey(&e.Served.Answer) {
+		return Entry{}, corrupt("entry %d says twice for whom its answer is", e.Position)
+	}
 	return e, nil
 }
 

@@ -52,7 +52,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode is decoding, encoding again and comparing.
+// BenchmarkDecode is decoding, encoding again and comparing; of a request, reading by hand.
 func BenchmarkDecode(b *testing.B) {
 	c := New()
 	for _, v := range []struct {
@@ -68,6 +68,28 @@ func BenchmarkDecode(b *testing.B) {
 			for b.Loop() {
 				if err := c.Decode(v.bytes, v.into(), capability.MaxFrame); err != nil {
 					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDecodeRequest is the two ways to decode one: by hand, and by the library, encoded again and compared.
+func BenchmarkDecodeRequest(b *testing.B) {
+	c := New()
+	request := c.Encode(typical())
+	for _, way := range []struct {
+		name   string
+		decode func(r *capability.Request) bool
+	}{
+		{"hand", func(r *capability.Request) bool { return readByHand(request, r) }},
+		{"library", func(r *capability.Request) bool { return c.readByLibrary(request, r) == nil }},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !way.decode(new(capability.Request)) {
+					b.Fatal("not taken")
 				}
 			}
 		})

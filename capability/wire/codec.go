@@ -71,13 +71,20 @@ func (c *Codec) Cut(b []byte) (item, rest []byte, err error) {
 	return b[:len(b)-len(rest)], rest, nil
 }
 
-// Decode reads b into the pointer v and accepts no other encoding than Encode's: what was decoded is encoded again and compared.
-// The strictest options of the decoder alone still take longer integers than needed and keys out of order.
+// Decode reads b into the pointer v, which points to a zero value, and accepts no other encoding than Encode's: what was decoded is encoded again and compared.
+// The strictest options of the decoder alone still take longer integers than needed and keys out of order. Requests of clients are read by hand, by the same rules.
 // At most limit bytes are looked at. The error is ErrMalformed.
 func (c *Codec) Decode(b []byte, v any, limit int) error {
 	if len(b) > limit {
 		return fmt.Errorf("%w: %d bytes where at most %d are allowed", ErrMalformed, len(b), limit)
 	}
+	if readByHand(b, v) {
+		return nil
+	}
+	return c.readByLibrary(b, v)
+}
+
+func (c *Codec) readByLibrary(b []byte, v any) error {
 	if err := c.dec.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -85,6 +92,7 @@ func (c *Codec) Decode(b []byte, v any, limit int) error {
 	var again []byte
 	if w.byHand(c, v) {
 		if w.wrote(b) {
+			complete(v)
 			return nil
 		}
 		again = w.Written()

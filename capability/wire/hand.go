@@ -22,6 +22,27 @@ func (w *Writer) byHand(c *Codec, v any) bool {
 	return false
 }
 
+// saysWhom says that a response is for the device of its key, named by nothing but the key: so nearly all answers are.
+func saysWhom(r *capability.Response) bool {
+	return r.Key != (capability.Digest{}) && r.For.Is(hostid.DeviceKey, r.Key)
+}
+
+// ForKey completes a response that was read: where it does not say whom it is for, it is for the device of its key. It is false where that was said twice.
+func ForKey(r *capability.Response) bool {
+	if r.For == (hostid.ID{}) && r.Key != (capability.Digest{}) {
+		r.For = hostid.OfDigest(hostid.DeviceKey, r.Key)
+		return true
+	}
+	return !saysWhom(r)
+}
+
+// complete is for what was decoded and compared.
+func complete(v any) {
+	if r, is := v.(*capability.Response); is {
+		ForKey(r)
+	}
+}
+
 func (w *Writer) request(c *Codec, r *capability.Request) {
 	outer := w.Map()
 	w.Uint(1, uint64(r.Version))
@@ -86,12 +107,12 @@ func (w *Writer) putDesired(d *capability.Desired) {
 	w.Close(outer)
 }
 
-// Response writes one.
+// Response writes one. Whom it is for is not written where the key says it.
 func (w *Writer) Response(c *Codec, r *capability.Response) {
 	outer := w.Map()
 	w.Uint(1, uint64(r.Version))
 	w.Uint(2, uint64(r.Status))
-	if r.For != (hostid.ID{}) {
+	if r.For != (hostid.ID{}) && !saysWhom(r) {
 		w.Key(3)
 		w.putHost(&r.For)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // chooser makes values out of bytes: where the bytes have ended it chooses zero.
@@ -105,13 +106,23 @@ func alone(v reflect.Type, f func(path string, v reflect.Value)) {
 	walk(v.Name(), root)
 }
 
+// allByLibrary is v by the library, which knows nothing of what is not said twice.
+func (c *Codec) allByLibrary(v any) []byte {
+	if r, is := v.(*capability.Response); is && r != nil && saysWhom(r) {
+		once := *r
+		once.For = hostid.ID{}
+		v = &once
+	}
+	return c.byLibrary(v)
+}
+
 func TestHandWritesEveryField(t *testing.T) {
 	c := New()
 	for _, message := range []reflect.Type{reflect.TypeFor[capability.Request](), reflect.TypeFor[capability.Response]()} {
 		n := 0
 		alone(message, func(path string, v reflect.Value) {
 			n++
-			if got, want := c.Encode(v.Addr().Interface()), c.byLibrary(v.Addr().Interface()); !bytes.Equal(got, want) {
+			if got, want := c.Encode(v.Addr().Interface()), c.allByLibrary(v.Addr().Interface()); !bytes.Equal(got, want) {
 				t.Errorf("%s: %.300x by hand, %.300x by the library", path, got, want)
 			}
 		})
@@ -130,7 +141,7 @@ func TestHandWritesWhatIsThere(t *testing.T) {
 	var filled capability.Response
 	(&chooser{full}).fill(reflect.ValueOf(&filled).Elem())
 	for _, v := range []any{&capability.Request{}, &capability.Response{}, (*capability.Request)(nil), (*capability.Response)(nil), typical(), granted(), &r, &s, &filled} {
-		if got, want := c.Encode(v), c.byLibrary(v); !bytes.Equal(got, want) {
+		if got, want := c.Encode(v), c.allByLibrary(v); !bytes.Equal(got, want) {
 			t.Errorf("%T: %.300x by hand, %.300x by the library", v, got, want)
 		}
 	}
@@ -153,7 +164,7 @@ func FuzzHand(f *testing.F) {
 			v = new(capability.Response)
 		}
 		(&chooser{b}).fill(reflect.ValueOf(v).Elem())
-		want := c.byLibrary(v)
+		want := c.allByLibrary(v)
 		if got := c.Encode(v); !bytes.Equal(got, want) {
 			t.Errorf("%.300x by hand, %.300x by the library", got, want)
 		}

@@ -267,7 +267,7 @@ func servingKeys() map[string]string {
 func (s *set) leaves(n int) []capability.Response {
 	var rs []capability.Response
 	for i := range n {
-		rs = append(rs, capability.Response{Version: 1, For: client(), Serial: uint64(i + 1), Correlation: correlation(), Time: 5000, Salt: [16]byte{byte(i), 0x5a}, Key: digest(0x13),
+		rs = append(rs, capability.Response{Version: 1, For: client(), Serial: uint64(i + 1), Correlation: correlation(), Time: 5000, Salt: [16]byte{byte(i), 0x5a}, Key: digest(0xc1),
 			Rights: []capability.Right{{Feature: "render", Version: capability.Version{Major: 2026, Minor: 1}, Count: 2, Expiry: 5900}}})
 	}
 	return rs
@@ -279,6 +279,9 @@ func (s *set) answers() {
 	s.good("answer", "answer-alone", "a group of one: an empty path", answerInput{s.leaves(1), 0, 5000, 9}, keys)
 	s.good("answer", "answer-first-of-seven", "leaf 0 of 7", answerInput{s.leaves(7), 0, 5000, 9}, keys)
 	s.good("answer", "answer-last-of-seven", "leaf 6 of 7: an odd last node moves up unhashed, its path is shorter", answerInput{s.leaves(7), 6, 5000, 9}, keys)
+	named := s.leaves(1)
+	named[0].For = hostid.ID{Type: hostid.String, Value: "press-7"}
+	s.good("answer", "answer-named", "for a host ID that is not the key's", answerInput{named, 0, 5000, 9}, keys)
 	in := answerInput{s.leaves(5), 2, 5000, 9}
 	good := s.good("answer", "answer-third-of-five", "leaf 2 of 5; the bad answers are made of this one", in, keys)
 
@@ -367,6 +370,8 @@ func (s *set) answers() {
 		return c.Answer(c.SignTree(key, Grow([][]byte{response}), 5000, 9), 0, response)
 	}
 	bad("content-unsorted", "malformed", "truly signed, but its first key comes again at the end", signed(append(append([]byte{encoded[0][0]}, encoded[0][3:]...), encoded[0][1:3]...)))
+	bad("content-says-twice", "malformed", "truly signed, but whom it is for is said beside the key that says it", signed(c.byLibrary(&in.Responses[0])))
+	bad("content-no-asker", "malformed", "truly signed, for nobody: neither a host ID nor a key", signed(c.Encode(&capability.Response{Version: 1, Time: 5000})))
 	bad("content-no-time", "malformed", "truly signed, but without time", signed(c.Encode(&capability.Response{Version: 1, For: client()})))
 	bad("content-unknown-field", "malformed", "truly signed, with field 250", signed(append(append([]byte{encoded[0][0] + 1}, encoded[0][1:]...), 0x18, 250, 1)))
 	s.bad("answer", "answer-trailing-byte", "malformed", "one byte after a good answer", append(bytes.Clone(good), 0), judge)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -269,5 +271,40 @@ func TestCounters(t *testing.T) {
 	}
 	if _, err := field("/proc/self/status", "NoSuchField"); err == nil {
 		t.Error("a field that is not there was read")
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	r := report{Commit: "c0ffee", Rounds: 5, Rows: table{
+		{Workload: checkouts, Connections: 64, Server: echo, Rounds: []sample{{Rate: 100}}},
+		{Workload: checkouts, Connections: 64, Server: appliance, Median: sample{Rate: 25, P50: 7}, Rounds: []sample{{Rate: 25}}},
+	}}
+	r.Goals = judge(&r)
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "report")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := markdown(file, &b); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	want := map[string]bool{"| checkouts | 64 | 25 | 7 | 0 | 0 | 0.0 | 0 | 0.000 | 0 | 0.250 |  |  |": false, "| P5 | start to first answer < 150 ms beyond the TPM's own time, median of 20 | - | not measured: not part of this run |": false}
+	for _, line := range lines {
+		if _, is := want[line]; is {
+			want[line] = true
+		}
+		if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 14 && strings.Count(line, "|") != 5 {
+			t.Errorf("a row of other columns: %s", line)
+		}
+	}
+	for line, there := range want {
+		if !there {
+			t.Errorf("no %s in\n%s", line, b.String())
+		}
 	}
 }

@@ -148,15 +148,19 @@ func (f *floor) join(response []byte) (*batch, int) {
 	return b, len(b.responses) - 1
 }
 
-// answer waits until a response is durable and gives it its proof.
+// answer waits until a response is durable and gives it its proof. A signature is always made beside the sync.
 func (f *floor) answer(response []byte) wire.Answer {
 	b, i := f.join(response)
+	var alone *wire.SignedTree
+	if f.sign == signEach {
+		alone = f.codec.SignTree(f.key, wire.Grow([][]byte{response}), capability.At(time.Now()), 1)
+	}
 	<-b.done
 	switch f.sign {
 	case signGroup:
 		return f.codec.Answer(b.signed, i, response)
 	case signEach:
-		return f.codec.Answer(f.codec.SignTree(f.key, wire.Grow([][]byte{response}), capability.At(time.Now()), 1), 0, response)
+		return f.codec.Answer(alone, 0, response)
 	}
 	return wire.Answer{Response: response, Proof: make([]byte, ed25519.SignatureSize)}
 }

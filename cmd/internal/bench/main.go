@@ -2,6 +2,7 @@
 // does what any server with the same promises must do at least; baseline and nosync, which anyone would write first (module baseline). Each is a process of its own, and they take turns.
 //
 //	bench [-o FILE] [-micro FILE] [-baseline PROGRAM] [-short] [-rounds N] [-connections 1,8,64,512] [-only REGEXP] [-once REGEXP]
+//	bench markdown FILE
 //
 // It is started at the top of the repository. Clients keep one request in flight each, on the same cores as the server; every answer is looked at, and one in 64 is
 // decoded and its proof checked. The report says for each goal of speed what was measured and whether it is met. A goal that is not met does not change the status: 1 is
@@ -34,6 +35,9 @@ func main() {
 func run(args []string, out io.Writer) error {
 	if len(args) >= 2 && args[0] == "serve" {
 		return serve(args[1:])
+	}
+	if len(args) == 2 && args[0] == "markdown" {
+		return markdown(args[1], out)
 	}
 	o := options{rounds: 5, connections: []int{1, 8, 64, 512}, warm: 200 * time.Millisecond, measure: time.Second, leases: 1_000_000, nodes: 10_000, starts: 20}
 	o.only, o.once = regexp.MustCompile(""), regexp.MustCompile("")
