@@ -456,7 +456,8 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	boot := a.Boot // what the vault is sealed to, once this is durable
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
-	var now ledger.Now // one for requests that follow each other, since to look at the clock is a system call
+	var told capability.Response // one after the other: it has a salt, and what is in an entry has none
+	var now ledger.Now           // one for requests that follow each other, since to look at the clock is a system call
 	asked := false
 	for _, c := range calls {
 		if size > maxGroupBytes {
@@ -510,10 +511,11 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		}
 		move = move || c.decision.Move
 		if c.sign {
-			if _, err := io.ReadFull(a.Rand, c.decision.Response.Salt[:]); err != nil {
+			told = *c.decision.Response
+			if _, err := io.ReadFull(a.Rand, told.Salt[:]); err != nil {
 				return n, fmt.Errorf("draw a salt: %w", err)
 			}
-			c.bytes = a.codec.Encode(&c.decision.Response)
+			c.bytes = a.codec.Encode(&told)
 			responses = append(responses, c.bytes)
 		}
 	}
@@ -680,8 +682,8 @@ func (a *Appliance) untold(written, epoch uint64, lost capability.Code) bool {
 }
 
 // denied is the response to a request that the ledger does not take at all.
-func denied(s *ledger.Serve, now ledger.Now, err error) capability.Response {
-	r := capability.Response{Version: capability.Protocol, Status: capability.StatusDenied, For: s.Request.Hosts[0], Correlation: s.Request.Correlation, Time: now.Wall, Key: s.Key}
+func denied(s *ledger.Serve, now ledger.Now, err error) *capability.Response {
+	r := &capability.Response{Version: capability.Protocol, Status: capability.StatusDenied, For: s.Request.Hosts[0], Correlation: s.Request.Correlation, Time: now.Wall, Key: s.Key}
 	var m *capability.Malformed
 	var refusal *capability.Refusal
 	switch {
