@@ -49,7 +49,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but Serving, Guard, Found, Settled, Boot, Journal and Archive are required.
+// Options are the parts of an appliance. All but Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -80,6 +80,8 @@ type Options struct {
 	Boot capability.Boot
 	// Journal is the entries since the snapshot that Ledger was made from, for the archive.
 	Journal [][]byte
+	// SnapshotBytes is the length of that snapshot.
+	SnapshotBytes int64
 	// Archive opens the archive beside the vault; the entries that wait for it begin at first, last is the newest, recovery is the running
 	// recovery key. Nil: nothing is kept.
 	Archive func(v Vault, first, last uint64, recovery ledger.RecoveryView) (Archive, error)
@@ -91,7 +93,8 @@ const (
 	maxGroupBytes = 3 << 20  // of entries in one write: storage takes 4 MiB, and the largest entry is a response of 1 MiB
 	maxGroup      = 1024     // calls that share one write: 64 clients make groups of 40, a storm fills them
 	maxWaiting    = 64       // groups that wait; beyond it callers are told to come again
-	snapshotAfter = 16 << 20 // bytes of journal that a start would have to read: 0.1 s
+	snapshotAfter = 16 << 20 // bytes of journal that a start would have to read: 0.2 s of two cores
+	stopAfter     = 1 << 20  // the same for a stop, which keeps nobody waiting by it
 )
 
 // Appliance is a running license server.
@@ -185,6 +188,7 @@ func New(o Options) (*Appliance, error) {
 			return nil, err
 		}
 	}
+	a.keeper.own()
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
 	}
@@ -240,6 +244,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 // leave stops cleanly, or after a failure as a crash would, and fails every call that waits.
 func (a *Appliance) leave(err error) error {
 	if err == nil {
+		a.shorten()
 		if err := a.archiveEntries(true); err != nil {
 			a.Log.Warn("the archive is behind", "cause", err.Error()) // the journal has what it has not
 		}
@@ -451,7 +456,8 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	boot := a.Boot // what the vault is sealed to, once this is durable
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
-	var now ledger.Now // one for requests that follow each other, since to look at the clock is a system call
+	var told capability.Response // one after the other: it has a salt, and what is in an entry has none
+	var now ledger.Now           // one for requests that follow each other, since to look at the clock is a system call
 	asked := false
 	for _, c := range calls {
 		if size > maxGroupBytes {
@@ -505,10 +511,11 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		}
 		move = move || c.decision.Move
 		if c.sign {
-			if _, err := io.ReadFull(a.Rand, c.decision.Response.Salt[:]); err != nil {
+			told = *c.decision.Response
+			if _, err := io.ReadFull(a.Rand, told.Salt[:]); err != nil {
 				return n, fmt.Errorf("draw a salt: %w", err)
 			}
-			c.bytes = a.codec.Encode(&c.decision.Response)
+			c.bytes = a.codec.Encode(&told)
 			responses = append(responses, c.bytes)
 		}
 	}
@@ -549,7 +556,9 @@ func (a *Appliance) compact() {
 	var state []byte
 	if due && err == nil {
 		state = a.Ledger.Snapshot()
-		err = a.Vault.Snapshot(state)
+		if err = a.Vault.Snapshot(state); err == nil {
+			a.SnapshotBytes = int64(len(state))
+		}
 	}
 	if err != nil {
 		a.warn(&a.unshortened, "the journal was not shortened", err)
@@ -558,6 +567,13 @@ func (a *Appliance) compact() {
 		// A large state is written less often, so that snapshots are never more than half of what is written.
 		a.compactAt = a.Vault.JournalBytes() + max(snapshotAfter, int64(len(state)))
 	}
+}
+
+// shorten replaces the journal before a stop, so that the next start has none to read. A large state is written again only for what is no small part of it: reading that
+// would take the start as long as writing takes the stop.
+func (a *Appliance) shorten() {
+	a.compactAt = min(a.compactAt, max(stopAfter, a.SnapshotBytes/4))
+	a.compact()
 }
 
 // warn writes one line of many that would say the same.
@@ -666,8 +682,8 @@ func (a *Appliance) untold(written, epoch uint64, lost capability.Code) bool {
 }
 
 // denied is the response to a request that the ledger does not take at all.
-func denied(s *ledger.Serve, now ledger.Now, err error) capability.Response {
-	r := capability.Response{Version: capability.Protocol, Status: capability.StatusDenied, For: s.Request.Hosts[0], Correlation: s.Request.Correlation, Time: now.Wall, Key: s.Key}
+func denied(s *ledger.Serve, now ledger.Now, err error) *capability.Response {
+	r := &capability.Response{Version: capability.Protocol, Status: capability.StatusDenied, For: s.Request.Hosts[0], Correlation: s.Request.Correlation, Time: now.Wall, Key: s.Key}
 	var m *capability.Malformed
 	var refusal *capability.Refusal
 	switch {

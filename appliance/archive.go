@@ -72,10 +72,18 @@ func (k *keeper) inherit(journal [][]byte) error {
 			}
 			k.first = e.Position
 		}
-		k.waiting = append(k.waiting, bytes.Clone(b)) // what was read is a whole segment, which a few entries would keep
+		k.waiting = append(k.waiting, b)
 		k.bytes += len(b)
 	}
 	return nil
+}
+
+// own copies the entries that wait: what they were read with is whole segments, and each would keep its own.
+func (k *keeper) own() {
+	k.waiting = slices.Clone(k.waiting)
+	for i, b := range k.waiting {
+		k.waiting[i] = bytes.Clone(b)
+	}
 }
 
 // settle ends the batch that is written, or with wait waits for it. After an error the entries wait on, and are tried again with the next batch.

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -80,13 +82,14 @@ func (s *shelf) Read(uint64, func(uint64, []byte) error) error { return s.fail()
 func (s *shelf) Files() ([]string, error)                      { return nil, s.fail() }
 func (s *shelf) File(string) ([]byte, error)                   { return nil, s.fail() }
 
-// long is a vault whose journal is always too long.
+// long is a vault whose journal is always too long, or of so many bytes.
 type long struct {
 	memory
+	bytes     int64
 	snapshots int
 }
 
-func (l *long) JournalBytes() int64   { return 1 << 40 }
+func (l *long) JournalBytes() int64   { return cmp.Or(l.bytes, 1<<40) }
 func (l *long) Snapshot([]byte) error { l.snapshots++; return nil }
 
 func archiving(archive Archive) (*Appliance, *long) {
@@ -322,5 +325,59 @@ func TestBootStates(t *testing.T) {
 	}
 	if b := wire.New().Encode(known); count() != maxBootStates || len(b) > 64<<10 {
 		t.Errorf("%d states, %d bytes", count(), len(b))
+	}
+}
+
+// What waits for the archive after a start is a copy: entries are read with whole segments, and one of them would keep its segment in memory.
+func TestInheritedEntriesLetTheirSegmentGo(t *testing.T) {
+	codec := wire.New()
+	segment := slices.Concat((&ledger.Entry{Position: 7, Advanced: &ledger.Advanced{}}).Encode(codec), (&ledger.Entry{Position: 8, Advanced: &ledger.Advanced{}}).Encode(codec))
+	n := len(segment) / 2
+	k := &keeper{}
+	if err := k.inherit([][]byte{segment[:n], segment[n:]}); err != nil {
+		t.Fatal(err)
+	}
+	k.forget(8)
+	want := bytes.Clone(segment[n:])
+	k.own()
+	clear(segment)
+	if len(k.waiting) != 1 || cap(k.waiting) != 1 || k.first != 8 || k.bytes != n || !bytes.Equal(k.waiting[0], want) {
+		t.Errorf("%d entries wait, from %d on, %d bytes: % x", len(k.waiting), k.first, k.bytes, k.waiting)
+	}
+}
+
+// A clean stop leaves the next start no journal to read, unless that is short or a small part of the state; whatever becomes of it, it is a clean stop. A failure leaves everything as it is.
+func TestStopShortensTheJournal(t *testing.T) {
+	for _, c := range []struct {
+		what            string
+		bytes, snapshot int64
+		broken          bool
+		failure         error
+		want            int
+	}{
+		{what: "a long journal", bytes: stopAfter, want: 1},
+		{what: "a short one", bytes: stopAfter - 1},
+		{what: "a long one beside a state that is longer", bytes: 2 * stopAfter, snapshot: 8 * stopAfter, want: 1},
+		{what: "a long one beside a large state", bytes: 2 * stopAfter, snapshot: 8*stopAfter + 4},
+		{what: "one that would be shortened anyway", bytes: snapshotAfter, snapshot: 1 << 30, want: 1},
+		{what: "an archive that fails", bytes: stopAfter, broken: true},
+		{what: "trusted storage that failed", bytes: stopAfter, failure: ErrStorage},
+	} {
+		s := &shelf{}
+		s.broken.Store(c.broken)
+		a, v := archiving(s)
+		a.finish, a.compactAt, a.SnapshotBytes = make(chan struct{}), snapshotAfter, c.snapshot
+		v.bytes = c.bytes
+		a.keeper.keep(bigEntry(1))
+		end := "stop"
+		if c.failure != nil {
+			end = "close"
+		}
+		if err := a.leave(c.failure); !errors.Is(err, c.failure) || v.snapshots != c.want || v.ended != end {
+			t.Errorf("%s: %d snapshots, ended by %s: %v", c.what, v.snapshots, v.ended, err)
+		}
+		if kept := len(s.entries) == 1; kept == (c.broken || c.failure != nil) {
+			t.Errorf("%s: the archive has %d entries", c.what, len(s.entries))
+		}
 	}
 }

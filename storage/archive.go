@@ -348,18 +348,8 @@ func (a *Archive) seal(p part, plain []byte) ([]byte, error) {
 	b := append(append(make([]byte, 0, partHeader+len(plain)/2+tagBytes), partMagic...), archiveFormat)
 	b = append(b, salt...)
 	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.first), p.last)
-	body := bytes.NewBuffer(b)
-	w, err := flate.NewWriter(body, flate.BestSpeed)
-	if err == nil {
-		if _, err = w.Write(plain); err == nil {
-			err = w.Close()
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
-	}
+	b = deflate(b, plain)
 	aead := a.secret.aead(labelArchive, salt)
-	b = body.Bytes()
 	return aead.Seal(b[:partHeader:partHeader], make([]byte, aead.NonceSize()), b[partHeader:], b[:partHeader]), nil
 }
 

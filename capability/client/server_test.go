@@ -113,7 +113,7 @@ func (s *server) now() ledger.Now {
 }
 
 // must runs a command. Under mu, or before there are clients.
-func (s *server) must(c ledger.Command) capability.Response {
+func (s *server) must(c ledger.Command) *capability.Response {
 	s.t.Helper()
 	d, err := s.ledger.Decide(s.now(), c)
 	if err != nil {
@@ -237,7 +237,7 @@ func (s *server) reply(key capability.Digest, kind wire.MessageKind, body []byte
 			c.Receipt = ledger.ReceiptOf(kept)
 		}
 	}
-	resp := s.must(c)
+	resp := *s.must(c)
 	if s.alter != nil {
 		s.alter(&resp)
 	}

@@ -83,7 +83,7 @@ func (s *serving) claim() {
 			continue
 		}
 		if n := s.spend(rights, it, uint64(p.count)); n > 0 {
-			s.change[p.slice] -= int64(n)
+			s.change.add(p.slice, -int64(n))
 			s.claims = append(s.claims, Booking{Item: uint64(it.place), Count: n})
 		}
 	}
@@ -99,7 +99,7 @@ func (s *serving) claimed() (out []Booking) {
 			}
 		}
 		taken = min(taken, c.Count)
-		s.change[it.slices[inDefault]] += int64(c.Count - taken)
+		s.change.add(it.slices[inDefault], int64(c.Count-taken))
 		if c.Count = taken; taken > 0 {
 			out = append(out, c)
 			s.used = s.receipt.Serial

@@ -123,8 +123,8 @@ func TestClaims(t *testing.T) {
 			req := v.request("d", fmt.Sprintf("m:1.0 %d", c.asks))
 			req.Applied = kept.Serial
 			got := v.must(Serve{Key: key("d"), Request: req, Receipt: ReceiptOf(&kept)}).Response
-			if show(got) != c.want {
-				t.Errorf("%s, hold %v: %s where %s is wanted", c.name, hold, show(got), c.want)
+			if show(*got) != c.want {
+				t.Errorf("%s, hold %v: %s where %s is wanted", c.name, hold, show(*got), c.want)
 			}
 			v.expect("items", c.items)
 			v.endHold()

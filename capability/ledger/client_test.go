@@ -31,7 +31,7 @@ func (w *world) request(c *client) error {
 		if err != nil {
 			return err
 		}
-		preview = d.Response
+		preview = *d.Response
 	}
 	was := w.l.Items(w.now)
 	d, err := w.decide(s)
@@ -41,7 +41,7 @@ func (w *world) request(c *client) error {
 	if err := w.keptBack(was); err != nil {
 		return err
 	}
-	a := d.Response
+	a := *d.Response
 	after := w.device(c)
 	w.count(&a, len(d.Entries) > 0)
 	w.happened[shortened] += len(d.Notices)
@@ -136,7 +136,7 @@ func (w *world) duplicate(c *client) error {
 		return nil
 	}
 	d, err := w.decide(old.Serve)
-	if err != nil || len(d.Entries) > 0 || !reflect.DeepEqual(d.Response, old.answer) {
+	if err != nil || len(d.Entries) > 0 || !reflect.DeepEqual(*d.Response, old.answer) {
 		return fmt.Errorf("a late duplicate is answered %+v with %d entries, first %+v: %w", d.Response, len(d.Entries), old.answer, err)
 	}
 	w.happened[late]++

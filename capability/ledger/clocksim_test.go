@@ -262,7 +262,7 @@ func (s *schedule) look() error {
 		case granted:
 			s.seen["served"]++
 		case it.Start == 0 && it.Expiry == 0 && answer.Hold == 0:
-			return fmt.Errorf("what has no dates is not served: %s", show(answer))
+			return fmt.Errorf("what has no dates is not served: %s", show(*answer))
 		case answer.Lines[0].Denial.Code == capability.ErrClock:
 			s.seen["refused for the clock"]++
 		case answer.Lines[0].Denial.Code == capability.ErrExpired:
@@ -300,7 +300,7 @@ func (s *schedule) holdOn(device string, it Item) error {
 		s.seen["renewed in a hold"]++
 	}
 	if answer.Serial != 0 && s.rng.IntN(8) > 0 {
-		s.kept[device] = answer
+		s.kept[device] = *answer
 	}
 	return nil
 }

@@ -108,12 +108,12 @@ type Line struct {
 
 // Decision is what a command would do.
 type Decision struct {
-	Entries     []Entry             // to be made durable, then applied; none where nothing changes
-	Response    capability.Response // of Serve, without salt
-	Return      capability.Return   // of Return: what the TPM's proof is about
-	Explained   []Explained         // of Serve: for each refused line what was looked at
-	Lines       []Line              // of Serve, where the clause of a model stood in for the lines of the request; a Response has none of them
-	Unsatisfied []uint64            // of Provision and Return: reservation entries that lose what they have
-	Notices     []capability.Denial // of Provision: what of the response is in force only later; of Serve: leases that are shorter than asked for
-	Move        bool                // the entries must be durable under a new epoch before anyone hears of them
+	Entries     []Entry              // to be made durable, then applied; none where nothing changes
+	Response    *capability.Response // of Serve, without salt: what its entry says, where it makes one
+	Return      capability.Return    // of Return: what the TPM's proof is about
+	Explained   []Explained          // of Serve: for each refused line what was looked at
+	Lines       []Line               // of Serve, where the clause of a model stood in for the lines of the request; a Response has none of them
+	Unsatisfied []uint64             // of Provision and Return: reservation entries that lose what they have
+	Notices     []capability.Denial  // of Provision: what of the response is in force only later; of Serve: leases that are shorter than asked for
+	Move        bool                 // the entries must be durable under a new epoch before anyone hears of them
 }

@@ -17,13 +17,45 @@ type draft struct {
 	held   []*lease         // of the row, not ended, also not for a device that has heard its last answer
 	past   []*lease         // the others of the row, which that device has heard to have ended
 	ended  map[*item]int64  // units whose end has come; nil where none has
-	change map[*slice]int64 // units ended, given back and taken by this request
+	change tally            // units ended, given back and taken by this request
 	shift  map[*slice]int64 // counts that move between slices of an item; nil before one does
 	moved  []*slice         // shares in shift
 	mine   map[*item]int64  // units of the user whose end has come; nil as ended is
 	user   string
 	heard  bool // the device has heard its last answer
 	grants []grant
+}
+
+// tally counts units by slice. Most requests have to do with a few slices only, among which looking for one costs less than to make a map.
+type tally struct {
+	few [4]struct {
+		slice *slice
+		n     int64
+	}
+	many map[*slice]int64 // all others
+}
+
+func (t *tally) add(s *slice, n int64) {
+	for i := range t.few {
+		if f := &t.few[i]; f.slice == s || f.slice == nil {
+			f.slice = s
+			f.n += n
+			return
+		}
+	}
+	if t.many == nil {
+		t.many = map[*slice]int64{}
+	}
+	t.many[s] += n
+}
+
+func (t *tally) of(s *slice) int64 {
+	for i := range t.few {
+		if f := &t.few[i]; f.slice == s {
+			return f.n
+		}
+	}
+	return t.many[s]
 }
 
 // grant is a lease that the draft would give, or keep.
@@ -48,7 +80,7 @@ func (d *draft) had(s *lease) (g grant, lasts bool) {
 }
 
 func (l *Ledger) draft(now Now, r *row, user string) *draft {
-	d := &draft{l: l, now: now, row: r, user: user, change: map[*slice]int64{}}
+	d := &draft{l: l, now: now, row: r, user: user}
 	if len(l.ends) > 0 && l.ends[0].leases[0].end <= now.Lease {
 		d.endDue()
 	}
@@ -82,7 +114,7 @@ func (d *draft) end(s *lease) {
 	if d.ended == nil {
 		d.ended, d.mine = map[*item]int64{}, map[*item]int64{}
 	}
-	d.change[s.slice] -= int64(s.count)
+	d.change.add(s.slice, -int64(s.count))
 	if !s.slice.source.Overdraft {
 		d.ended[s.slice.item] += int64(s.count)
 	}
@@ -122,12 +154,12 @@ func (r *row) live(now Now) (out []*lease) {
 // release makes what the device held free.
 func (d *draft) release() {
 	for _, s := range d.held {
-		d.change[s.slice] -= int64(s.count)
+		d.change.add(s.slice, -int64(s.count))
 	}
 }
 
 // used is what is in use of the slice in this draft, count what it has.
-func (d *draft) used(s *slice) int64  { return int64(s.used) + d.change[s] }
+func (d *draft) used(s *slice) int64  { return int64(s.used) + d.change.of(s) }
 func (d *draft) count(s *slice) int64 { return int64(s.count) + d.shift[s] }
 
 // inUse is what is in use of all slices of the item but the overdraft.
@@ -135,7 +167,7 @@ func (d *draft) inUse(it *item) (n int64) {
 	n = int64(it.used)
 	for _, s := range it.slices {
 		if !s.source.Overdraft {
-			n += d.change[s]
+			n += d.change.of(s)
 		}
 	}
 	return n
@@ -209,7 +241,7 @@ func (d *draft) transfers() (out []Transfer) {
 
 // take gives count units of the slice until end.
 func (d *draft) take(s *slice, count uint32, end capability.Seconds) {
-	d.change[s] += int64(count)
+	d.change.add(s, int64(count))
 	d.grants = append(d.grants, grant{slice: s, count: count, end: end, told: d.ends(s.item, end)})
 }
 
@@ -261,7 +293,7 @@ func (d *draft) before(which func(*lease) bool) (out []grant) {
 // stay leaves the device what it had.
 func (d *draft) stay(g grant) {
 	if g.count > 0 {
-		d.change[g.slice] += int64(g.count)
+		d.change.add(g.slice, int64(g.count))
 		d.grants = append(d.grants, g)
 	}
 }
@@ -310,7 +342,7 @@ func (d *draft) usedBefore(s *slice) int64 {
 // restore makes the draft what it was before the request, for some leases; the others stay given back.
 func (d *draft) restore(which func(*lease) bool) {
 	for _, g := range d.grants {
-		d.change[g.slice] -= int64(g.count)
+		d.change.add(g.slice, -int64(g.count))
 	}
 	d.grants = d.grants[:0]
 	clear(d.shift)

@@ -163,7 +163,7 @@ func (v *life) ask(device string, lines ...string) capability.Response {
 
 func (v *life) serve(c Serve) capability.Response {
 	v.t.Helper()
-	return v.must(c).Response
+	return *v.must(c).Response
 }
 
 // holds is what the ledger has for the device, as "item*count@end", ends from the present.

@@ -56,7 +56,7 @@ func TestHoldPastExpiry(t *testing.T) {
 	r := v.request("d", "f:1.0 1")
 	r.Applied = kept.Serial
 	d, err := v.l.Decide(v.now, Serve{Key: key("d"), Request: r, Receipt: ReceiptOf(&kept)})
-	if a := d.Response; err != nil || show(a) != "OK | OK 1 | has 1" || kept.Rights[0].Expiry >= expiry || a.Rights[0].Expiry != expiry {
+	if a := d.Response; err != nil || show(*a) != "OK | OK 1 | has 1" || kept.Rights[0].Expiry >= expiry || a.Rights[0].Expiry != expiry {
 		t.Fatalf("first %+v, then %+v, %v", kept.Rights, a.Rights, err)
 	}
 	forged := *d.Entries[0].Served
@@ -122,7 +122,7 @@ func TestHoldReceipts(t *testing.T) {
 				c.receipt(s.Receipt)
 			}
 			d := v.must(s)
-			if got := show(d.Response); got != c.want || v.holds("d1") != c.holds {
+			if got := show(*d.Response); got != c.want || v.holds("d1") != c.holds {
 				t.Errorf("\n got %s, %s\nwant %s, %s", got, v.holds("d1"), c.want, c.holds)
 			}
 			if s.Receipt != nil && len(d.Entries) > 0 && (d.Response.Serial <= kept.Serial || s.Receipt.Serial < 1<<62 && d.Response.Serial <= s.Receipt.Serial) {

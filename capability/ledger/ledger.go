@@ -221,9 +221,12 @@ func (l *Ledger) policy() capability.Policy {
 	if p.ResponseLife == 0 {
 		p.ResponseLife = d.ResponseLife
 	}
-	p.Duplicates = p.Duplicates && len(l.groups) == 0
+	p.Duplicates = l.duplicates()
 	return p
 }
+
+// duplicates says that each key of a host ID has a row of its own.
+func (l *Ledger) duplicates() bool { return l.applied.Policy.Duplicates && len(l.groups) == 0 }
 
 // leaseOf is the lease interval of a policy.
 func leaseOf(p capability.Policy) capability.Seconds {
@@ -249,7 +252,7 @@ func (l *Ledger) owner(id hostid.ID, key capability.Digest, now Now) (r, other *
 		}
 	}
 	switch {
-	case l.policy().Duplicates || r != nil && r.leasing(now):
+	case l.duplicates() || r != nil && r.leasing(now):
 		return r, nil
 	case r == nil && other == nil && len(l.devices[id]) > 0:
 		return l.devices[id][0], nil

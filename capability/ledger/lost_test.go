@@ -34,7 +34,7 @@ func TestLostStorage(t *testing.T) {
 	v.expect("e f:1.0 1", "PARTLY | INSUFFICIENT 0 E_HOLD | has 0")
 	req := v.request("d", "f:1.0 3")
 	req.Applied = kept.Serial
-	r := v.must(Serve{Key: key("d"), Request: req, Receipt: ReceiptOf(&kept)}).Response
+	r := *v.must(Serve{Key: key("d"), Request: req, Receipt: ReceiptOf(&kept)}).Response
 	if show(r) != "OK | OK 3 | has 3" || r.Serial <= kept.Serial {
 		t.Errorf("with a receipt: %s, serial %d after %d", show(r), r.Serial, kept.Serial)
 	}

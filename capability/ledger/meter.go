@@ -67,7 +67,7 @@ func (s *serving) reported() *Reported {
 		if !it.Metered || it.UndoInterval <= 0 {
 			continue
 		}
-		switch n := s.change[it.slices[inDefault]] + s.change[it.slices[inOverdraft]]; {
+		switch n := s.change.of(it.slices[inDefault]) + s.change.of(it.slices[inOverdraft]); {
 		case n > 0:
 			r.Parts = append(r.Parts, ReportedPart{Item: it.ID(), Count: clip(n), Until: s.now.Lease + it.UndoInterval})
 		case n < 0:
@@ -98,7 +98,7 @@ func (s *serving) undo(f *Served) (no capability.Denial) {
 			if g := &s.grants[j]; g.end == forever && g.slice.item.ID() == p.Item {
 				n := min(g.count, p.Count)
 				g.count -= n
-				s.change[g.slice] -= int64(n)
+				s.change.add(g.slice, -int64(n))
 				p.Count -= n
 			}
 		}

@@ -45,7 +45,7 @@ func (s *serving) ration() (move bool) {
 	l, short := s.l, s.now.Lease+s.policy.Lease
 	// What has its end already needs no move; what is kept comes first, as it was.
 	slices.SortStableFunc(s.grants, func(a, b grant) int { return -compareBool(a.kept, b.kept) })
-	metered := slices.ContainsFunc(s.grants, func(g grant) bool { return g.end == forever && !g.slice.item.Uncounted && s.change[g.slice] > 0 })
+	metered := slices.ContainsFunc(s.grants, func(g grant) bool { return g.end == forever && !g.slice.item.Uncounted && s.change.of(g.slice) > 0 })
 	if !slices.ContainsFunc(s.grants, func(g grant) bool { return g.end != forever && g.end > short }) {
 		return metered && l.ration.meters(s.now)
 	}

@@ -68,9 +68,9 @@ func TestReplayEarlier(t *testing.T) {
 				r.Correlation = capability.CorrelationID{s.correlation}
 				before := v.l.Digest()
 				d := v.must(Serve{Key: key(fmt.Sprint("d", asker)), Request: r})
-				got, name := show(d.Response), fmt.Sprint(s.correlation, s.lines)
+				got, name := show(*d.Response), fmt.Sprint(s.correlation, s.lines)
 				if old, known := first[name]; s.want == "again" && known {
-					if got = "again"; !reflect.DeepEqual(old, d.Response) || len(d.Entries) > 0 || v.l.Digest() != before {
+					if got = "again"; !reflect.DeepEqual(old, *d.Response) || len(d.Entries) > 0 || v.l.Digest() != before {
 						t.Errorf("call %d, %c %s: first %+v, again %+v, %d entries", i, s.correlation, s.lines, old, d.Response, len(d.Entries))
 					}
 				}
@@ -78,7 +78,7 @@ func TestReplayEarlier(t *testing.T) {
 					t.Fatalf("call %d, %c %s: got %s, want %s", i, s.correlation, s.lines, got, s.want)
 				}
 				if s.want != "again" && d.Response.Serial > 0 {
-					first[name] = d.Response
+					first[name] = *d.Response
 				}
 				restored, err := Restore(v.l.Snapshot())
 				if err != nil {

@@ -72,7 +72,7 @@ func record(t *testing.T, rng *rand.Rand) *recording {
 			s := Serve{Key: key(device), Request: v.request(device, []string{"f:1.0 1?", "g:1.0 1?", "f:1.0 3?"}[rng.IntN(3)])}
 			d := v.must(s)
 			s.Heard = true // as the device is played
-			m.served, m.answers = append(m.served, s), append(m.answers, d.Response)
+			m.served, m.answers = append(m.served, s), append(m.answers, *d.Response)
 		}
 		m.snapshot, m.now = v.l.Snapshot(), v.now
 		r.moments = append(r.moments, m)

@@ -35,8 +35,8 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	}
 	switch {
 	case repeats && before.Body == body:
-		var again capability.Response
-		if err := l.codec.Decode(before.Answer, &again, MaxEntry); err != nil {
+		again := new(capability.Response)
+		if err := l.codec.Decode(before.Answer, again, MaxEntry); err != nil {
 			return Decision{}, corrupt("remembered answer to %s: %w", r.id, err)
 		}
 		return Decision{Response: again}, nil
@@ -86,7 +86,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		s.restore(func(*lease) bool { return true })
 		grants := s.merged()
 		s.tell(grants)
-		return Decision{Response: *s.answer}, s.fits(grants)
+		return Decision{Response: s.answer}, s.fits(grants)
 	default:
 		s.route = l.routeOf(req)
 		wants = s.wants()
@@ -118,7 +118,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	}
 	if req.Operation == capability.Preview {
 		s.answer.Status = capability.StatusPreview
-		return Decision{Response: *s.answer, Explained: s.explained, Lines: s.clause, Notices: s.notices}, nil
+		return Decision{Response: s.answer, Explained: s.explained, Lines: s.clause, Notices: s.notices}, nil
 	}
 	if move {
 		f.Spent = l.ration.after(now).spent
@@ -135,7 +135,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		f.Reported = s.reported()
 	}
 	d := l.decided(now, Entry{Served: f, Transfers: s.transfers(), Booked: s.bookings(s.touched)})
-	d.Response, d.Move, d.Explained, d.Lines, d.Notices = *s.answer, move, s.explained, s.clause, s.notices
+	d.Response, d.Move, d.Explained, d.Lines, d.Notices = s.answer, move, s.explained, s.clause, s.notices
 	return d, nil
 }
 
@@ -257,7 +257,7 @@ type want struct {
 func (s *serving) deny(no capability.Denial) (Decision, error) {
 	s.answer.Status, s.answer.Lines, s.answer.Denials = capability.StatusDenied, nil, []capability.Denial{no}
 	s.explained = []Explained{{Denial: no, Whole: true, Rule: s.route.At, Number: s.route.Rule}}
-	return Decision{Response: *s.answer, Explained: s.explained}, nil
+	return Decision{Response: s.answer, Explained: s.explained}, nil
 }
 
 // wants is the lines of the request. A request that names nothing asks for what is its own: all that is reserved for the device and the user, or what the model says.

@@ -375,7 +375,7 @@ func TestReplay(t *testing.T) {
 		for range 2 {
 			v.pass(5)
 			d := v.must(Serve{Key: key("d"), Request: r})
-			if len(d.Entries) != 0 || !reflect.DeepEqual(d.Response, first) {
+			if len(d.Entries) != 0 || !reflect.DeepEqual(*d.Response, first) {
 				t.Errorf("%v: %d entries, %+v\nfirst %+v", lines, len(d.Entries), d.Response, first)
 			}
 		}
@@ -385,7 +385,7 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		v.l = l
-		if d := v.must(Serve{Key: key("d"), Request: r}); len(d.Entries) != 0 || !reflect.DeepEqual(d.Response, first) {
+		if d := v.must(Serve{Key: key("d"), Request: r}); len(d.Entries) != 0 || !reflect.DeepEqual(*d.Response, first) {
 			t.Errorf("%v, restored: %+v\nfirst %+v", lines, d.Response, first)
 		}
 		r.Borrow = 77

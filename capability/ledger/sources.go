@@ -14,11 +14,11 @@ func (s *serving) draw(sources []*slice, need, ahead uint64, take bool) (got uin
 	for i := range s.limits {
 		left[i] = s.limits[i].left
 	}
-	shared, rights := s.shared(sources, ahead), s.rights
+	free, rights := s.frees(sources), s.rights
 	if !take {
 		rights = slices.Clone(rights)
 	}
-	free := s.frees(sources)
+	shared := s.shared(sources, free, ahead)
 	for i, sl := range sources {
 		n := min(need-got, free[i])
 		if sl.source.Entry == 0 {
@@ -101,6 +101,7 @@ func (s *serving) own(it *item) (n uint64) {
 // serving order: the requested version first, then higher ones, then non-grace, then shorter expiry, then ID.
 func (s *serving) sources(w want) (out []*slice) {
 	fitting := s.fitting(w)
+	out = make([]*slice, 0, 2*len(fitting)) // for most: of the default pool, and of the overdraft
 	add := func(src Source) {
 		for _, it := range fitting {
 			if sl := it.slice(src); sl != nil {

@@ -135,7 +135,7 @@ func TestUnheardBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d.Response
+		return *d.Response
 	}
 	// Each time a unit more of each feature, for a second less: as many ends as units. Then another version, and all of the first stays booked.
 	var refused capability.Response

@@ -76,10 +76,9 @@ func (s *serving) ahead(feature string) (n uint64) {
 	return n
 }
 
-// shared is how much of the shared sources the request may take: what those ahead leave, but at least what the device had of them.
-func (s *serving) shared(sources []*slice, ahead uint64) uint64 {
+// shared is how much of the shared sources, which have so much free, the request may take: what those ahead leave, but at least what the device had of them.
+func (s *serving) shared(sources []*slice, frees []uint64, ahead uint64) uint64 {
 	var free, had uint64
-	frees := s.frees(sources)
 	for i, sl := range sources {
 		if sl.source.Entry != 0 {
 			continue

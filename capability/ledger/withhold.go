@@ -80,7 +80,7 @@ func (d *draft) covered() bool {
 // and asked for again, as long as it was told. For a device that hears the answer the grants are what they were.
 func (d *draft) withhold(asked func(feature string) uint64) {
 	none := func(g grant) bool { return g.count == 0 }
-	before := d.before(func(s *lease) bool { return s.end != forever })
+	before := d.before(func(s *lease) bool { return s.end != forever && asked(s.slice.item.Feature) > 0 })
 	if len(before) == 0 {
 		d.grants = slices.DeleteFunc(d.grants, none)
 		return

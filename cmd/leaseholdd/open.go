@@ -34,8 +34,9 @@ type opened struct {
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
 	archive func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error)
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
-	boot    capability.Boot                        // that the vault is sealed to
+	boot    *capability.Boot                       // that the vault is sealed to; apart, because others keep it, and the journal is not theirs to keep
 	journal [][]byte                               // entries since the snapshot
+	length  int64                                  // of the snapshot
 	settled func()
 }
 
@@ -168,9 +169,9 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 			return nil, err
 		}
 	}
-	boot := &capability.Boot{}
-	s.counter, s.found, s.archive = counter(p.device), p.founder(boot), p.openArchive(boot)
-	s.note = p.openNote(boot)
+	s.boot = &capability.Boot{}
+	s.counter, s.found, s.archive = counter(p.device), p.founder(s.boot), p.openArchive(s.boot)
+	s.note = p.openNote(s.boot)
 	s.settled = func() { os.RemoveAll(p.requests()) }
 	return s, nil
 }
@@ -200,11 +201,12 @@ func (p place) openVault() (*opened, error) {
 		v.Close()
 		return nil, err
 	}
-	if err := wire.New().Decode(r.Public, &s.boot, storage.MaxPublicBytes); err != nil {
+	s.boot = &capability.Boot{}
+	if err := wire.New().Decode(r.Public, s.boot, storage.MaxPublicBytes); err != nil {
 		v.Close()
 		return nil, condition(fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err))
 	}
-	s.archive, s.note = p.openArchive(&s.boot), p.openNote(&s.boot)
+	s.archive, s.note = p.openArchive(s.boot), p.openNote(s.boot)
 	s.held = r.Verdict == storage.Hold
 	switch {
 	case s.held:
@@ -255,7 +257,7 @@ func restore(v *storage.Vault, r *storage.Restored) (*opened, error) {
 	if err := l.Check(); err != nil {
 		return nil, condition(err)
 	}
-	return &opened{ledger: l, vault: v, journal: r.Records}, nil
+	return &opened{ledger: l, vault: v, journal: r.Records, length: int64(len(r.Snapshot))}, nil
 }
 
 // counter reads the TPM's epoch counter, and makes one where none is: its value is above every one that this TPM ever had, and stays until the vault

@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -112,7 +113,7 @@ func run(ctx context.Context, f flags) error {
 		Start: start,
 		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
-		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: s.boot, Journal: s.journal, Archive: s.archive,
+		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
 	})
 	if err != nil {
 		s.vault.Close()
@@ -293,6 +294,8 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	unheard := func(err error) { log.Warn("the service manager does not hear", "cause", err.Error()) }
 	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
 	part(func() error { return tellStatus(ctx, a, unheard) })
+	// What the start read is garbage by now, and more than all that stays: left alone, the runtime keeps it for a heap that never gets so large again.
+	defer time.AfterFunc(startSettles, debug.FreeOSMemory).Stop()
 	if storage.Erases {
 		part(func() error { eraseUses(ctx); return nil })
 	}
@@ -316,6 +319,9 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	log.Info(capability.Stopped.Entry().Title, "code", capability.Stopped.String())
 	return nil
 }
+
+// startSettles is when those who waited for the start have been answered.
+const startSettles = 2 * time.Second
 
 // eraseUses runs the collector every eraseEvery: only it erases what uses of keys have left on the heap, and left alone it comes after two minutes. It takes a
 // fiftieth of the time at most, so a large heap is collected less often.

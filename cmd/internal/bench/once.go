@@ -230,7 +230,7 @@ func (t *trial) manyNodes() error {
 	if err != nil {
 		return err
 	}
-	wait(5 * aBit) // its runtime gives memory back little by little
+	wait(12 * aBit) // its collector runs every 10 s, and its runtime gives memory back little by little
 	now, err := residentBytes(pid)
 	t.figures.Nodes = &nodes{t.nodes, *megabytes(now), *megabytes(peak)}
 	return err

@@ -82,7 +82,7 @@ func (r *report) printFigures(out io.Writer) {
 		fmt.Fprintf(out, "%d clients at once: %.0f ms, floor %.0f ms, ratio %.2f; %d refused; at most %.0f MiB\n", s.Clients, s.Appliance, s.Floor, s.Ratio, s.Refused, s.Resident)
 	}
 	if s := f.Starts; s != nil {
-		fmt.Fprintf(out, "%d starts: %.0f ms to the first answer, of which %.0f ms the TPM's; %.0f ms beyond it, at most %.0f\n", s.Count, s.Took, s.TPM, s.Beyond, s.BeyondMax)
+		fmt.Fprintf(out, "%d starts: %.0f ms to the first answer, of which %.0f ms the TPM's; %.0f ms beyond it, at most %.0f; %.0f after a kill under load\n", s.Count, s.Took, s.TPM, s.Beyond, s.BeyondMax, s.Killed)
 	}
 	if n := f.Nodes; n != nil {
 		fmt.Fprintf(out, "%d nodes leased, connections closed: %.0f MiB, %.0f right after\n", n.Count, n.Resident, n.Peak)
