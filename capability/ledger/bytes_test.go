@@ -425,6 +425,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	}
 	start := everything(f).l.Snapshot()
 	f.Fuzz(func(t *testing.T, b []byte) {
+		agreeOnEntry(t, wire.New(), b)
 		e, err := DecodeEntry(wire.New(), b)
 		if err != nil {
 			return

@@ -143,6 +143,14 @@ type Modeled struct {
 // DecodeEntry reads what Encode wrote and nothing else. The error is ErrCorrupt.
 func DecodeEntry(c *wire.Codec, b []byte) (Entry, error) {
 	var e Entry
+	if readByHand(b, MaxEntry, &e, (*Entry).read) {
+		return e, nil
+	}
+	return decodeByLibrary(c, b)
+}
+
+func decodeByLibrary(c *wire.Codec, b []byte) (Entry, error) {
+	var e Entry
 	if err := c.Decode(b, &e, MaxEntry); err != nil {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}

@@ -72,7 +72,7 @@ func (c *Codec) Cut(b []byte) (item, rest []byte, err error) {
 }
 
 // Decode reads b into the pointer v, which points to a zero value, and accepts no other encoding than Encode's: what was decoded is encoded again and compared.
-// The strictest options of the decoder alone still take longer integers than needed and keys out of order. Requests of clients are read by hand, by the same rules.
+// The strictest options of the decoder alone still take longer integers than needed and keys out of order. What every request brings is read by hand, by the same rules.
 // At most limit bytes are looked at. The error is ErrMalformed.
 func (c *Codec) Decode(b []byte, v any, limit int) error {
 	if len(b) > limit {
@@ -117,7 +117,8 @@ const (
 	array    = 4 << 5
 	mapping  = 5 << 5
 
-	simpleTrue = 0xf5
+	simpleFalse = 0xf4
+	simpleTrue  = 0xf5
 )
 
 // appendHead is the shortest head of an item.

@@ -10,73 +10,87 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// reader takes items apart by hand, for what clients send with every request. It knows nothing but the deterministic form, so that what it took needs no
+// Reader takes items apart by hand, for what every request brings and what is read a million times in a start. It knows nothing but the deterministic form, so that what it took needs no
 // encoding again and no comparison. At the first byte that it does not know it is lost, and gives zeros from there on: the library then decides, and words the error.
-type reader struct {
+type Reader struct {
 	b    []byte // what is left; nothing once lost
 	lost bool
 }
 
-// readByHand reads b into v, and says whether it did. A request that it did not read is zero.
+// NewReader reads b.
+func NewReader(b []byte) Reader { return Reader{b: b} }
+
+// Done says that all was read and known.
+func (r *Reader) Done() bool { return !r.lost && len(r.b) == 0 }
+
+// readByHand reads b into v, and says whether it did. A message that it did not read is zero.
 func readByHand(b []byte, v any) bool {
-	request, is := v.(*capability.Request)
-	if !is || request == nil {
-		return false
+	r := NewReader(b)
+	switch v := v.(type) {
+	case *capability.Request:
+		if v != nil {
+			*v = capability.Request{}
+			if r.request(v); r.Done() {
+				return true
+			}
+			*v = capability.Request{}
+		}
+	case *capability.Response:
+		if v != nil {
+			*v = capability.Response{}
+			if r.Response(v); r.Done() {
+				return true
+			}
+			*v = capability.Response{}
+		}
 	}
-	*request = capability.Request{}
-	r := reader{b: b}
-	r.request(request)
-	if r.lost || len(r.b) > 0 {
-		*request = capability.Request{}
-		return false
-	}
-	return true
+	return false
 }
 
 // request reads the fields that an appliance is asked with. A request for the back office has others, which are not known here.
-func (r *reader) request(v *capability.Request) {
-	for m := r.open(); r.next(&m); {
-		switch m.key {
+func (r *Reader) request(v *capability.Request) {
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
 		case 1:
-			v.Version = uint8(r.uint(math.MaxUint8))
+			v.Version = uint8(r.Uint(math.MaxUint8))
 		case 2:
-			v.Hosts = make([]hostid.ID, r.array(leastMap))
+			v.Hosts = make([]hostid.ID, r.Array(leastMap))
 			for i := range v.Hosts {
 				r.host(&v.Hosts[i])
 			}
 		case 3:
-			v.Correlation = r.correlation()
+			v.Correlation = r.Correlation()
 		case 4:
-			v.Applied = r.uint(math.MaxUint64)
+			v.Applied = r.Uint(math.MaxUint64)
 		case 5:
-			v.Desired = make([]capability.Desired, r.array(leastDesired))
+			v.Desired = make([]capability.Desired, r.Array(leastDesired))
 			for i := range v.Desired {
 				r.desired(&v.Desired[i])
 			}
 		case 6:
-			v.Operation = capability.Operation(r.uint(math.MaxUint8))
+			v.Operation = capability.Operation(r.Uint(math.MaxUint8))
 		case 7:
-			v.Atomic = r.bool()
+			v.Atomic = r.Bool()
 		case 8:
-			v.User = r.text()
+			v.User = r.Text()
 		case 9:
-			v.Alias = r.text()
+			v.Alias = r.Text()
 		case 10:
-			v.DeviceType = r.text()
+			v.DeviceType = r.Text()
 		case 11:
 			v.Dictionary = r.pairs()
 		case 12:
-			v.Borrow = capability.Seconds(r.int())
+			v.Borrow = capability.Seconds(r.Int())
 		case 13:
-			v.Granularity = uint8(r.uint(math.MaxUint8))
+			v.Granularity = uint8(r.Uint(math.MaxUint8))
 		case 14:
-			v.Receipt = r.bytes()
+			v.Receipt = r.Bytes()
 		case 15:
-			v.Idle = capability.Seconds(r.int())
+			v.Idle = capability.Seconds(r.Int())
 		case 16:
-			v.Undoes = r.correlation()
+			v.Undoes = r.Correlation()
 		default:
-			r.lose()
+			r.Lose()
 		}
 	}
 }
@@ -87,169 +101,393 @@ const (
 	leastDesired = 5 // but for its version
 )
 
-func (r *reader) desired(v *capability.Desired) {
-	versions := 0
-	for m := r.open(); r.next(&m); {
-		switch m.key {
+// Response reads the fields of an answer to a client. A response of the back office has others, which are not known here.
+func (r *Reader) Response(v *capability.Response) {
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
 		case 1:
-			v.Feature = r.text()
+			v.Version = uint8(r.Uint(math.MaxUint8))
+		case 2:
+			v.Status = capability.Status(r.Uint(math.MaxUint8))
+		case 3:
+			v.For = r.Host()
+		case 4:
+			v.Serial = r.Uint(math.MaxUint64)
+		case 5:
+			v.Correlation = r.Correlation()
+		case 6:
+			v.Time = capability.Time(r.Int())
+		case 7:
+			v.Lifetime = capability.Seconds(r.Int())
+		case 8:
+			v.Rights = make([]capability.Right, r.Array(leastDesired))
+			for i := range v.Rights {
+				r.right(&v.Rights[i])
+			}
+		case 10:
+			v.Lines = make([]capability.Line, r.Array(leastMap))
+			for i := range v.Lines {
+				r.line(&v.Lines[i])
+			}
+		case 11:
+			v.Denials = make([]capability.Denial, r.Array(leastDesired))
+			for i := range v.Denials {
+				r.denial(&v.Denials[i])
+			}
+		case 12:
+			r.policy(&v.Policy)
+		case 13:
+			v.Salt = r.Correlation()
+		case 14:
+			v.Hold = capability.Time(r.Int())
+		case 15:
+			v.Key = r.Digest()
+		default:
+			r.Lose()
+		}
+	}
+	if !ForKey(v) {
+		r.Lose()
+	}
+}
+
+func (r *Reader) right(v *capability.Right) {
+	versions := 0
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
+		case 1:
+			v.Feature = r.Text()
 		case 2:
 			v.Version = r.version()
 			versions++
 		case 3:
-			v.Count = uint32(r.uint(math.MaxUint32))
+			v.Count = uint32(r.Uint(math.MaxUint32))
 		case 4:
-			v.Partial = r.bool()
+			v.Expiry = capability.Time(r.Int())
 		case 5:
-			v.ActivationID = capability.ActivationID(r.text())
+			v.Final = capability.Time(r.Int())
+		case 6:
+			v.Vendor = r.Text()
+		default:
+			r.Lose()
+		}
+	}
+	if versions == 0 {
+		r.Lose()
+	}
+}
+
+func (r *Reader) line(v *capability.Line) {
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
+		case 1:
+			v.Status = capability.LineStatus(r.Uint(math.MaxUint8))
+		case 2:
+			v.Count = uint32(r.Uint(math.MaxUint32))
+		case 3:
+			if r.denial(&v.Denial); v.Denial.Code == 0 {
+				r.Lose()
+			}
+		default:
+			r.Lose()
+		}
+	}
+}
+
+func (r *Reader) denial(v *capability.Denial) {
+	versions := 0
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
+		case 1:
+			v.Code = capability.Code(r.Uint(math.MaxUint16))
+		case 2:
+			v.Subject = r.Text()
+		case 3:
+			v.Asked = uint32(r.Uint(math.MaxUint32))
+		case 4:
+			v.Available = uint32(r.Uint(math.MaxUint32))
+		case 5:
+			v.Total = uint32(r.Uint(math.MaxUint32))
+		case 6:
+			v.Used = uint32(r.Uint(math.MaxUint32))
+		case 7:
+			v.Until = capability.Time(r.Int())
+		case 8:
+			v.Highest = r.version()
+			versions++
+		case 9:
+			v.Detail = r.Text()
+		case 10:
+			v.Holders = make([]capability.Holder, r.Array(leastMap))
+			for i := range v.Holders {
+				r.holder(&v.Holders[i])
+			}
+		case 11:
+			v.Position = uint32(r.Uint(math.MaxUint32))
+		default:
+			r.Lose()
+		}
+	}
+	if versions == 0 {
+		r.Lose()
+	}
+}
+
+func (r *Reader) holder(v *capability.Holder) {
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
+		case 1:
+			v.Name = r.Text()
+		case 2:
+			v.Count = uint32(r.Uint(math.MaxUint32))
+		case 3:
+			v.Expiry = capability.Time(r.Int())
+		default:
+			r.Lose()
+		}
+	}
+}
+
+func (r *Reader) policy(v *capability.Policy) {
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
+		case 1:
+			v.Lease = capability.Seconds(r.Int())
+		case 2:
+			v.RenewPercent = uint8(r.Uint(math.MaxUint8))
+		case 3:
+			v.Holders = capability.HolderPolicy(r.Uint(math.MaxUint8))
+		case 4:
+			v.Tolerance = capability.Seconds(r.Int())
+		case 5:
+			v.ResponseLife = capability.Seconds(r.Int())
+		case 6:
+			v.Granularity = uint8(r.Uint(math.MaxUint8))
+		case 7:
+			v.BorrowMaximum = capability.Seconds(r.Int())
+		case 8:
+			v.Duplicates = r.Bool()
+		default:
+			r.Lose()
+		}
+	}
+	if *v == (capability.Policy{}) {
+		r.Lose()
+	}
+}
+
+func (r *Reader) desired(v *capability.Desired) {
+	versions := 0
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
+		case 1:
+			v.Feature = r.Text()
+		case 2:
+			v.Version = r.version()
+			versions++
+		case 3:
+			v.Count = uint32(r.Uint(math.MaxUint32))
+		case 4:
+			v.Partial = r.Bool()
+		case 5:
+			v.ActivationID = capability.ActivationID(r.Text())
 		case 6:
 			v.Selectors = r.pairs()
 		case 7:
-			v.Wait = r.bool()
+			v.Wait = r.Bool()
 		default:
-			r.lose()
+			r.Lose()
 		}
 	}
 	if versions == 0 { // it is there even where it is zero
-		r.lose()
+		r.Lose()
 	}
 }
 
-func (r *reader) host(v *hostid.ID) {
-	for m := r.open(); r.next(&m); {
-		switch m.key {
+func (r *Reader) host(v *hostid.ID) {
+	for m := r.Open(); r.Next(&m); {
+		switch m.Key {
 		case 1:
-			v.Type = hostid.Type(r.uint(math.MaxUint8))
+			v.Type = hostid.Type(r.Uint(math.MaxUint8))
 		case 2:
-			v.Value = r.text()
+			v.Value = r.Text()
 		default:
-			r.lose()
+			r.Lose()
 		}
 	}
 }
 
-func (r *reader) pairs() []capability.Pair {
-	list := make([]capability.Pair, r.array(leastMap))
+func (r *Reader) pairs() []capability.Pair {
+	list := make([]capability.Pair, r.Array(leastMap))
 	for i := range list {
-		for m := r.open(); r.next(&m); {
-			switch m.key {
+		for m := r.Open(); r.Next(&m); {
+			switch m.Key {
 			case 1:
-				list[i].Key = r.text()
+				list[i].Key = r.Text()
 			case 2:
-				list[i].Value = r.text()
+				list[i].Value = r.Text()
 			default:
-				r.lose()
+				r.Lose()
 			}
 		}
 	}
 	return list
 }
 
-func (r *reader) version() (v capability.Version) {
-	if r.head(array) != 2 {
-		r.lose()
-	}
-	v.Major = uint32(r.number(math.MaxUint32))
-	v.Minor = uint32(r.number(math.MaxUint32))
+func (r *Reader) version() (v capability.Version) {
+	r.Tuple(2)
+	v.Major = uint32(r.Number(math.MaxUint32))
+	v.Minor = uint32(r.Number(math.MaxUint32))
 	return v
 }
 
-func (r *reader) correlation() (id capability.CorrelationID) {
-	b := r.take(r.head(octets))
-	if copy(id[:], b); len(b) != len(id) || id == (capability.CorrelationID{}) {
-		r.lose()
+// Host is one that is there, so it is not zero.
+func (r *Reader) Host() (id hostid.ID) {
+	if r.host(&id); id == (hostid.ID{}) {
+		r.Lose()
 	}
 	return id
 }
 
-// inside is a map that is being read.
-type inside struct {
-	left uint64 // pairs to come
-	key  uint64 // of the pair whose value comes next
+// Correlation is 16 bytes that are not all zero.
+func (r *Reader) Correlation() (id capability.CorrelationID) {
+	b := r.take(r.head(octets))
+	if copy(id[:], b); len(b) != len(id) || id == (capability.CorrelationID{}) {
+		r.Lose()
+	}
+	return id
 }
 
-func (r *reader) open() inside { return inside{left: r.head(mapping)} }
+// Digest is 32 bytes that are not all zero.
+func (r *Reader) Digest() (d capability.Digest) {
+	b := r.take(r.head(octets))
+	if copy(d[:], b); len(b) != len(d) || d == (capability.Digest{}) {
+		r.Lose()
+	}
+	return d
+}
 
-// next reads a key, which is above the one before, and says whether there was one. Key 0 is nowhere.
-func (r *reader) next(m *inside) bool {
+// Fields is a map that is being read.
+type Fields struct {
+	left uint64 // pairs to come
+	Key  uint64 // of the pair whose value comes next
+}
+
+// Open begins a map.
+func (r *Reader) Open() Fields { return Fields{left: r.head(mapping)} }
+
+// Next reads a key, which is above the one before, and says whether there was one. Key 0 is nowhere.
+func (r *Reader) Next(m *Fields) bool {
 	if m.left == 0 {
 		return false
 	}
 	m.left--
 	k := r.head(unsigned)
-	if k <= m.key {
-		r.lose()
+	if k <= m.Key {
+		r.Lose()
 	}
-	m.key = k
+	m.Key = k
 	return !r.lost
 }
 
-// What follows is the value of a pair, and never none: that would be absent.
+// The value of a pair is never none: that would be absent.
 
-func (r *reader) uint(limit uint64) uint64 {
-	n := r.number(limit)
+// Uint is a number from 1 to limit.
+func (r *Reader) Uint(limit uint64) uint64 {
+	n := r.Number(limit)
 	if n == 0 {
-		r.lose()
+		r.Lose()
 	}
 	return n
 }
 
-func (r *reader) int() int64 {
-	if len(r.b) > 0 && r.b[0]&^31 == negative {
-		return ^int64(r.within(r.head(negative), math.MaxInt64))
+// Int is a number that is not zero.
+func (r *Reader) Int() int64 {
+	n := r.Signed()
+	if n == 0 {
+		r.Lose()
 	}
-	return int64(r.uint(math.MaxInt64))
+	return n
 }
 
-func (r *reader) bool() bool {
+// Bool is true.
+func (r *Reader) Bool() bool {
 	if len(r.b) == 0 || r.b[0] != simpleTrue {
-		r.lose()
+		r.Lose()
 		return false
 	}
 	r.b = r.b[1:]
 	return true
 }
 
-func (r *reader) text() string {
+// Text is not empty.
+func (r *Reader) Text() string {
 	b := r.take(r.head(text))
 	if len(b) == 0 || !utf8.Valid(b) {
-		r.lose()
+		r.Lose()
 		return ""
 	}
 	return string(b)
 }
 
-func (r *reader) bytes() []byte {
+// Bytes are a copy, and not empty.
+func (r *Reader) Bytes() []byte {
 	b := r.take(r.head(octets))
 	if len(b) == 0 {
-		r.lose()
+		r.Lose()
 	}
 	return bytes.Clone(b)
 }
 
-// array is the length of one whose elements have at least least bytes each. They come next.
-func (r *reader) array(least uint64) uint64 {
+// Array is the length of one whose elements have at least least bytes each. They come next.
+func (r *Reader) Array(least uint64) uint64 {
 	n := r.head(array)
 	if n == 0 || n > maxElements || n > uint64(len(r.b))/least {
-		r.lose()
+		r.Lose()
 		return 0
 	}
 	return n
 }
 
-// number may be zero, as an element may.
-func (r *reader) number(limit uint64) uint64 { return r.within(r.head(unsigned), limit) }
+// Elements of an array are always there, so they may be zero.
 
-func (r *reader) within(n, limit uint64) uint64 {
+// Tuple begins an array of n elements.
+func (r *Reader) Tuple(n uint64) {
+	if r.head(array) != n {
+		r.Lose()
+	}
+}
+
+// Number is one from 0 to limit.
+func (r *Reader) Number(limit uint64) uint64 { return r.within(r.head(unsigned), limit) }
+
+// Signed is any number.
+func (r *Reader) Signed() int64 {
+	if len(r.b) > 0 && r.b[0]&^31 == negative {
+		return ^int64(r.within(r.head(negative), math.MaxInt64))
+	}
+	return int64(r.Number(math.MaxInt64))
+}
+
+// Either is true or false.
+func (r *Reader) Either() bool {
+	if len(r.b) > 0 && r.b[0] == simpleFalse {
+		r.b = r.b[1:]
+		return false
+	}
+	return r.Bool()
+}
+
+func (r *Reader) within(n, limit uint64) uint64 {
 	if n > limit {
-		r.lose()
+		r.Lose()
 		return 0
 	}
 	return n
 }
 
 // head is the number in the head of an item of this major type.
-func (r *reader) head(major byte) uint64 {
+func (r *Reader) head(major byte) uint64 {
 	if len(r.b) > 0 {
 		if n := r.b[0] - major; n < 24 { // a byte below the major type wraps around, to more
 			r.b = r.b[1:]
@@ -259,7 +497,7 @@ func (r *reader) head(major byte) uint64 {
 	return r.longHead(major)
 }
 
-func (r *reader) longHead(major byte) uint64 {
+func (r *Reader) longHead(major byte) uint64 {
 	if len(r.b) > 0 {
 		b := r.b[1:]
 		var n, least uint64 // below least a shorter head would do
@@ -287,14 +525,14 @@ func (r *reader) longHead(major byte) uint64 {
 			return n
 		}
 	}
-	r.lose()
+	r.Lose()
 	return 0
 }
 
 // take is the next n bytes, where they are.
-func (r *reader) take(n uint64) []byte {
+func (r *Reader) take(n uint64) []byte {
 	if n > uint64(len(r.b)) {
-		r.lose()
+		r.Lose()
 		return nil
 	}
 	b := r.b[:n]
@@ -302,4 +540,5 @@ func (r *reader) take(n uint64) []byte {
 	return b
 }
 
-func (r *reader) lose() { r.b, r.lost = nil, true }
+// Lose says that what is read is not known here.
+func (r *Reader) Lose() { r.b, r.lost = nil, true }

@@ -176,7 +176,7 @@ func TestReaderKnowsEveryField(t *testing.T) {
 			t.Errorf("%x was not taken", request)
 		}
 	}
-	for _, v := range []any{(*capability.Request)(nil), new(capability.Response), new(Answer)} {
+	for _, v := range []any{(*capability.Request)(nil), (*capability.Response)(nil), new(Answer)} {
 		if readByHand([]byte{0xa0}, v) {
 			t.Errorf("a %T was taken", v)
 		}
