@@ -142,13 +142,18 @@ func (c *connection) converse(ctx context.Context) error {
 		if err := in.wait(); err != nil {
 			return err
 		}
-		if !in.whole() { // nearly always it is: what came together is not waited for
+		var kind wire.MessageKind
+		var body []byte
+		var err error
+		if message := in.message(); message != nil { // nearly always: what came together is not waited for, and is read where it is
+			kind, body, err = c.a.codec.DecodeMessage(message)
+		} else {
 			silent.until = time.Time{}
 			if err := c.conn.SetReadDeadline(c.a.Now().Add(frameTimeout)); err != nil {
 				return err
 			}
+			kind, body, err = c.a.codec.ReadFrame(in)
 		}
-		kind, body, err := c.a.codec.ReadFrame(in)
 		if err == nil {
 			c.door.use(c.guest)
 			err = c.take(ctx, kind, body, len(in.rest) == 0)
@@ -183,9 +188,18 @@ func (a *ahead) wait() error {
 	return nil
 }
 
-// whole says that a frame is there to its end.
-func (a *ahead) whole() bool {
-	return len(a.rest) >= 4 && uint64(len(a.rest)-4) >= uint64(binary.BigEndian.Uint32(a.rest))
+// message takes what is in the next frame, if that is there to its end and not empty. The next wait is its end.
+func (a *ahead) message() []byte {
+	if len(a.rest) < 4 {
+		return nil
+	}
+	n := uint64(binary.BigEndian.Uint32(a.rest))
+	if n == 0 || n > uint64(len(a.rest)-4) {
+		return nil
+	}
+	b := a.rest[4 : 4+n]
+	a.rest = a.rest[4+n:]
+	return b
 }
 
 func (a *ahead) Read(b []byte) (int, error) {

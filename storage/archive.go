@@ -1,9 +1,7 @@
 package storage
 
 import (
-	"bytes"
 	"cmp"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +9,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // Archive keeps what a vault lets go of: records in numbered parts that never change, and one note that is replaced as a whole. It is encrypted under a secret of its
@@ -345,12 +345,11 @@ func (a *Archive) seal(p part, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := append(append(make([]byte, 0, partHeader+len(plain)/2+tagBytes), partMagic...), archiveFormat)
-	b = append(b, salt...)
-	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.first), p.last)
-	b = deflate(b, plain)
+	head := append(append(make([]byte, 0, partHeader), partMagic...), archiveFormat)
+	head = append(head, salt...)
+	head = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(head, p.first), p.last)
 	aead := a.secret.aead(labelArchive, salt)
-	return aead.Seal(b[:partHeader:partHeader], make([]byte, aead.NonceSize()), b[partHeader:], b[:partHeader]), nil
+	return aead.Seal(head, make([]byte, aead.NonceSize()), s2.Encode(nil, plain), head), nil
 }
 
 func (a *Archive) open(p part, b []byte, limit int64) ([]byte, error) {
@@ -370,9 +369,13 @@ func (a *Archive) open(p part, b []byte, limit int64) ([]byte, error) {
 	if err != nil || binary.BigEndian.Uint64(b[at:]) != p.first || binary.BigEndian.Uint64(b[at+8:]) != p.last {
 		return nil, corrupt("%s is not what was written, or is of another archive", what)
 	}
-	plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), limit+1))
-	if err != nil || int64(len(plain)) > limit {
+	n, err := s2.DecodedLen(packed)
+	if err != nil || int64(n) > limit {
 		return nil, corrupt("%s does not unpack", what)
+	}
+	plain, err := s2.Decode(nil, packed)
+	if err != nil {
+		return nil, corrupt("%s does not unpack: %w", what, err)
 	}
 	return plain, nil
 }
