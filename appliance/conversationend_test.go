@@ -27,8 +27,7 @@ type party struct {
 	key     capability.Digest
 	id      hostid.ID
 	address named
-	serial  uint64 // of the newest answer
-	receipt []byte // the same, kept
+	receipt []byte // the newest answer, kept
 	sent    []byte // the last frame
 	answer  *capability.Response
 }
