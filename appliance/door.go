@@ -162,7 +162,7 @@ func (a *Appliance) Connections() Connections {
 	return Connections{p.halfOpen.Len(), oldest.Seconds(), p.strangers.Len() + p.known.Len(), p.known.Len()}
 }
 
-// said writes one line about connections that ended for a reason that has a code, and none about most of them.
+// said writes one line about what was refused for a reason that has a code, and none about most of it.
 func (d *door) said(code capability.Code, peer string, cause error) {
 	d.mu.Lock()
 	n := d.tally.note(code, d.elapsed())

@@ -123,12 +123,13 @@ func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Confi
 	if err := d.enter(g, key, known); err != nil {
 		return err
 	}
-	c := &connection{a: a, conn: conn, key: key, door: d, guest: g, slots: make(chan struct{}, maxInFlight)}
+	c := &connection{a: a, conn: conn, key: key, door: d, guest: g, slots: make(chan struct{}, maxInFlight), more: make(chan flight)}
 	c.unread = patience{length: writeTimeout, set: conn.SetWriteDeadline}
 	c.id = hostid.OfDigest(hostid.DeviceKey, key)
 	c.known.Store(known)
 	cancel()
 	defer c.flying.Wait()
+	defer close(c.more)
 	return c.converse(ctx)
 }
 
@@ -156,7 +157,7 @@ func (c *connection) converse(ctx context.Context) error {
 		}
 		if err == nil {
 			c.door.use(c.guest)
-			err = c.take(ctx, kind, body, len(in.rest) == 0)
+			err = c.take(ctx, kind, body)
 		}
 		if err == nil {
 			err = silent.begin(c.a.Now())
@@ -231,18 +232,20 @@ const slack = time.Second
 
 // connection is one client. Answers go out in the order in which they are ready.
 type connection struct {
-	a      *Appliance
-	conn   *tls.Conn
-	key    capability.Digest
-	id     hostid.ID // that key's
-	door   *door
-	guest  *guest
-	known  atomic.Bool // its device was served
-	asked  int         // chains
-	slots  chan struct{}
-	flying sync.WaitGroup
-	out    sync.Mutex
-	unread patience // of a client that does not read
+	a        *Appliance
+	conn     *tls.Conn
+	key      capability.Digest
+	id       hostid.ID // that key's
+	door     *door
+	guest    *guest
+	known    atomic.Bool // its device was served
+	asked    int         // chains
+	slots    chan struct{}
+	more     chan flight // to the goroutine that stays
+	flying   sync.WaitGroup
+	requests int // that had a goroutine of their own, from the first
+	out      sync.Mutex
+	unread   patience // of a client that does not read
 }
 
 func (c *connection) write(b []byte) error {
@@ -255,8 +258,8 @@ func (c *connection) write(b []byte) error {
 	return err
 }
 
-// take handles one message, the last one that has come so far or not. An error ends the connection.
-func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byte, last bool) error {
+// take handles one message. An error ends the connection.
+func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byte) error {
 	switch kind {
 	case wire.MessageAsk:
 		if c.asked++; c.asked > maxAsks {
@@ -299,17 +302,38 @@ func (c *connection) take(ctx context.Context, kind wire.MessageKind, body []byt
 			return ctx.Err()
 		}
 	}
-	// Whoever asks one thing after the other is answered by who reads, which saves a goroutine for each request, with a stack that has to grow. What comes
-	// meanwhile waits for one group at most, and then goes the other way.
-	if last {
-		return c.reply(ctx, ca, room)
+	q := flight{ca, room}
+	select {
+	case c.more <- q:
+		return nil
+	default:
 	}
-	c.flying.Go(func() {
-		if err := c.reply(ctx, ca, room); err != nil {
-			c.conn.Close()
-		}
-	})
+	// Who asks again will ask more: the goroutine of a second request stays for the next ones, since a new one has a small stack that grows under every answer.
+	// While it is busy each request has its own.
+	c.requests++
+	stays := c.requests == 2
+	c.flying.Go(func() { c.answer(ctx, q, stays) })
 	return nil
+}
+
+// flight is a request on its way, with the slots that it has a place in.
+type flight struct {
+	call *call
+	room chan struct{}
+}
+
+// answer answers a request, and with stays all that come while it waits for one.
+func (c *connection) answer(ctx context.Context, q flight, stays bool) {
+	for more := true; more; {
+		if err := c.reply(ctx, q.call, q.room); err != nil {
+			c.conn.Close()
+			return
+		}
+		if !stays {
+			return
+		}
+		q, more = <-c.more
+	}
 }
 
 // reply has a request answered, and gives its slots back.
@@ -324,7 +348,7 @@ func (c *connection) reply(ctx context.Context, ca *call, room chan struct{}) er
 	return c.tell(ca)
 }
 
-// tell writes an answer. Who gets rights by it is a device from now on. What a program that keeps the rules is never told goes into the journal too.
+// tell writes an answer. Who gets rights by it is a device from now on. Refusals that say more of the asker than of what is free go into the journal too.
 func (c *connection) tell(ca *call) error {
 	for _, no := range ca.decision.Response.Denials {
 		switch no.Code {

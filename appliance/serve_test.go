@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -182,5 +183,53 @@ func TestRefusalsAreSignedAnswers(t *testing.T) {
 	other, oid := dial(t, addr, nil)
 	if r := s.roundTrip(other, want(oid, 1, "render", 1)); r.Lines[0].Denial.Code != capability.ErrNoSeat || r.Lines[0].Denial.Total != 2 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// However a client sends them, requests of one connection share a write: nobody waits for the answer to another one.
+func TestRequestsInFlight(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	s.activate(item(t, 1, "render", 100))
+	s.vault.gate = make(chan struct{})
+	c, id := dial(t, s.listen(), nil)
+	send := func(n byte) {
+		t.Helper()
+		_, err := c.Write(s.a.codec.Frame(wire.MessageRequest, want(id, n, "render", 1))) // each a TLS record of its own
+		must(t, err)
+	}
+	read := func() {
+		t.Helper()
+		_, _, err := s.a.codec.ReadFrame(c)
+		must(t, err)
+	}
+	n := byte(0)
+	for range 3 { // one by one, so that the connection has the goroutine that stays
+		n++
+		send(n)
+		s.vault.gate <- struct{}{}
+		read()
+	}
+	n++
+	send(n)
+	for s.waiting() > 0 || !s.writing() { // until the owner stands in its write
+		runtime.Gosched()
+	}
+	const more = 20
+	for range more {
+		n++
+		send(n)
+	}
+	for end := time.Now().Add(20 * time.Second); s.waiting() < more; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d requests wait for the next write", s.waiting(), more)
+		}
+	}
+	groups, _ := s.vault.count()
+	close(s.vault.gate)
+	for range more + 1 {
+		read()
+	}
+	if after, _ := s.vault.count(); after-groups != 2 {
+		t.Errorf("%d writes for 1 and %d requests", after-groups, more)
 	}
 }
