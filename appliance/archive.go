@@ -86,6 +86,14 @@ func (k *keeper) own() {
 	}
 }
 
+// least is the bytes of journal that are kept in any case.
+func (k *keeper) least() int64 {
+	if k.archive == nil && !k.off {
+		return earlyAfter
+	}
+	return 0
+}
+
 // settle ends the batch that is written, or with wait waits for it. After an error the entries wait on, and are tried again with the next batch.
 func (k *keeper) settle(wait bool) error {
 	if k.writing == nil {

@@ -351,7 +351,7 @@ func TestStopShortensTheJournal(t *testing.T) {
 	for _, c := range []struct {
 		what            string
 		bytes, snapshot int64
-		broken          bool
+		broken, early   bool
 		failure         error
 		want            int
 	}{
@@ -359,7 +359,10 @@ func TestStopShortensTheJournal(t *testing.T) {
 		{what: "a short one", bytes: stopAfter - 1},
 		{what: "a long one beside a state that is longer", bytes: 2 * stopAfter, snapshot: 8 * stopAfter, want: 1},
 		{what: "a long one beside a large state", bytes: 2 * stopAfter, snapshot: 8*stopAfter + 4},
-		{what: "one that would be shortened anyway", bytes: snapshotAfter, snapshot: 1 << 30, want: 1},
+		{what: "one that would be shortened anyway", bytes: snapshotAfter, snapshot: stopState, want: 1},
+		{what: "a state that a stop has no time for", bytes: 1 << 40, snapshot: stopState + 1},
+		{what: "a journal of which no archive has anything", bytes: earlyAfter - 1, early: true},
+		{what: "one that is too long even so", bytes: earlyAfter, early: true, want: 1},
 		{what: "an archive that fails", bytes: stopAfter, broken: true},
 		{what: "trusted storage that failed", bytes: stopAfter, failure: ErrStorage},
 	} {
@@ -367,7 +370,9 @@ func TestStopShortensTheJournal(t *testing.T) {
 		s.broken.Store(c.broken)
 		a, v := archiving(s)
 		a.finish, a.compactAt, a.SnapshotBytes = make(chan struct{}), snapshotAfter, c.snapshot
-		v.bytes = c.bytes
+		if v.bytes = c.bytes; c.early {
+			a.keeper.archive = nil
+		}
 		a.keeper.keep(bigEntry(1))
 		end := "stop"
 		if c.failure != nil {
@@ -376,7 +381,7 @@ func TestStopShortensTheJournal(t *testing.T) {
 		if err := a.leave(c.failure); !errors.Is(err, c.failure) || v.snapshots != c.want || v.ended != end {
 			t.Errorf("%s: %d snapshots, ended by %s: %v", c.what, v.snapshots, v.ended, err)
 		}
-		if kept := len(s.entries) == 1; kept == (c.broken || c.failure != nil) {
+		if kept := len(s.entries) == 1; kept == (c.broken || c.early || c.failure != nil) {
 			t.Errorf("%s: the archive has %d entries", c.what, len(s.entries))
 		}
 	}
