@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"bytes"
 	"cmp"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,7 +33,8 @@ type part struct{ first, last uint64 }
 
 const (
 	partMagic     = "LHarchiv"
-	archiveFormat = 1
+	archiveFormat = 2 // S2; what was written before is compress/flate, and still read
+	archiveFlate  = 1
 	partHeader    = 8 + 1 + saltBytes + 8 + 8
 	noteName      = "note"
 	keyName       = "key"
@@ -360,8 +363,8 @@ func (a *Archive) open(p part, b []byte, limit int64) ([]byte, error) {
 	if len(b) < partHeader+tagBytes || string(b[:8]) != partMagic {
 		return nil, corrupt("%s does not start as a part of an archive", what)
 	}
-	if b[8] != archiveFormat {
-		return nil, corrupt("%s has format %d, known is %d", what, b[8], archiveFormat)
+	if b[8] != archiveFormat && b[8] != archiveFlate {
+		return nil, corrupt("%s has format %d, known are up to %d", what, b[8], archiveFormat)
 	}
 	const at = 9 + saltBytes
 	aead := a.secret.aead(labelArchive, b[9:at])
@@ -369,15 +372,28 @@ func (a *Archive) open(p part, b []byte, limit int64) ([]byte, error) {
 	if err != nil || binary.BigEndian.Uint64(b[at:]) != p.first || binary.BigEndian.Uint64(b[at+8:]) != p.last {
 		return nil, corrupt("%s is not what was written, or is of another archive", what)
 	}
-	n, err := s2.DecodedLen(packed)
-	if err != nil || int64(n) > limit {
-		return nil, corrupt("%s does not unpack", what)
-	}
-	plain, err := s2.Decode(nil, packed)
+	plain, err := unpack(b[8], packed, limit)
 	if err != nil {
-		return nil, corrupt("%s does not unpack: %w", what, err)
+		return nil, corrupt("unpack %s: %w", what, err)
 	}
 	return plain, nil
+}
+
+// unpack takes at most limit bytes of memory.
+func unpack(format byte, packed []byte, limit int64) ([]byte, error) {
+	if format == archiveFlate {
+		plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), limit+1))
+		if err == nil && int64(len(plain)) > limit {
+			err = fmt.Errorf("more than %d bytes", limit)
+		}
+		return plain, err
+	}
+	if n, err := s2.DecodedLen(packed); err != nil {
+		return nil, err
+	} else if int64(n) > limit {
+		return nil, fmt.Errorf("%d bytes where at most %d are allowed", n, limit)
+	}
+	return s2.Decode(nil, packed)
 }
 
 // Wrap encrypts a secret under a code that people keep, of at least 128 bits of chance: nothing slows a search for a shorter one down.

@@ -104,7 +104,7 @@ var (
 	ErrClosed = errors.New("trusted storage is closed")
 )
 
-// UnmadeError is in the error of a Create that failed after it had provisioned the anchor: nothing was made, and the epoch has moved.
+// UnmadeError is in the error of a Create that failed after it had provisioned the anchor: the epoch has moved, and whatever is there holds nothing.
 type UnmadeError struct {
 	Epoch uint64 // that the anchor was provisioned at
 	Cause error
