@@ -305,7 +305,7 @@ func TestDrain(t *testing.T) {
 		return nil, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrInUse, Subject: string(id), Holders: holders}}
 	})
 	now := console.Draining{ActivationID: id, Copies: 5, Deadline: 1795240000, InTheWay: 2, Holders: holders, Last: 1795248900}
-	d.does("POST drains", func([]byte) (any, *capability.Refusal) { return now, nil })
+	d.says("POST drains", now)
 	d.says("POST drains/cancel", console.Draining{ActivationID: id, Holders: []capability.Holder{}})
 	for _, row := range []struct {
 		args           string
@@ -335,6 +335,7 @@ func TestDrain(t *testing.T) {
 	}
 	m.prints("drain", "return "+string(id)+" --count 5 --drain 8h", 0)
 	now.InTheWay = 0
+	d.says("POST drains", now)
 	if _, _, stderr := m.run("return", string(id), "--drain", "8h"); !strings.Contains(stderr, "Nothing is in the way") {
 		t.Error(stderr)
 	}

@@ -23,8 +23,7 @@ func TestSoakReplayedTraffic(t *testing.T) {
 	address := b.Clients.Addr().String()
 	var sessions [][][]byte
 	for i := range 6 {
-		wire := newTap(t, "tcp", "127.0.0.1:0", func() (net.Conn, error) { return net.Dial("tcp", address) })
-		wire.oneWay = true
+		wire := newTap(t, "tcp", "127.0.0.1:0", true, func() (net.Conn, error) { return net.Dial("tcp", address) })
 		d, err := newDesk()
 		if err != nil {
 			t.Fatal(err)

@@ -116,8 +116,8 @@ func TestSoakSecrets(t *testing.T) {
 	}
 	b.Kill()
 	unsealed, content := b.unsealed(t, response)
-	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(b.Chip.Address(), "unix:")) })
-	line := newTap(t, "tcp", "127.0.0.1:0", func() (net.Conn, error) { return net.Dial("tcp", b.Clients.Addr().String()) })
+	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), false, func() (net.Conn, error) { return net.Dial("unix", strings.TrimPrefix(b.Chip.Address(), "unix:")) })
+	line := newTap(t, "tcp", "127.0.0.1:0", false, func() (net.Conn, error) { return net.Dial("tcp", b.Clients.Addr().String()) })
 	b.Bus, b.Environment = "unix:"+filepath.Join(b.Dir, "t"), []string{"GOTRACEBACK=crash"}
 	b.Cores = true
 	if err := errors.Join(b.Start(), b.Import(response)); err != nil {
@@ -329,14 +329,14 @@ type tap struct {
 	bytes   []byte
 }
 
-func newTap(t testing.TB, network, address string, dial func() (net.Conn, error)) *tap {
+func newTap(t testing.TB, network, address string, oneWay bool, dial func() (net.Conn, error)) *tap {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	p := &tap{address: l.Addr().String()}
+	p := &tap{address: l.Addr().String(), oneWay: oneWay}
 	go func() {
 		for {
 			near, err := l.Accept()

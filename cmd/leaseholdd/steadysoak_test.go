@@ -28,8 +28,7 @@ func TestSoakSteady(t *testing.T) {
 	size := storagetest.Size(t, 3_000, 1_000_000, 100_000_000)
 	b := newBox(t)
 	chip := strings.TrimPrefix(b.Chip.Address(), "unix:")
-	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
-	bus.oneWay = true
+	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), true, func() (net.Conn, error) { return net.Dial("unix", chip) })
 	b.Bus = "unix:" + filepath.Join(b.Dir, "t")
 	if err := b.Start(); err != nil {
 		t.Fatal(err)

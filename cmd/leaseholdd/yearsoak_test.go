@@ -46,8 +46,7 @@ func TestSoakYear(t *testing.T) {
 		t.Fatal(err)
 	}
 	chip := strings.TrimPrefix(b.Chip.Address(), "unix:") // of every machine to come: they follow each other in one directory
-	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), func() (net.Conn, error) { return net.Dial("unix", chip) })
-	bus.oneWay = true
+	bus := newTap(t, "unix", filepath.Join(b.Dir, "t"), true, func() (net.Conn, error) { return net.Dial("unix", chip) })
 	b.Bus = "unix:" + filepath.Join(b.Dir, "t")
 	office, err := desks(50)
 	if err != nil {

@@ -71,12 +71,13 @@ func TestReadSecret(t *testing.T) {
 			var out strings.Builder
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "LEASEHOLD_TEST_ASK=1")
-			cmd.Stdin, cmd.Stdout = program, &out
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = program, &out, &out
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			defer cmd.Process.Kill()
+			defer time.AfterFunc(time.Minute, func() { cmd.Process.Signal(syscall.SIGABRT) }).Stop() // it says where it stands
 			for end := time.Now().Add(30 * time.Second); echoes(t, program); {
 				if time.Now().After(end) {
 					t.Fatal("it does not ask")
