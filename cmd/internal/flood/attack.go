@@ -302,7 +302,7 @@ func (a *attack) malformed(ctx context.Context) {
 		for i := range next {
 			f := all[i%len(all)]
 			b := f.make(r, i/len(all))
-			for try := 0; !refusable(a.codec, b) && try < 60; try++ { // a flipped bit may make another good request
+			for try := 0; !refusable(a.codec, b) && try < 1000; try++ { // a flipped bit, or two like bytes exchanged, may make another good request
 				b = f.make(r, i/len(all)+try+1)
 			}
 			if !refusable(a.codec, b) {
