@@ -162,20 +162,19 @@ func (a *Appliance) Connections() Connections {
 	return Connections{p.halfOpen.Len(), oldest.Seconds(), p.strangers.Len() + p.known.Len(), p.known.Len()}
 }
 
-// said writes one line about what was refused for a reason that has a code, and none about most of it.
-func (d *door) said(code capability.Code, peer string, cause error) {
+// said writes one line about what was refused for a reason that has a code, and none about most of it: only then is the cause put into words.
+func (d *door) said(code capability.Code, peer net.Addr, cause func() string) {
 	d.mu.Lock()
 	n := d.tally.note(code, d.elapsed())
 	d.mu.Unlock()
 	if n > 0 {
-		d.log.Warn(code.Entry().Title, "code", code.String(), "count", n, "peer", peer, "cause", brief(cause))
+		d.log.Warn(code.Entry().Title, "code", code.String(), "count", n, "peer", peer.String(), "cause", brief(cause()))
 	}
 }
 
 const maxCause = 256 // bytes of a cause in the log, which may have a client's words in it
 
-func brief(cause error) string {
-	s := cause.Error()
+func brief(s string) string {
 	if len(s) > maxCause {
 		s = strings.ToValidUTF8(s[:maxCause-len("…")], "") + "…"
 	}

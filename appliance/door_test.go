@@ -154,7 +154,7 @@ func TestLongWords(t *testing.T) {
 	}
 	for _, length := range []int{maxCause, maxCause + 1, maxCause + 2, 1 << 20} {
 		cause := ("x" + strings.Repeat("é", length/2))[:length] // may end amid a character
-		if got := brief(errors.New(cause)); length > maxCause && (len(got) > maxCause || len(got) < maxCause-4 || !utf8.ValidString(got)) || length <= maxCause && got != cause {
+		if got := brief(cause); length > maxCause && (len(got) > maxCause || len(got) < maxCause-4 || !utf8.ValidString(got)) || length <= maxCause && got != cause {
 			t.Errorf("a cause of %d bytes is said in %d", length, len(got))
 		}
 	}

@@ -78,7 +78,7 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			defer context.AfterFunc(inside, func() { conn.Close() })()
 			err := a.receive(inside, conn, config, d, g)
 			if no := (*refused)(nil); errors.As(err, &no) && ctx.Err() == nil {
-				d.said(no.code, conn.RemoteAddr().String(), no)
+				d.said(no.code, conn.RemoteAddr(), no.Error)
 			} else if err != nil {
 				a.Log.Debug("connection ended", "peer", conn.RemoteAddr().String(), "cause", err.Error())
 			}
@@ -353,7 +353,7 @@ func (c *connection) tell(ca *call) error {
 	for _, no := range ca.decision.Response.Denials {
 		switch no.Code {
 		case capability.ErrProto, capability.ErrCorrelationReused, capability.ErrDeviceKey:
-			c.door.said(no.Code, c.conn.RemoteAddr().String(), fmt.Errorf("device %s: %s", ca.decision.Response.For.Short(), no.Sentence()))
+			c.door.said(no.Code, c.conn.RemoteAddr(), func() string { return "device " + ca.decision.Response.For.Short() + ": " + no.Sentence() })
 		}
 	}
 	if len(ca.decision.Response.Rights) > 0 && ca.decision.Response.Status != capability.StatusPreview && !c.known.Swap(true) {

@@ -348,11 +348,11 @@ func (a *Archive) seal(p part, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	head := append(append(make([]byte, 0, partHeader), partMagic...), archiveFormat)
-	head = append(head, salt...)
-	head = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(head, p.first), p.last)
+	b := append(append(make([]byte, 0, partHeader+s2.MaxEncodedLen(len(plain))+tagBytes), partMagic...), archiveFormat)
+	b = append(b, salt...)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.first), p.last)
 	aead := a.secret.aead(labelArchive, salt)
-	return aead.Seal(head, make([]byte, aead.NonceSize()), s2.Encode(nil, plain), head), nil
+	return aead.Seal(b, make([]byte, aead.NonceSize()), s2.Encode(b[partHeader:cap(b)], plain), b), nil // in its place
 }
 
 func (a *Archive) open(p part, b []byte, limit int64) ([]byte, error) {
