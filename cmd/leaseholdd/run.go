@@ -13,7 +13,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -294,11 +293,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	unheard := func(err error) { log.Warn("the service manager does not hear", "cause", err.Error()) }
 	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
 	part(func() error { return tellStatus(ctx, a, unheard) })
-	// What the start read is garbage by now, and more than all that stays: left alone, the runtime keeps it for a heap that never gets so large again.
-	defer time.AfterFunc(startSettles, debug.FreeOSMemory).Stop()
-	if storage.Erases {
-		part(func() error { eraseUses(ctx); return nil })
-	}
+	part(func() error { keepHeap(ctx); return nil })
 
 	<-ctx.Done()
 	systemd.Stopping()
@@ -319,28 +314,6 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	log.Info(capability.Stopped.Entry().Title, "code", capability.Stopped.String())
 	return nil
 }
-
-// startSettles is when those who waited for the start have been answered.
-const startSettles = 2 * time.Second
-
-// eraseUses runs the collector every eraseEvery: only it erases what uses of keys have left on the heap, and left alone it comes after two minutes. It takes a
-// fiftieth of the time at most, so a large heap is collected less often.
-func eraseUses(ctx context.Context) {
-	wait := eraseEvery
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		begin := time.Now()
-		runtime.GC()
-		wait = max(eraseEvery, 50*time.Since(begin))
-	}
-}
-
-// eraseEvery is how long a copy of a key may lie on the heap after its use, but for the time of a collection.
-const eraseEvery = 10 * time.Second
 
 // stopped ends an appliance that never served, cleanly.
 func stopped(a *appliance.Appliance) error {
