@@ -44,8 +44,8 @@ func ParseRule(s string) (Rule, error) {
 // Known says that this program has such a rule.
 func (r Rule) Known() bool { return r < rules }
 
-// dongle says that a dongle is asked for.
-func (r Rule) dongle() bool { return r == RuleDongle || r == RuleProof }
+// AsksDongle says that a dongle is asked for.
+func (r Rule) AsksDongle() bool { return r == RuleDongle || r == RuleProof }
 
 // MaxShown bounds what counts of one machine: its TPM, two UUIDs, seven network cards, two disks and four dongles. It is also what a request can name.
 const MaxShown = 16
@@ -114,19 +114,22 @@ func (m Machine) Counts() []Shown {
 type Binding struct {
 	EK     ID   `cbor:"1,keyasint,omitzero" json:"ek,omitzero"` // zero where there is no TPM
 	Others []ID `cbor:"2,keyasint,omitempty" json:"others,omitempty"`
-	Dongle ID   `cbor:"3,keyasint,omitzero" json:"dongle,omitzero"` // that was chosen, if one was
+	Dongle ID   `cbor:"3,keyasint,omitzero" json:"dongle,omitzero"` // the chosen one, where the rule asks for one
 }
 
-// Bind binds what a machine shows. The dongle is the chosen one, whether it is there or not; where none was chosen and the rule asks for one, the first that fits.
+// Bind binds what a machine shows. Where the rule asks for a dongle it is the chosen one, whether it is there or not, or else the first that fits.
 func Bind(shown []Shown, rule Rule, chosen ID) Binding {
-	b := Binding{Dongle: chosen}
+	var b Binding
+	if rule.AsksDongle() {
+		b.Dongle = chosen
+	}
 	for _, s := range shown {
 		switch {
 		case s.ID.Type == TPMEK && b.EK == ID{}:
 			b.EK = s.ID
 		case s.ID.Type.Secondary():
 			b.Others = append(b.Others, s.ID)
-		case s.ID.Type.Dongle() && rule.dongle() && b.Dongle == ID{} && (s.Proven || rule == RuleDongle):
+		case s.ID.Type.Dongle() && rule.AsksDongle() && b.Dongle == ID{} && (s.Proven || rule == RuleDongle):
 			b.Dongle = s.ID
 		}
 	}
@@ -257,11 +260,11 @@ func (b Binding) lacks(v Verdict, shown []Shown, rule Rule) Outcome {
 	dongle := b.Dongle != ID{} && slices.ContainsFunc(shown, func(s Shown) bool { return s.ID == b.Dongle && (s.Proven || rule != RuleProof) })
 	switch tpm := b.EK != (ID{}); {
 	case tpm && rule == RuleTPM,
-		tpm && rule == RuleSecondaries && v.Score >= min(enough, v.Of),
-		rule.dongle() && dongle,
-		!tpm && !rule.dongle() && v.Score >= enough:
+		tpm && rule == RuleSecondaries && v.Of > 0 && v.Score >= min(enough, v.Of), // all that was bound, where that was less
+		rule.AsksDongle() && dongle,
+		!tpm && !rule.AsksDongle() && v.Score >= enough:
 		return Same
-	case tpm, !rule.dongle() && v.Score >= nearly, rule.dongle() && v.Score >= enough:
+	case tpm, !rule.AsksDongle() && v.Score >= nearly, rule.AsksDongle() && v.Score >= enough:
 		return Grace
 	}
 	return Broken

@@ -37,7 +37,7 @@ func made(letters string) (out []Shown) {
 }
 
 // Every row of the rule: what was bound, what is shown, and what each rule says of it. A letter stands for an outcome: s same, d drifted, g grace, b broken,
-// o another machine; in capitals with a planned change beside it.
+// o another machine.
 func TestJudge(t *testing.T) {
 	letter := map[Outcome]string{Unjudged: "-", Same: "s", Drifted: "d", Grace: "g", Broken: "b", Other: "o"}
 	for _, row := range []struct {
@@ -64,8 +64,8 @@ func TestJudge(t *testing.T) {
 		{"Ebnm", "Ebnm", 4, "ssgg ssss"},   // and two are no more than one
 		{"Ev", "Ev", 2, "ssgg ssss"},       // what never had 3 need not have them
 		{"Ev", "E", 0, "dggg dddd"},        //
-		{"E", "E", 0, "ssgg ssss"},         //
-		{"E", "Ebnd", 0, "ddgg dddd"},      //
+		{"E", "E", 0, "sggg ssss"},         // but it must have something
+		{"E", "Ebnd", 0, "dggg dddd"},      //
 		{"Ebnd", "X", 0, "oooo oooo"},      // another TPM is another machine, planned or not
 		{"Ebnd", "Xbnd", 5, "oooo oooo"},   //
 		{"EbndK", "XbndK", 5, "oooo oooo"}, //
@@ -147,14 +147,14 @@ func TestJudgeEveryCombination(t *testing.T) {
 					tried++
 					v := Judge(b, made(of(y)), rule, planned)
 					tpm, dongle := x&1 != 0, x&y&32 != 0
-					passes := rule.dongle() && dongle || !rule.dongle() && (tpm && (rule == RuleTPM || score >= min(3, most)) || !tpm && score >= 3)
+					passes := rule.AsksDongle() && dongle || !rule.AsksDongle() && (tpm && (rule == RuleTPM || most > 0 && score >= min(3, most)) || !tpm && score >= 3)
 					var want []Outcome
 					switch {
 					case tpm && y&1 == 0:
 						want = []Outcome{Other}
 					case passes, planned && (tpm || score > 0):
 						want = []Outcome{Same, Drifted}
-					case tpm, rule.dongle() && score >= 3, !rule.dongle() && score == 2:
+					case tpm, rule.AsksDongle() && score >= 3, !rule.AsksDongle() && score == 2:
 						want = []Outcome{Grace}
 					default:
 						want = []Outcome{Broken}
@@ -217,7 +217,7 @@ func TestDrifts(t *testing.T) {
 			}
 			for rule := range Rule(rules) {
 				if !Judge(b, m.Counts(), rule, rng.IntN(2) == 0).Outcome.Serves() {
-					t.Fatalf("%s: the TPM is intact, and %s ends it at once", rule, m.Counts())
+					t.Fatalf("%v: the TPM is intact, and %s ends it at once", m.Counts(), rule)
 				}
 				other := m
 				other.Findings = append([]Finding{{ID: ek(1 << 14), Strength: Proven}}, m.Findings[1:]...)
@@ -279,7 +279,7 @@ func TestBind(t *testing.T) {
 		rule   Rule
 		chosen ID
 		want   ID
-	}{{RuleTPM, ID{}, ID{}}, {RuleSecondaries, ID{}, ID{}}, {RuleDongle, ID{}, part('l')}, {RuleProof, ID{}, part('K')}, {RuleTPM, chosen, chosen}, {RuleProof, chosen, chosen}} {
+	}{{RuleTPM, ID{}, ID{}}, {RuleSecondaries, ID{}, ID{}}, {RuleDongle, ID{}, part('l')}, {RuleProof, ID{}, part('K')}, {RuleTPM, chosen, ID{}}, {RuleProof, chosen, chosen}} {
 		b := Bind(made("EbndlK"), c.rule, c.chosen)
 		if b.Dongle != c.want || b.EK != part('E') || !slices.Equal(b.Others, []ID{part('b'), part('n'), part('d')}) || b.Validate() != nil || b.None() {
 			t.Errorf("%s: %+v", c.rule, b)
