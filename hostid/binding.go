@@ -21,19 +21,19 @@ const (
 	RuleProof                   // its chosen dongle, which answers a challenge
 )
 
-const rules = 4
+const knownRules = 4
 
 // String is the name that people see and type.
 func (r Rule) String() string {
-	if r >= rules {
+	if r >= knownRules {
 		return fmt.Sprintf("rule %d", uint8(r))
 	}
-	return [rules]string{"tpm", "secondaries", "dongle", "proven-dongle"}[r]
+	return [knownRules]string{"tpm", "secondaries", "dongle", "proven-dongle"}[r]
 }
 
 // ParseRule reads a name.
 func ParseRule(s string) (Rule, error) {
-	for r := range Rule(rules) {
+	for r := range Rule(knownRules) {
 		if r.String() == s {
 			return r, nil
 		}
@@ -42,7 +42,7 @@ func ParseRule(s string) (Rule, error) {
 }
 
 // Known says that this program has such a rule.
-func (r Rule) Known() bool { return r < rules }
+func (r Rule) Known() bool { return r < knownRules }
 
 // AsksDongle says that a dongle is asked for.
 func (r Rule) AsksDongle() bool { return r == RuleDongle || r == RuleProof }

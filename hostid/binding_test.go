@@ -93,7 +93,7 @@ func TestJudge(t *testing.T) {
 		b := Bind(made(row.bound), RuleDongle, ID{})
 		got := ""
 		for _, planned := range []bool{false, true} {
-			for rule := range Rule(rules) {
+			for rule := range Rule(knownRules) {
 				v := Judge(b, made(row.shown), rule, planned)
 				if v.Score != row.score && row.bound != "" {
 					t.Errorf("%s, then %s: score %d, want %d", row.bound, row.shown, v.Score, row.score)
@@ -142,7 +142,7 @@ func TestJudgeEveryCombination(t *testing.T) {
 				continue
 			}
 			score, most := weigh(of(x&y)), weigh(of(x))
-			for rule := range Rule(rules) {
+			for rule := range Rule(knownRules) {
 				for _, planned := range []bool{false, true} {
 					tried++
 					v := Judge(b, made(of(y)), rule, planned)
@@ -215,7 +215,7 @@ func TestDrifts(t *testing.T) {
 			if v := Judge(b, m.Counts(), RuleTPM, false); v.Outcome != Same && v.Outcome != Drifted {
 				lockedOut++
 			}
-			for rule := range Rule(rules) {
+			for rule := range Rule(knownRules) {
 				if !Judge(b, m.Counts(), rule, rng.IntN(2) == 0).Outcome.Serves() {
 					t.Fatalf("%v: the TPM is intact, and %s ends it at once", m.Counts(), rule)
 				}
