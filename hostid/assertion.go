@@ -151,7 +151,8 @@ func (c Credential) key() (*ecdsa.PublicKey, error) {
 // with this ID counts for a security key only where it is Proven.
 func (c Credential) HostID() ID { return OfDigest(Flexid10, sha256.Sum256(c.PublicKey)) }
 
-// Finding is the key as a part of a machine, after Verify or a Watch said that it answered. One that was only seen on the bus is Weak, and no more than its serial number.
+// Finding is the key as a part of a machine, after Verify or a Watch said that it answered. One that was only seen on the bus is Weak, and no more than its
+// serial number.
 func (c Credential) Finding() Finding {
 	source := fmt.Sprintf("security key %04x:%04x", c.Vendor, c.Product)
 	if c.Serial != "" {

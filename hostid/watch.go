@@ -42,10 +42,12 @@ type WatchState struct {
 	Until   time.Time // the key is believed to be there until then; grace begins then
 }
 
-// Watch decides whether a security key is still there, from its answers alone. New grants need a key that is there. Renewals go on for the grace after it was missed.
+// Watch decides whether a security key is still there, from its answers alone. New grants need a key that is there. Renewals go on for the grace after it was
+// missed.
 //
 // A key is there until the next answer is overdue. Only the right answer to the last question, in time and for the first time, moves that moment on;
-// everything else either brings it nearer or does nothing. A watch begins with a key that is not there, so a restart grants nothing before an answer and gives no new grace.
+// everything else either brings it nearer or does nothing. A watch begins with a key that is not there, so a restart grants nothing before an answer and
+// gives no new grace.
 //
 // Its caller owns clock, chance and device: it calls Ask with new random bytes at the start, when Next says so and whenever somebody wants to know, sends the
 // challenge to the key, and calls Answer with what comes back, or Removed when the key was unplugged. Times that go back count as the latest one seen.
@@ -91,8 +93,8 @@ func (w *Watch) Ask(now time.Time, why Purpose, nonce Nonce) (Challenge, error) 
 	return w.question, nil
 }
 
-// Answer judges what came back. Without an error the key is there. ErrCopied and ErrCopyable are alarms: the key itself answered, and is believed no more until it gives a
-// better answer to another question. Every other error is as if nothing had come.
+// Answer judges what came back. Without an error the key is there. ErrCopied and ErrCopyable are alarms: the key itself answered, and is believed no more
+// until it gives a better answer to another question. Every other error is as if nothing had come.
 func (w *Watch) Answer(now time.Time, a Assertion) error {
 	w.step(now)
 	if w.question == (Challenge{}) {
@@ -144,8 +146,8 @@ func (w *Watch) Next() time.Time {
 	return w.asked.Add(w.rules.Every)
 }
 
-// State is what to keep. It changes with every answer and when the key is missed. Whoever restarts with one that does not know of a removal gets one interval of grace more, once,
-// and no grant.
+// State is what to keep. It changes with every answer and when the key is missed. Whoever restarts with one that does not know of a removal gets one interval
+// of grace more, once, and no grant.
 func (w *Watch) State() WatchState { return WatchState{Counter: w.counter, Until: w.until} }
 
 // Finding is the key as a part of the machine, while it is there.

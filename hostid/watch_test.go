@@ -309,8 +309,8 @@ func TestWatchWithoutGrace(t *testing.T) {
 	}
 }
 
-// A key that is plugged in and pulled out 1,000 times, with questions at the times that Next says and others on demand, answers that are late, repeated, forged, by copies and by
-// other keys, restarts and removals of which nobody tells. The truth is kept beside it in a few numbers.
+// A key that is plugged in and pulled out 1,000 times, with questions at the times that Next says and others on demand, answers that are late, repeated,
+// forged, by copies and by other keys, restarts and removals of which nobody tells. The truth is kept beside it in a few numbers.
 func TestPlugCycles(t *testing.T) {
 	const cycles = 1000
 	var grants, renewals, wrongGrants, wrongRenewals, lockedOut, bogus int

@@ -116,9 +116,9 @@ func (k *Key) introduce(ctx context.Context) error {
 	return nil
 }
 
-// Enroll makes a new pair of keys in a security key, for which somebody must touch it; touch is called when it waits for that, and may be nil. Then it asks the key twice in silence:
-// one that wants to be touched, or its PIN, for each answer would be a dongle that stops service at night. The counter is the last one it showed, for hostid.Watch or Verify.
-// Nothing is kept in the key. Enrolled again it is another dongle, and the old credential stays good too.
+// Enroll makes a new pair of keys in a security key, for which somebody must touch it; touch is called when it waits for that, and may be nil. Then it asks
+// the key twice in silence: one that wants to be touched, or its PIN, for each answer would be a dongle that stops service at night. The counter is the last
+// one it showed, for hostid.Watch or Verify. Nothing is kept in the key. Enrolled again it is another dongle, and the old credential stays good too.
 func (k *Key) Enroll(ctx context.Context, host hostid.ID, touch func()) (c hostid.Credential, counter uint32, err error) {
 	if err := k.enroll(ctx, touch, &c); err != nil {
 		return hostid.Credential{}, 0, fmt.Errorf("enroll a security key: %w", err)

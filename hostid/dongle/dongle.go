@@ -3,9 +3,9 @@
 //
 // Start with List, which finds the keys that are plugged in, Key.Enroll, for which somebody must touch one, and Prove, which asks silently.
 //
-// It speaks CTAP 2 over CTAPHID (FIDO Alliance, Client to Authenticator Protocol 2.1) on a Linux hidraw device, and of that only what a dongle needs: it knows no PIN, no
-// keys that live on the authenticator, no extension. Whatever a key sends is bounded before it is believed, and every call ends: after hostid.MaxWithin where
-// nobody needs to touch anything, after TouchWithin where somebody does.
+// It speaks CTAP 2 over CTAPHID (FIDO Alliance, Client to Authenticator Protocol 2.1) on a Linux hidraw device, and of that only what a dongle needs: it
+// knows no PIN, no keys that live on the authenticator, no extension. Whatever a key sends is bounded before it is believed, and every call ends: after
+// hostid.MaxWithin where nobody needs to touch anything, after TouchWithin where somebody does.
 package dongle
 
 import (
@@ -169,7 +169,8 @@ func named(err error) error {
 	return err
 }
 
-// command sends one message of CTAPHID_CBOR and gives the answer. touch is called once if the key waits to be touched; without it such a key is told to forget the question.
+// command sends one message of CTAPHID_CBOR and gives the answer. touch is called once if the key waits to be touched; without it such a key is told to
+// forget the question.
 func (k *Key) command(ctx context.Context, message []byte, touch func()) ([]byte, error) {
 	for busy, again := false, true; ; {
 		answer, err := k.exchange(ctx, message, touch)

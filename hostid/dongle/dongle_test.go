@@ -307,6 +307,9 @@ func TestTwoPrograms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if n := waiting(t, k); n != 0 {
+		t.Errorf("%d reports for another program are left after %d were thrown away", n, stale)
+	}
 	if _, err := k.Prove(t.Context(), c, question(1)); err != nil {
 		t.Errorf("after 400 answers for another program: %v", err)
 	}
@@ -326,6 +329,31 @@ func TestTwoPrograms(t *testing.T) {
 		})
 	}
 	both.Wait()
+}
+
+// waiting drains a key as every question does, and says by how many reports too many a queue of hidraw, which has 64 places, would then be full.
+func waiting(t *testing.T, k *Key) (n int) {
+	t.Helper()
+	if err := k.drain(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := k.file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report [reportBytes]byte
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			if _, err := unix.Read(int(fd), report[:]); err != nil {
+				return true
+			}
+			n++
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return max(0, n-63)
 }
 
 func TestOpenRefuses(t *testing.T) {

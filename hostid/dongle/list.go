@@ -34,8 +34,8 @@ type Device struct {
 	Flaw    string `json:"flaw,omitempty"` // why it is never asked: "USB over IP"
 }
 
-// List finds the security keys below a root directory, which is "/" on the machine itself and any other for a recorded tree, in the order of their bus paths. A device that cannot be read is
-// none; one that could be somewhere else has a flaw.
+// List finds the security keys below a root directory, which is "/" on the machine itself and any other for a recorded tree, in the order of their bus paths.
+// A device that cannot be read is none; one that could be somewhere else has a flaw.
 func List(root *os.Root) ([]Device, error) {
 	dir, err := root.Open(class)
 	if errors.Is(err, fs.ErrNotExist) {

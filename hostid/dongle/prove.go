@@ -12,9 +12,9 @@ import (
 // maxAsked is how many keys Prove asks. Nobody plugs in more, and each costs a goroutine.
 const maxAsked = 16
 
-// Prove asks the security keys that are plugged in for the answer to a challenge, all at once, so that one that is slow or hostile keeps no other from answering. The first
-// answer with the right signature wins; whoever drew the nonce judges it again, and its counter. Without one the error is ErrGone where none is plugged in, ErrOtherKey where all are others,
-// or else what kept one from answering. open is Open.
+// Prove asks the security keys that are plugged in for the answer to a challenge, all at once, so that one that is slow or hostile keeps no other from
+// answering. The first answer with the right signature wins; whoever drew the nonce judges it again, and its counter. Without one the error is ErrGone where
+// none is plugged in, ErrOtherKey where all are others, or else what kept one from answering. open is Open.
 func Prove(ctx context.Context, devices []Device, open func(Device) (*Key, error), c hostid.Credential, challenge hostid.Challenge) (hostid.Assertion, error) {
 	ctx, end := silent(ctx)
 	defer end() // and with it all that still wait

@@ -145,8 +145,8 @@ func times() hostid.WatchRules {
 
 func at(d time.Duration) time.Time { return time.Unix(1_800_000_000, 0).Add(d) }
 
-// A key is plugged in and pulled out 1,000 times, with the transport between: it answers while it is there, whoever waits for its end learns of it, and nothing is granted after that
-// or renewed after the grace. Time is the test's, the end of the device is real.
+// A key is plugged in and pulled out 1,000 times, with the transport between: it answers while it is there, whoever waits for its end learns of it, and
+// nothing is granted after that or renewed after the grace. Time is the test's, the end of the device is real.
 func TestPlugCycles(t *testing.T) {
 	const cycles = 1000
 	e, k, c, counter := enrolled(t)
