@@ -80,7 +80,7 @@ func (k *Key) ctap(channel uint32, command byte, parameters []byte) {
 			return
 		}
 		id, c, found := k.allowed(party, request[3])
-		silent := option(request[5], "up", true) == false
+		silent := !option(request[5], "up", true)
 		switch {
 		case k.AlwaysPIN:
 			finish(0x36, nil) // CTAP2_ERR_PUAT_REQUIRED
