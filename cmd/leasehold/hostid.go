@@ -78,7 +78,7 @@ func (p *program) hostidCommand() *cobra.Command {
 				p.say("The recording is in %s.\n", l.record)
 			}
 			if unfit != nil {
-				return terminal.Coded(capability.ErrNotFound, unfit)
+				return terminal.Advised(capability.ErrNotFound, unfit, "leasehold hostid, and name one without a flaw with --choose")
 			}
 			return nil
 		},

@@ -75,6 +75,8 @@ func (t *tree) card(name, dir, virtual string) card {
 	c.ID.Type, c.Source = hostid.Ethernet, shown(name)
 	if slot != "" {
 		c.Source += ", PCI " + path.Base(slot)
+	}
+	if slot != "" && !strings.Contains(t.pluggedIn(dir), "USB") { // else the slot is that of the USB controller
 		if maker := t.word(slot + "/" + makerFile); maker != "" {
 			c.Source += ", " + shown(maker)
 		}

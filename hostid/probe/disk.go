@@ -119,7 +119,7 @@ func (t *tree) disk(dir, virtual string) hostid.Finding {
 		return worthless(hostid.Disk, "", source, err.Error())
 	}
 	f := hostid.Finding{ID: hostid.ID{Type: hostid.Disk, Value: serial}, Strength: firm(virtual), Source: source}
-	if why := flawOf(serial); why != "" {
+	if why := serialFlaw(serial); why != "" {
 		return worthless(hostid.Disk, serial, source, why)
 	}
 	if why := t.pluggedIn(dir); why != "" {

@@ -108,7 +108,7 @@ func (t *tree) dongle(dir string, kinds []Dongle) (hostid.Finding, bool) {
 	}
 	serial, err := t.read(dir + "/serial")
 	serial = strings.TrimSpace(serial)
-	why := flawOf(serial)
+	why := serialFlaw(serial)
 	switch _, bad := err.(fault); {
 	case bad:
 		why = err.Error()

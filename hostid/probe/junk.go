@@ -74,6 +74,17 @@ func flawOf(serial string) string {
 	return ""
 }
 
+// serialFlaw is flawOf for what should be a number: a name that a configuration gives to every disk of its kind is none.
+func serialFlaw(serial string) string {
+	if why := flawOf(serial); why != "" {
+		return why
+	}
+	if !strings.ContainsAny(serial, "0123456789") {
+		return "a word, no number"
+	}
+	return ""
+}
+
 // junk is the part of a text in lower case that the table has, or nothing. A line of the table that ends with * is a beginning.
 func junk(low string) string {
 	for _, l := range table("junk.txt") {
