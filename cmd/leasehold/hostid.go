@@ -71,6 +71,9 @@ func (p *program) hostidCommand() *cobra.Command {
 				return err
 			}
 			chosen, unfit := hostid.Choose(m, types, hand)
+			if unfit != nil && manual == "" { // a machine may well show nothing, and has been asked for nothing
+				notes, unfit = append(notes, unfit.Error()), nil
+			}
 			if err := p.printMachine(m, chosen, notes); err != nil {
 				return err
 			}
