@@ -30,7 +30,8 @@ const hostPatience = 2 * time.Second
 type looking struct {
 	root, record   string
 	tpm, container string
-	dongles, told  []string
+	dongles        []string
+	agreed         []string
 }
 
 func (l *looking) flags(f *pflag.FlagSet) {
@@ -38,7 +39,7 @@ func (l *looking) flags(f *pflag.FlagSet) {
 	f.StringVar(&l.tpm, "tpm", "", "ask the TPM at this `address` for its keys: a device, unix:SOCKET or tcp:HOST:PORT; else the daemon is asked")
 	f.StringVar(&l.container, "container-socket", "", "ask the container's host on this Unix `socket` for the container's ID")
 	f.StringArrayVar(&l.dongles, "dongle", nil, "`VENDOR[:PRODUCT]` of USB devices that are dongles too, as lsusb prints them; may be repeated")
-	f.StringArrayVar(&l.told, "tell", nil, "`VALUE/TYPE` of a host ID that this machine has by agreement: STRING, USER, INTERNET, INTERNET6, EXTENDED, PUBLISHER_DEFINED; may be repeated")
+	f.StringArrayVar(&l.agreed, "agreed", nil, "`VALUE/TYPE` of a host ID that this machine has by agreement: STRING, USER, INTERNET, INTERNET6, EXTENDED, PUBLISHER_DEFINED; may be repeated")
 }
 
 func (p *program) hostidCommand() *cobra.Command {
@@ -90,6 +91,8 @@ func (p *program) hostidCommand() *cobra.Command {
 	c.Flags().StringVar(&l.record, "record", "", "write what was read, without what is private, to this new or empty `directory`")
 	c.Flags().StringVar(&order, "order", "", "`types` of host IDs in the order in which the identity is chosen, with commas")
 	c.Flags().StringVar(&manual, "choose", "", "`VALUE/TYPE` of the identity")
+	c.MarkFlagDirname("root")
+	c.MarkFlagDirname("record")
 	return c
 }
 
@@ -117,7 +120,7 @@ func (p *program) look(ctx context.Context, l *looking) (m hostid.Machine, notes
 		}
 		o.Dongles = append(o.Dongles, d)
 	}
-	told, err := tell(l.told)
+	told, err := agreed(l.agreed)
 	if err != nil {
 		return m, nil, err
 	}
@@ -185,18 +188,18 @@ func emptyDirectory(name string) (*os.Root, error) {
 	return os.OpenRoot(name)
 }
 
-// tell reads what an administrator says of this machine. What is measured cannot be told.
-func tell(all []string) (out []hostid.Finding, err error) {
+// agreed reads what an administrator says of this machine. What is measured cannot be told.
+func agreed(all []string) (out []hostid.Finding, err error) {
 	for _, s := range all {
 		id, err := hostid.Parse(s)
 		if err != nil {
-			return nil, terminal.Usage("--tell %q: %w", s, err)
+			return nil, terminal.Usage("--agreed %q: %w", s, err)
 		}
 		switch id.Type {
 		case hostid.String, hostid.User, hostid.Internet, hostid.Internet6, hostid.Extended, hostid.PublisherDefined:
 			out = append(out, hostid.Finding{ID: id, Strength: hostid.Told, Source: "the command line"})
 		default:
-			return nil, terminal.Usage("--tell %q: a host ID of type %s is read, not told", s, id.Type)
+			return nil, terminal.Usage("--agreed %q: a host ID of type %s is read, not told", s, id.Type)
 		}
 	}
 	return out, nil

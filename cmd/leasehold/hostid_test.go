@@ -191,13 +191,13 @@ func TestHostIDUsage(t *testing.T) {
 		{"--root none", 1, capability.ErrFileRead},
 		{"--root empty extra", 2, capability.ErrUsage},
 		{"--root empty --dongle 529", 2, capability.ErrUsage},
-		{"--root empty --tell x/TPM_EK", 2, capability.ErrUsage},
-		{"--root empty --tell x/ETHERNET", 2, capability.ErrUsage},
-		{"--root empty --tell x/NOTHING", 2, capability.ErrUsage},
+		{"--root empty --agreed x/TPM_EK", 2, capability.ErrUsage},
+		{"--root empty --agreed x/ETHERNET", 2, capability.ErrUsage},
+		{"--root empty --agreed x/NOTHING", 2, capability.ErrUsage},
 		{"--root empty --order NOTHING", 2, capability.ErrUsage},
 		{"--root empty --order ,", 2, capability.ErrUsage},
 		{"--root empty --choose x/NOTHING", 2, capability.ErrUsage},
-		{"--root empty --tell a/STRING --choose b/STRING", 4, capability.ErrNotFound},
+		{"--root empty --agreed a/STRING --choose b/STRING", 4, capability.ErrNotFound},
 		{"--root empty --tpm unix:none", capability.ErrTPMAbsent.Entry().Exit, capability.ErrTPMAbsent},
 	} {
 		status, _, stderr := m.run(strings.Fields("hostid " + row.args)...)

@@ -2,11 +2,11 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -38,7 +38,7 @@ func live() (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read this machine: %w", err)
 	}
-	names := sync.OnceValue(pciNames)
+	names := sync.OnceValue(func() *ghw.PCIInfo { return pciNames("/usr/share") })
 	return &tree{root: root, beside: func(t *tree, name string) (string, bool) {
 		switch path.Base(name) {
 		case permanentFile:
@@ -79,21 +79,21 @@ func permanentAddress(name string) (string, bool) {
 	return strings.ReplaceAll(fmt.Sprintf("% x", answer.data[:answer.size]), " ", ":"), true
 }
 
-// pciNames is ghw's view of the list of PCI IDs, or nil where the machine has none. ghw reads whole files and follows every link, so it is not let near
-// sysfs: it gets texts that were read with bounds, and says what they mean. Without a list it might ask the network; so it is not asked then.
-func pciNames() *ghw.PCIInfo {
-	for _, list := range []string{"hwdata/pci.ids", "misc/pci.ids", "hwdata/pci.ids.gz", "misc/pci.ids.gz"} {
-		if _, err := os.Stat("/usr/share/" + list); errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		nowhere := ghw.WithChroot(os.DevNull) // no machine is below it
-		info, err := ghw.PCI(context.Background(), nowhere, ghw.WithDisableTopology(), ghw.WithLogger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			return nil
-		}
-		return info
+// pciNames is ghw's view of the list of PCI IDs, or nil where there is none below dir. ghw reads whole files and follows every link, so it is not let near
+// sysfs: it gets texts that were read with bounds, and says what they mean. Without a list it could be made to ask the network; so it is not asked then.
+func pciNames(dir string) *ghw.PCIInfo {
+	if !slices.ContainsFunc([]string{"hwdata/pci.ids", "misc/pci.ids", "hwdata/pci.ids.gz", "misc/pci.ids.gz"}, func(list string) bool {
+		at, err := os.Stat(path.Join(dir, list))
+		return err == nil && at.Mode().IsRegular()
+	}) {
+		return nil
 	}
-	return nil
+	nowhere := ghw.WithChroot(os.DevNull) // no machine is below it
+	info, err := ghw.PCI(context.Background(), nowhere, ghw.WithDisableTopology(), ghw.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return nil // names are for people, and a machine does without them
+	}
+	return info
 }
 
 // makerOf says who made a PCI device, and what it is, by its modalias.
@@ -101,9 +101,13 @@ func makerOf(names *ghw.PCIInfo, modalias string) (string, bool) {
 	if names == nil || !strings.HasPrefix(modalias, "pci:") {
 		return "", false
 	}
+	const unknown = "unknown" // in ghw's words
 	d := names.ParseDevice("", modalias)
-	if d == nil || d.Vendor == nil || d.Product == nil {
+	switch {
+	case d == nil || d.Vendor == nil || d.Product == nil || d.Vendor.Name == unknown:
 		return "", false
+	case d.Product.Name == unknown:
+		return shown(d.Vendor.Name), true
 	}
 	return shown(d.Vendor.Name + " " + d.Product.Name), true
 }
