@@ -22,7 +22,7 @@ import (
 
 // Bounds on what clients may keep of the server.
 const (
-	maxConnections       = 4096               // open ones; at some 22 KiB each, the half-open ones among them, 135 MiB
+	maxConnections       = 4096               // open ones; with as many half-open ones as there may be, 191 MiB in a flood
 	maxPerAddress        = maxConnections / 4 // a gateway may hide a plant, but nobody takes all places
 	maxPerKey            = 64                 // the programs of one device
 	maxHalfOpen          = 2048               // without a key yet
@@ -372,7 +372,7 @@ func (c *connection) validate(r *capability.Request) error {
 			return &capability.Malformed{Field: fmt.Sprintf("hosts[%d]", i), Cause: "is not the key of this connection"}
 		}
 	}
-	if len(r.Returns) != 0 || len(r.Records) != 0 || r.Number != 0 || len(r.Outstanding) != 0 || len(r.Metered) != 0 || r.Life != (capability.LifeID{}) {
+	if len(r.Returns) != 0 || len(r.Records) != 0 || r.Number != 0 || len(r.Outstanding) != 0 || len(r.Metered) != 0 || len(r.Alarms) != 0 || r.Platform != (capability.Platform{}) || r.Life != (capability.LifeID{}) {
 		return &capability.Malformed{Field: "number", Cause: "fields for the back office in a request to an appliance"}
 	}
 	return nil

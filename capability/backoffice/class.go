@@ -10,9 +10,9 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// class is the tier of a machine: what its certificates prove, and never more than virtual where it says itself that it is a virtual machine (virtual is its name for the monitor): a chip that was handed into
+// class is the tier of a machine: what its certificates prove, and never more than virtual where it says itself that it is a virtual machine (monitor is its name for that): a chip that was handed into
 // one can be handed on. The words say why; the error says what is wrong with certificates that raised nothing.
-func (o *Office) class(id *attest.Identity, virtual string, now capability.Time) (entitlement.Tier, string, error) {
+func (o *Office) class(id *attest.Identity, monitor string, now capability.Time) (entitlement.Tier, string, error) {
 	tier, by, err := attest.Class(id, o.roots, now.Std())
 	switch {
 	case err != nil:
@@ -24,8 +24,8 @@ func (o *Office) class(id *attest.Identity, virtual string, now capability.Time)
 	switch {
 	case tier == attest.Virtual:
 		return entitlement.Virtual, words(why), nil
-	case virtual != "":
-		return entitlement.Virtual, words(fmt.Sprintf("it says that it is a virtual machine (%s), though %s", virtual, why)), nil
+	case monitor != "":
+		return entitlement.Virtual, words(fmt.Sprintf("it says that it is a virtual machine (%s), though %s", monitor, why)), nil
 	}
 	return entitlement.Hardware, words(why), nil
 }
@@ -60,5 +60,22 @@ func words(s string) string {
 	return s
 }
 
-// platform is the virtual machine monitor that a machine names; empty, it names none.
-func platform(*capability.Request) string { return "" }
+// virtual is the virtual machine monitor that a machine names; empty, it names none. A container alone is no reason: its TPM is that of the machine it runs on.
+func virtual(r *capability.Request) string {
+	if r.Platform.Virtual == capability.Bare {
+		return ""
+	}
+	return r.Platform.Virtual
+}
+
+// platform is all that it says it runs on, in words for people.
+func platform(r *capability.Request) string {
+	words := virtual(r)
+	if c := r.Platform.Container; c != "" && c != capability.Bare {
+		if words != "" {
+			words += ", "
+		}
+		words += "container " + c
+	}
+	return words
+}

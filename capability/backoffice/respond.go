@@ -39,6 +39,8 @@ type Result struct {
 	Made        capability.Time
 	ApplyBefore capability.Time
 
+	Alarms []capability.Alarm // what the machine says has looked like a copy or a change of it
+
 	Status   capability.Status
 	Lines    []Line
 	Items    []capability.LineItem // the whole of what the machine now has
@@ -79,7 +81,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		return nil, err
 	}
 	r := &signed.Request
-	tier, why, tierErr := o.class(id, platform(r), now)
+	tier, why, tierErr := o.class(id, virtual(r), now)
 	booted := o.booted(id)
 	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
 		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tier}, Shown: entitlement.Shown{Why: why, Platform: words(platform(r)), Booted: words(booted.Summary())}}
@@ -91,7 +93,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		}
 		return nil, refuse(err)
 	}
-	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tier, Why: why, Booted: booted, Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
+	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tier, Why: why, Booted: booted, Alarms: r.Alarms, Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
 	if tierErr != nil {
 		res.TierNote = tierErr.Error()
 	}

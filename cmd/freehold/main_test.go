@@ -112,7 +112,7 @@ func boxes(ts *testscript.TestScript) map[string]*box {
 	return ts.Value(boxKey("boxes")).(map[string]*box)
 }
 
-// request NAME TRUST FILE [ID=N | host:ID | log:FILE]... writes the machine's next request, with further host IDs and an event log; again instead of an ID writes another one with the number of the last, lost the first one
+// request NAME TRUST FILE [ID=N | host:ID | log:FILE | virtual:NAME]... writes the machine's next request, with further host IDs, an event log, and what it says it runs on; again instead of an ID writes another one with the number of the last, lost the first one
 // of a storage made anew.
 func request(ts *testscript.TestScript, _ bool, args []string) {
 	b, c := boxes(ts)[args[0]], wire.New()
@@ -120,7 +120,7 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	var desired []capability.Desired
 	salt, log := byte(1), []byte(nil)
-	hosts := []hostid.ID{b.host}
+	hosts, platform := []hostid.ID{b.host}, capability.Platform{}
 	b.number++
 	for _, arg := range args[3:] {
 		if arg == "again" {
@@ -139,6 +139,10 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 			hosts = append(hosts, id)
 			continue
 		}
+		if name, ok := strings.CutPrefix(arg, "virtual:"); ok {
+			platform.Virtual = name
+			continue
+		}
 		if name, ok := strings.CutPrefix(arg, "log:"); ok {
 			log = []byte(ts.ReadFile(name))
 			continue
@@ -148,7 +152,7 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		desired = append(desired, capability.Desired{ActivationID: capability.ActivationID(id), Count: uint32(count)})
 	}
-	r := &capability.Request{Version: capability.Protocol, Hosts: hosts, Number: b.number, Applied: b.applied.Serial, BookHead: b.applied.BookHead,
+	r := &capability.Request{Version: capability.Protocol, Hosts: hosts, Platform: platform, Number: b.number, Applied: b.applied.Serial, BookHead: b.applied.BookHead,
 		Outstanding: b.outstanding, Epoch: 1, Life: b.life, Head: capability.Head{Position: 100 + b.number, Hash: capability.Digest{0xab, byte(b.number)}}, Desired: desired, Alias: "hall \"3\"", Producer: c.Fingerprint(trust.Root)}
 	binary.BigEndian.PutUint64(r.Correlation[:], b.number)
 	r.Correlation[15] = salt

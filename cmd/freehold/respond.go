@@ -38,6 +38,7 @@ type answered struct {
 	Gone        []hostid.ID              `json:"gone,omitempty"`   // host IDs that its request before had
 	Came        []hostid.ID              `json:"came,omitempty"`
 	Capped      bool                     `json:"capped,omitempty"` // rights end early because of the tier
+	Alarms      []capability.Alarm       `json:"alarms,omitempty"` // what the machine says has looked like a copy or a change of it
 	Proven      bool                     `json:"proven,omitempty"`
 	Again       bool                     `json:"again,omitempty"`
 	Repaired    bool                     `json:"repaired,omitempty"`
@@ -159,7 +160,7 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 		return a, about(name, f.coded(err))
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
-	a.Why, a.Booted, a.Gone, a.Came, a.Capped = r.Why, r.Booted, r.Gone, r.Came, r.Capped
+	a.Why, a.Booted, a.Gone, a.Came, a.Capped, a.Alarms = r.Why, r.Booted, r.Gone, r.Came, r.Capped, r.Alarms
 	a.Repaired, a.RepairNote, a.Warning = r.Repaired, r.RepairNote, r.Warning
 	if r.Rehosted != (hostid.ID{}) {
 		a.Rehosted = r.Rehosted.String()
@@ -201,6 +202,9 @@ func (a *answered) print(w io.Writer) {
 		for _, l := range a.Booted.Lines() {
 			line("  booted      %s", l)
 		}
+	}
+	for _, m := range a.Alarms {
+		line("  reports     %s %s, %d times, last %s", m.Code, m.Code.Entry().Title, m.Count, m.Last)
 	}
 	if drift := driftWords(a.Gone, a.Came); drift != "" {
 		line("  drift       same TPM; %s", drift)
