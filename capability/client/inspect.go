@@ -58,6 +58,7 @@ type Machine struct {
 	Safe         bool            `json:"safe"`
 	Firmware     uint64          `json:"firmware"`
 	Certificates []EKCertificate `json:"certificates"` // what a back office judges the tier by
+	EventLog     int             `json:"eventLog"`     // bytes of the firmware's log; zero: none is there
 }
 
 // EKCertificate is a TPM maker's word that an endorsement key is one. Who the issuer is, is the back office's to judge.
@@ -199,6 +200,7 @@ func machineOf(id *attest.Identity) *Machine {
 	m := &Machine{
 		Host: hostid.OfDigest(hostid.TPMEK, id.HostID), EK: id.EK, AK: id.AK, AKName: id.AKName, PCRs: id.PCRs,
 		Clock: uint64(id.Clock.Elapsed.Milliseconds()), Resets: id.Clock.Resets, Restarts: id.Clock.Restarts, Safe: id.Clock.Safe, Firmware: id.Firmware,
+		EventLog: len(id.EventLog),
 	}
 	for _, c := range id.EKCertificates {
 		m.Certificates = append(m.Certificates, EKCertificate{
