@@ -31,7 +31,7 @@ func TestBound(t *testing.T) {
 					left = append(left, id)
 				}
 			}
-			content, changed, err := unbind(wire.New(), file, machineOfIDs(append(slices.Clone(others), left...)...))
+			content, changed, err := unbind(wire.New(), file, machineOfIDs(append(slices.Clone(left), others...)...))
 			if opens := hostid.Score(all, left) >= boundNeeds; opens != (err == nil) || opens != bytes.Equal(content, []byte("content")) {
 				t.Errorf("%v is left, %d others: %q, %v", left, len(others), content, err)
 			}

@@ -286,7 +286,7 @@ func (s *Standalone) Return(ctx context.Context, id capability.ActivationID, cop
 			return denied(capability.Denial{Code: capability.ErrBusy, Subject: string(id), Detail: fmt.Sprintf("%d returns wait for the back office, and no request carries more", len(st.Returns))})
 		}
 		now, doubted := s.now()
-		made = capability.Return{ActivationID: id, Copies: copies, Epoch: st.Epoch + 2, Time: now, Serial: r.Serial}
+		made = capability.Return{ActivationID: id, Copies: copies, Epoch: s.moved(st), Time: now, Serial: r.Serial}
 		rand.Read(made.ID[:])
 		after := append(slices.Clone(st.Returns), made)
 		if err := s.inUse(st, r, after, now, doubted, string(id)); err != nil {

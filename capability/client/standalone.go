@@ -160,12 +160,12 @@ func (s *Standalone) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.judge(0)
 		st, _, err := s.load()
-		if err != nil {
-			return err
+		if err == nil {
+			s.judge(st.Seen)
 		}
-		s.judge(st.Seen)
-		return nil
+		return err
 	})
 }
 

@@ -21,10 +21,11 @@ type standing struct {
 	Life     capability.LifeID   `cbor:"2,keyasint,omitzero"`
 	Born     int64               `cbor:"3,keyasint,omitzero"` // when its file was made, nanoseconds by the file system: a copy of it has another; zero: it cannot tell
 	Epoch    uint64              `cbor:"4,keyasint,omitzero"`
-	Counted  bool                `cbor:"5,keyasint,omitzero"` // the TPM's counter is at Epoch, and moves with it
-	Lost     capability.Code     `cbor:"6,keyasint,omitzero"` // what became of the one before, until a response repairs
-	Seen     capability.Time     `cbor:"7,keyasint,omitzero"` // the latest time that is known here
-	Number   uint64              `cbor:"8,keyasint,omitzero"` // of the last request
+	Counted  bool                `cbor:"5,keyasint,omitzero"`  // the TPM's counter is at Epoch, and moves with it
+	Half     bool                `cbor:"14,keyasint,omitzero"` // written for the first of the two moves of a change
+	Lost     capability.Code     `cbor:"6,keyasint,omitzero"`  // what became of the one before, until a response repairs
+	Seen     capability.Time     `cbor:"7,keyasint,omitzero"`  // the latest time that is known here
+	Number   uint64              `cbor:"8,keyasint,omitzero"`  // of the last request
 	Written  []wrote             `cbor:"9,keyasint,omitempty"`
 	Response []byte              `cbor:"10,keyasint,omitempty"` // the newest, as it was received
 	Content  []byte              `cbor:"11,keyasint,omitempty"` // its content key
@@ -72,7 +73,9 @@ func (s *Standalone) load() (*standing, *capability.Refusal, error) {
 // begin is what a machine has before it has anything. Where the TPM has counted for rights before, they were lost.
 func (s *Standalone) begin() (*standing, *capability.Refusal, error) {
 	st := &standing{Format: standingFormat, Life: newLife()}
-	if c := s.options.Chip; c != nil {
+	if c := s.options.Chip; c == nil {
+		st.Epoch = s.instant()
+	} else {
 		epoch, counts, err := c.Epoch()
 		if err != nil {
 			return nil, nil, err
@@ -122,27 +125,43 @@ func (s *Standalone) settle(st *standing) error {
 			return err
 		}
 	}
-	if behind || s.copied {
+	if behind || st.Half || s.copied {
 		s.copied = false
 		return s.move(st)
 	}
 	return nil
 }
 
+// moved is the epoch after the next move. Without a TPM it is the time of the move, so that what begins anew after a loss is never below what was lost.
+func (s *Standalone) moved(st *standing) uint64 {
+	if s.options.Chip != nil {
+		return st.Epoch + 2
+	}
+	return max(st.Epoch+2, s.instant())
+}
+
+// instant is the time in milliseconds.
+func (s *Standalone) instant() uint64 {
+	now, _ := s.now()
+	return uint64(max(int64(now)*1000, s.options.Clock().UnixMilli(), 0))
+}
+
 // move makes a change of what the machine has durable, so that nothing from before it opens any more.
 func (s *Standalone) move(st *standing) error {
 	c := s.options.Chip
-	for range 2 {
+	if c == nil {
+		st.Epoch = s.moved(st)
+		return s.keep(st)
+	}
+	for _, half := range []bool{true, false} {
 		from := st.Epoch
-		st.Epoch++
+		st.Epoch, st.Half = from+1, half
 		if err := s.keep(st); err != nil {
 			return err
 		}
-		// A cut here leaves the counter one behind: settle completes it.
-		if c != nil && st.Counted {
-			if err := c.Advance(s.secret, from); err != nil {
-				return fmt.Errorf("move the epoch of the rights: %w", err)
-			}
+		// A cut here leaves the counter one behind; one after the first Advance leaves half a move. settle goes on with either.
+		if err := c.Advance(s.secret, from); err != nil {
+			return fmt.Errorf("move the epoch of the rights: %w", err)
 		}
 	}
 	return nil

@@ -330,21 +330,29 @@ func readBorn(dir *os.Root, name string, limit int64) ([]byte, int64, error) {
 
 // writeDurable replaces a file: after it returns, the new content is there whatever happens; before, the old one.
 func writeDurable(dir *os.Root, name string, b []byte) error {
-	return writeBorn(dir, name, func(int64) ([]byte, error) { return b, nil })
-}
-
-// writeBorn is writeDurable of what a file that knows when it was made shall hold. What was left of a write that was cut off is made anew, so that no two files
-// are as old.
-func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, error)) error {
-	temp := name + ".new"
-	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	f, err := dir.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	f, err := dir.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	return putDurable(dir, name, f, b, nil)
+}
+
+// writeBorn is writeDurable of what a file that knows when it was made shall hold. What was left of a write that was cut off is not used again, so that no two files
+// are of one time.
+func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, error)) error {
+	if err := dir.Remove(name + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := dir.OpenFile(name+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	b, err := content(birth(f))
+	return putDurable(dir, name, f, b, err)
+}
+
+// putDurable writes a new file, which f is, unless there is an error already, and gives it its name.
+func putDurable(dir *os.Root, name string, f *os.File, b []byte, err error) error {
 	if err == nil {
 		_, err = f.Write(b)
 	}
@@ -354,7 +362,7 @@ func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, erro
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := dir.Rename(temp, name); err != nil {
+	if err := dir.Rename(name+".new", name); err != nil {
 		return err
 	}
 	d, err := dir.Open(".")

@@ -103,7 +103,7 @@ func (p *program) requestCommand() *cobra.Command {
 	p.own.flags(c)
 	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
 	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
-	tp.own.flags(c)
+	to.flags(c)
 	c.MarkFlagsOneRequired("output", "stick")
 	return c
 }
@@ -206,7 +206,7 @@ func (p *program) returnCommand() *cobra.Command {
 	c.Flags().Uint32Var(&count, "count", 0, "copies to return, `N`; all")
 	c.Flags().DurationVar(&drain, "drain", 0, "return nothing yet: serve nothing of it anew, and renew for this `TIME` only")
 	c.Flags().BoolVar(&cancel, "cancel", false, "end a drain, and serve as before")
-	tp.own.flags(c)
+	to.flags(c)
 	p.own.flags(c)
 	c.MarkFlagsMutuallyExclusive("drain", "cancel", "output", "stick")
 	return c

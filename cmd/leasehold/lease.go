@@ -91,7 +91,7 @@ func (p *program) acquireCommand() *cobra.Command {
 			switch {
 			case p.own.given() && len(args) > 1:
 				return p.withOwn(c.Context(), user, func(s *client.Standalone) error {
-					return p.runUnder(c.Context(), func(ctx context.Context) (held, error) { return s.Acquire(ctx, args[0], options...) }, args[1:])
+					return p.runUnder(c.Context(), func(ctx context.Context) (leased, error) { return s.Acquire(ctx, args[0], options...) }, args[1:])
 				})
 			case p.own.given():
 				return p.acquireOwn(c.Context(), user, args[0], options)
@@ -173,8 +173,8 @@ func (p *program) showLease(r *leaseResult) error {
 	return nil
 }
 
-// held is a lease, of an appliance or of this machine's own rights.
-type held interface {
+// leased is a lease, of an appliance or of this machine's own rights.
+type leased interface {
 	Feature() capability.Feature
 	Lost() <-chan struct{}
 	Err() error
@@ -188,11 +188,11 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 		return err
 	}
 	defer c.Close()
-	return p.runUnder(ctx, func(ctx context.Context) (held, error) { return c.Acquire(ctx, feature, options...) }, args)
+	return p.runUnder(ctx, func(ctx context.Context) (leased, error) { return c.Acquire(ctx, feature, options...) }, args)
 }
 
 // runUnder acquires, and runs a program under the lease.
-func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (held, error), args []string) error {
+func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (leased, error), args []string) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return terminal.Coded(capability.ErrNotFound, err)
@@ -220,10 +220,10 @@ func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (h
 
 // acquireUntil acquires unless one of the signals that end programs comes while it waits: its end is then 128 and the signal. Once there is a lease, signals are
 // the program's; what else came before is for nobody.
-func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(context.Context) (held, error)) (held, error) {
+func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(context.Context) (leased, error)) (leased, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var l held
+	var l leased
 	ended := make(chan error, 1)
 	go func() {
 		var err error
@@ -249,7 +249,7 @@ func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(co
 }
 
 // watch passes signals on until the program ends, and ends it when its lease does.
-func (p *program) watch(l held, child *os.Process, signals <-chan os.Signal, ended <-chan error) error {
+func (p *program) watch(l leased, child *os.Process, signals <-chan os.Signal, ended <-chan error) error {
 	lost := l.Lost()
 	for {
 		select {
