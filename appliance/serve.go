@@ -22,7 +22,7 @@ import (
 
 // Bounds on what clients may keep of the server.
 const (
-	maxConnections       = 4096               // open ones; at some 22 KiB each, the half-open ones among them, 135 MiB
+	maxConnections       = 4096               // open ones; with as many half-open ones as there may be, 191 MiB in a flood
 	maxPerAddress        = maxConnections / 4 // a gateway may hide a plant, but nobody takes all places
 	maxPerKey            = 64                 // the programs of one device
 	maxHalfOpen          = 2048               // without a key yet

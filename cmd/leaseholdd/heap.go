@@ -14,7 +14,7 @@ import (
 // many times a second at full load, and what a start read would be kept for a heap that never gets so large again.
 const (
 	// leastSpare is how much is allocated between two collections, in bytes, or as much as is live where that is more.
-	leastSpare = 18 << 20
+	leastSpare = 12 << 20
 
 	// startSettles is when those who waited for the start have been answered.
 	startSettles = 2 * time.Second

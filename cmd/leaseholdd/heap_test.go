@@ -13,7 +13,7 @@ func TestPercentFor(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 450}, {4 << 20, 450}, {9 << 20, 200}, {leastSpare, 100}, {leastSpare + 1, 100}, {1 << 40, 100},
+		{0, 300}, {4 << 20, 300}, {6 << 20, 200}, {leastSpare, 100}, {leastSpare + 1, 100}, {1 << 40, 100},
 	} {
 		if got := percentFor(c.live); got != c.want {
 			t.Errorf("%d bytes live: %d %%, want %d", c.live, got, c.want)

@@ -103,11 +103,11 @@ func layer(pkg string) (int, bool) {
 		return 0, true
 	case "tpm/attest", "capability/wire", "capability/model", "capability/ledger", "capability/entitlement":
 		return 1, true
-	case "storage", "tpm", "hostid/probe", "systemd", "capability/client", "image":
+	case "storage", "tpm", "hostid/probe", "hostid/dongle", "systemd", "capability/client", "image":
 		return 2, true
 	case "appliance", "appliance/console", "appliance/courier", "capability/backoffice":
 		return 3, true
-	case "tpm/tpmtest", "tpm/attest/attesttest", "storage/storagetest", "capability/capabilitytest", "image/vmtest":
+	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "image/vmtest":
 		return 5, true
 	}
 	if strings.HasPrefix(pkg, "cmd/") {
