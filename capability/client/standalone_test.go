@@ -686,7 +686,7 @@ func TestStandaloneClock(t *testing.T) {
 				s := b.must()
 				b.o.give(s, dated, 1)
 				b.o.give(s, b.o.entitle("permanent:1.0", 1), 1)
-				time.Sleep(time.Hour)
+				<-time.After(time.Hour)
 				if l, err := s.Acquire(ctx, "dated"); err != nil || l.Expiry().Sub(clock()).Round(time.Second) != 30*day-time.Hour {
 					t.Fatal(l, err)
 				}
@@ -729,13 +729,13 @@ func TestStandaloneExpires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2*time.Hour - 2*time.Second)
+		<-time.After(2*time.Hour - 2*time.Second)
 		select {
 		case <-l.Lost():
 			t.Fatal(l.Err())
 		default:
 		}
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		<-l.Lost()
 		wantError(t, "after its end", l.Err(), ErrExpired)
 	})
@@ -756,7 +756,7 @@ func TestStandaloneIsTold(t *testing.T) {
 		if err := other.Release(t.Context(), "render"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookAgain + time.Second)
+		<-time.After(lookAgain + time.Second)
 		<-l.Lost()
 		wantError(t, "released by another program", l.Err(), ErrReleased)
 	})
