@@ -88,15 +88,22 @@ func (p *program) acquireCommand() *cobra.Command {
 				return terminal.Usage("--json prints a lease, and with a program the output is the program's")
 			}
 			options := []client.Option{client.Count(count), client.Wait(wait)}
+			var program string
+			if len(args) > 1 {
+				var err error
+				if program, err = exec.LookPath(args[1]); err != nil {
+					return terminal.Coded(capability.ErrNotFound, err)
+				}
+			}
 			switch {
 			case p.own.given() && len(args) > 1:
 				return p.withOwn(c.Context(), user, func(s *client.Standalone) error {
-					return p.runUnder(c.Context(), func(ctx context.Context) (leased, error) { return s.Acquire(ctx, args[0], options...) }, args[1:])
+					return p.runUnder(c.Context(), func(ctx context.Context) (leased, error) { return s.Acquire(ctx, args[0], options...) }, program, args[2:])
 				})
 			case p.own.given():
 				return p.acquireOwn(c.Context(), user, args[0], options)
 			case len(args) > 1:
-				return p.acquireFor(c.Context(), user, args[0], options, args[1:])
+				return p.acquireFor(c.Context(), user, args[0], options, program, args[2:])
 			}
 			return p.acquire(c.Context(), user, args[0], append(options, client.Keep()))
 		},
@@ -182,21 +189,17 @@ type leased interface {
 }
 
 // acquireFor runs a program under a lease of an appliance.
-func (p *program) acquireFor(ctx context.Context, user, feature string, options []client.Option, args []string) error {
+func (p *program) acquireFor(ctx context.Context, user, feature string, options []client.Option, path string, args []string) error {
 	c, err := p.open(user)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return p.runUnder(ctx, func(ctx context.Context) (leased, error) { return c.Acquire(ctx, feature, options...) }, args)
+	return p.runUnder(ctx, func(ctx context.Context) (leased, error) { return c.Acquire(ctx, feature, options...) }, path, args)
 }
 
 // runUnder acquires, and runs a program under the lease.
-func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (leased, error), args []string) error {
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return terminal.Coded(capability.ErrNotFound, err)
-	}
+func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (leased, error), path string, args []string) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
 	defer signal.Stop(signals)
@@ -204,10 +207,10 @@ func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (l
 	if err != nil {
 		return explained(p, err)
 	}
-	child := exec.Command(path, args[1:]...)
+	child := exec.Command(path, args...)
 	child.Stdin, child.Stdout, child.Stderr = p.stdin, p.stdout, p.stderr
 	if err := child.Start(); err != nil {
-		return terminal.Coded(capability.ErrNotFound, fmt.Errorf("start %s: %w", args[0], err))
+		return terminal.Coded(capability.ErrNotFound, fmt.Errorf("start %s: %w", path, err))
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
