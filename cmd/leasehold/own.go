@@ -100,7 +100,7 @@ func (p *program) withOwn(ctx context.Context, user string, f func(*client.Stand
 		return o.advised(err)
 	}
 	for _, c := range s.Changed() {
-		p.say("note: %s that the rights in %s are bound to is not here any more; the next request names what is\n", c, o.dir)
+		p.say("note: %s that the rights in %s are bound to is not here any more, or not for this account to read; the next request names what is\n", c, o.dir)
 	}
 	err = f(s)
 	return errors.Join(o.advised(err), s.Close())
