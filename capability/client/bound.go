@@ -57,8 +57,8 @@ func (e *unbound) Error() string {
 	return fmt.Sprintf("it is bound to another machine, or this one was changed: not here are %s (score %d of %d, and %d are needed)", strings.Join(e.gone, ", "), e.score, e.most, boundNeeds)
 }
 
-// errTooLittle: a machine shows too little for anything to be bound to it.
-var errTooLittle = errors.New("this machine shows too little of itself: two of a UUID of the board, a built-in network card and the serial number of its boot disk are needed, or a TPM")
+// ErrTooLittle: a machine shows too little for anything to be bound to it.
+var ErrTooLittle = errors.New("this machine shows too little of itself: two of a UUID of the board, a built-in network card and the serial number of its boot disk are needed, or a TPM")
 
 // better says that to bind to this machine as it shows itself is worth as much as what a file is bound to, of which something is missing. An account that may not
 // read all that the machine has must not make less of it.
@@ -140,7 +140,7 @@ func onceCipher(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// bind encrypts content to a machine. errTooLittle: it has no pair that opens.
+// bind encrypts content to a machine. ErrTooLittle: it has no pair that opens.
 func bind(codec *wire.Codec, m hostid.Machine, content []byte) ([]byte, error) {
 	ids := secondaries(m)
 	b := bound{Format: boundFormat}
@@ -159,7 +159,7 @@ func bind(codec *wire.Codec, m hostid.Machine, content []byte) ([]byte, error) {
 		failed = errors.Join(failed, err)
 	})
 	if len(b.Slots) == 0 {
-		return nil, errTooLittle
+		return nil, ErrTooLittle
 	}
 	for _, id := range ids {
 		b.Marks = append(b.Marks, markOf(b.Salt, id))

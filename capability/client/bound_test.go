@@ -92,7 +92,7 @@ func TestBoundFlaws(t *testing.T) {
 	m := workstation(1)
 	m.Findings[1].Flaw = "USB network adapter"
 	m.Findings[2].Strength = hostid.Worthless
-	if _, err := bind(wire.New(), m, []byte("x")); !errors.Is(err, errTooLittle) {
+	if _, err := bind(wire.New(), m, []byte("x")); !errors.Is(err, ErrTooLittle) {
 		t.Error(err)
 	}
 	file, err := bind(wire.New(), workstation(1), []byte("content"))

@@ -203,7 +203,7 @@ func (s *Standalone) keepRoot() error {
 	} else {
 		r.Bound, err = bind(s.codec, s.options.Machine, s.secret)
 	}
-	if errors.Is(err, errTooLittle) {
+	if errors.Is(err, ErrTooLittle) {
 		return refuse(capability.ErrBinding, err)
 	}
 	if err != nil {
