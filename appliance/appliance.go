@@ -113,6 +113,8 @@ type Appliance struct {
 	unshortened told // the journal
 	unaccepted  told // clients
 
+	watchful watchful
+
 	proof    atomic.Pointer[proof]
 	door     *door
 	unmade   uint64     // the counter behind a vault of this process that could not be made; zero: there is none
@@ -179,6 +181,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.ak = evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
+	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}}
 	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
 	if err := a.keeper.inherit(o.Journal); err != nil {
@@ -234,6 +237,9 @@ func (a *Appliance) apply(encoded [][]byte, entries []ledger.Entry) ([][]byte, e
 		if encoded = append(encoded, b); e.Clock != nil {
 			a.tellClock(*e)
 		}
+		if e.Judged != nil {
+			a.tellMachine(e)
+		}
 	}
 	return encoded, nil
 }
@@ -269,6 +275,9 @@ func (a *Appliance) own(ctx context.Context) error {
 		case <-a.wake:
 		case <-timer.C:
 			a.join(&call{command: ledger.Advance{}})
+			if c := a.silent(); c != nil {
+				a.join(&call{command: c})
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -515,6 +524,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		move = move || c.decision.Move
 		if c.sign {
 			told = *c.decision.Response
+			a.suspect(&told, now)
 			if _, err := io.ReadFull(a.Rand, told.Salt[:]); err != nil {
 				return n, fmt.Errorf("draw a salt: %w", err)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
@@ -187,6 +188,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	if _, err := io.ReadFull(a.Rand, r.Correlation[:]); err != nil {
 		return nil, fmt.Errorf("draw a correlation ID: %w", err)
 	}
+	var shown []hostid.Shown
 	var counted error
 	var gone error
 	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
@@ -196,6 +198,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		r.BookHead = applied.BookHead
 		s := l.Status(now)
 		r.Number, r.Life, r.Condition = s.Number+1, s.Life, s.Lost
+		shown = a.describe(&r, l, now)
 		r.Head = capability.Head{Position: s.Position, Hash: s.Head}
 		for _, w := range l.Outstanding() {
 			r.Outstanding = append(r.Outstanding, w.Digest)
@@ -229,7 +232,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	if err != nil {
 		return nil, err
 	}
-	if err := a.do(ctx, &call{command: ledger.WriteRequest{Number: r.Number, Digest: digest, Epoch: r.Epoch, By: by}}); err != nil {
+	if err := a.do(ctx, &call{command: ledger.WriteRequest{Number: r.Number, Digest: digest, Epoch: r.Epoch, Shown: shown, By: by}}); err != nil {
 		return nil, err
 	}
 	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)

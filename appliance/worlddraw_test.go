@@ -17,8 +17,12 @@ func draw(seed uint64, n int) schedule {
 		d.clients = 50
 	}
 	d.quiet = d.IntN(2) == 0
+	nature := rand.New(rand.NewPCG(seed, 5)) // what it does changes nothing else
 	evil, virtual := d.IntN(4) > 0, d.IntN(4) == 0
 	for len(d.ops) < n {
+		if nature.IntN(20) == 0 {
+			d.add("drift", nature.IntN(d.boxes), nature.IntN(128), 0)
+		}
 		switch p := d.IntN(100); {
 		case p < 60:
 			d.use()

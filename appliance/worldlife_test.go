@@ -8,6 +8,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
@@ -109,6 +110,8 @@ var operations = map[string]func(w *world, a, b, c int){
 		}
 	},
 	"wait": func(w *world, a, _, _ int) { w.pass(int64(a)) },
+	// Parts of a machine are others now, and a probe says so.
+	"drift": func(w *world, a, b, _ int) { w.drift(w.box(a), b) },
 
 	"start": func(w *world, a, _, _ int) { w.begin(w.box(a), 0) },
 	"stop": func(w *world, a, b, _ int) {
@@ -270,6 +273,26 @@ func (w *world) restore(b *box, n, place int) bool {
 	b.tampered = true
 	w.count("disks restored")
 	return true
+}
+
+// drift changes a machine: each bit of parts is a board, a card, a disk or a dongle that is there. Its TPM stays, so it stays the same machine.
+func (w *world) drift(b *box, parts int) {
+	d := b.daemons[0]
+	if d == nil {
+		return
+	}
+	m := hostid.Machine{Virtual: "kvm"}
+	for i, t := range []hostid.Type{hostid.BoardUUID, hostid.BoardUUID, hostid.Ethernet, hostid.Ethernet, hostid.Disk, hostid.Flexid9, hostid.TPMEK} {
+		if parts>>i&1 != 0 {
+			m.Findings = append(m.Findings, hostid.Finding{ID: hostid.ID{Type: t, Value: fmt.Sprintf("part %d", i)}, Strength: hostid.Proven})
+		}
+	}
+	d.do(&call{command: ledger.Recognize{Shown: d.a.counts(m), Platform: capability.PlatformOf(m)}})
+	if d.err == nil && !d.a.Ledger.Machine(d.a.now()).Outcome.Serves() {
+		w.fail("%s is not the same machine any more: %s", b, d.a.Ledger.Machine(d.a.now()).Sentence())
+	}
+	w.count("drifts")
+	b.settle()
 }
 
 // suspend keeps the whole state of a machine, TPM and all.

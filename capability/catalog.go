@@ -5,6 +5,8 @@ const (
 	Started       Code = 1001
 	Stopped       Code = 1002
 	ClockJudged   Code = 1003
+	Recognized    Code = 1004
+	ChangePlanned Code = 1005
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
 	Applied       Code = 2201
@@ -82,6 +84,7 @@ const (
 	ErrNoArchive      Code = 4016
 	ErrAuditForm      Code = 4017
 	ErrRestore        Code = 4018
+	ErrPlanned        Code = 4019
 	// 4020 to 4029: the state directory before anything in it is read.
 	ErrStorageOwner    Code = 4020
 	ErrStorageMode     Code = 4021
@@ -139,6 +142,8 @@ func Catalog() []Entry {
 		{Started, "STARTED", "started", "the appliance started and says who it is", "nothing to do", ExitOK},
 		{Stopped, "STOPPED", "stopped", "the appliance stopped cleanly; it will serve at once when it starts again", "nothing to do", ExitOK},
 		{ClockJudged, "CLOCK_JUDGED", "the clock was judged anew", "the system clock was set, lost its time or came back, or somebody said what time it is", "leasehold time", ExitOK},
+		{Recognized, "RECOGNIZED", "something of the machine has changed", "its TPM is the one that the rights belong to, and its board, network cards, disks or dongles are not the ones that were bound with it", "nothing to do; the next request names what is there now: leasehold request -o DIR", ExitOK},
+		{ChangePlanned, "CHANGE_PLANNED", "a change of the machine is planned", "an administrator said so: for a day nothing is held against the machine but another TPM", "make the change, then: leasehold request -o DIR, and bring back the response", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
 		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},
@@ -205,7 +210,7 @@ func Catalog() []Entry {
 		{ErrRollback, "E_ROLLBACK", "trusted storage was rolled back", "the disk is older than the TPM's counter says: a copy or a backup was restored", "put the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "start what ran before, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
-		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to", "leasehold doctor", ExitHeld},
+		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to, or what the producer asks of it beside its TPM has been missing for too long", "put back what is missing: leasehold hostid; or leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "leasehold time, to see both; set the system clock, or say what time it is: leasehold time set TIME; where the clock is ahead and right: leasehold time set now", ExitHeld},
 		{ErrStorageLocked, "E_STORAGE_LOCKED", "another daemon uses this state directory", "a second leaseholdd was started on the same directory, and it left", "systemctl status leaseholdd", ExitError},
 		{ErrStorageFull, "E_STORAGE_FULL", "the disk is full", "a change could not be written; nothing that was acknowledged is lost", "make room on the file system of the state directory, then start again", ExitError},
@@ -218,6 +223,7 @@ func Catalog() []Entry {
 		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "there is no archive, or it is not this appliance's to open", "with the recovery key: leasehold recover STATE/archive -o DIR, where STATE is the state directory, or a backup", ExitNotFound},
 		{ErrRestore, "E_RESTORE", "the backup does not open on this machine", "it was made on another machine, or before this TPM was cleared", "leasehold recover BACKUP -o DIR, with the recovery key, then leasehold configuration import DIR/configuration.json", ExitOtherHost},
 		{ErrAuditForm, "E_AUDIT_FORM", "the audit trail does not hold", "an entry is missing, changed or out of order, or it contradicts what was said of it elsewhere", "keep the file as evidence, and export it again: leasehold audit export -o FILE", ExitFile},
+		{ErrPlanned, "E_PLANNED", "no change can be planned now", "one change is planned for each response in force, and before anything is missing: what was changed without a plan is in its grace", "leasehold request -o DIR, and bring back the response", ExitPolicy},
 		{ErrStorageOwner, "E_STORAGE_OWNER", "the state directory belongs to another account", "it, or a file in it, was made by another account than the one that runs leaseholdd, for instance when it was started by hand", "chown -R leasehold: DIRECTORY, then start it by its unit: systemctl start leaseholdd", ExitError},
 		{ErrStorageMode, "E_STORAGE_MODE", "the state directory is open to other accounts", "the group or everyone may read or change it, or a file in it", "chmod -R go= DIRECTORY, then start again", ExitError},
 		{ErrStorageReadOnly, "E_STORAGE_READ_ONLY", "the state directory cannot be written", "its file system is mounted read-only, often after an error of the disk, or its mode keeps its own account out", "check the disk, mount it for writing, chmod -R u+rwX DIRECTORY, then start again", ExitError},

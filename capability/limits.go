@@ -19,6 +19,8 @@ const (
 	MaxHolders     = 64       // holders named in one refusal
 	MaxDetail      = 1024     // bytes of a refusal's detail: a sentence with a path or two
 	MaxRevoked     = 1024     // digests of what was revoked
+	MaxPlatform    = 32       // bytes of the name of what a machine runs on: the longest is docker's kin with 15
+	MaxAlarms      = 16       // codes of alarms: there are five
 	MaxCount       = 1 << 30  // units of one line: sums of all items stay inside 64 bits with room
 )
 
@@ -27,6 +29,12 @@ const (
 	MinLease     Seconds = 60
 	DefaultLease Seconds = 15 * 60
 	MaxLease     Seconds = 60 * 60
+)
+
+// How long a machine may lack what the producer asks for, where the producer said nothing, and at most.
+const (
+	DefaultGrace Seconds = 7 * 24 * 60 * 60
+	MaxGrace     Seconds = 366 * 24 * 60 * 60
 )
 
 // MaxInterval bounds the longest lease of an item, and how long its reports can be undone: a lease of fifty years is a right that needs no server, and the sum

@@ -93,11 +93,19 @@ func TestLimits(t *testing.T) {
 		{"MaxLease", "lease", int(MaxLease), response(func(r *Response, n int) { r.Policy.Lease = Seconds(n) })},
 		{"MaxInterval", "lease of an item", int(MaxInterval), response(func(r *Response, n int) { r.Items[0].Borrow = Seconds(n) })},
 		{"MaxInterval", "undo interval", int(MaxInterval), response(func(r *Response, n int) { r.Items[0].UndoInterval = Seconds(n) })},
+		{"MaxGrace", "grace", int(MaxGrace), response(func(r *Response, n int) { r.Policy.Grace = Seconds(n) })},
+		{"MaxPlatform", "virtual", MaxPlatform, request(func(r *Request, n int) { r.Platform.Virtual = text(n) })},
+		{"MaxPlatform", "container", MaxPlatform, request(func(r *Request, n int) { r.Platform.Container = text(n) })},
+		{"MaxAlarms", "alarms", MaxAlarms, request(func(r *Request, n int) {
+			for i := range n {
+				r.Alarms = append(r.Alarms, Alarm{Code(i + 1), 1, 1})
+			}
+		})},
 		{"", "renewal", 90, response(func(r *Response, n int) { r.Policy.RenewPercent = uint8(n) })},
 		{"", "granularity", 3, request(func(r *Request, n int) { r.Granularity = uint8(n) })},
 		{"", "value of a host ID", hostid.MaxValue, request(func(r *Request, n int) { r.Hosts[0].Value = text(n) })},
 	}
-	tested := []string{"MaxFile", "MinLease", "DefaultLease"}
+	tested := []string{"MaxFile", "MinLease", "DefaultLease", "DefaultGrace"}
 	for _, c := range cases {
 		if err := c.try(c.most); err != nil {
 			t.Errorf("%s: %d: %v", c.what, c.most, err)

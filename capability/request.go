@@ -75,6 +75,65 @@ type Request struct {
 	BookHead    Digest   `cbor:"30,keyasint,omitzero" json:"bookHead,omitzero"`   // the back office's head as the last response named it
 	Life        LifeID   `cbor:"31,keyasint,omitzero" json:"life,omitzero"`       // of the sender's trusted storage
 	Metered     []Meter  `cbor:"32,keyasint,omitempty" json:"metered,omitempty"`  // of every metered item that is in use, by feature and activation ID
+	Platform    Platform `cbor:"33,keyasint,omitzero" json:"platform,omitzero"`   // what the machine runs on, as it says itself
+	Alarms      []Alarm  `cbor:"34,keyasint,omitempty" json:"alarms,omitempty"`   // what has looked like a copy or a change of the machine, by code
+}
+
+// Bare is what a platform says of a machine that is not virtual, or of a program that is in no container.
+const Bare = "none"
+
+// Platform is what a machine says it runs on, by systemd's names: "kvm", "docker". Both are Bare where it looked and found nothing; empty: nobody has looked.
+type Platform struct {
+	Virtual   string `cbor:"1,keyasint,omitzero" json:"virtual,omitempty"`
+	Container string `cbor:"2,keyasint,omitzero" json:"container,omitempty"`
+}
+
+// PlatformOf is what a probe found. A name that is none of a platform is written as "other", so that it says as much as it may.
+func PlatformOf(m hostid.Machine) Platform {
+	word := func(s string) string {
+		switch {
+		case s == "":
+			return Bare
+		case checkPlatform(s) != nil:
+			return "other"
+		}
+		return s
+	}
+	return Platform{word(m.Virtual), word(m.Container)}
+}
+
+// IsVirtual says that the machine calls itself virtual, or a container.
+func (p Platform) IsVirtual() bool {
+	return p.Virtual != "" && p.Virtual != Bare || p.Container != "" && p.Container != Bare
+}
+
+// Validate checks that both are names: lower-case letters, digits and hyphens.
+func (p Platform) Validate() error {
+	for _, s := range []string{p.Virtual, p.Container} {
+		if err := checkPlatform(s); s != "" && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPlatform(s string) error {
+	if len(s) > MaxPlatform {
+		return fmt.Errorf("%d bytes where at most %d are allowed", len(s), MaxPlatform)
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return fmt.Errorf("byte %#02x at %d is not of a platform's name", c, i)
+		}
+	}
+	return nil
+}
+
+// Alarm says that something has looked like a copy or a change of the machine, how often since the daemon started, and when last.
+type Alarm struct {
+	Code  Code   `cbor:"1,keyasint,omitzero" json:"code"`
+	Count uint32 `cbor:"2,keyasint,omitzero" json:"count"`
+	Last  Time   `cbor:"3,keyasint,omitzero" json:"last"`
 }
 
 // Meter is how much of a metered item is in use or used up, by all devices of the sender together.
@@ -193,6 +252,8 @@ func (r *Request) Validate() error {
 		return malformed("records", "%d where at most %d are allowed", len(r.Records), MaxRecords)
 	case len(r.Metered) > MaxItems:
 		return malformed("metered", "%d where at most %d are allowed", len(r.Metered), MaxItems)
+	case len(r.Alarms) > MaxAlarms:
+		return malformed("alarms", "%d where at most %d are allowed", len(r.Alarms), MaxAlarms)
 	case len(r.Desired) > MaxDesired:
 		return malformed("desired", "%d lines where at most %d are allowed", len(r.Desired), MaxDesired)
 	case r.Clock.Now < 0 || r.Clock.Floor < 0:
@@ -206,6 +267,14 @@ func (r *Request) Validate() error {
 			if other == h {
 				return malformed(fmt.Sprintf("hosts[%d]", i), "%s is named twice", h)
 			}
+		}
+	}
+	if err := r.Platform.Validate(); err != nil {
+		return malformed("platform", "%v", err)
+	}
+	for i, a := range r.Alarms {
+		if a.Code == 0 || a.Count == 0 || a.Last <= 0 || i > 0 && r.Alarms[i-1].Code >= a.Code {
+			return malformed(fmt.Sprintf("alarms[%d]", i), "%s %d times, last %s; codes ascend, and nothing of it is absent", a.Code, a.Count, a.Last)
 		}
 	}
 	for i, d := range r.Desired {

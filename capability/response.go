@@ -132,7 +132,13 @@ type Policy struct {
 	Granularity   uint8        `cbor:"6,keyasint,omitzero" json:"granularity,omitempty"`
 	BorrowMaximum Seconds      `cbor:"7,keyasint,omitzero" json:"borrowMaximum,omitempty"`
 	Duplicates    bool         `cbor:"8,keyasint,omitzero" json:"duplicates,omitempty"` // each key of a host ID has leases of its own
+	Binding       hostid.Rule  `cbor:"9,keyasint,omitzero" json:"binding,omitempty"`    // what is asked of the machine beside its TPM
+	Grace         Seconds      `cbor:"10,keyasint,omitzero" json:"grace,omitempty"`     // how long that may be missing; NoGrace: not at all
+	Dongle        hostid.ID    `cbor:"11,keyasint,omitzero" json:"dongle,omitzero"`     // the one that the producer chose, if it did
 }
+
+// NoGrace is a Grace of no time: zero stands for the default.
+const NoGrace Seconds = -1
 
 // Boot is the producer's word on the boot states in which trusted storage may open.
 type Boot struct {
@@ -177,6 +183,15 @@ func (r *Response) Validate() error {
 		return malformed("policy.lease", "%s where %s to %s are allowed", r.Policy.Lease, MinLease, MaxLease)
 	case r.Policy.RenewPercent > 90:
 		return malformed("policy.renewPercent", "%d where at most 90 is allowed", r.Policy.RenewPercent)
+	case !r.Policy.Binding.Known():
+		return malformed("policy.binding", "%d is not known", r.Policy.Binding)
+	case r.Policy.Grace < NoGrace || r.Policy.Grace > MaxGrace:
+		return malformed("policy.grace", "%d seconds where at most %d are allowed", r.Policy.Grace, MaxGrace)
+	}
+	if d := r.Policy.Dongle; d != (hostid.ID{}) {
+		if err := d.Validate(); err != nil {
+			return malformed("policy.dongle", "%v", err)
+		}
 	}
 	if err := r.For.Validate(); err != nil {
 		return malformed("for", "%v", err)

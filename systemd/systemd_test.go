@@ -32,7 +32,7 @@ func writeUnits(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b = []byte(strings.ReplaceAll(string(b), "/usr/bin/leaseholdd", program))
+		b = []byte(strings.NewReplacer("/usr/bin/leaseholdd", program, "/usr/bin/leasehold ", program+" ").Replace(string(b)))
 		if err := os.WriteFile(filepath.Join(dir, e.Name()), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -61,12 +61,72 @@ func TestExposure(t *testing.T) {
 
 func TestUnitsAreWellFormed(t *testing.T) {
 	dir := writeUnits(t)
-	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service"} {
+	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer"} {
 		cmd := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
 		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
+	}
+}
+
+// The unit that looks at the machine needs its network cards and root's place in the file system. What is left of exposure is that: 2.0 of 10.
+func TestExposureOfTheLook(t *testing.T) {
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", filepath.Join(writeUnits(t), "leasehold-hostid.service")).CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Log(lines[len(lines)-1])
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// A change of what a machine shows starts the unit that looks at it; the daemon wants the unit and its timer.
+func TestUnitsOfTheLook(t *testing.T) {
+	text := func(name string) string {
+		b, err := fs.ReadFile(Units(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "\n" + string(b)
+	}
+	const unit = "leasehold-hostid.service"
+	for name, wants := range map[string][]string{
+		"leaseholdd.service":     {"\nWants=" + unit + " leasehold-hostid.timer\n"},
+		unit:                     {"\nType=oneshot\n", "\nUser=root\n", "\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nProtectSystem=strict\n", "\nRequisite=leaseholdd.service\n", "\nExecStart=/usr/bin/leasehold hostid --tell\n"},
+		"leasehold-hostid.timer": {"\nOnUnitActiveSec=1h\n", "\nPartOf=leaseholdd.service\n"},
+	} {
+		for _, line := range wants {
+			if !strings.Contains(text(name), line) {
+				t.Errorf("%s lacks %q", name, strings.TrimSpace(line))
+			}
+		}
+	}
+	for _, sandbox := range []string{"PrivateNetwork=", "PrivateUsers=", "ProcSubset=", "PrivateDevices="} { // each would hide what is looked at
+		if strings.Contains(text(unit), "\n"+sandbox) {
+			t.Errorf("%s has %s", unit, sandbox)
+		}
+	}
+	rules := strings.Split(strings.TrimSpace(text("60-leasehold-hostid.rules")), "\n")
+	var matched, ran bool
+	for _, line := range rules {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		for _, part := range strings.Split(line, ", ") {
+			key, value, ok := strings.Cut(strings.NewReplacer("+=", "=", "==", "=", "!=", "=").Replace(part), "=")
+			if !ok || len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+				t.Errorf("%q is no part of a rule", part)
+			}
+			switch key {
+			case "SUBSYSTEM":
+				matched = strings.Trim(value, `"`) == "net|usb|block|dmi|hidraw"
+			case "RUN":
+				ran = strings.HasSuffix(strings.Trim(value, `"`), "--no-block restart "+unit)
+			}
+		}
+	}
+	if !matched || !ran {
+		t.Errorf("the rules do not start %s: %q", unit, rules)
 	}
 }
 

@@ -41,6 +41,8 @@ type Health struct {
 	Journal   capability.Head     `json:"journal"`
 	Media     string              `json:"media"`
 	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
+	Binding   Binding             `json:"binding"`
+	Alarms    []Alarm             `json:"alarms"`
 
 	Connections appliance.Connections `json:"connections"`
 	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection

@@ -31,6 +31,7 @@ type Console struct {
 	Start     string // the start decision in words
 	Since     capability.Time
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
+	Tells     func(Peer) bool // whether a peer may tell what the machine shows; nil: nobody
 	Doctor    func(context.Context) []Examination
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
@@ -108,6 +109,9 @@ func (c *Console) Handler() http.Handler {
 	steerOpen("POST drops", c.drop)
 	look("time", c.time)
 	steer("POST time", c.setTime)
+	look("hostids", c.machine)
+	steer("PUT hostids", c.tell)
+	steerOpen("POST hostids/planned", c.planChange)
 	look("recovery", c.recovery)
 	steerOpen("POST recovery", c.takeRecovery)
 	look("configuration", c.configuration)
@@ -210,9 +214,19 @@ func (c *Console) health(r *http.Request) (any, error) {
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
 		h.NoPaper = applied.Serial != 0 && l.Recovery().Taken == 0
+		machine := l.Machine(now)
+		h.Binding = bindingOf(machine)
+		if p := unboundProblem(machine); p != nil && h.Condition == nil {
+			h.State, h.Condition = "refusing", p
+		}
 	})
 	if err != nil {
 		return nil, err
+	}
+	if _, _, alarms, err := c.Appliance.Machine(r.Context()); err != nil {
+		return nil, err
+	} else {
+		h.Alarms = alarmsOf(alarms)
 	}
 	h.Clock, err = c.clock(r)
 	return h, err

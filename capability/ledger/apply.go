@@ -60,11 +60,18 @@ func (l *Ledger) apply(e *Entry) error {
 		err = l.applyRecovery(e.Recovery)
 	case e.Drained != nil:
 		err = l.applyDrained(e.Drained)
+	case e.Recognized != nil:
+		err = l.applyRecognized(e.Recognized)
+	case e.Planned != nil:
+		err = l.applyPlanned(e.Planned)
 	default:
 		err = corrupt("no fact")
 	}
 	if err == nil {
 		err = l.applySlices(e)
+	}
+	if err == nil {
+		err = l.applyJudged(e)
 	}
 	if err != nil {
 		return corrupt("apply entry %d: %w", e.Position, err)
@@ -202,6 +209,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	l.endDrains(func(d Drained) bool { _, copies := l.activation(d.ActivationID); return copies == 0 })
 	l.closed = l.closed[max(0, len(l.closed)-capability.MaxReturns):]
 	l.written = slices.DeleteFunc(l.written, func(w Written) bool { return w.Number <= r.Number })
+	l.machine.forget(r.Number)
 	first, items := !l.provisioned(), r.Items
 	r.Items = nil
 	if l.applied, l.digest = r, f.Digest; first {
@@ -395,6 +403,8 @@ func (l *Ledger) fresh(n Lease, it *item, f *Served, r *row, own []ReservationEn
 		return corrupt("a new lease of %s, which does not serve", n.Item)
 	case it.Expiry != 0 && n.End != forever && l.now.Told(n.End-n.Lead).Add(l.clock.Ahead) > it.Expiry:
 		return corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End-n.Lead), it.Expiry)
+	case l.unbound(l.now):
+		return corrupt("a new lease of %s on a machine that is %s", n.Item, l.machine.Judged.Outcome)
 	case l.drained(it, r, n):
 		return corrupt("a new lease of %s, which is being returned", n.Item)
 	case l.hold != 0 && f.Receipt == 0:
@@ -449,7 +459,7 @@ func (l *Ledger) applyRequested(f *Requested) error {
 	l.number, l.epoch = f.Written.Number, f.Epoch
 	l.written = append(l.written, f.Written)
 	l.written = slices.Clone(l.written[max(0, len(l.written)-capability.MaxOutstanding):])
-	return nil
+	return l.applyNamed(f)
 }
 
 func (l *Ledger) applyDropped(f *Dropped) error {

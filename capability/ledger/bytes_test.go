@@ -44,6 +44,13 @@ func everything(t testing.TB) *life {
 	v.pass(60)
 	v.must(Advance{})
 	v.see(v.now.Wall.Add(40 * days))
+	v.shows("Ebnd")
+	v.must(PlanChange{By: "admin"})
+	v.shows("EcmK")
+	v.asksOffice()
+	v.answer(capability.Policy{Binding: hostid.RuleSecondaries, Grace: 50}, 0)
+	v.pass(PlannedFor)
+	v.must(Advance{})
 	return v
 }
 
@@ -124,7 +131,7 @@ func TestEntriesChain(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 15 { // a division, a clock, and the kinds of entries there are
+	if len(kinds) != 18 { // a division, a clock, a judgment, and the kinds of entries there are
 		t.Errorf("a life with %v only", kinds)
 	}
 	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.

@@ -88,6 +88,9 @@ func (l *Ledger) checkHeader() error {
 	if err := l.clock.check(); err != nil {
 		return err
 	}
+	if err := l.checkMachine(); err != nil {
+		return err
+	}
 	if l.provisioned() {
 		if err := l.applied.Validate(); err != nil {
 			return corrupt("response in force: %w", err)

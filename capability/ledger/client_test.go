@@ -43,6 +43,12 @@ func (w *world) request(c *client) error {
 	}
 	a := *d.Response
 	after := w.device(c)
+	if len(a.Denials) > 0 && a.Denials[0].Code == capability.ErrBinding {
+		w.happened[refusedBinding]++
+		if m := w.l.Machine(w.now); m.Rule == hostid.RuleTPM || m.Outcome.Serves() {
+			return fmt.Errorf("refused on a machine that is %s by the rule %s", m.Outcome, m.Rule)
+		}
+	}
 	w.count(&a, len(d.Entries) > 0)
 	w.happened[shortened] += len(d.Notices)
 	if w.seen(&a, again, len(d.Entries)) {

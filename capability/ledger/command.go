@@ -79,6 +79,7 @@ type WriteRequest struct {
 	Number uint64
 	Digest capability.Digest
 	Epoch  uint64 // as the request says it
+	Shown  []hostid.Shown // of the machine, as the request names it; none: it names its TPM only
 	By     string
 }
 

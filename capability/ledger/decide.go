@@ -51,6 +51,10 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.setTime(now, c)
 	case SetPolicy:
 		return l.setPolicy(now, c)
+	case Recognize:
+		return l.recognize(now, c)
+	case PlanChange:
+		return l.planChange(now, c)
 	case TakeRecovery:
 		return l.takeRecovery(now, c)
 	case DisconnectIdle:
@@ -96,6 +100,8 @@ func (l *Ledger) advanceTo(now Now) Decision {
 		}
 		e.Transfers, e.Booked = d.transfers(), d.bookings(l.items)
 	}
+	e.Judged = l.rejudged(now)
+	due = due || e.Judged != nil
 	if !due && len(e.Transfers)+len(e.Booked) == 0 {
 		return Decision{}
 	}
@@ -188,7 +194,11 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 		f.Hold = max(l.holdAt(now), now.Lease+capability.MaxLease) // the policy that the lost leases were given by may have been another
 	}
 	div := l.division(l.rules(), now, clock.dates(now), l.arriving(r.Items))
-	d := l.decided(now, Entry{Provisioned: f, Division: div, Clock: changed})
+	e := Entry{Provisioned: f, Division: div, Clock: changed}
+	if judged := l.answered(now, &r); !judged.same(l.machine.Judged) {
+		e.Judged = &judged
+	}
+	d := l.decided(now, e)
 	if d.Move = true; div != nil {
 		d.Unsatisfied = l.unsatisfied(div)
 	}
@@ -327,7 +337,14 @@ func (l *Ledger) writeRequest(now Now, c WriteRequest) (Decision, error) {
 	case c.Number != l.number+1:
 		return Decision{}, malformed("number", "%d where the next is %d", c.Number, l.number+1)
 	default:
-		return l.decided(now, Entry{Requested: &Requested{Written: w, By: c.By, Epoch: c.Epoch}}), nil
+		f := &Requested{Written: w, By: c.By, Epoch: c.Epoch}
+		if len(c.Shown) > 0 && !slices.Equal(c.Shown, l.namedIn(l.number)) {
+			if err := checkShown(c.Shown); err != nil {
+				return Decision{}, malformed("shown", "%v", err)
+			}
+			f.Shown = c.Shown
+		}
+		return l.decided(now, Entry{Requested: f}), nil
 	}
 }
 

@@ -24,6 +24,8 @@ type Entry struct {
 	Transfers []Transfer `cbor:"5,keyasint,omitempty"`
 	Booked    []Booking  `cbor:"6,keyasint,omitempty"`
 
+	Judged *Judged `cbor:"7,keyasint,omitzero"` // what the machine is to its binding from now on, where that changes
+
 	Clock *Clock `cbor:"9,keyasint,omitzero"` // what is held of the system clock from now on, where that changes
 
 	Started     *Started     `cbor:"10,keyasint,omitzero"`
@@ -41,6 +43,8 @@ type Entry struct {
 	Watched     *Watched     `cbor:"30,keyasint,omitzero"`
 	Stated      *Stated      `cbor:"31,keyasint,omitzero"`
 	Recovery    *Recovery    `cbor:"32,keyasint,omitzero"`
+	Recognized  *Recognized  `cbor:"33,keyasint,omitzero"`
+	Planned     *Planned     `cbor:"34,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -119,6 +123,8 @@ type Requested struct {
 	Written Written `cbor:"1,keyasint,omitzero"`
 	By      string  `cbor:"2,keyasint,omitzero"`
 	Epoch   uint64  `cbor:"10,keyasint,omitzero"`
+
+	Shown []hostid.Shown `cbor:"11,keyasint,omitempty"` // what it says of the machine, where the one before said something else
 }
 
 // Written is a request file.
@@ -155,7 +161,7 @@ func decodeByLibrary(c *wire.Codec, b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil, e.Recognized != nil, e.Planned != nil} {
 		if set {
 			n++
 		}

@@ -8,8 +8,8 @@
 // There are two clocks (Now). Leases and holds end on the lease clock, which stands still while the machine is off; wall time matters for the dates of
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
-// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, and those of an
-// administrator: SetTime, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
+// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, Recognize, and those of an
+// administrator: SetTime, PlanChange, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.
@@ -110,6 +110,7 @@ type Ledger struct {
 	waiting []*wait         // the longest first
 	leases  int
 
+	machine      machine
 	clock        Clock
 	dividedAhead capability.Seconds // of the clock at the last division
 
@@ -204,6 +205,9 @@ func (l *Ledger) nextDue(dated func(*item) bool) (capability.Seconds, bool) {
 	}
 	if date := l.nextDate(dated); date != 0 {
 		sooner(l.now.Lease + max(0, capability.Seconds(date-l.now.Wall)))
+	}
+	if at := l.judgedDue(); at != 0 {
+		sooner(at)
 	}
 	if l.overdrawn > 0 && slices.ContainsFunc(l.items, l.overpaid) {
 		sooner(l.now.Lease)

@@ -91,7 +91,10 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		s.route = l.routeOf(req)
 		wants = s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
-		if !s.route.Accept && !pure {
+		switch {
+		case !pure && l.unbound(now):
+			return s.deny(capability.Denial{Code: capability.ErrBinding})
+		case !s.route.Accept && !pure:
 			return s.deny(s.ruledOut())
 		}
 		s.release()

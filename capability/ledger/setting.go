@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // Owner says who may change a setting.
@@ -58,6 +59,9 @@ const (
 	IdleLimit        = "idle-limit"
 	ModelAtDates     = "model-at-dates"
 	ZoneOffset       = "zone-offset"
+	binding          = "binding"
+	bindingDongle    = "binding-dongle"
+	bindingGrace     = "binding-grace"
 	leaseInterval    = "lease-interval"
 	renewInterval    = "renew-interval"
 	granularity      = "borrow-granularity"
@@ -70,7 +74,9 @@ const (
 func KnownSettings() []Known {
 	const day, year = 24 * 60 * 60, 366 * 24 * 60 * 60
 	return []Known{
-		{"binding-grace", "", Producer, Interval, 0, year, "604800"},
+		{binding, "", Producer, Text, 0, 0, "tpm"},
+		{bindingDongle, "", Producer, Text, 0, 0, ""},
+		{bindingGrace, "", Producer, Interval, 0, year, "604800"},
 		{granularity, "licensing.defaultBorrowGranularity", Producer, Text, 0, 0, "second"},
 		{BorrowMaximum, "licensing.borrowIntervalMax", Administrator, Interval, 1, 10 * year, ""},
 		{"clone-suspect", "", Producer, Text, 0, 0, "refuse"},
@@ -227,6 +233,14 @@ func (l *Ledger) setting(name string) string {
 	switch name {
 	case leaseInterval:
 		return interval(p.Lease)
+	case binding:
+		return p.Binding.String()
+	case bindingDongle:
+		if p.Dongle != (hostid.ID{}) {
+			return p.Dongle.String()
+		}
+	case bindingGrace:
+		return interval(graceOf(p))
 	case renewInterval:
 		return strconv.Itoa(int(p.RenewPercent))
 	case responseLife:

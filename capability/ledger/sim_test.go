@@ -93,6 +93,8 @@ const (
 	lostTold
 	resent
 	late
+	driftedAway
+	refusedBinding
 	outcomes
 )
 
@@ -100,7 +102,7 @@ func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
 		"return", "refused return", "model", "refused model", "reservation", "setting", "doubted clock", "clock that is believed again", "refusal for the clock", "overdraft",
 		"overdraft that was covered", "request in a drain", "refusal for a drain", "shortened lease", "metered count", "undo", "place in a queue", "idle disconnect",
-		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend", "late duplicate"}[o]
+		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend", "late duplicate", "changed machine", "refusal for the binding"}[o]
 }
 
 func describe(sum [outcomes]int) (s string) {
@@ -115,6 +117,8 @@ type world struct {
 	step     int
 	rng      *rand.Rand
 	network  *rand.Rand // what comes late does not change what else happens
+	nature   *rand.Rand // nor does what becomes of the machine, but in lives whose producer asks for more than its TPM
+	machine  string
 	l        *Ledger
 	journal  [][]byte // encoded entries
 	moved    int      // no copy of the state with fewer entries can come back
@@ -180,7 +184,7 @@ type holding struct {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), network: rand.New(rand.NewPCG(seed, 8)), now: At(0, day), copies: map[capability.ActivationID]uint32{}}
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), network: rand.New(rand.NewPCG(seed, 8)), nature: rand.New(rand.NewPCG(seed, 9)), machine: "Ebndk", now: At(0, day), copies: map[capability.ActivationID]uint32{}}
 	if seed%3 == 0 { // clients have used up their moves
 		w.ration.spent = (moveSaved - 1) * movePeriod
 	}
@@ -218,6 +222,9 @@ func (w *world) live() error {
 	}
 	for w.step = 1; w.step <= simSteps; w.step++ {
 		if err := w.act(); err != nil {
+			return err
+		}
+		if err := w.drift(); err != nil {
 			return err
 		}
 		if err := w.l.Check(); err != nil {
@@ -434,6 +441,9 @@ func (w *world) respond() {
 		Acknowledged: slices.Clone(w.credited), Number: w.requests - min(w.requests, w.rng.Uint64N(3)),
 		Policy: capability.Policy{Lease: []capability.Seconds{0, 60, 300}[w.rng.IntN(3)], Holders: capability.HolderPolicy(w.rng.IntN(3)), Granularity: uint8(max(0, w.rng.IntN(9)-6)), Duplicates: w.rng.IntN(4) == 0},
 	}
+	if w.strict() {
+		r.Policy.Binding, r.Policy.Grace = hostid.Rule(w.nature.IntN(3)), []capability.Seconds{0, 200, capability.NoGrace}[w.nature.IntN(3)]
+	}
 	for _, it := range simItems() {
 		if n := w.copies[it.ActivationID]; n > 0 {
 			it.Count, it.Copies = it.Count*n, n
@@ -491,7 +501,7 @@ func (w *world) giveUp() error {
 func (w *world) writeRequest() error {
 	number := w.l.Status(w.now).Number + 1
 	w.requests = max(w.requests, number)
-	return w.run(WriteRequest{Number: number, Digest: capability.Digest{byte(w.step), byte(w.seed), 3}, By: "admin"})
+	return w.run(WriteRequest{Number: number, Shown: w.l.Machine(w.now).Shown, Digest: capability.Digest{byte(w.step), byte(w.seed), 3}, By: "admin"})
 }
 
 // kill ends the daemon: the journal is whole, and the same state comes back.

@@ -62,6 +62,37 @@ func (w *world) administer() error {
 	return broken(err)
 }
 
+// strict says that the producer of this life may ask for more than a TPM.
+func (w *world) strict() bool { return w.seed%5 == 0 }
+
+// drift changes the machine now and then, and a probe tells what it shows; sometimes an administrator said so before. Nobody loses a lease by it.
+func (w *world) drift() error {
+	if w.nature.IntN(6) == 0 {
+		w.machine = "E"
+		for _, p := range []string{"b", "n", "d", "k", "m"} {
+			if w.nature.IntN(4) > 0 {
+				w.machine += p
+			}
+		}
+		w.happened[driftedAway]++
+	}
+	held := w.holdings()
+	if w.nature.IntN(20) == 0 {
+		if err := w.run(PlanChange{By: "admin"}); err != nil {
+			return err
+		}
+	}
+	if w.nature.IntN(3) == 0 {
+		if err := w.run(Recognize{Shown: parts(w.machine), Platform: capability.Platform{Virtual: capability.Bare}}); err != nil {
+			return err
+		}
+	}
+	if now := w.holdings(); !maps.Equal(held, now) {
+		return fmt.Errorf("a drift changed what is held from %v to %v", held, now)
+	}
+	return nil
+}
+
 // holdings is the units of each item that each device holds, whatever their source.
 func (w *world) holdings() map[string]uint32 {
 	out := map[string]uint32{}

@@ -48,6 +48,7 @@ type header struct {
 	Epoch        uint64             `cbor:"42,keyasint,omitzero"`
 	Recovery     recovery           `cbor:"43,keyasint,omitzero"`
 	Before       []leasePart        `cbor:"44,keyasint,omitempty"`
+	Machine      machine            `cbor:"45,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -103,7 +104,7 @@ func (l *Ledger) Snapshot() []byte {
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
-		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before,
+		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before, Machine: l.machine,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -173,7 +174,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	}
 	l.position, l.head, l.now, l.run, l.hold = h.Position, h.Head, h.Now, h.Run, h.Hold
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
-	l.life, l.lost, l.epoch, l.recovery = h.Life, h.Lost, h.Epoch, h.Recovery
+	l.life, l.lost, l.epoch, l.recovery, l.machine = h.Life, h.Lost, h.Epoch, h.Recovery, h.Machine
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
 	l.ration = ration{h.Spent, h.Moved}
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead

@@ -5,6 +5,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // Trail follows the audit trail entry by entry: each must name the one before. The zero Trail takes any entry as its first; from entry 1 on nothing can be missing.
@@ -70,10 +71,23 @@ func (e *Entry) Words() (kind, subject, by string) {
 		return "clock judged", e.Clock.describe(e.Now.Wall), ""
 	case e.Stated != nil:
 		return "time stated", e.Stated.Time.String(), e.Stated.By
+	case e.Recognized != nil:
+		return "machine recognized", e.Judged.describe(e.Recognized.Shown), ""
+	case e.Planned != nil:
+		return "change planned", "", e.Planned.By
 	case e.Recovery != nil:
 		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
 	}
 	return "unknown", "", ""
+}
+
+// describe says what the machine is, and by how many IDs it shows itself.
+func (j *Judged) describe(shown []hostid.Shown) string {
+	s := fmt.Sprintf("%d IDs", len(shown))
+	if j != nil {
+		s += ", " + j.Outcome.String()
+	}
+	return s
 }
 
 func (c *Clock) describe(at capability.Time) string {

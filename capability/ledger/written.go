@@ -27,6 +27,7 @@ func (e *Entry) Encode(c *wire.Codec) []byte {
 		w.PutInt(t.Count)
 	}
 	bookings(&w, 6, e.Booked)
+	other(&w, c, 7, e.Judged)
 	other(&w, c, 9, e.Clock)
 	other(&w, c, 10, e.Started)
 	other(&w, c, 11, e.Advanced)
@@ -46,6 +47,8 @@ func (e *Entry) Encode(c *wire.Codec) []byte {
 	other(&w, c, 30, e.Watched)
 	other(&w, c, 31, e.Stated)
 	other(&w, c, 32, e.Recovery)
+	other(&w, c, 33, e.Recognized)
+	other(&w, c, 34, e.Planned)
 	w.Close(outer)
 	return w.Written()
 }

@@ -17,6 +17,7 @@ func structs() map[string]reflect.Type {
 		"request": reflect.TypeFor[capability.Request](), "desired": reflect.TypeFor[capability.Desired](), "pair": reflect.TypeFor[capability.Pair](),
 		"head": reflect.TypeFor[capability.Head](), "clock": reflect.TypeFor[capability.Clock](), "return": reflect.TypeFor[capability.Return](),
 		"record": reflect.TypeFor[capability.Record](), "meter": reflect.TypeFor[capability.Meter](), "host-id": reflect.TypeFor[hostid.ID](),
+		"platform": reflect.TypeFor[capability.Platform](), "alarm": reflect.TypeFor[capability.Alarm](),
 		"response": reflect.TypeFor[capability.Response](), "right": reflect.TypeFor[capability.Right](), "line": reflect.TypeFor[capability.Line](),
 		"denial": reflect.TypeFor[capability.Denial](), "holder": reflect.TypeFor[capability.Holder](), "policy": reflect.TypeFor[capability.Policy](),
 		"line-item": reflect.TypeFor[capability.LineItem](), "boot": reflect.TypeFor[capability.Boot](),
@@ -102,7 +103,7 @@ func TestCDDL(t *testing.T) {
 		return m.match(&cddlNode{op: "name", name: name}, item, nil)
 	}
 	visible := strings.Fields(`request-unknown-field request-correlation-short request-correlation-long request-correlation-as-text request-array-for-map request-version-2
-		request-no-host request-host-type request-host-value request-no-correlation request-operation-4 request-count request-id-form request-lines request-metered-nothing request-float request-negative
+		request-no-host request-host-type request-host-value request-no-correlation request-operation-4 request-count request-id-form request-lines request-metered-nothing request-platform request-platform-long request-alarm-never request-float request-negative
 		request-zero-for-absent request-false-for-absent request-empty-array-for-absent request-empty-text-for-absent request-null-for-absent request-tag-inside request-text-key
 		return-id-short request-file-typ-response request-file-typ-missing request-file-alg-ed25519 request-file-header-claims request-file-header-crit request-file-unprotected request-file-detached
 		request-file-no-tag-18 request-file-magic-of-response request-file-evidence-too-long response-file-typ-inner response-file-alg-swapped response-file-no-certificate response-file-extra-unsigned

@@ -92,6 +92,12 @@ func (w *Writer) request(c *Codec, r *capability.Request) {
 	if len(r.Metered) > 0 {
 		w.other(c, 32, r.Metered)
 	}
+	if r.Platform != (capability.Platform{}) {
+		w.other(c, 33, r.Platform)
+	}
+	if len(r.Alarms) > 0 {
+		w.other(c, 34, r.Alarms)
+	}
 	w.Close(outer)
 }
 
@@ -227,6 +233,12 @@ func (w *Writer) policy(k uint64, p *capability.Policy) {
 	w.Uint(6, uint64(p.Granularity))
 	w.Int(7, int64(p.BorrowMaximum))
 	w.Bool(8, p.Duplicates)
+	w.Uint(9, uint64(p.Binding))
+	w.Int(10, int64(p.Grace))
+	if p.Dongle != (hostid.ID{}) {
+		w.Key(11)
+		w.putHost(&p.Dongle)
+	}
 	w.Close(outer)
 }
 

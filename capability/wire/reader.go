@@ -267,6 +267,12 @@ func (r *Reader) policy(v *capability.Policy) {
 			v.BorrowMaximum = capability.Seconds(r.Int())
 		case 8:
 			v.Duplicates = r.Bool()
+		case 9:
+			v.Binding = hostid.Rule(r.Uint(math.MaxUint8))
+		case 10:
+			v.Grace = capability.Seconds(r.Int())
+		case 11:
+			v.Dongle = r.Host()
 		default:
 			r.Lose()
 		}

@@ -142,6 +142,8 @@ func (s *set) fullRequest() capability.Request {
 		Returns: []capability.Return{s.aReturn()}, Records: []capability.Record{{Number: 1, Body: []byte{1}}, {Number: 2, Body: []byte{2, 3}}},
 		Clock: capability.Clock{Now: 1790000000, Floor: 1789999000}, Condition: capability.ErrRollback, Policy: digest(4), Producer: digest(5), BookHead: digest(6),
 		Life: capability.LifeID{0x11, 0xfe}, Metered: []capability.Meter{{ActivationID: s.id(7), Feature: "calls", Count: 300}, {ActivationID: s.id(8), Feature: "calls", Count: 1}},
+		Platform: capability.Platform{Virtual: "kvm", Container: capability.Bare},
+		Alarms:   []capability.Alarm{{Code: capability.ErrDeviceKey, Count: 300, Last: 1789990000}, {Code: capability.ErrBinding, Count: 1, Last: 1789999000}},
 	}
 }
 
@@ -235,6 +237,11 @@ func (s *set) requests() {
 		r.Metered = []capability.Meter{{ActivationID: meter.ActivationID, Feature: meter.Feature}}
 	})
 	change("metered-twice", "two totals of one line item", func(r *capability.Request) { r.Metered = []capability.Meter{meter, meter} })
+	change("platform", "a virtual machine monitor in capitals", func(r *capability.Request) { r.Platform.Virtual = "KVM" })
+	change("platform-long", "a container manager of 33 bytes", func(r *capability.Request) { r.Platform.Container = strings.Repeat("a", capability.MaxPlatform+1) })
+	alarm := capability.Alarm{Code: capability.ErrDeviceKey, Count: 1, Last: 1}
+	change("alarms-twice", "two alarms of one code", func(r *capability.Request) { r.Alarms = []capability.Alarm{alarm, alarm} })
+	change("alarm-never", "an alarm of no time", func(r *capability.Request) { r.Alarms = []capability.Alarm{{Code: alarm.Code, Count: 1}} })
 	change("lines", "257 lines", func(r *capability.Request) { r.Desired = slices.Repeat(r.Desired, capability.MaxDesired+1) })
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 func (p *program) statusCommand() *cobra.Command {
@@ -35,6 +36,10 @@ func (p *program) statusCommand() *cobra.Command {
 			}
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
+			}
+			notes = append(notes, bindingNotes(&h.Binding)...)
+			for _, a := range h.Alarms {
+				notes = append(notes, alarmNote(a))
 			}
 			notes = append(notes, clockNotes(h.Clock)...)
 			if p.json {
@@ -61,7 +66,7 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 	if h.HoldUntil != 0 {
 		p.printf("hold         until %s: leases are renewed, nothing new is granted\n", h.HoldUntil)
 	}
-	if h.State != "refusing" {
+	if h.State != "refusing" || h.Applied != 0 {
 		p.printf("seats        %d of %d in use by %s, %s\n", h.Used, h.Total, terminal.Plural(h.Devices, "device"), terminal.Plural(h.Features, "line item"))
 		if h.Expiry != 0 {
 			p.printf("expiry       next %s (in %s)\n", minute(h.Expiry), days(h.Expiry-h.Now))
@@ -75,6 +80,9 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
 	}
 	p.printf("host ID      %s\n", h.Host)
+	if h.Binding.Outcome != hostid.Unjudged.String() {
+		p.printf("machine      %s%s\n", h.Binding.Outcome, bindingEnd(&h.Binding))
+	}
 	for _, n := range notes {
 		p.printf("# %s\n", n)
 	}
@@ -84,6 +92,42 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 	case h.Total > 0 && h.Used >= h.Total:
 		p.printf("# see who holds the seats: leasehold devices\n")
 	}
+}
+
+// bindingEnd is until when the machine is what it is.
+func bindingEnd(b *console.Binding) string {
+	switch {
+	case b.Outcome == hostid.Grace.String():
+		return fmt.Sprintf(": what the producer asks for is missing, and from %s on nothing is served", b.Grace)
+	case b.Planned != 0:
+		return fmt.Sprintf("; a change is planned until %s", b.Planned)
+	}
+	return ""
+}
+
+// bindingNotes is what to do about a machine that has changed.
+func bindingNotes(b *console.Binding) (notes []string) {
+	for _, c := range b.Changes {
+		notes = append(notes, "changed: "+c)
+	}
+	switch {
+	case b.Outcome == hostid.Grace.String():
+		notes = append(notes, "put back what is missing, or have what is there bound: leasehold request -o DIR, and bring back the response")
+	case b.Frozen:
+		notes = append(notes, fmt.Sprintf("from %s on what is missing counts: leasehold request -o DIR, and bring back the response", b.Planned))
+	}
+	return notes
+}
+
+func alarmNote(a console.Alarm) string {
+	s := fmt.Sprintf("%s %s", a.Code, a.Title)
+	if a.Subject != "" {
+		s += fmt.Sprintf(" (%s)", a.Subject)
+	}
+	if a.Count > 1 {
+		s += fmt.Sprintf(", %d times", a.Count)
+	}
+	return fmt.Sprintf("%s, last %s; the next request says so", s, a.Last)
 }
 
 func exchange(h *console.Health) string {

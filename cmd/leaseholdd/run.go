@@ -86,7 +86,7 @@ func run(ctx context.Context, f flags) error {
 
 	c := &console.Console{
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
-		Allowed: allowed(), CodeOf: codeOf,
+		Allowed: allowed(), Tells: tells, CodeOf: codeOf,
 	}
 	s, err := place{f.state, device, keys, log}.open()
 	if err != nil {
@@ -197,6 +197,9 @@ func allowed() func(console.Peer) bool {
 		return false
 	}
 }
+
+// tells is root, and the account of this daemon, which could change what it hears anyway.
+func tells(p console.Peer) bool { return p.UID == 0 || p.UID == os.Getuid() }
 
 // ticks is the TPM's clock where it says that it has not gone back; without it nothing is known of the time since the last run.
 func ticks(device *tpm.Device) ledger.TPMClock {
@@ -377,12 +380,16 @@ func ended(err error) error {
 
 func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err error) {
 	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
-		s := l.Status(now)
+		s, m := l.Status(now), l.Machine(now)
 		switch {
 		case s.Lost != 0:
 			line = "serving nothing: " + s.Lost.Entry().Title + " - next: " + s.Lost.Entry().Next
 		case !s.Provisioned:
 			line = "not activated - next: leasehold request -o DIR"
+		case !m.Outcome.Serves():
+			line = "serving nothing: " + capability.ErrBinding.Entry().Title + " - next: leasehold hostid"
+		case m.Outcome == hostid.Grace:
+			line = fmt.Sprintf("serving %d/%d seats until %s: something of the machine is missing - next: leasehold hostid", s.Used, s.Total, m.Grace)
 		case s.Hold != 0:
 			line = fmt.Sprintf("holding until %s after a power loss or a repair: renewals only", s.HoldUntil)
 		case s.Clock.Doubted():

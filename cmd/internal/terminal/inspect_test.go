@@ -78,6 +78,8 @@ func full(t *testing.T, host hostid.ID) *capability.Request {
 	fill(t, reflect.ValueOf(&r).Elem(), &n)
 	r.Version, r.Granularity, r.Hosts[0], r.Undoes = capability.Protocol, 2, host, capability.CorrelationID{}
 	r.Desired[0].ActivationID, r.Desired[1].Feature = "", ""
+	r.Platform = capability.Platform{Virtual: "kvm", Container: "docker"}
+	r.Alarms[0].Code, r.Alarms[1].Code = capability.ErrDeviceKey, capability.ErrBinding
 	return &r
 }
 

@@ -5,7 +5,7 @@ package terminal
 func requestWords() map[string]string {
 	return map[string]string{
 		"version":     "of the message format",
-		"hosts":       "who the machine is, the digest of its TPM first",
+		"hosts":       "who the machine is: the digest of its TPM, then of board, network cards and disks what the binding looks at",
 		"correlation": "drawn by chance for this request; the answer names it",
 		"applied":     "serial of the last response in force",
 		"desired":     "what the machine shall hold, or none for what is its own",
@@ -31,6 +31,14 @@ func requestWords() map[string]string {
 		"bookHead":    "head of the back office's book, as its last response named it",
 		"life":        "names the trusted storage, drawn at random when it was made",
 		"metered":     "what is used of each metered line item",
+
+		"alarms":      "what has looked like a copy or a change of the machine",
+
+		"platform.virtual":   "virtual machine monitor by its name; none: bare metal",
+		"platform.container": "container manager by its name; none: not in one",
+		"alarms.code":        "what was noticed",
+		"alarms.count":       "how often since the daemon started",
+		"alarms.last":        "when last",
 
 		"desired.feature":         "feature wanted",
 		"desired.version":         "at least this version",

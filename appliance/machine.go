@@ -1,0 +1,144 @@
+package appliance
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// The daemon's own sandbox hides network cards and the board from it. Another program looks, and tells what it found: Recognize. What that says of a TPM is not heard, for the one
+// of this appliance is known; and nothing that is told has proven itself.
+
+// silence is how long nobody may tell what the machine shows, where the producer asks for more than its TPM: three of the hourly looks.
+const silence = 3 * time.Hour
+
+// Seen is what a probe told last in this run.
+type Seen struct {
+	Machine hostid.Machine
+	At      capability.Time // zero: nobody has told anything
+}
+
+// watchful is what an owner knows of the machine beside its ledger.
+type watchful struct {
+	seen   Seen
+	heard  time.Duration // when it was told, or when the run began
+	alarms map[capability.Code]*Suspicion
+}
+
+// Suspicion is an alarm with what it was about last, for the people on this site only.
+type Suspicion struct {
+	capability.Alarm
+	Subject string
+}
+
+// Recognize takes what a probe found. The verdict is durable when it answers.
+func (a *Appliance) Recognize(ctx context.Context, m hostid.Machine) error {
+	c := &call{command: ledger.Recognize{Shown: a.counts(m), Platform: capability.PlatformOf(m)}}
+	if err := a.do(ctx, c); err != nil {
+		return err
+	}
+	return a.Look(ctx, func(_ *ledger.Ledger, now ledger.Now) {
+		a.watchful.seen, a.watchful.heard = Seen{m, now.Wall}, a.Elapsed()
+	})
+}
+
+// counts is what counts of a machine that was told, behind the TPM that is this appliance's.
+func (a *Appliance) counts(m hostid.Machine) []hostid.Shown {
+	own := hostid.Machine{Findings: []hostid.Finding{{ID: a.Host, Strength: hostid.Proven}}}
+	for _, f := range m.Findings {
+		if f.ID.Type != hostid.TPMEK && f.ID.Type != hostid.TPMAK {
+			f.Strength = min(f.Strength, hostid.Firm)
+			own.Findings = append(own.Findings, f)
+		}
+	}
+	return own.Counts()
+}
+
+// silent is the command that says so when nobody has told what the machine shows for too long, or nil. Of one that shows nothing nobody can say that it is the same.
+func (a *Appliance) silent() ledger.Command {
+	if a.Ledger.Policy().Binding == hostid.RuleTPM || a.Elapsed()-a.watchful.heard < silence {
+		return nil
+	}
+	return ledger.Recognize{Shown: a.counts(hostid.Machine{})}
+}
+
+// PlanChange is an administrator's word that the machine will be changed within a day.
+func (a *Appliance) PlanChange(ctx context.Context, by string) error {
+	_, err := a.Change(ctx, ledger.PlanChange{By: by}, capability.ChangePlanned.Entry().Title, by)
+	return err
+}
+
+// Machine is the machine as it was judged, what a probe told last, and what has looked like a copy of it.
+func (a *Appliance) Machine(ctx context.Context) (v ledger.MachineView, seen Seen, alarms []Suspicion, err error) {
+	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+		v, seen, alarms = l.Machine(now), a.watchful.seen, a.suspicions()
+	})
+	seen.Machine.Findings = slices.Clone(seen.Machine.Findings)
+	return v, seen, alarms, err
+}
+
+// suspect counts what looks like a copy: an answer that was refused for it.
+func (a *Appliance) suspect(r *capability.Response, now ledger.Now) {
+	for _, d := range r.Denials {
+		if d.Code != capability.ErrDeviceKey {
+			continue
+		}
+		s := a.watchful.alarms[d.Code]
+		if s == nil {
+			s = &Suspicion{Alarm: capability.Alarm{Code: d.Code}}
+			a.watchful.alarms[d.Code] = s
+		}
+		s.Count += min(1, math.MaxUint32-s.Count)
+		s.Last, s.Subject = now.Wall, d.Subject
+	}
+}
+
+// suspicions is every alarm, by code.
+func (a *Appliance) suspicions() (out []Suspicion) {
+	for _, s := range a.watchful.alarms {
+		out = append(out, *s)
+	}
+	for _, alarm := range a.Ledger.Alarms() {
+		out = append(out, Suspicion{Alarm: alarm})
+	}
+	slices.SortFunc(out, func(x, y Suspicion) int { return cmp.Compare(x.Code, y.Code) })
+	return out
+}
+
+// describe puts into a request what counts of this machine, what it runs on, and what has looked like a copy of it. It gives what is so named.
+func (a *Appliance) describe(r *capability.Request, l *ledger.Ledger, now ledger.Now) []hostid.Shown {
+	v := l.Machine(now)
+	r.Platform = v.Platform
+	for _, s := range v.Shown {
+		if s.ID != a.Host && len(r.Hosts) < capability.MaxHosts {
+			r.Hosts = append(r.Hosts, s.ID)
+		}
+	}
+	for _, s := range a.suspicions() {
+		r.Alarms = append(r.Alarms, s.Alarm)
+	}
+	if r.Condition == 0 && (v.Outcome == hostid.Grace || !v.Outcome.Serves()) {
+		r.Condition = capability.ErrBinding
+	}
+	return v.Shown
+}
+
+// tellMachine writes a judgment of the machine into the log: an error code where it is not what the producer asks for.
+func (a *Appliance) tellMachine(e *ledger.Entry) {
+	v := a.Ledger.Machine(e.Now)
+	code, log := capability.Recognized, a.Log.Info
+	if v.Outcome == hostid.Grace || !v.Outcome.Serves() {
+		code, log = capability.ErrBinding, a.Log.Error
+	}
+	args := []any{"code", code.String(), "outcome", v.Outcome.String(), "score", v.Score, "of", v.Of, "binding", v.Rule.String()}
+	if v.Grace != 0 {
+		args = append(args, "until", v.Grace.String())
+	}
+	log("the machine was judged: "+v.Sentence(), args...)
+}
