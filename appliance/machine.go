@@ -74,8 +74,8 @@ func (a *Appliance) PlanChange(ctx context.Context, by string) error {
 	return err
 }
 
-// Machine is the machine as it was judged, what a probe told last, and what has looked like a copy of it.
-func (a *Appliance) Machine(ctx context.Context) (v ledger.MachineView, seen Seen, alarms []Suspicion, err error) {
+// HostIDs is the machine as it was judged, what a probe told last, and what has looked like a copy of it.
+func (a *Appliance) HostIDs(ctx context.Context) (v ledger.MachineView, seen Seen, alarms []Suspicion, err error) {
 	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		v, seen, alarms = l.Machine(now), a.watchful.seen, a.suspicions()
 	})

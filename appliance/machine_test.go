@@ -47,7 +47,7 @@ func TestRequestNamesTheMachine(t *testing.T) {
 	strict := func(r *capability.Response) { r.Policy.Binding, r.Policy.Grace = hostid.RuleSecondaries, 3600 }
 	_, err = s.a.Import(ctx, s.p.respond(f.Bytes, 1, strict, item(t, 1, "render", 5)))
 	must(t, err)
-	v, seen, alarms, err := s.a.Machine(ctx)
+	v, seen, alarms, err := s.a.HostIDs(ctx)
 	must(t, err)
 	if v.Outcome != hostid.Same || v.Bound.EK != s.a.Host || !slices.Equal(v.Bound.Others, []hostid.ID{board, card}) || seen.At == 0 || len(seen.Machine.Findings) != 5 || alarms != nil {
 		t.Errorf("%+v, %+v, %+v", v, seen, alarms)
@@ -82,7 +82,7 @@ func TestTwoKeysAreAnAlarm(t *testing.T) {
 			t.Fatal(c.decision.Response)
 		}
 	}
-	_, _, alarms, err := s.a.Machine(ctx)
+	_, _, alarms, err := s.a.HostIDs(ctx)
 	must(t, err)
 	if len(alarms) != 1 || alarms[0].Code != capability.ErrDeviceKey || alarms[0].Count != 3 || alarms[0].Subject != "WS-1" || alarms[0].Last == 0 {
 		t.Errorf("%+v", alarms)

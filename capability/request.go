@@ -80,7 +80,7 @@ type Request struct {
 }
 
 // Bare is what a platform says of a machine that is not virtual, or of a program that is in no container.
-const Bare = "none"
+const Bare = "bare"
 
 // Platform is what a machine says it runs on, by systemd's names: "kvm", "docker". Both are Bare where it looked and found nothing; empty: nobody has looked.
 type Platform struct {

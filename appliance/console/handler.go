@@ -223,7 +223,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, alarms, err := c.Appliance.Machine(r.Context()); err != nil {
+	if _, _, alarms, err := c.Appliance.HostIDs(r.Context()); err != nil {
 		return nil, err
 	} else {
 		h.Alarms = alarmsOf(alarms)

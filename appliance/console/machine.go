@@ -20,7 +20,7 @@ const (
 
 // Machine answers GET hostids, PUT hostids, whose body is a hostid.Machine, and POST hostids/planned, whose body is empty.
 type Machine struct {
-	Binding   // what it is to its binding
+	Binding                       // what it is to its binding
 	At        capability.Time     `json:"at,omitempty"` // when a probe told last; absent: in this run none did
 	Platform  capability.Platform `json:"platform"`
 	Requested bool                `json:"requested"` // the last request names what is there now
@@ -88,7 +88,7 @@ func unboundProblem(v ledger.MachineView) *Problem {
 }
 
 func (c *Console) machine(r *http.Request) (any, error) {
-	v, seen, alarms, err := c.Appliance.Machine(r.Context())
+	v, seen, alarms, err := c.Appliance.HostIDs(r.Context())
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,9 @@ func TestHostids(t *testing.T) {
 		}
 		return read[Machine](t, b)
 	}
+	if status, p, _ := call("POST", Base+"hostids/planned", ""); status != http.StatusForbidden || p.Code != capability.ErrPlanned {
+		t.Errorf("planned while a grace runs: %d %s", status, p.Code)
+	}
 	m := see("GET", "hostids", "")
 	if m.Outcome != "grace" || m.Grace == 0 || m.At != 0 || len(m.IDs) != 1 || m.Rule != "secondaries" || m.Alarms == nil || m.Gone == nil {
 		t.Errorf("before anyone has told: %+v", m)
@@ -86,9 +89,6 @@ func TestHostids(t *testing.T) {
 	}
 	if _, p, b := call("GET", Base+"health", ""); json.Unmarshal([]byte(b), &h) != nil || h.State != "refusing" || h.Condition == nil || h.Condition.Code != capability.ErrBinding || p.Code != 0 {
 		t.Errorf("health: %s", b)
-	}
-	if status, p, _ := call("POST", Base+"hostids/planned", ""); status != http.StatusForbidden || p.Code != capability.ErrPlanned {
-		t.Errorf("planned too late: %d %s", status, p.Code)
 	}
 }
 

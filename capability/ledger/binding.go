@@ -141,13 +141,16 @@ func (l *Ledger) bind(shown []hostid.Shown) hostid.Binding {
 func (l *Ledger) rebind(r *capability.Response) hostid.Binding {
 	p := r.Policy
 	b := hostid.Bind(l.namedIn(r.Number), p.Binding, p.Dongle)
+	if ek := l.machine.Judged.Bound.EK; ek != (hostid.ID{}) {
+		b.EK = ek // whatever was named: a TPM that was bound stays
+	}
 	b = completed(b, l.machine.Judged.Bound, p)
 	return completed(b, hostid.Bind(l.machine.Shown, p.Binding, p.Dongle), p)
 }
 
 // completed is a binding with what it lacks from another, and with the dongle that the producer asks for.
 func completed(b, other hostid.Binding, p capability.Policy) hostid.Binding {
-	if b.None() {
+	if b.EK == (hostid.ID{}) && len(b.Others) == 0 {
 		b.EK = other.EK
 	}
 	if len(b.Others) == 0 {
@@ -297,6 +300,8 @@ func (l *Ledger) applyJudged(e *Entry) error {
 	switch m := &l.machine; {
 	case e.Judged == nil && needed, e.Judged != nil && (!belongs || !l.provisioned()):
 		return corrupt("a judgment of the machine where none belongs, or none where one does")
+	case e.Judged != nil && m.Judged.Bound.EK != (hostid.ID{}) && e.Judged.Bound.EK != m.Judged.Bound.EK:
+		return corrupt("a binding to %v where %s is bound", e.Judged.Bound.EK, m.Judged.Bound.EK)
 	case e.Judged == nil:
 		return nil
 	default:
@@ -363,11 +368,11 @@ type MachineView struct {
 	Bound    hostid.Binding
 	Rule     hostid.Rule
 	hostid.Verdict
-	Since    capability.Time // of the outcome
-	Grace    capability.Time // when it ends, or ended; zero: none runs
-	Planned  capability.Time // until when a change is planned
-	By       string          // who said so
-	Asked    bool            // the last request names what is shown
+	Since   capability.Time // of the outcome
+	Grace   capability.Time // when it ends, or ended; zero: none runs
+	Planned capability.Time // until when a change is planned
+	By      string          // who said so
+	Asked   bool            // the last request names what is shown
 }
 
 // Machine judges the machine as of that moment, with the words for it.

@@ -13,8 +13,8 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// parts reads what a machine shows in short: E its TPM, X another; b and c boards, n and m network cards, d a disk, k and l dongles, K and L the same with their proof.
-func parts(letters string) (out []hostid.Shown) {
+// shownBy reads what a machine shows in short: E its TPM, X another; b and c boards, n and m network cards, d a disk, k and l dongles, K and L the same with their proof.
+func shownBy(letters string) (out []hostid.Shown) {
 	types := map[rune]hostid.Type{'e': hostid.TPMEK, 'x': hostid.TPMEK, 'b': hostid.BoardUUID, 'c': hostid.BoardUUID, 'n': hostid.Ethernet, 'm': hostid.Ethernet, 'd': hostid.Disk, 'k': hostid.Flexid9, 'l': hostid.Flexid9}
 	for _, r := range letters {
 		small := []rune(strings.ToLower(string(r)))[0]
@@ -23,12 +23,12 @@ func parts(letters string) (out []hostid.Shown) {
 	return out
 }
 
-func part(letter string) hostid.ID { return parts(letter)[0].ID }
+func piece(letter string) hostid.ID { return shownBy(letter)[0].ID }
 
 // shows tells the ledger what the machine shows, and says what it is then.
 func (v *life) shows(letters string) string {
 	v.t.Helper()
-	v.must(Recognize{Shown: parts(letters), Platform: capability.Platform{Virtual: capability.Bare}})
+	v.must(Recognize{Shown: shownBy(letters), Platform: capability.Platform{Virtual: capability.Bare}})
 	return v.l.Machine(v.now).Outcome.String()
 }
 
@@ -69,7 +69,7 @@ func TestDefaultBinding(t *testing.T) {
 	}
 	for _, step := range [][2]string{{"Ebnd", "same"}, {"Ebnd", "same"}, {"Ebn", "drifted"}, {"Ecm", "drifted"}, {"E", "drifted"}, {"EbndkK", ""}, {"Ebndk", "same"}, {"Ebndl", "same"}, {"Endb", "same"}} {
 		if step[1] == "" {
-			if _, err := v.do(Recognize{Shown: parts(step[0])}); !asMalformed(err, new(*capability.Malformed)) {
+			if _, err := v.do(Recognize{Shown: shownBy(step[0])}); !asMalformed(err, new(*capability.Malformed)) {
 				t.Errorf("%s: %v", step[0], err)
 			}
 			continue
@@ -166,7 +166,7 @@ func TestRebound(t *testing.T) {
 		t.Error("the request names what is there")
 	}
 	v.answer(p, old)
-	if m := v.l.Machine(v.now); m.Outcome != hostid.Grace || !slices.Equal(m.Bound.Others, []hostid.ID{part("b"), part("n"), part("d")}) {
+	if m := v.l.Machine(v.now); m.Outcome != hostid.Grace || !slices.Equal(m.Bound.Others, []hostid.ID{piece("b"), piece("n"), piece("d")}) {
 		t.Errorf("a response to request %d: %+v", old, m)
 	}
 	v.answer(p, 0)
@@ -178,7 +178,7 @@ func TestRebound(t *testing.T) {
 		t.Error("the grace is over")
 	}
 	v.answer(p, fresh)
-	if m := v.l.Machine(v.now); m.Outcome != hostid.Same || !slices.Equal(m.Bound.Others, []hostid.ID{part("c")}) || m.Bound.EK != part("E") || !v.serves("d1") {
+	if m := v.l.Machine(v.now); m.Outcome != hostid.Same || !slices.Equal(m.Bound.Others, []hostid.ID{piece("c")}) || m.Bound.EK != piece("E") || !v.serves("d1") {
 		t.Errorf("a response to request %d: %+v", fresh, m)
 	}
 	if v.shows("Ebnd") != "grace" { // the old machine is the changed one now
@@ -187,7 +187,7 @@ func TestRebound(t *testing.T) {
 	// A request that names the TPM alone takes nothing away.
 	v.shows("E")
 	v.answer(p, v.asksOffice())
-	if m := v.l.Machine(v.now); m.Outcome != hostid.Grace || !slices.Equal(m.Bound.Others, []hostid.ID{part("c")}) {
+	if m := v.l.Machine(v.now); m.Outcome != hostid.Grace || !slices.Equal(m.Bound.Others, []hostid.ID{piece("c")}) {
 		t.Errorf("nothing was named: %+v", m)
 	}
 	// Only so many machines are remembered.
@@ -199,7 +199,7 @@ func TestRebound(t *testing.T) {
 		t.Errorf("%d are named", len(v.l.machine.Named))
 	}
 	v.answer(p, v.l.machine.Named[0].From-1)
-	if m := v.l.Machine(v.now); m.Outcome != hostid.Grace || slices.Contains(m.Bound.Others, part("b")) {
+	if m := v.l.Machine(v.now); m.Outcome != hostid.Grace || slices.Contains(m.Bound.Others, piece("b")) {
 		t.Errorf("a request that is forgotten: %+v", m)
 	}
 }
@@ -214,13 +214,13 @@ func TestFirstBinding(t *testing.T) {
 	n := v.asksOffice()
 	v.shows("Ecmd")
 	v.answer(p, n)
-	if m := v.l.Machine(v.now); !slices.Equal(m.Bound.Others, []hostid.ID{part("b"), part("n"), part("d")}) || m.Outcome != hostid.Grace {
+	if m := v.l.Machine(v.now); !slices.Equal(m.Bound.Others, []hostid.ID{piece("b"), piece("n"), piece("d")}) || m.Outcome != hostid.Grace {
 		t.Errorf("the request named another machine: %+v", m)
 	}
 	v = begin(t)
 	v.shows("Ebn")
 	v.answer(p, 0)
-	if m := v.l.Machine(v.now); !slices.Equal(m.Bound.Others, []hostid.ID{part("b"), part("n")}) || m.Outcome != hostid.Same {
+	if m := v.l.Machine(v.now); !slices.Equal(m.Bound.Others, []hostid.ID{piece("b"), piece("n")}) || m.Outcome != hostid.Same {
 		t.Errorf("what is there when the rights come: %+v", m)
 	}
 	v = bound(t, p)
@@ -268,21 +268,24 @@ func TestDongleBinding(t *testing.T) {
 	// A request that names another dongle chooses it, and one that names none leaves it.
 	v.shows("Ecml")
 	v.answer(capability.Policy{Binding: hostid.RuleDongle, Grace: 100}, v.asksOffice())
-	if m := v.l.Machine(v.now); m.Bound.Dongle != part("l") || m.Outcome != hostid.Same {
+	if m := v.l.Machine(v.now); m.Bound.Dongle != piece("l") || m.Outcome != hostid.Same {
 		t.Errorf("the request named another dongle, and the response took it: %+v", m)
 	}
 	v.shows("Ecm")
 	v.answer(capability.Policy{Binding: hostid.RuleDongle, Grace: 100}, v.asksOffice())
-	if m := v.l.Machine(v.now); m.Bound.Dongle != part("l") || m.Outcome != hostid.Grace {
+	if m := v.l.Machine(v.now); m.Bound.Dongle != piece("l") || m.Outcome != hostid.Grace {
 		t.Errorf("the request named none: %+v", m)
 	}
-	v.answer(capability.Policy{Binding: hostid.RuleDongle, Grace: 100, Dongle: part("k")}, 0)
+	v.answer(capability.Policy{Binding: hostid.RuleDongle, Grace: 100, Dongle: piece("k")}, 0)
 	if v.shows("Ecml") != "grace" || v.shows("Ecmk") != "same" {
 		t.Error("the producer chose")
 	}
-	v.answer(capability.Policy{Binding: hostid.RuleProof, Grace: 100, Dongle: part("k")}, 0)
+	v.answer(capability.Policy{Binding: hostid.RuleProof, Grace: 100, Dongle: piece("k")}, 0)
 	if v.shows("Ecmk") != "grace" || v.shows("EcmK") != "same" || v.shows("EcmL") != "grace" {
 		t.Error("a number is no proof")
+	}
+	if m := v.l.Machine(v.now); m.Bound.EK != piece("E") {
+		t.Errorf("the TPM is not bound any more: %+v", m.Bound)
 	}
 	v.pass(100)
 	if v.serves("d1") {
@@ -400,7 +403,7 @@ func TestGraceIsUsedUp(t *testing.T) {
 func TestApplyAssertsBinding(t *testing.T) {
 	v := bound(t, capability.Policy{Binding: hostid.RuleSecondaries})
 	v.shows("Ebnd")
-	d, err := v.l.Decide(v.now, Recognize{Shown: parts("Ec")})
+	d, err := v.l.Decide(v.now, Recognize{Shown: shownBy("Ec")})
 	if err != nil || len(d.Entries) != 1 {
 		t.Fatal(err)
 	}
@@ -414,7 +417,7 @@ func TestApplyAssertsBinding(t *testing.T) {
 	if err := v.l.Apply(with(func(*Entry, *Recognized, *Judged) {})); err != nil {
 		t.Fatal(err)
 	}
-	many := parts("E")
+	many := shownBy("E")
 	for i := range hostid.MaxShown {
 		many = append(many, hostid.Shown{ID: hostid.ID{Type: hostid.Ethernet, Value: fmt.Sprint(i)}})
 	}
@@ -422,27 +425,33 @@ func TestApplyAssertsBinding(t *testing.T) {
 		return func(e *Entry, _ *Recognized, _ *Judged) { e.Recognized, e.Planned = nil, &p }
 	}
 	for name, e := range map[string]Entry{
-		"no judgment":                 with(func(e *Entry, _ *Recognized, _ *Judged) { e.Judged = nil }),
-		"a judgment of a setting":     with(func(e *Entry, _ *Recognized, _ *Judged) { e.Recognized, e.Configured = nil, &Configured{Setting: Setting{Name: IdleLimit, Value: "60"}} }),
-		"nothing shown":               with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = nil }),
-		"too much shown":              with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = many }),
-		"one shown twice":             with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = parts("Ebb") }),
-		"no ID":                       with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = append(parts("E"), hostid.Shown{}) }),
-		"no platform's name":          with(func(_ *Entry, f *Recognized, _ *Judged) { f.Platform.Virtual = "K V M" }),
-		"an unknown outcome":          with(func(_ *Entry, _ *Recognized, j *Judged) { j.Outcome, j.Deadline = 77, 0 }),
-		"a grace without an end":      with(func(_ *Entry, _ *Recognized, j *Judged) { j.Deadline = 0 }),
-		"an end before time began":    with(func(_ *Entry, _ *Recognized, j *Judged) { j.Deadline = -1 }),
-		"an end without a grace":      with(func(_ *Entry, _ *Recognized, j *Judged) { j.Outcome = hostid.Drifted }),
-		"used until tomorrow":         with(func(_ *Entry, _ *Recognized, j *Judged) { j.Used, j.At = 1, v.now.Lease + 1 }),
-		"less than nothing used":      with(func(_ *Entry, _ *Recognized, j *Judged) { j.Used = -1 }),
-		"another TPM in a grace":      with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = parts("Xbnd") }),
-		"another TPM that is the same": with(func(_ *Entry, f *Recognized, j *Judged) {
-			f.Shown, j.Outcome, j.Deadline = parts("Xbnd"), hostid.Same, 0
+		"no judgment": with(func(e *Entry, _ *Recognized, _ *Judged) { e.Judged = nil }),
+		"a judgment of a setting": with(func(e *Entry, _ *Recognized, _ *Judged) {
+			e.Recognized, e.Configured = nil, &Configured{Setting: Setting{Name: IdleLimit, Value: "60"}}
 		}),
-		"a binding to a device": with(func(_ *Entry, _ *Recognized, j *Judged) { j.Bound.EK = hostid.ID{Type: hostid.DeviceKey, Value: "d"} }),
-		"a binding to a user":   with(func(_ *Entry, _ *Recognized, j *Judged) { j.Bound.Others = []hostid.ID{{Type: hostid.User, Value: "u"}} }),
-		"a plan for ever":       with(plan(Planned{Until: v.now.Lease + PlannedFor + 1})),
-		"a plan for no time":    with(plan(Planned{})),
+		"nothing shown":            with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = nil }),
+		"too much shown":           with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = many }),
+		"one shown twice":          with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = shownBy("Ebb") }),
+		"no ID":                    with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = append(shownBy("E"), hostid.Shown{}) }),
+		"no platform's name":       with(func(_ *Entry, f *Recognized, _ *Judged) { f.Platform.Virtual = "K V M" }),
+		"an unknown outcome":       with(func(_ *Entry, _ *Recognized, j *Judged) { j.Outcome, j.Deadline = 77, 0 }),
+		"a grace without an end":   with(func(_ *Entry, _ *Recognized, j *Judged) { j.Deadline = 0 }),
+		"an end before time began": with(func(_ *Entry, _ *Recognized, j *Judged) { j.Deadline = -1 }),
+		"an end without a grace":   with(func(_ *Entry, _ *Recognized, j *Judged) { j.Outcome = hostid.Drifted }),
+		"used until tomorrow":      with(func(_ *Entry, _ *Recognized, j *Judged) { j.Used, j.At = 1, v.now.Lease+1 }),
+		"less than nothing used":   with(func(_ *Entry, _ *Recognized, j *Judged) { j.Used = -1 }),
+		"another TPM in a grace":   with(func(_ *Entry, f *Recognized, _ *Judged) { f.Shown = shownBy("Xbnd") }),
+		"another TPM that is the same": with(func(_ *Entry, f *Recognized, j *Judged) {
+			f.Shown, j.Outcome, j.Deadline = shownBy("Xbnd"), hostid.Same, 0
+		}),
+		"a binding to another TPM": with(func(_ *Entry, _ *Recognized, j *Judged) { j.Bound.EK = piece("X") }),
+		"a binding to no TPM":      with(func(_ *Entry, _ *Recognized, j *Judged) { j.Bound.EK = hostid.ID{} }),
+		"a binding to a device":    with(func(_ *Entry, _ *Recognized, j *Judged) { j.Bound.EK = hostid.ID{Type: hostid.DeviceKey, Value: "d"} }),
+		"a binding to a user": with(func(_ *Entry, _ *Recognized, j *Judged) {
+			j.Bound.Others = []hostid.ID{{Type: hostid.User, Value: "u"}}
+		}),
+		"a plan for ever":    with(plan(Planned{Until: v.now.Lease + PlannedFor + 1})),
+		"a plan for no time": with(plan(Planned{})),
 	} {
 		l, err := Restore(snapshot)
 		if err != nil {
@@ -473,7 +482,7 @@ func TestApplyAssertsBinding(t *testing.T) {
 		t.Errorf("a lease on another machine: %v", err)
 	}
 	// A request that names nonsense.
-	if _, err := w.l.Decide(w.now, WriteRequest{Number: 1, Digest: capability.Digest{1}, Shown: parts("Ebb")}); err == nil {
+	if _, err := w.l.Decide(w.now, WriteRequest{Number: 1, Digest: capability.Digest{1}, Shown: shownBy("Ebb")}); err == nil {
 		t.Error("a request that names one twice")
 	}
 }
@@ -547,7 +556,7 @@ func TestBindingLives(t *testing.T) {
 	happened := map[string]int{}
 	for seed := range uint64(lives) {
 		rng := rand.New(rand.NewPCG(seed, 41))
-		rules := []capability.Policy{{}, {Binding: hostid.RuleSecondaries, Grace: grace}, {Binding: hostid.RuleDongle, Grace: grace, Dongle: part("k")}}
+		rules := []capability.Policy{{}, {Binding: hostid.RuleSecondaries, Grace: grace}, {Binding: hostid.RuleDongle, Grace: grace, Dongle: piece("k")}}
 		rule := rules[rng.IntN(3)]
 		v := begin(t)
 		machine := "Ebndk"

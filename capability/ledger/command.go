@@ -78,7 +78,7 @@ type Prove struct {
 type WriteRequest struct {
 	Number uint64
 	Digest capability.Digest
-	Epoch  uint64 // as the request says it
+	Epoch  uint64         // as the request says it
 	Shown  []hostid.Shown // of the machine, as the request names it; none: it names its TPM only
 	By     string
 }

@@ -83,7 +83,7 @@ func (w *world) drift() error {
 		}
 	}
 	if w.nature.IntN(3) == 0 {
-		if err := w.run(Recognize{Shown: parts(w.machine), Platform: capability.Platform{Virtual: capability.Bare}}); err != nil {
+		if err := w.run(Recognize{Shown: shownBy(w.machine), Platform: capability.Platform{Virtual: capability.Bare}}); err != nil {
 			return err
 		}
 	}

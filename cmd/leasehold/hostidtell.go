@@ -15,14 +15,14 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// telling is what the host IDs of this machine are shown for: to the daemon.
-type telling struct {
+// teller is what the host IDs of this machine are shown for: to the daemon.
+type teller struct {
 	tell    bool
 	planned bool
 	machine string // file
 }
 
-func (t *telling) flags(c *cobra.Command) {
+func (t *teller) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&t.tell, "tell", false, "tell leaseholdd what this machine shows, and print its verdict; the unit leasehold-hostid does so by itself")
 	c.Flags().StringVar(&t.machine, "machine", "", "tell what is in this JSON `FILE` instead of looking")
 	c.Flags().BoolVar(&t.planned, "planned", false, "say that this machine will be changed within a day: what is missing meanwhile is reported, and nothing else comes of it")
@@ -30,10 +30,10 @@ func (t *telling) flags(c *cobra.Command) {
 	c.MarkFlagFilename("machine", "json")
 }
 
-func (t *telling) given() bool { return t.tell || t.planned || t.machine != "" }
+func (t *teller) given() bool { return t.tell || t.planned || t.machine != "" }
 
 // speak does what the flags say; look finds out what this machine shows.
-func (p *program) speak(ctx context.Context, t telling, look func() (hostid.Machine, error)) error {
+func (p *program) speak(ctx context.Context, t teller, look func() (hostid.Machine, error)) error {
 	var m console.Machine
 	switch {
 	case t.planned && t.machine != "" || !t.planned && !t.tell:
@@ -55,7 +55,7 @@ func (p *program) speak(ctx context.Context, t telling, look func() (hostid.Mach
 }
 
 // shown is what the machine shows, by the file that was named, or by its own look.
-func (t *telling) shown(look func() (hostid.Machine, error)) (m hostid.Machine, err error) {
+func (t *teller) shown(look func() (hostid.Machine, error)) (m hostid.Machine, err error) {
 	if t.machine == "" {
 		return look()
 	}

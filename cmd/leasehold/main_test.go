@@ -121,7 +121,9 @@ func (m *machine) daemon() *daemon {
 	m.t.Cleanup(func() { s.Shutdown(context.Background()); <-ended })
 	d.says("GET health", console.Health{Version: "development", Host: here(), State: "serving", Start: "stopped cleanly", Since: 1795161600, Now: 1795248000, Epoch: 7, Applied: 12, AppliedAt: 1795160000,
 		Requests: 12, Total: 50, Used: 43, Features: 6, Devices: 3, Expiry: 1806451199, Policy: capability.DefaultPolicy(), Media: "auto",
-		Clock: &console.Clock{State: "trusted", Trusted: 1795248000, System: 1795248000}})
+		Binding: console.Binding{Rule: "secondaries", Outcome: "grace", Score: 2, Of: 5, Changes: []string{"02004C4F4F50/ETHERNET is gone", "S1/DISK is gone"}, Since: 1795240000, Grace: 1795844800},
+		Alarms:  []console.Alarm{{Code: capability.ErrDeviceKey, Title: capability.ErrDeviceKey.Entry().Title, Count: 3, Last: 1795247000, Subject: "WS-1"}},
+		Clock:   &console.Clock{State: "trusted", Trusted: 1795248000, System: 1795248000}})
 	return d
 }
 

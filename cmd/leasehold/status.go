@@ -80,7 +80,7 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
 	}
 	p.printf("host ID      %s\n", h.Host)
-	if h.Binding.Outcome != hostid.Unjudged.String() {
+	if o := h.Binding.Outcome; o != "" && o != hostid.Unjudged.String() {
 		p.printf("machine      %s%s\n", h.Binding.Outcome, bindingEnd(&h.Binding))
 	}
 	for _, n := range notes {

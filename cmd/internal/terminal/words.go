@@ -5,7 +5,7 @@ package terminal
 func requestWords() map[string]string {
 	return map[string]string{
 		"version":     "of the message format",
-		"hosts":       "who the machine is: the digest of its TPM, then of board, network cards and disks what the binding looks at",
+		"hosts":       "who the machine is: the digest of its TPM, then the IDs of board, network cards, disks and dongles",
 		"correlation": "drawn by chance for this request; the answer names it",
 		"applied":     "serial of the last response in force",
 		"desired":     "what the machine shall hold, or none for what is its own",
@@ -25,17 +25,17 @@ func requestWords() map[string]string {
 		"epoch":       "value of the TPM's counter that dates the trusted storage",
 		"returns":     "rights that left service here for good",
 		"records":     "usage and audit records",
-		"condition":   "what is wrong with the trusted storage, if anything",
+		"condition":   "what is wrong with the trusted storage or the binding, if anything",
 		"policy":      "digest of the producer's policy in force",
 		"producer":    "digest of the producer's root keys that the machine trusts",
 		"bookHead":    "head of the back office's book, as its last response named it",
 		"life":        "names the trusted storage, drawn at random when it was made",
 		"metered":     "what is used of each metered line item",
 
-		"alarms":      "what has looked like a copy or a change of the machine",
+		"alarms": "what has looked like a copy or a change of the machine",
 
-		"platform.virtual":   "virtual machine monitor by its name; none: bare metal",
-		"platform.container": "container manager by its name; none: not in one",
+		"platform.virtual":   "virtual machine monitor by its name, or bare metal",
+		"platform.container": "container manager by its name, or bare of one",
 		"alarms.code":        "what was noticed",
 		"alarms.count":       "how often since the daemon started",
 		"alarms.last":        "when last",
