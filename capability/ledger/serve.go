@@ -428,7 +428,7 @@ func (s *serving) line(i int, w want) capability.Line {
 	}
 	if asked < w.Count {
 		out.Status, out.Denial = capability.LinePartial, missing
-		if missing.Available != asked {
+		if missing.Code == 0 || asked < missing.Available {
 			out.Denial = s.why(w, sources, limited)
 		}
 		s.explain(i, w, &out.Denial)
