@@ -62,7 +62,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.statusCommand(), p.requestCommand(), p.importCommand(), p.returnCommand(), p.featuresCommand(), p.devicesCommand(),
 		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), terminal.Explain("leasehold", &p.json), p.doctorCommand(), p.versionCommand(),
 		p.simulateCommand(), p.modelCommand(), p.reservationsCommand(), p.poolsCommand(), p.policiesCommand(), p.seatsCommand(), p.timeCommand(),
-		p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(),
+		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(),
 	)
 	root.AddCommand(terminal.Man(root))
 	return root

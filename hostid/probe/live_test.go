@@ -1,0 +1,86 @@
+package probe
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+const pciIDs = "8086  Intel Corporation\n\t15bc  Ethernet Connection (7) I219-LM\n\t\t1028 0869  On board\n14e4  Broadcom Inc. \x1b[31m\n\t165f  NetXtreme BCM5720\n"
+
+// The list of PCI IDs is a file of the operating system; where there is none, cards have no names, and nobody asks the network for one.
+func TestPCINames(t *testing.T) {
+	t.Setenv("PCIDB_ENABLE_NETWORK_FETCH", "1")
+	dir := t.TempDir()
+	if names := pciNames(dir); names != nil {
+		t.Error("names out of nothing")
+	}
+	list := filepath.Join(dir, "misc", "pci.ids")
+	if err := os.MkdirAll(filepath.Dir(list), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(list, []byte(pciIDs), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PCIDB_PATH", list)
+	names := pciNames(dir)
+	if names == nil {
+		t.Fatal("no names")
+	}
+	const known = "pci:v00008086d000015BCsv00001028sd00000869bc02sc00i00"
+	for modalias, want := range map[string]string{
+		known: "Intel Corporation Ethernet Connection (7) I219-LM",
+		"pci:v000014E4d0000165Fsv00001028sd00000869bc02sc00i00": `Broadcom Inc. \x1b[31m NetXtreme BCM5720`,
+		"pci:v0000FFFFd0000165Fsv00001028sd00000869bc02sc00i00": "",
+		"pci:v00008086d0000FFFFsv00001028sd00000869bc02sc00i00": "Intel Corporation",
+		"pci:": "", "": "", "usb:v0BDAp8153": "", strings.Repeat("x", 4096): "",
+	} {
+		if got, ok := makerOf(names, modalias); got != want || ok != (want != "") {
+			t.Errorf("%.60q: %q, %v, want %q", modalias, got, ok, want)
+		}
+	}
+	if got, ok := makerOf(nil, known); ok {
+		t.Errorf("%q out of nothing", got)
+	}
+}
+
+// What the kernel tells by other means than files is recorded as files.
+func TestBesideTheFiles(t *testing.T) {
+	a := &txtar.Archive{Files: []txtar.File{
+		{Name: "sys/class/net/eno1 -> ../../devices/pci0000:00/0000:00:1f.6/net/eno1"},
+		{Name: "sys/devices/pci0000:00/0000:00:1f.6/net/eno1/type", Data: []byte("1\n")},
+		{Name: "sys/devices/pci0000:00/0000:00:1f.6/net/eno1/address", Data: []byte("02:00:00:00:aa:01\n")},
+		{Name: "sys/devices/pci0000:00/0000:00:1f.6/net/eno1/addr_assign_type", Data: []byte("3\n")},
+	}}
+	tr := &tree{root: plant(t, a), beside: func(_ *tree, name string) (string, bool) {
+		switch name {
+		case "sys/devices/pci0000:00/0000:00:1f.6/net/eno1/permaddr":
+			return "ac:1f:6b:00:10:aa", true
+		case "sys/devices/pci0000:00/0000:00:1f.6/pciname":
+			return "Maker Model", true
+		}
+		return "", false
+	}}
+	into := open(t, t.TempDir())
+	m, err := tr.record(into, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []struct{ source, value string }{{m.Findings[0].Source, m.Findings[0].ID.Value[:6]}, {Probe(into, Options{}).Findings[0].Source, Probe(into, Options{}).Findings[0].ID.Value[:6]}} {
+		if m.source != "eno1, PCI 0000:00:1f.6, Maker Model" || m.value != "AC1F6B" {
+			t.Errorf("%+v", m)
+		}
+	}
+	if again := Probe(into, Options{}); again.Findings[0].ID == m.Findings[0].ID || again.Findings[0].Flaw != "" {
+		t.Errorf("%+v", again.Findings)
+	}
+	if _, ok := permanentAddress(strings.Repeat("x", 16)); ok {
+		t.Error("an interface whose name is too long has an address")
+	}
+	if s, ok := permanentAddress("no-such-one"); ok {
+		t.Errorf("an interface that is not there has the address %s", s)
+	}
+}
