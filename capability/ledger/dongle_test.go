@@ -75,22 +75,25 @@ func TestBoardIsMissing(t *testing.T) {
 func TestApplyAssertsTheDongle(t *testing.T) {
 	v := bound(t, capability.Policy{Binding: hostid.RuleDongle, Grace: 1000, Dongle: piece("k")})
 	v.shows("Ek")
-	d, err := v.l.Decide(v.now, Serve{Key: key("d1"), Request: v.request("d1", "f:1.0 2")})
-	if err != nil || len(d.Entries) != 1 {
-		t.Fatalf("%+v, %v", d, err)
-	}
-	with, err := Restore(v.l.Snapshot())
+	v.ask("d1", "f:1.0 1")
+	v.shows("E")
+	loose, err := Restore(v.l.Snapshot())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := with.Apply(d.Entries[0]); err != nil {
-		t.Errorf("with the dongle: %v", err)
-	}
-	v.shows("E")
-	e := d.Entries[0]
-	e.Now, e.Previous = v.now, v.l.Digest()
-	if err := v.l.Apply(e); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("without it: %v", err)
+	loose.applied.Policy.Binding = hostid.RuleTPM
+	for lines, want := range map[string]bool{"f:1.0 1": true, "f:1.0 2": false} {
+		strict, err := Restore(v.l.Snapshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := loose.Decide(v.now, Serve{Key: key("d1"), Request: v.request("d1", lines)})
+		if err != nil || len(d.Entries) != 1 {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		if err := strict.Apply(d.Entries[0]); want && err != nil || !want && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s without the dongle: %v", lines, err)
+		}
 	}
 }
 
