@@ -44,6 +44,7 @@ func (l *looking) flags(f *pflag.FlagSet) {
 
 func (p *program) hostidCommand() *cobra.Command {
 	var l looking
+	var t teller
 	var order, manual string
 	c := &cobra.Command{
 		Use: "hostid", Short: "List the host IDs of this machine", Args: cobra.NoArgs,
@@ -53,10 +54,17 @@ func (p *program) hostidCommand() *cobra.Command {
 			"The board's UUID and some serial numbers can only be read by root. Network cards count by the permanent address of a built-in PCI card; docks, USB and wireless " +
 			"adapters, bonds and bridges never do, so none of them makes a machine another one.\n\n" +
 			"The host of a container tells its ID on a Unix socket in one line: whatever connects gets it.\n\n" +
+			"--tell tells the daemon, which judges whether it is still the machine that the rights belong to, and --planned announces that it will be changed.\n\n" +
 			"--record writes to a directory what was read, to be sent to support: serial numbers, addresses and UUIDs are made-up ones of the same kind there, and host names, " +
 			"user names, labels and comments are not in it. The recording shows the same verdicts: leasehold hostid --root DIRECTORY.",
 		Example: "  sudo leasehold hostid\n  leasehold hostid --choose 2CEA7FA1B210/ETHERNET\n  sudo leasehold hostid --record /tmp/recording",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if t.given() {
+				return p.speak(c.Context(), t, func() (hostid.Machine, error) {
+					m, _, err := p.look(c.Context(), &l)
+					return m, err
+				})
+			}
 			types, err := parseOrder(order)
 			if err != nil {
 				return err
@@ -88,6 +96,7 @@ func (p *program) hostidCommand() *cobra.Command {
 		},
 	}
 	l.flags(c.Flags())
+	t.flags(c)
 	c.Flags().StringVar(&l.record, "record", "", "write what was read, without what is private, to this new or empty `directory`")
 	c.Flags().StringVar(&order, "order", "", "`types` of host IDs in the order in which the identity is chosen, with commas")
 	c.Flags().StringVar(&manual, "choose", "", "`VALUE/TYPE` of the identity")

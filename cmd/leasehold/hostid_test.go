@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
@@ -176,6 +178,24 @@ func answer(t *testing.T, socket, says string, end bool) {
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-ended })
+}
+
+// What the daemon is told is what was found, to the last flaw.
+func TestTheDaemonIsToldWhatWasFound(t *testing.T) {
+	m := newMachine(t)
+	d := m.daemon()
+	d.says("PUT hostids", console.Machine{Binding: console.Binding{Outcome: "same"}})
+	for _, name := range []string{"broken", "dongles"} {
+		root := probetest.Plant(t, probetest.Read(t, trees, name))
+		if status, _, stderr := m.run("hostid", "--tell", "--root", root.Name()); status != 0 {
+			t.Fatalf("%s: %d\n%s", name, status, stderr)
+		}
+		var told hostid.Machine
+		d.asked(t, "PUT hostids", &told)
+		if found := probe.Probe(root, probe.Options{}); !reflect.DeepEqual(told, found) {
+			t.Errorf("%s: the daemon is told\n%+v\nand there is\n%+v", name, told, found)
+		}
+	}
 }
 
 func TestHostIDUsage(t *testing.T) {

@@ -16,7 +16,7 @@ func (t *tree) disks(virtual string) []hostid.Finding {
 	if !ok {
 		return nil
 	}
-	const notLocal = "the root file system is on no disk of this machine"
+	const notLocal = "no disk is found below the root file system"
 	top := t.device(root)
 	if top == "" {
 		return []hostid.Finding{worthless(hostid.Disk, "", root.kind, notLocal)}

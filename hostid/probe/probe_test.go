@@ -73,7 +73,7 @@ func TestTrees(t *testing.T) {
 				"wlp0s20f3, PCI 0000:00:14.3, Intel Corporation Wi-Fi 6 AX201: wireless", "wwan0, PCI 0000:08:00.0: mobile", "thunderbolt0, PCI 0000:00:0d.2: Thunderbolt network adapter"}},
 		{"guest", "kvm", "", []string{ek, "6F1F9C3E-5D0A-4B5E-8F5E-2A4D1C7B9E01/VM_UUID", "5254006B3C58/ETHERNET", "WD-1f6a9c40/DISK"}, nil},
 		{"microvm", "kvm", "", []string{"0600AC100002/ETHERNET"}, []string{"boot disk vda, PCI 0000:00:02.0: no serial number", "ifb0: virtual interface"}},
-		{"container", "", "docker", []string{"4C4C4544-0035-4B10-8051-B4C04F4D5332/BOARD_UUID", "web-7/CONTAINER_ID"}, []string{"eth0: virtual interface", "overlay: the root file system is on no disk"}},
+		{"container", "", "docker", []string{"4C4C4544-0035-4B10-8051-B4C04F4D5332/BOARD_UUID", "web-7/CONTAINER_ID"}, []string{"eth0: virtual interface", "overlay: no disk is found"}},
 		{"notpm", "", "", []string{"03AA02FC-0414-05A2-8F06-660700080009/BOARD_UUID", "0C9D924A5B6C/ETHERNET", "WD-WCC4E3SX0LKP/DISK", "Werkstatt 3/STRING", "plant-12-A7/PUBLISHER_DEFINED"}, nil},
 		{"dongles", "", "", []string{ek, "E2D4A1B0-1111-4C22-9D33-123456ABCDEF/BOARD_UUID", "B00CD15E6F70/ETHERNET", "064F-2AF9-3-4710815/FLEXID10", "0529-0001-B28520B9/FLEXID9"},
 			[]string{"Sentinel HASP, USB 0529:0001 at 1-3: no serial number", "Feitian, USB 096e:0006 at 1-4: thousands", "SenseLock, USB 1bc0:8101 at 1-5.1: another one shows", "SenseLock, USB 1bc0:8101 at 1-5.2: another one shows", "YubiKey, USB 1050:0407 at 1-6: no serial"}},

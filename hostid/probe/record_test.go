@@ -7,10 +7,9 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -148,6 +147,32 @@ func TestThisMachineRecorded(t *testing.T) {
 	}
 }
 
+// A directory that was refused for its size is refused in the recording too, and its names are not in it.
+func TestCrowdRecorded(t *testing.T) {
+	from := t.TempDir()
+	crowd := filepath.Join(from, "sys", "class", "net")
+	if err := os.MkdirAll(crowd, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxEntries + 1 {
+		if err := os.Symlink("anneliese", filepath.Join(crowd, strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	into := open(t, dir)
+	m, err := Record(open(t, from), into, Options{})
+	if err != nil || len(m.Findings) != 1 || m.Findings[0].Flaw != string(crowded) {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	if got := verdicts(Probe(into, Options{})); !slices.Equal(got, verdicts(m)) {
+		t.Errorf("the recording says\n%s", strings.Join(got, "\n"))
+	}
+	if text := everything(t, dir); len(text) > 1000 {
+		t.Errorf("the recording has %d bytes", len(text))
+	}
+}
+
 // What is the same stays the same, what differs stays different, and each keeps its kind.
 func TestMadeUpValues(t *testing.T) {
 	s := &scrubber{made: map[string]string{}, taken: map[string]bool{}}
@@ -263,23 +288,30 @@ func TestOrdinaryNames(t *testing.T) {
 	}
 }
 
-// Hostile trees of every shape: no crash, no ID that is none, and what is recorded replays.
+// Hostile trees of every shape: no crash, no ID that is none, and what is recorded is judged the same. A tree is names and texts, each ended by a byte 1.
 func FuzzProbe(f *testing.F) {
 	for _, name := range trees(f) {
-		b, err := os.ReadFile(dir + "/" + name + ".txtar")
-		if err != nil {
-			f.Fatal(err)
+		var b strings.Builder
+		for _, file := range archive(f, name).Files {
+			b.WriteString(file.Name + "\x01" + string(file.Data) + "\x01")
 		}
-		f.Add(b)
+		f.Add(b.String())
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		a := txtar.Parse(b)
+	f.Fuzz(func(t *testing.T, s string) {
 		root := open(t, t.TempDir())
-		for _, file := range a.Files[:min(len(a.Files), 200)] {
-			place(root, file.Name, file.Data) // what cannot be made is not in this tree
+		parts := strings.Split(s, "\x01")
+		for i := 0; i+1 < min(len(parts), 400); i += 2 {
+			place(root, parts[i], []byte(parts[i+1])) // what cannot be made is not in this tree
 		}
-		m := Probe(root, Options{})
+		into := open(t, t.TempDir())
+		m, err := Record(root, into, Options{})
 		sound(t, "fuzzed", m)
+		if err != nil {
+			return // what cannot be hidden is not recorded
+		}
+		if got, want := verdicts(Probe(into, Options{})), verdicts(m); !slices.Equal(got, want) {
+			t.Errorf("the recording says\n%s\nand the machine\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	})
 }
 
