@@ -1,12 +1,17 @@
 package probe
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/jaypipes/ghw"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/leasehold/leasehold/hostid"
 )
 
 const pciIDs = "8086  Intel Corporation\n\t15bc  Ethernet Connection (7) I219-LM\n\t\t1028 0869  On board\n14e4  Broadcom Inc. \x1b[31m\n\t165f  NetXtreme BCM5720\n"
@@ -82,5 +87,54 @@ func TestBesideTheFiles(t *testing.T) {
 	}
 	if s, ok := permanentAddress("no-such-one"); ok {
 		t.Errorf("an interface that is not there has the address %s", s)
+	}
+}
+
+// A second opinion: what ghw reads of the trees that are not made to hurt is what is listed.
+func TestAgreesWithAnotherReader(t *testing.T) {
+	for _, name := range []string{"server", "laptop", "guest", "notpm", "renamed", "usbip", "dongles"} {
+		root := plant(t, archive(t, name))
+		m := Probe(root, Options{})
+		quiet := ghw.WithLogger(slog.New(slog.DiscardHandler))
+		product, err := ghw.Product(context.Background(), ghw.WithChroot(root.Name()), quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nics, err := ghw.Network(context.Background(), ghw.WithChroot(root.Name()), ghw.WithDisableTools(), quiet)
+		if err != nil || len(nics.NICs) == 0 {
+			t.Fatal(len(nics.NICs), err)
+		}
+		cards := map[string]*ghw.NIC{}
+		for _, n := range nics.NICs {
+			cards[n.Name] = n
+		}
+		seen := 0
+		for _, f := range m.Findings {
+			switch f.ID.Type {
+			case hostid.BoardUUID, hostid.VMUUID:
+				if f.ID.Value != strings.ToUpper(product.UUID) {
+					t.Errorf("%s: %s, and by ghw %s", name, f.ID, product.UUID)
+				}
+				seen++
+			case hostid.Ethernet:
+				parts := strings.Split(f.Source, ", ")
+				n := cards[parts[0]]
+				if n == nil {
+					t.Errorf("%s: ghw knows no %s", name, parts[0])
+					continue
+				}
+				// The card of a guest is on virtio's bus, and that on PCI: ghw looks at the nearer one.
+				if f.Flaw == "" && (n.IsVirtual || name != "guest" && (n.PCIAddress == nil || "PCI "+*n.PCIAddress != parts[1])) {
+					t.Errorf("%s: %s of %s, and by ghw %+v", name, f.ID, f.Source, n)
+				}
+				if mac := strings.ToUpper(strings.ReplaceAll(n.MACAddress, ":", "")); f.Flaw == "" && mac != "" && mac != f.ID.Value { // ghw shows none that was set by hand
+					t.Errorf("%s: %s of %s, and by ghw %s", name, f.ID, f.Source, n.MACAddress)
+				}
+				seen++
+			}
+		}
+		if seen < 2 {
+			t.Errorf("%s: only %d were compared", name, seen)
+		}
 	}
 }
