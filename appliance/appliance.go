@@ -48,7 +48,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -62,6 +62,9 @@ type Options struct {
 	Elapsed func() time.Duration // time since some fixed moment of this boot, counting suspend
 	Rand    io.Reader
 	Log     *slog.Logger
+
+	// EventLog reads what the firmware says it measured, at most attest.MaxEventLogBytes; it goes with the evidence of requests. Nil, or no bytes: none goes.
+	EventLog func() []byte
 
 	// Serving signs for clients: an Ed25519 key of this run alone. Nil: one is drawn that is kept in ordinary memory.
 	Serving crypto.Signer

@@ -227,6 +227,9 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		if err != nil {
 			return nil, err
 		}
+		if a.EventLog != nil {
+			e.EventLog = a.EventLog()
+		}
 		return e.Encode(), nil
 	})
 	if err != nil {

@@ -125,6 +125,8 @@ const (
 	ErrNoRehost Code = 5033
 	ErrRehosted Code = 5034
 
+	ErrTierLimit Code = 5035
+
 	ErrUsage     Code = 6001
 	ErrNoDaemon  Code = 6002
 	ErrForbidden Code = 6003
@@ -264,6 +266,8 @@ func Catalog() []Entry {
 
 		{ErrNoRehost, "E_NO_REHOST", "these rights cannot be re-hosted", "a re-host gives everything that one machine on record has to the machine of a request, on the word of two persons", "freehold show HOST", ExitPolicy},
 		{ErrRehosted, "E_REHOSTED", "this machine's rights went to another one", "the producer was told that the machine is gone, and re-hosted what it had", "import the response, and ask the producer", ExitPolicy},
+
+		{ErrTierLimit, "E_TIER_LIMIT", "more than this kind of machine may have", "the evidence puts the machine in a tier for which the producer allows fewer copies than were asked for", "ask for as many as the detail says, or use a machine of a better tier; the producer sees and sets the limits: freehold show, freehold entitle --tier-limit", ExitPolicy},
 
 		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},
 		{ErrNoDaemon, "E_NO_DAEMON", "leaseholdd does not answer", "nothing listens on the socket: the daemon is stopped, or another path was given", "systemctl start leaseholdd", ExitNoDaemon},

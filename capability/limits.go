@@ -15,6 +15,7 @@ const (
 	MaxPairs       = 64       // entries of a vendor dictionary
 	MaxSigned      = 64 << 10 // an embedded signed item: a certificate is 7.4 kB
 	MaxEvidence    = 16 << 10 // TPM evidence with its certificates
+	MaxQuoted      = 80 << 10 // evidence of a request: an event log of 64 KiB may follow
 	MaxDenials     = 256      // refusals in one response: one a line, or one for all
 	MaxHolders     = 64       // holders named in one refusal
 	MaxDetail      = 1024     // bytes of a refusal's detail: a sentence with a path or two

@@ -12,7 +12,7 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// Every maximum holds at its value and breaks one above. The limits of bytes, MaxFrame and MaxFile, are tested in wire where the bytes are; of MaxFrame
+// Every maximum holds at its value and breaks one above. The limits of bytes, MaxFrame, MaxFile and MaxQuoted, are tested in wire where the bytes are; of MaxFrame
 // a receipt inside a request is tested here too.
 func TestLimits(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
@@ -105,7 +105,7 @@ func TestLimits(t *testing.T) {
 		{"", "granularity", 3, request(func(r *Request, n int) { r.Granularity = uint8(n) })},
 		{"", "value of a host ID", hostid.MaxValue, request(func(r *Request, n int) { r.Hosts[0].Value = text(n) })},
 	}
-	tested := []string{"MaxFile", "MinLease", "DefaultLease", "DefaultGrace"}
+	tested := []string{"MaxFile", "MaxQuoted", "MinLease", "DefaultLease", "DefaultGrace"}
 	for _, c := range cases {
 		if err := c.try(c.most); err != nil {
 			t.Errorf("%s: %d: %v", c.what, c.most, err)

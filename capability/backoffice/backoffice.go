@@ -7,7 +7,7 @@
 //	keys/        root.key and signing.key, each sealed with the passphrase; root.key is read only to certify a signing key and may be kept elsewhere
 //	responses/   every response file and the request file it answers, named by the digest of the request
 //	evidence/    request files that were refused as a whole, at most 64 of a machine, named by their digest
-//	roots/       hardware/ and virtual/: PEM certificates of the authorities that say what an endorsement key is
+//	roots/       hardware/ and virtual/: PEM certificates of the authorities that say what an endorsement key is; shipped.pem has those that came with freehold
 //	trust.lht    the public keys of the root, for clients and appliances
 package backoffice
 
@@ -92,8 +92,9 @@ const (
 type Setup struct {
 	Policy  entitlement.Policy
 	KeyName string // of the first signing key, as producer-2026-A
-	// Hardware and Virtual are PEM files of the authorities of TPM makers and of makers of virtual TPMs.
+	// Hardware and Virtual are PEM files of the authorities of TPM makers and of makers of virtual TPMs. Shipped are those that come with freehold.
 	Hardware, Virtual [][]byte
+	Shipped           []Authority
 	By                string
 	Cost              Cost // of guessing the passphrase; zero is DefaultCost
 }
@@ -193,6 +194,9 @@ func Create(p Place, passphrase []byte, s Setup, now capability.Time, rand io.Re
 				return nil, err
 			}
 		}
+	}
+	if err := WriteShipped(p, s.Shipped); err != nil {
+		return nil, err
 	}
 	if err := put(p.Top, trustName, c.EncodeTrust(trust)); err != nil {
 		return nil, err

@@ -24,16 +24,22 @@ type Result struct {
 	Host        hostid.ID
 	Alias       string
 	Tier        entitlement.Tier
-	RepairNote  string    // why an order to repair changed nothing
-	Repaired    bool      // this answer replaced the machine's trusted storage
-	Rehosted    hostid.ID // the machine whose rights this answer gave to the one of the request; zero: none
-	Warning     string    // two histories of this machine are known, and the policy has this one answered: what contradicts
-	TierNote    string    // why the certificates did not raise the tier, if so
-	Proven      bool      // a response was opened by this machine before: its keys are in one TPM
+	Why         string      // what the tier follows from
+	RepairNote  string      // why an order to repair changed nothing
+	Repaired    bool        // this answer replaced the machine's trusted storage
+	Rehosted    hostid.ID   // the machine whose rights this answer gave to the one of the request; zero: none
+	Warning     string      // two histories of this machine are known, and the policy has this one answered: what contradicts
+	TierNote    string      // why the certificates did not raise the tier, if so
+	Booted      *BootReport // what the machine's event log says was started; nil: it sent none
+	Gone, Came  []hostid.ID // host IDs beside the TPM's that its answered request before had, and has not, or the other way round
+	Capped      bool        // rights end before their line items do, because of the tier
+	Proven      bool        // a response was opened by this machine before: its keys are in one TPM
 	Number      uint64
 	Serial      uint64
 	Made        capability.Time
 	ApplyBefore capability.Time
+
+	Alarms []capability.Alarm // what the machine says has looked like a copy or a change of it
 
 	Status   capability.Status
 	Lines    []Line
@@ -75,10 +81,11 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		return nil, err
 	}
 	r := &signed.Request
-	tier, tierErr := attest.TierOf(id, o.roots, now.Std())
+	tier, why, tierErr := o.class(id, virtual(r), now)
+	booted := o.booted(id)
 	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
-		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tierOf(tier)}}
-	_, known := o.book.Host(r.Hosts[0])
+		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tier}, Shown: entitlement.Shown{Why: why, Platform: words(platform(r)), Booted: words(booted.Summary())}}
+	was, known := o.book.Host(r.Hosts[0])
 	d, err := o.book.Decide(now, answer)
 	if err != nil {
 		if d != nil {
@@ -86,9 +93,12 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		}
 		return nil, refuse(err)
 	}
-	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tierOf(tier), Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
+	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tier, Why: why, Booted: booted, Alarms: r.Alarms, Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
 	if tierErr != nil {
 		res.TierNote = tierErr.Error()
+	}
+	if n := len(was.Appearances); n > 0 {
+		res.Gone, res.Came = drift(&was.Appearances[n-1], d)
 	}
 	if order.Repair != "" {
 		res.RepairNote = idle(d, known)
@@ -176,18 +186,10 @@ func prove(signed *wire.SignedRequest) (*attest.Identity, error) {
 	return id, nil
 }
 
-func tierOf(t attest.Tier) entitlement.Tier {
-	switch t {
-	case attest.Hardware:
-		return entitlement.Hardware
-	case attest.Virtual:
-		return entitlement.Virtual
-	}
-	return entitlement.Software
-}
-
 func tierDenied(r *capability.Response) bool {
-	return slices.ContainsFunc(r.Lines, func(l capability.Line) bool { return l.Denial.Code == capability.ErrTier })
+	return slices.ContainsFunc(r.Lines, func(l capability.Line) bool {
+		return l.Denial.Code == capability.ErrTier || l.Denial.Code == capability.ErrTierLimit
+	})
 }
 
 // proofs judges the TPM's statement in each return. It must be about the counter that dates trusted storage: any root can make another one count.
@@ -291,6 +293,11 @@ func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision
 			line.Product = v.Product
 		}
 		res.Lines = append(res.Lines, line)
+	}
+	for _, i := range resp.Items {
+		if v, ok := o.book.Item(i.ActivationID, resp.Time); ok && v.Expiry != i.Expiry {
+			res.Capped = true
+		}
 	}
 	return res
 }

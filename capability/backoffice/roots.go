@@ -42,31 +42,42 @@ func parseRoots(file []byte) ([]*x509.Certificate, error) {
 	return list, nil
 }
 
+// eachRoots gives every PEM file of a directory, by name.
+func eachRoots(d storage.Disk, do func(name string, file []byte) error) error {
+	names, err := d.List()
+	if err != nil {
+		return fmt.Errorf("read the authorities: %w", err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".pem") {
+			continue
+		}
+		file, err := d.Read(name, maxRoots)
+		if err != nil {
+			return fmt.Errorf("read the authorities: %w", err)
+		}
+		if err := do(name, file); err != nil {
+			return fmt.Errorf("authorities in %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // readRoots reads both directories. Every certificate there is trusted as it is, intermediate or root.
 func readRoots(p Place) (attest.Roots, error) {
 	var pools [2]*x509.CertPool
 	for i, d := range []storage.Disk{p.Hardware, p.Virtual} {
-		names, err := d.List()
-		if err != nil {
-			return attest.Roots{}, fmt.Errorf("read the authorities: %w", err)
-		}
-		slices.Sort(names)
 		pools[i] = x509.NewCertPool()
-		for _, name := range names {
-			if !strings.HasSuffix(name, ".pem") {
-				continue
-			}
-			file, err := d.Read(name, maxRoots)
-			if err != nil {
-				return attest.Roots{}, fmt.Errorf("read the authorities: %w", err)
-			}
+		err := eachRoots(d, func(_ string, file []byte) error {
 			list, err := parseRoots(file)
-			if err != nil {
-				return attest.Roots{}, fmt.Errorf("authorities in %s: %w", name, err)
-			}
 			for _, c := range list {
 				pools[i].AddCert(c)
 			}
+			return err
+		})
+		if err != nil {
+			return attest.Roots{}, err
 		}
 	}
 	return attest.Roots{Hardware: pools[0], Virtual: pools[1]}, nil

@@ -59,6 +59,7 @@ type Machine struct {
 	Safe         bool            `json:"safe"`
 	Firmware     uint64          `json:"firmware"`
 	Certificates []EKCertificate `json:"certificates"` // what a back office judges the tier by
+	EventLog     int             `json:"eventLog"`     // bytes of the firmware's log; zero: none is there
 }
 
 // Device is the key of a machine without a TPM. Who has the key is the machine.
@@ -238,6 +239,7 @@ func machineOf(id *attest.Identity) *Machine {
 	m := &Machine{
 		Host: hostid.OfDigest(hostid.TPMEK, id.HostID), EK: id.EK, AK: id.AK, AKName: id.AKName, PCRs: id.PCRs,
 		Clock: uint64(id.Clock.Elapsed.Milliseconds()), Resets: id.Clock.Resets, Restarts: id.Clock.Restarts, Safe: id.Clock.Safe, Firmware: id.Firmware,
+		EventLog: len(id.EventLog),
 	}
 	for _, c := range id.EKCertificates {
 		m.Certificates = append(m.Certificates, EKCertificate{

@@ -41,6 +41,7 @@ func (b *Book) Apply(e *Entry) error {
 	case e.Policy != nil:
 		if err = e.Policy.Validate(); err == nil {
 			b.policy = *e.Policy
+			b.policy.Limits = slices.Clone(b.policy.Limits)
 		}
 	case e.Item != nil:
 		err = b.applyItem(*e.Item)
@@ -66,7 +67,7 @@ func (b *Book) applyItem(i Item) error {
 	if b.byID[i.ActivationID] != nil {
 		return fmt.Errorf("activation ID %s is there twice", i.ActivationID)
 	}
-	i.Features = slices.Clone(i.Features)
+	i.Features, i.Limits = slices.Clone(i.Features), slices.Clone(i.Limits)
 	it := &item{Item: i}
 	b.items, b.byID[i.ActivationID] = append(b.items, it), it
 	return nil
@@ -108,7 +109,14 @@ func (b *Book) applyAnswer(e *Entry) error {
 	if err := plausible(h, a); err != nil {
 		return err
 	}
-	from, err := b.moves(e)
+	if a.Appearance != nil {
+		if err := a.Appearance.check(e); err != nil {
+			return err
+		}
+	} else if n := len(h.Appearances); n > 0 && h.Appearances[n-1].Tier != a.Identity.Tier {
+		return fmt.Errorf("host %s changes its tier and shows nothing else than before", h.Host.Short())
+	}
+	from, err := b.moves(e, h)
 	if err != nil {
 		return err
 	}
@@ -205,6 +213,9 @@ func (b *Book) sums(h *Host, a *Answered) ([]sum, error) {
 		if used > uint64(i.Copies) || used > math.MaxUint32 {
 			return nil, fmt.Errorf("%d of %d copies of %s would be in use", used, i.Copies, f.ActivationID)
 		}
+		if no := b.barred(i, a.Identity.Tier, f.Copies, ""); no != nil && f.Copies > have {
+			return nil, fmt.Errorf("%d copies of %s are given: %w", f.Copies, f.ActivationID, no)
+		}
 		if uint64(f.Copies)+credited[f.ActivationID] < uint64(have) {
 			return nil, fmt.Errorf("copies of %s go from %d to %d with %d returned", f.ActivationID, have, f.Copies, credited[f.ActivationID])
 		}
@@ -236,4 +247,5 @@ func record(h *Host, a *Answered) {
 	for _, m := range a.Metered {
 		h.meter(m)
 	}
+	h.shows(a.Appearance)
 }

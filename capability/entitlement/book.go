@@ -44,7 +44,11 @@ func New() *Book {
 func (b *Book) Head() (capability.Digest, uint64) { return b.head, b.length }
 
 // Policy is the one in force.
-func (b *Book) Policy() Policy { return b.policy }
+func (b *Book) Policy() Policy {
+	p := b.policy
+	p.Limits = slices.Clone(p.Limits)
+	return p
+}
 
 // ItemView is an item with what became of it.
 type ItemView struct {
@@ -118,7 +122,7 @@ func (b *Book) Host(id hostid.ID) (Host, bool) {
 
 func (h *Host) clone() *Host {
 	c := *h
-	c.Metered = slices.Clone(h.Metered)
+	c.Metered, c.Appearances = slices.Clone(h.Metered), slices.Clone(h.Appearances)
 	c.Holds, c.Requests, c.Returns, c.Incidents, c.Past = slices.Clone(h.Holds), slices.Clone(h.Requests), slices.Clone(h.Returns), slices.Clone(h.Incidents), slices.Clone(h.Past)
 	return &c
 }
@@ -234,10 +238,12 @@ type Answered struct {
 	Metered []capability.Meter `cbor:"11,keyasint,omitempty" json:"metered,omitempty"` // totals that changed; zero: nothing is used any more
 
 	Rehosted *Rehosted `cbor:"12,keyasint,omitempty" json:"rehosted,omitempty"` // first it takes what this machine had
+
+	Appearance *Appearance `cbor:"13,keyasint,omitempty" json:"appearance,omitempty"` // what it shows of itself, where that changed
 }
 
 // MaxEntry bounds an entry in bytes: 1,024 named requests of 50 bytes, 256 returns of 90, 256 totals of 40, two keys,
-// 4,096 metered totals of 160.
+// 4,096 metered totals of 160, an appearance of 6,000.
 const MaxEntry = 1 << 20
 
 // Encode is the entry's one encoding.

@@ -117,6 +117,9 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 	if m := h.Moved; m != nil && (len(h.Holds)+len(h.Metered) > 0 || b.byKey[m.To] == nil || m.To == h.Host || m.Approved == "" || m.Serial > h.Serial) {
 		return 0, fmt.Errorf("its rights went to %s with response %d, and it has some, or that is no other machine", m.To, m.Serial)
 	}
+	if err := h.checkAppearances(); err != nil {
+		return 0, err
+	}
 	if len(h.Incidents) > MaxIncidents {
 		return 0, fmt.Errorf("%d incidents", len(h.Incidents))
 	}

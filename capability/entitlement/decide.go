@@ -46,6 +46,8 @@ type Answer struct {
 	Approved string
 	// Boot is the boot state that the request quotes, StateBytes long.
 	Boot []byte
+	// Shown is what else its evidence says.
+	Shown Shown
 }
 
 // Proof is what was found in the proof of a return: the epoch that the TPM attests over it, or in Fault why it attests nothing.
@@ -103,13 +105,14 @@ func (c SetPolicy) decide(b *Book, now capability.Time) (*Decision, error) {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
 	e := b.entry(now, c.By)
+	c.Policy.Limits = slices.Clone(c.Policy.Limits)
 	e.Policy = &c.Policy
 	return &Decision{Entries: []*Entry{e}}, nil
 }
 
 func (c Entitle) decide(b *Book, now capability.Time) (*Decision, error) {
 	i := c.Item
-	i.Issued, i.Features = now, slices.Clone(i.Features)
+	i.Issued, i.Features, i.Limits = now, slices.Clone(i.Features), slices.Clone(i.Limits)
 	if err := i.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrItem, err)
 	}
@@ -185,6 +188,9 @@ func (c *Answer) check() error {
 	if uint64(len(r.Outstanding)) >= r.Number {
 		return &capability.Malformed{Field: "outstanding", Cause: fmt.Sprintf("%d requests before number %d", len(r.Outstanding), r.Number)}
 	}
+	if err := c.Shown.check(); err != nil {
+		return err
+	}
 	if len(c.Repair) > MaxReason {
 		return fmt.Errorf("reason of %d bytes where at most %d are allowed", len(c.Repair), MaxReason)
 	}
@@ -222,7 +228,7 @@ func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named 
 		h.takes(from)
 	}
 	resp := &capability.Response{
-		Version: capability.Protocol, For: r.Hosts[0], Serial: before.Serial + 1, Correlation: r.Correlation, Time: now, Lifetime: b.policy.ResponseLife,
+		Version: capability.Protocol, For: r.Hosts[0], Serial: before.Serial + 1, Correlation: r.Correlation, Time: now,
 		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head, Epoch: r.Epoch, Life: r.Life,
 	}
 	resp.Policy.Lease, resp.Policy.Holders = b.policy.Lease, b.policy.Holders
@@ -239,8 +245,8 @@ func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named 
 	if r.Operation == capability.Grant {
 		b.desire(now, h, c, back, resp)
 	}
-	a.Holds, a.Metered = changed(before, h), b.counted(before, r)
-	resp.Items = b.rights(h)
+	a.Holds, a.Metered, a.Appearance = changed(before, h), b.counted(before, r), before.appears(now, c)
+	resp.Items, resp.Lifetime = b.rights(h, c.Identity.Tier, now), b.lifetime(h, c.Identity.Tier)
 	if r.Applied == 0 {
 		usedBefore(resp.Items, h)
 	}
@@ -250,6 +256,9 @@ func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named 
 		resp.Status = capability.StatusPartly
 	case len(h.Holds) == 0 && len(resp.Acknowledged) > 0:
 		resp.Status = capability.StatusReturned
+	}
+	for _, alarm := range before.alarms(r) { // they refuse nothing, so the status is not about them
+		resp.Denials = deny(resp.Denials, &capability.Refusal{Denial: alarm})
 	}
 	e := b.entry(now, c.By)
 	e.Answer = a
@@ -345,7 +354,7 @@ func (b *Book) desire(now capability.Time, h *Host, c *Answer, back map[capabili
 	refused := false
 	for _, w := range c.Request.Desired {
 		have := h.held(w.ActivationID)
-		count, refusal := b.line(now, c.Identity.Tier, w, have, back[w.ActivationID])
+		count, refusal := b.line(now, c, w, have, back[w.ActivationID])
 		if h.Moved != nil && w.Count > have {
 			count, refusal = have, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrRehosted, Subject: string(w.ActivationID), Asked: w.Count, Detail: h.Moved.String()}}
 		}
@@ -375,7 +384,7 @@ func (b *Book) desire(now capability.Time, h *Host, c *Answer, back map[capabili
 }
 
 // line is the total a host will have of one wanted item, and why it is not the wanted one. back came back with this very request.
-func (b *Book) line(now capability.Time, tier Tier, w capability.Desired, have, back uint32) (uint32, *capability.Refusal) {
+func (b *Book) line(now capability.Time, c *Answer, w capability.Desired, have, back uint32) (uint32, *capability.Refusal) {
 	i := b.byID[w.ActivationID]
 	if i == nil {
 		subject := string(w.ActivationID)
@@ -393,15 +402,18 @@ func (b *Book) line(now capability.Time, tier Tier, w capability.Desired, have, 
 		}
 		return have, nil
 	}
-	minimum := b.minimum(i)
-	switch {
-	case i.Expiry != 0 && now >= i.Expiry:
+	if i.Expiry != 0 && now >= i.Expiry {
 		denial.Code, denial.Detail = capability.ErrBookExpired, fmt.Sprintf("it expired %s", i.Expiry)
 		return have, &capability.Refusal{Denial: denial}
-	case tier < minimum:
-		denial.Code, denial.Detail = capability.ErrTier, fmt.Sprintf("the machine is of tier %s, %s is needed", tier, minimum)
-		return have, &capability.Refusal{Denial: denial}
-	case w.Count-have <= left:
+	}
+	if no := b.barred(i, c.Identity.Tier, w.Count, c.Shown.Why); no != nil {
+		no.Asked = w.Count
+		if w.Partial {
+			have = max(have, min(b.most(i, c.Identity.Tier), have+left))
+		}
+		return have, no
+	}
+	if w.Count-have <= left {
 		return w.Count, nil
 	}
 	denial.Code, denial.Available, denial.Total, denial.Used = capability.ErrTooFew, left, i.Copies, i.Copies-left
@@ -440,13 +452,13 @@ func changed(before, after *Host) []Fulfillment {
 }
 
 // rights is everything a host has, as it stores it.
-func (b *Book) rights(h *Host) []capability.LineItem {
+func (b *Book) rights(h *Host, tier Tier, now capability.Time) []capability.LineItem {
 	var list []capability.LineItem
 	for _, f := range h.Holds {
 		i := b.byID[f.ActivationID]
 		for _, feature := range i.Features {
 			line := i.lineItem(feature, f.Copies)
-			line.Issuer = b.policy.Producer
+			line.Issuer, line.Expiry = b.policy.Producer, b.expiry(i, tier, now)
 			list = append(list, line)
 		}
 	}

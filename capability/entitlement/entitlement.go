@@ -81,6 +81,7 @@ type Item struct {
 	Metered        bool                    `cbor:"12,keyasint,omitzero" json:"metered,omitempty"`      // counts are used up, not leased
 	Reusable       bool                    `cbor:"13,keyasint,omitzero" json:"reusable,omitempty"`     // what was used of them can be given back
 	UndoInterval   capability.Seconds      `cbor:"14,keyasint,omitzero" json:"undoInterval,omitempty"` // in which a device may take a report back
+	Limits         []TierLimit             `cbor:"15,keyasint,omitempty" json:"limits,omitempty"`      // instead of the policy's, for the tiers that they name
 	User           string                  `cbor:"30,keyasint,omitzero" json:"user,omitempty"`         // whose seats they are; empty: everybody's
 }
 
@@ -109,6 +110,9 @@ func (i *Item) Validate() error {
 	if !i.Metered && (i.Reusable || i.UndoInterval != 0) {
 		return fmt.Errorf("reusable, or with an undo interval of %s, and not metered", i.UndoInterval)
 	}
+	if err := validateLimits(i.Limits, false); err != nil {
+		return err
+	}
 	for n, f := range i.Features {
 		for _, other := range i.Features[:n] {
 			if other.Name == f.Name {
@@ -136,6 +140,7 @@ type Policy struct {
 	MinimumTier  Tier                    `cbor:"5,keyasint,omitzero" json:"minimumTier"`
 	Forks        ForkPolicy              `cbor:"6,keyasint,omitzero" json:"forks"`
 	Repairs      RepairLimit             `cbor:"7,keyasint,omitzero" json:"repairs"` // of one machine in RepairSpan, before a second person must approve
+	Limits       []TierLimit             `cbor:"8,keyasint,omitempty" json:"limits,omitempty"`
 }
 
 // The lifetimes a response file may have. A stick travels for days; a file of last year should not start a machine.
@@ -145,7 +150,7 @@ const (
 	MaxResponseLife     capability.Seconds = 366 * 24 * 60 * 60
 )
 
-// DefaultPolicy is the careful one: 15 minutes of lease, hardware only, holders shown as counts, forks refused.
+// DefaultPolicy is the careful one: 15 minutes of lease, hardware only and all of it, holders shown as counts, forks refused.
 func DefaultPolicy(producer string) Policy {
 	return Policy{Producer: producer, Lease: capability.DefaultLease, ResponseLife: DefaultResponseLife, MinimumTier: Hardware, Repairs: DefaultRepairs}
 }
@@ -168,7 +173,7 @@ func (p *Policy) Validate() error {
 	case p.Repairs < NoRepairs || p.Repairs > MaxRepairs:
 		return fmt.Errorf("%d repairs a year where 0 to %d are allowed", p.Repairs, MaxRepairs)
 	}
-	return nil
+	return validateLimits(p.Limits, true)
 }
 
 // Identity is what a request's evidence proved, as plain values. That AK and EK share a TPM it does not prove: see Host.Proven.
@@ -201,6 +206,8 @@ type Host struct {
 	Moved *Moved `json:"moved,omitempty"`
 	// Incidents are the requests that were refused as a whole, or answered under a warning, at most MaxIncidents, each once.
 	Incidents []Incident `json:"incidents"`
+	// Appearances are what it showed of itself, each where that changed, at most MaxAppearances.
+	Appearances []Appearance `json:"appearances"`
 }
 
 // Fulfillment is a number of copies of an item given to a host.

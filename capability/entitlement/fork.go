@@ -205,6 +205,8 @@ func (b *Book) incident(now capability.Time, c *Answer, h *Host, q *dispute) *De
 func (b *Book) warn(now capability.Time, c *Answer, h *Host, q *dispute, d *Decision) {
 	a := d.Answered()
 	d.Warning, a.Request.Fork = q.Refusal, true
+	alarm := Incident{Host: h.Host, Code: q.Code, Number: c.Request.Number, Detail: q.Detail, Time: now}
+	d.Response.Denials = deny(d.Response.Denials, &capability.Refusal{Denial: alarm.alarm()})
 	record(&d.Host, a)
 	i := b.incident(now, c, h, q)
 	if i == nil {

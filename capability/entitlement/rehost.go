@@ -54,8 +54,8 @@ func (b *Book) rehosted(h *Host, c *Answer) (*Host, *capability.Refusal) {
 		return no("it has used metered items, and only a trusted storage that has applied no response can begin with what was used")
 	}
 	for _, f := range from.Holds {
-		if minimum := b.minimum(b.byID[f.ActivationID]); c.Identity.Tier < minimum {
-			return nil, capability.Refuse(capability.ErrTier, string(f.ActivationID), "the machine is of tier %s, %s is needed", c.Identity.Tier, minimum)
+		if no := b.barred(b.byID[f.ActivationID], c.Identity.Tier, h.held(f.ActivationID)+f.Copies, c.Shown.Why); no != nil {
+			return nil, no
 		}
 	}
 	return from, nil
@@ -85,7 +85,7 @@ func (h *Host) leaves(to hostid.ID, r *Rehosted, now capability.Time, by string)
 }
 
 // moves asserts what rehosted promises, and gives the machine that loses its rights; nil where none does.
-func (b *Book) moves(e *Entry) (*Host, error) {
+func (b *Book) moves(e *Entry, to *Host) (*Host, error) {
 	r := e.Answer.Rehosted
 	if r == nil {
 		return nil, nil
@@ -96,6 +96,11 @@ func (b *Book) moves(e *Entry) (*Host, error) {
 		return nil, fmt.Errorf("the rights of %s move, and it has none, or is not another machine", r.From)
 	case r.Approved == "" || strings.EqualFold(r.Approved, e.By):
 		return nil, errors.New("a re-host that no second person approved")
+	}
+	for _, f := range from.Holds {
+		if no := b.barred(b.byID[f.ActivationID], e.Answer.Identity.Tier, to.held(f.ActivationID)+f.Copies, ""); no != nil {
+			return nil, fmt.Errorf("a re-host of %s: %w", f.ActivationID, no)
+		}
 	}
 	return from, nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
@@ -42,13 +43,16 @@ func TestSoakBook(t *testing.T) {
 	}
 	t.Logf("%d lives: %+v", lives, seen)
 	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 ||
-		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 || seen.Late == 0 {
+		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 || seen.Late == 0 ||
+		seen.Limited == 0 || seen.Capped == 0 || seen.Drifted == 0 || seen.Alarmed == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
 }
 
 type outcomes struct {
 	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn, Rehosted, Gone, Late int
+
+	Limited, Capped, Drifted, Alarmed int // a line above its tier's limit, a right that ends early, a change of what a machine shows, a machine that hears of its copy
 }
 
 func (o *outcomes) add(p outcomes) {
@@ -56,6 +60,7 @@ func (o *outcomes) add(p outcomes) {
 	o.Repaired, o.Replaced = o.Repaired+p.Repaired, o.Replaced+p.Replaced
 	o.Warned, o.Approved, o.Withdrawn = o.Warned+p.Warned, o.Approved+p.Approved, o.Withdrawn+p.Withdrawn
 	o.Rehosted, o.Gone, o.Late = o.Rehosted+p.Rehosted, o.Gone+p.Gone, o.Late+p.Late
+	o.Limited, o.Capped, o.Drifted, o.Alarmed = o.Limited+p.Limited, o.Capped+p.Capped, o.Drifted+p.Drifted, o.Alarmed+p.Alarmed
 	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
 }
 
@@ -83,6 +88,7 @@ type simulation struct {
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	p := anyTier()
 	p.Forks, p.Repairs = ForkPolicy(seed%2), LimitRepairs(int(seed/2%3))
+	p.Limits = limits(seed)
 	s := &simulation{w: newWorld(t, p), rng: life(seed), answers: map[capability.Digest]*capability.Response{}, before: map[*machine]*machine{}}
 	s.w.note = func() string { return fmt.Sprintf("seed %d, step %d: ", seed, s.step) }
 	for n := range 3 {
@@ -168,8 +174,11 @@ func (s *simulation) rehost(f *file) {
 	had, known := s.w.book.Host(old.id.Host)
 	order := f.request
 	order.Rehost, order.Repair, order.Approved = old.id.Host, "the board burnt", "a second person"
-	moves := known && had.Moved == nil && len(had.Holds) > 0
+	moves := known && had.Moved == nil && len(had.Holds) > 0 && (len(had.Metered) == 0 || order.Request.Applied == 0)
 	d, err := s.w.do(order)
+	if err == nil && d.Known == nil {
+		s.limited(f, d)
+	}
 	switch {
 	case err == nil && d.Known == nil && d.Answered().Rehosted != nil:
 		if !moves {
@@ -182,6 +191,8 @@ func (s *simulation) rehost(f *file) {
 		}
 	case err == nil && d.Known == nil:
 		s.w.fatalf("a re-host was ordered, and answered as if it was not")
+	case code(err) == capability.ErrTierLimit && !moves:
+		s.w.fatalf("%s has nothing to give, and it is too much: %v", old.id.Host.Short(), err)
 	case code(err) == capability.ErrNoRehost && moves:
 		s.w.fatalf("%s has %v, and a re-host is refused: %v", old.id.Host.Short(), had.Holds, err)
 	}
@@ -223,6 +234,13 @@ func (s *simulation) write(m *machine) {
 	}
 	a.Request.Atomic = s.rng.IntN(5) == 0
 	a.Boot = state(byte(s.rng.IntN(8)))
+	a.Identity.Tier = Tier(1 + s.rng.IntN(3)) // certificates come, and their authorities expire
+	if s.rng.IntN(3) == 0 {
+		m.shown = s.rng.IntN(3)
+	}
+	for n := range m.shown {
+		a.Request.Hosts = append(a.Request.Hosts, hostid.ID{Type: hostid.Ethernet, Value: fmt.Sprint(n, s.rng.IntN(2))})
+	}
 	a.Digest = s.w.codec.RequestDigest(a.Request)
 	m.outstanding[len(m.outstanding)-1].Digest = a.Digest
 	for i := range a.Proofs {
@@ -278,6 +296,7 @@ func (s *simulation) send(f *file) {
 		if err := d.Response.Validate(); err != nil {
 			s.w.fatalf("%v", err)
 		}
+		s.limited(f, d)
 		s.answers[f.request.Digest], f.response = d.Response, d.Response
 		s.named(f)
 	case c == capability.ErrRepair && f.request.Request.Life != (capability.LifeID{}):
@@ -303,6 +322,58 @@ func (s *simulation) send(f *file) {
 		s.accused(f, err)
 	default:
 		s.w.fatalf("%v", err)
+	}
+}
+
+// limits differs from life to life: none, of all tiers, of one, of one product.
+func limits(seed uint64) []TierLimit {
+	switch seed / 6 % 4 {
+	case 1:
+		return []TierLimit{{Tier: Virtual, Copies: 3, Life: 7200}, {Tier: Software, Copies: 1, Life: 3600}}
+	case 2:
+		return []TierLimit{{Tier: Virtual, Life: 86400}, {Tier: Virtual, Product: "Render Pro", Copies: 2}}
+	case 3:
+		return []TierLimit{{Tier: Software, Product: "Another", Copies: 1, Life: 3600}, {Tier: Hardware, Copies: 8}}
+	}
+	return nil
+}
+
+// limited: nothing is given above what the tier of the moment may have, and nothing ends later than it may. What a machine showed is on record.
+func (s *simulation) limited(f *file, d *Decision) {
+	tier, was := f.request.Identity.Tier, map[capability.ActivationID]uint32{}
+	if before, ok := s.w.hostBefore(f.by.id.Host); ok {
+		for _, h := range before.Holds {
+			was[h.ActivationID] = h.Copies
+		}
+	}
+	for _, i := range d.Response.Items {
+		limit := s.w.book.limit(s.w.book.byID[i.ActivationID], tier)
+		if limit.Copies > 0 && i.Copies > limit.Copies && i.Copies > was[i.ActivationID] && d.Answered().Rehosted == nil {
+			s.w.fatalf("tier %s is given %d copies where %d are allowed, and had %d", tier, i.Copies, limit.Copies, was[i.ActivationID])
+		}
+		if limit.Life > 0 {
+			if s.seen.Capped++; i.Expiry == 0 || i.Expiry > s.w.now.Add(limit.Life) || d.Response.Lifetime > limit.Life {
+				s.w.fatalf("tier %s has %s until %s, and the limit is %s", tier, i.ActivationID, i.Expiry, limit)
+			}
+		}
+	}
+	for _, l := range d.Response.Lines {
+		if l.Denial.Code == capability.ErrTierLimit {
+			s.seen.Limited++
+		}
+	}
+	for _, no := range d.Response.Denials {
+		if no.Code == capability.ErrFork || no.Code == capability.ErrReplaced {
+			s.seen.Alarmed++
+		}
+	}
+	h, _ := s.w.book.Host(f.by.id.Host)
+	if len(h.Appearances) > 1 {
+		s.seen.Drifted++
+	}
+	last := h.Appearances[len(h.Appearances)-1]
+	if last.Tier != tier || len(last.Hosts) != len(f.request.Request.Hosts)-1 || string(last.State) != string(f.request.Boot) {
+		s.w.fatalf("request %d showed %v, tier %s, and on record is %+v", f.request.Request.Number, f.request.Request.Hosts, tier, last)
 	}
 }
 

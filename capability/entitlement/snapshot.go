@@ -21,7 +21,8 @@ type section struct {
 	Past     *PastLife         `cbor:"8,keyasint,omitempty"`
 	Before   *Known            `cbor:"9,keyasint,omitempty"` // a request of the past life before
 	Boot     *BootState        `cbor:"10,keyasint,omitempty"`
-	Meter    *capability.Meter `cbor:"11,keyasint,omitempty"` // of the host before
+	Meter    *capability.Meter `cbor:"11,keyasint,omitempty"` // of the host before, as the next
+	Shown    *Appearance       `cbor:"12,keyasint,omitempty"`
 }
 
 type headRecord struct {
@@ -43,7 +44,7 @@ type hostRecord struct {
 	Moved *Moved            `cbor:"8,keyasint,omitempty"`
 }
 
-// maxRecord: the largest record is an item with all its features, 64 of 150 bytes.
+// maxRecord: the largest record is an item with all its features, 64 of 150 bytes, and as many limits.
 const maxRecord = 32 << 10
 
 // Snapshot is the whole state in its one encoding. It holds no history: that is what entries are for.
@@ -76,6 +77,9 @@ func (b *Book) Snapshot() []byte {
 		}
 		for _, i := range h.Incidents {
 			put(section{Incident: &i})
+		}
+		for _, a := range h.Appearances {
+			put(section{Shown: &a})
 		}
 		for _, p := range h.Past {
 			put(section{Past: &p})
@@ -159,6 +163,8 @@ func (b *Book) restore(s *section) error {
 		}
 	case s.Return != nil:
 		h.Returns = append(h.Returns, *s.Return)
+	case s.Shown != nil:
+		h.Appearances = append(h.Appearances, *s.Shown)
 	case s.Past != nil:
 		h.Past = append(h.Past, *s.Past)
 	case s.Before != nil:

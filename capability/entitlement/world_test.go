@@ -24,6 +24,17 @@ type world struct {
 	replica *Book
 	now     capability.Time
 	entries [][]byte
+	hosts   []Host // before the last command
+}
+
+// hostBefore is a host as it was before the last command.
+func (w *world) hostBefore(id hostid.ID) (Host, bool) {
+	for _, h := range w.hosts {
+		if h.Host == id {
+			return h, true
+		}
+	}
+	return Host{}, false
 }
 
 func newWorld(t testing.TB, p Policy) *world {
@@ -47,6 +58,7 @@ func (w *world) fatalf(format string, args ...any) {
 func (w *world) do(c Command) (*Decision, error) {
 	w.t.Helper()
 	before := w.book.Digest()
+	w.hosts = w.book.Hosts()
 	d, err := w.book.Decide(w.now, c)
 	if w.book.Digest() != before {
 		w.fatalf("Decide changed the book")
@@ -115,6 +127,7 @@ type machine struct {
 	epoch       uint64
 	rights      map[capability.ActivationID]uint32
 	used        uint32 // of what is metered
+	shown       int    // host IDs beside the TPM's
 	returns     []capability.Return
 	drawn       byte
 	audited     bool // it names the end of its audit trail

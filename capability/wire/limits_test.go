@@ -161,7 +161,7 @@ func TestOtherBounds(t *testing.T) {
 		t.Error(err)
 	}
 	c := p.c
-	for n, ok := range map[int]bool{capability.MaxEvidence: true, capability.MaxEvidence + 1: false} {
+	for n, ok := range map[int]bool{capability.MaxQuoted: true, capability.MaxQuoted + 1: false} {
 		r := capability.Request{Version: 1, Hosts: []hostid.ID{host(7)}, Correlation: correlation()}
 		file, _, err := c.SignRequest(&r, AlgTPMQuote, KeyID{1}, func(capability.Digest) ([]byte, error) { return bytes.Repeat([]byte{1}, n), nil })
 		if err != nil {

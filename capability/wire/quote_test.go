@@ -111,7 +111,7 @@ func (p *paperTPM) evidence(t testing.TB, purpose string, data []byte) []byte {
 
 // fields takes evidence apart: EK, AK, Quoted, Signature, PCRs.
 func fields(evidence []byte) (f [5][]byte, err error) {
-	if len(evidence) == 0 || evidence[0] != 0x11 {
+	if len(evidence) == 0 || evidence[0] != 0x11 && evidence[0] != 0x12 {
 		return f, fmt.Errorf("%w: not evidence", ErrMalformed)
 	}
 	rest := evidence[1:]
@@ -121,6 +121,11 @@ func fields(evidence []byte) (f [5][]byte, err error) {
 		}
 		n := 2 + int(binary.BigEndian.Uint16(rest))
 		f[i], rest = rest[2:n], rest[n:]
+	}
+	if evidence[0] == 0x12 && len(rest) > 3 && int(binary.BigEndian.Uint16(rest[1:])) == len(rest)-3 {
+		rest = rest[:1] // an event log, which is not judged here
+	} else if evidence[0] == 0x12 {
+		return f, fmt.Errorf("%w: no event log, or one that is cut", ErrMalformed)
 	}
 	if !bytes.Equal(rest, []byte{0}) {
 		return f, fmt.Errorf("%w: certificates, or bytes left over", ErrMalformed)

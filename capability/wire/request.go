@@ -49,8 +49,8 @@ func (c *Codec) ReadRequest(file []byte) (*SignedRequest, error) {
 		return nil, fmt.Errorf("%w: no payload, or an unsigned header", ErrMalformed)
 	}
 	r := &SignedRequest{Alg: h.Alg, KID: h.KID, Signature: s.Signature, Digest: sha256.Sum256(c.toBeSigned(s.Protected, *s.Payload))}
-	if len(s.Signature) > capability.MaxEvidence {
-		return nil, fmt.Errorf("%w: evidence of %d bytes where at most %d are allowed", ErrMalformed, len(s.Signature), capability.MaxEvidence)
+	if len(s.Signature) > capability.MaxQuoted {
+		return nil, fmt.Errorf("%w: evidence of %d bytes where at most %d are allowed", ErrMalformed, len(s.Signature), capability.MaxQuoted)
 	}
 	if err := c.DecodeRequest(*s.Payload, &r.Request, capability.MaxFile); err != nil {
 		return nil, err

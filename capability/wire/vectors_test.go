@@ -419,7 +419,7 @@ func TestVectorNames(t *testing.T) {
 		if strings.Trim(v.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || v.Description == "" {
 			t.Errorf("%q: %q", v.Name, v.Description)
 		}
-		if len(v.Hex) > 128<<10 {
+		if len(v.Hex) > 192<<10 {
 			t.Errorf("%s: %d digits", v.Name, len(v.Hex))
 		}
 	}

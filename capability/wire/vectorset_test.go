@@ -262,11 +262,13 @@ func (s *set) returns() {
 
 func (s *set) requestFiles() {
 	c := s.c
-	file := func(name, description string, r capability.Request) []byte {
+	file := func(name, description string, r capability.Request, log ...byte) []byte {
 		kid := AttestationKeyID(s.tpm.AK)
 		var evidence []byte
 		if _, _, err := c.SignRequest(&r, AlgTPMQuote, kid, func(d capability.Digest) ([]byte, error) {
-			evidence = s.tpm.evidence(s.t, "request", d[:])
+			if evidence = s.tpm.evidence(s.t, "request", d[:]); len(log) > 0 {
+				evidence = withLog(evidence, log)
+			}
 			return evidence, nil
 		}); err != nil {
 			s.t.Fatal(err)
@@ -279,6 +281,7 @@ func (s *set) requestFiles() {
 		Desired: []capability.Desired{{ActivationID: s.id(7), Count: 4}}, Alias: "line 4", Producer: digest(5)}
 	good := file("request-file-activation", "an appliance asks for four copies of an activation ID; the evidence is a TPM's quote", r)
 	file("request-file-every-field", "every field of a request, with evidence", s.fullRequest())
+	file("request-file-event-log", "the evidence carries an event log, which does not replay: that is no flaw of the request", r, []byte("what firmware says it measured")...)
 
 	bad := func(name, expect, description string, b []byte) {
 		s.bad("request-file", "request-file-"+name, expect, description, b, nil)
@@ -325,7 +328,9 @@ func (s *set) requestFiles() {
 		d := sumOf(c.toBeSigned(protected, payload))
 		return make1(sign1{Protected: protected, Payload: &payload, Signature: replaceQuote(s, d[:])})
 	}())
-	bad("evidence-too-long", "malformed", "evidence of 16385 bytes", make1(sign1{Protected: protected, Payload: &payload, Signature: make([]byte, capability.MaxEvidence+1)}))
+	bad("evidence-too-long", "malformed", "evidence of 81921 bytes", make1(sign1{Protected: protected, Payload: &payload, Signature: make([]byte, capability.MaxQuoted+1)}))
+	bad("event-log-empty", "malformed", "evidence with an event log of no bytes, which has another format byte", make1(sign1{Protected: protected, Payload: &payload, Signature: withLog(evidence, nil)}))
+	bad("event-log-cut", "malformed", "evidence whose event log is cut", make1(sign1{Protected: protected, Payload: &payload, Signature: withLog(evidence, []byte("log"))[:len(evidence)+4]}))
 	bad("typ-response", "type", "typ is a response's", sign(c.Encode(header{Alg: AlgTPMQuote, KID: read.KID, Typ: TypResponse}), payload))
 	bad("typ-missing", "malformed", "a protected header without typ", sign(c.Encode(map[int]any{1: AlgTPMQuote, 4: read.KID}), payload))
 	bad("alg-ed25519", "malformed", "alg is Ed25519", sign(c.Encode(header{Alg: AlgEd25519, KID: read.KID, Typ: TypRequest}), payload))
@@ -343,6 +348,11 @@ func (s *set) requestFiles() {
 	bad("detached", "malformed", "no payload", make1(sign1{Protected: protected, Signature: evidence}))
 	bad("content-unsorted", "malformed", "a signed payload whose keys are out of order", sign(protected, s.swap(payload, []byte{1, 1}, []byte{4, 1})))
 	bad("content-version", "malformed", "a signed request of version 2", sign(protected, s.swap(payload, []byte{1, 1, 2}, []byte{1, 2, 2})))
+}
+
+// withLog is evidence with an event log behind it.
+func withLog(evidence, log []byte) []byte {
+	return append(slices.Concat([]byte{0x12}, evidence[1:]), sized(log)...)
 }
 
 // replaceQuote is evidence for the same digest whose quote was made for a session.

@@ -25,13 +25,14 @@ func entitleCommand(f *flags) *cobra.Command {
 	var (
 		item                                 entitlement.Item
 		productVersion, start, expires, tier string
-		features                             []string
+		features, limits                     []string
 		undo                                 time.Duration
 	)
 	c := &cobra.Command{
 		Use: "entitle", Short: "Entitle a customer to copies of a product, and get the activation ID",
 		Long: "Entitle adds a line item to the book and prints its activation ID, which the customer's administrator names in a request.\n\n" +
 			"Each copy is worth one count of each feature, or as many as =PER_COPY says. A feature without a version is licensed for version 0 only.\n\n" +
+			"What a machine of a lower tier may have is limited with --tier-limit: not more copies than that, and its rights end so long after each response, so that it has to exchange files again in time.\n\n" +
 			"With --metered the counts are used up, not leased: what a device reports stays used, also after a repair. --reusable lets it go down again, --undo lets a device take a report back for a while.",
 		Example: "  freehold entitle --customer \"ACME Works\" --product \"Render Pro\" --product-version 2026 --feature render:2026.1 --feature export:2026.1=5 --count 40 --expires 2027-03-31",
 		Args:    cobra.NoArgs,
@@ -63,6 +64,9 @@ func entitleCommand(f *flags) *cobra.Command {
 					return terminal.Usage("--minimum-tier: %w", err)
 				}
 			}
+			if item.Limits, err = tierLimits(limits); err != nil {
+				return err
+			}
 			return f.entitle(c.OutOrStdout(), item)
 		},
 	}
@@ -79,12 +83,25 @@ func entitleCommand(f *flags) *cobra.Command {
 	c.Flags().DurationVar(&undo, "undo", 0, "`time` in which a device can take a metered report back, as 10m")
 	c.Flags().StringVar(&item.User, "user", "", "`name` of the user whose seats they are; without it they are everybody's on the machine")
 	c.Flags().StringVar(&tier, "minimum-tier", "", "lowest `tier` of machines for these rights; the policy's if absent")
+	c.Flags().StringArrayVar(&limits, "tier-limit", nil, "how many copies a machine of a tier may have, and for how long after each response, as `TIER:COPIES:TIME` (virtual:10:30d); instead of the policy's; may be repeated")
 	for _, name := range []string{"customer", "product", "feature", "count"} {
 		if err := c.MarkFlagRequired(name); err != nil {
 			panic(err)
 		}
 	}
 	return c
+}
+
+// tierLimits reads TIER:COPIES:TIME, in a policy with :PRODUCT behind it.
+func tierLimits(texts []string) (list []entitlement.TierLimit, err error) {
+	for _, s := range texts {
+		l, err := entitlement.ParseTierLimit(s)
+		if err != nil {
+			return nil, terminal.Usage("--tier-limit: %w", err)
+		}
+		list = append(list, l)
+	}
+	return list, nil
 }
 
 // parseFeature reads NAME[:VERSION][=PER_COPY].

@@ -31,6 +31,8 @@ func initCommand(f *flags) *cobra.Command {
 		forks             string
 		repairs           int
 		hardware, virtual []string
+		limits            []string
+		shipped           bool
 	)
 	setup.Policy = entitlement.DefaultPolicy("")
 	lease, life := setup.Policy.Lease.Duration(), setup.Policy.ResponseLife.Duration()
@@ -53,6 +55,9 @@ func initCommand(f *flags) *cobra.Command {
 				return terminal.Usage("--repairs: %d where 0 to %d are allowed", repairs, entitlement.MaxRepairs)
 			}
 			setup.Policy.Repairs = entitlement.LimitRepairs(repairs)
+			if setup.Policy.Limits, err = tierLimits(limits); err != nil {
+				return err
+			}
 			setup.Policy.Lease, setup.Policy.ResponseLife = capability.Seconds(lease.Seconds()), capability.Seconds(life.Seconds())
 			if err := setup.Policy.Validate(); err != nil {
 				return terminal.Usage("%w", err)
@@ -63,6 +68,11 @@ func initCommand(f *flags) *cobra.Command {
 			if setup.Virtual, err = readFiles(virtual); err != nil {
 				return err
 			}
+			if shipped {
+				if setup.Shipped, err = backoffice.Shipped(); err != nil {
+					return err
+				}
+			}
 			return f.create(c.OutOrStdout(), setup, trust)
 		},
 	}
@@ -70,10 +80,12 @@ func initCommand(f *flags) *cobra.Command {
 	c.Flags().DurationVar(&lease, "lease-interval", lease, "longest `time` from one renewal of a lease to the next, and the hold after a power loss; 1m to 1h")
 	c.Flags().DurationVar(&life, "response-lifetime", life, "`time` in which a response file can be applied; 1h to 8784h")
 	c.Flags().StringVar(&tier, "minimum-tier", entitlement.Hardware.String(), "lowest `tier` of machines that may hold rights: hardware, virtual or software")
+	c.Flags().StringArrayVar(&limits, "tier-limit", nil, "how many copies of an item a machine of a tier may have, and for how long after each response, as `TIER:COPIES:TIME[:PRODUCT]` (virtual:10:30d); may be repeated")
 	c.Flags().StringVar(&forks, "forks", entitlement.RefuseForks.String(), "`policy` for a second history of one machine, which is a copy: refuse it, or warn and answer the history that is ahead")
 	c.Flags().IntVar(&repairs, "repairs", entitlement.DefaultRepairs.Count(), "`number` of repairs of one machine in 365 days that one person may order; 0 to 100")
 	c.Flags().StringSliceVar(&hardware, "hardware-roots", nil, "PEM `files` with the authorities of TPM makers")
 	c.Flags().StringSliceVar(&virtual, "virtual-roots", nil, "PEM `files` with the authorities of makers of virtual TPMs")
+	c.Flags().BoolVar(&shipped, "shipped-roots", true, "also trust the authorities that ship with freehold: freehold roots names them")
 	c.Flags().StringVar(&setup.KeyName, "key-name", "producer-A", "`name` of the first signing key, as inspect shows it")
 	c.Flags().StringVar(&trust, "trust", "", "also write the trust bundle to `file`, which must not be there")
 	if err := c.MarkFlagRequired("producer"); err != nil {

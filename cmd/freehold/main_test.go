@@ -112,14 +112,15 @@ func boxes(ts *testscript.TestScript) map[string]*box {
 	return ts.Value(boxKey("boxes")).(map[string]*box)
 }
 
-// request NAME TRUST FILE [ID=N]... writes the machine's next request; again instead of an ID writes another one with the number of the last, lost the first one
+// request NAME TRUST FILE [ID=N | host:ID | log:FILE | virtual:NAME]... writes the machine's next request, with further host IDs, an event log, and what it says it runs on; again instead of an ID writes another one with the number of the last, lost the first one
 // of a storage made anew.
 func request(ts *testscript.TestScript, _ bool, args []string) {
 	b, c := boxes(ts)[args[0]], wire.New()
 	trust, err := c.DecodeTrust([]byte(ts.ReadFile(args[1])))
 	ts.Check(err)
 	var desired []capability.Desired
-	salt := byte(1)
+	salt, log := byte(1), []byte(nil)
+	hosts, platform := []hostid.ID{b.host}, capability.Platform{}
 	b.number++
 	for _, arg := range args[3:] {
 		if arg == "again" {
@@ -132,12 +133,26 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 			b.number, b.outstanding, b.applied = 1, nil, &capability.Response{}
 			continue
 		}
+		if host, ok := strings.CutPrefix(arg, "host:"); ok {
+			id, err := hostid.Parse(host)
+			ts.Check(err)
+			hosts = append(hosts, id)
+			continue
+		}
+		if name, ok := strings.CutPrefix(arg, "virtual:"); ok {
+			platform.Virtual = name
+			continue
+		}
+		if name, ok := strings.CutPrefix(arg, "log:"); ok {
+			log = []byte(ts.ReadFile(name))
+			continue
+		}
 		id, n, _ := strings.Cut(arg, "=")
 		count, err := strconv.ParseUint(n, 10, 32)
 		ts.Check(err)
 		desired = append(desired, capability.Desired{ActivationID: capability.ActivationID(id), Count: uint32(count)})
 	}
-	r := &capability.Request{Version: capability.Protocol, Hosts: []hostid.ID{b.host}, Number: b.number, Applied: b.applied.Serial, BookHead: b.applied.BookHead,
+	r := &capability.Request{Version: capability.Protocol, Hosts: hosts, Platform: platform, Number: b.number, Applied: b.applied.Serial, BookHead: b.applied.BookHead,
 		Outstanding: b.outstanding, Epoch: 1, Life: b.life, Head: capability.Head{Position: 100 + b.number, Hash: capability.Digest{0xab, byte(b.number)}}, Desired: desired, Alias: "hall \"3\"", Producer: c.Fingerprint(trust.Root)}
 	binary.BigEndian.PutUint64(r.Correlation[:], b.number)
 	r.Correlation[15] = salt
@@ -148,6 +163,7 @@ func request(ts *testscript.TestScript, _ bool, args []string) {
 		if err != nil {
 			return nil, err
 		}
+		e.EventLog = log
 		return e.Encode(), nil
 	})
 	ts.Check(err)

@@ -33,6 +33,12 @@ type answered struct {
 	Signature   string                   `json:"signature,omitempty"`
 	Tier        string                   `json:"tier,omitempty"`
 	TierNote    string                   `json:"tierNote,omitempty"`
+	Why         string                   `json:"why,omitempty"`    // what the tier follows from
+	Booted      *backoffice.BootReport   `json:"booted,omitempty"` // what its event log says was started
+	Gone        []hostid.ID              `json:"gone,omitempty"`   // host IDs that its request before had
+	Came        []hostid.ID              `json:"came,omitempty"`
+	Capped      bool                     `json:"capped,omitempty"` // rights end early because of the tier
+	Alarms      []capability.Alarm       `json:"alarms,omitempty"` // what the machine says has looked like a copy or a change of it
 	Proven      bool                     `json:"proven,omitempty"`
 	Again       bool                     `json:"again,omitempty"`
 	Repaired    bool                     `json:"repaired,omitempty"`
@@ -154,6 +160,7 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 		return a, about(name, f.coded(err))
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
+	a.Why, a.Booted, a.Gone, a.Came, a.Capped, a.Alarms = r.Why, r.Booted, r.Gone, r.Came, r.Capped, r.Alarms
 	a.Repaired, a.RepairNote, a.Warning = r.Repaired, r.RepairNote, r.Warning
 	if r.Rehosted != (hostid.ID{}) {
 		a.Rehosted = r.Rehosted.String()
@@ -192,6 +199,19 @@ func (a *answered) print(w io.Writer) {
 	line("%s  %s  request %d  signature %s (%s, %s tier, %s)%s", filepath.Base(a.File), short(a.Host), a.Number, a.Signature, by, a.Tier, keys, quoted(a.Alias))
 	if a.TierNote != "" {
 		line("  note        %s", a.TierNote)
+	} else if a.Why != "" {
+		line("  tier        %s: %s", a.Tier, a.Why)
+	}
+	if a.Booted != nil {
+		for _, l := range a.Booted.Lines() {
+			line("  booted      %s", l)
+		}
+	}
+	for _, m := range a.Alarms {
+		line("  reports     %s %s, %d times, last %s", m.Code, m.Code.Entry().Title, m.Count, m.Last)
+	}
+	if drift := driftWords(a.Gone, a.Came); drift != "" {
+		line("  drift       same TPM; %s", drift)
 	}
 	if a.Warning != "" {
 		e := capability.ErrFork.Entry()
@@ -218,13 +238,20 @@ func (a *answered) print(w io.Writer) {
 		}
 	}
 	for _, d := range a.Denials {
-		line("  refuses     %s %s", d.Code, d.Sentence())
+		verb := "refuses"
+		if entitlement.IsAlarm(d.Code) {
+			verb = "tells" // the machine that it was copied
+		}
+		line("  %-11s %s %s", verb, d.Code, d.Sentence())
 	}
 	for _, i := range a.Items {
 		line("  has         %d of %s:%s  %s", i.Count, i.Feature, i.Version, until(i.Expiry))
 		if i.UsedBefore > 0 {
 			line("  used        %d of them, as its last answered request said", i.UsedBefore)
 		}
+	}
+	if a.Capped {
+		line("  note        rights of a machine of tier %s end early: each new request moves their end", a.Tier)
 	}
 	again := ""
 	if a.Again {

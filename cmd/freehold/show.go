@@ -52,6 +52,7 @@ type hostData struct {
 	Refused      []refusedRequest         `json:"refused"`
 	Past         []entitlement.PastLife   `json:"past"`
 	Moved        *entitlement.Moved       `json:"moved,omitempty"` // its rights went to another machine
+	Appearances  []entitlement.Appearance `json:"appearances"`     // what it showed of itself beside its TPM, each where that changed
 }
 
 // refusedRequest is an incident with the files that show it, in the directory of the back office. Empty: there is none, or it is damaged.
@@ -65,7 +66,7 @@ func showCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use: "show [ACTIVATION-ID | HOST]", Short: "Show the book, one line item or one machine",
 		Long: "Show prints what was entitled, how much of it is left, and which machines hold the rest. " +
-			"A machine is named by its host ID or the first digits of it, as 7F3A-22C9. With a machine, the requests that were refused are shown too, with the files that are kept as evidence: freehold inspect says what is in them.",
+			"A machine is named by its host ID or the first digits of it, as 7F3A-22C9. With a machine, what it showed of itself is shown with every change of it, and the requests that were refused, with the files that are kept as evidence: freehold inspect says what is in them.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.open()
@@ -157,6 +158,9 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
 	p := data.Policy
 	fmt.Fprintf(w, "%s: lease interval %s, tier %s and above, responses good for %s; %d entries, head %.16s\n", terminal.Plain(p.Producer), p.Lease, p.MinimumTier, p.ResponseLife, length, data.Head)
 	fmt.Fprintf(w, "forks: %s; repairs of a machine on one person's word: %d in 365 days\n", p.Forks, p.Repairs.Count())
+	for _, l := range p.Limits {
+		fmt.Fprintf(w, "limit: %s\n", limitWords(l))
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(data.Items) > 0 {
 		fmt.Fprintln(t, "\nACTIVATION ID\tCUSTOMER\tPRODUCT\tCOPIES\tUSED\tLEFT\tSTATE\tEXPIRES")
@@ -202,9 +206,32 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 		fmt.Fprintf(w, "starts       %s\n", v.Start)
 	}
 	fmt.Fprintf(w, "expires      %s\ntier         %s\n", v.Expiry, v.MinimumTier)
+	for _, l := range v.Limits {
+		fmt.Fprintf(w, "limit        %s\n", limitWords(l))
+	}
 	for _, h := range v.Hosts {
 		fmt.Fprintf(w, "held         %d by %s%s\n", h.Copies, h.Host.Short(), terminal.Plain(quoted(h.Alias)))
 	}
+}
+
+// limitWords says what a machine of a tier may have.
+func limitWords(l entitlement.TierLimit) string {
+	words := "a machine of tier " + l.Tier.String() + " may have "
+	switch l.Copies {
+	case 0:
+		words += "all copies of an item"
+	case 1:
+		words += "1 copy of an item"
+	default:
+		words += fmt.Sprintf("%d copies of an item", l.Copies)
+	}
+	if l.Product != "" {
+		words += " of " + terminal.Plain(l.Product)
+	}
+	if l.Life != 0 {
+		words += ", until " + l.Life.String() + " after its last response"
+	}
+	return words
 }
 
 // meteredWords says how counts of a metered item are used.
@@ -226,12 +253,15 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	}
 	audit, auditRequest := h.Audit()
 	if f.json {
-		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Metered, h.Requests, h.Returns, refused, h.Past, h.Moved}
+		data := hostData{terminal.NewData("freehold.host/1"), summary(h), audit, auditRequest, h.Metered, h.Requests, h.Returns, refused, h.Past, h.Moved, h.Appearances}
 		if data.Metered == nil {
 			data.Metered = []capability.Meter{}
 		}
 		if data.Returns == nil {
 			data.Returns = []entitlement.ReturnSeen{}
+		}
+		if data.Appearances == nil {
+			data.Appearances = []entitlement.Appearance{}
 		}
 		if data.Past == nil {
 			data.Past = []entitlement.PastLife{}
@@ -240,6 +270,7 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	}
 	fmt.Fprintf(w, "%s%s  tier %s, keys %s\n", h.Host, terminal.Plain(quoted(h.Alias)), h.Tier, keys(h.Proven))
 	fmt.Fprintf(w, "last         request %d, response %d, epoch %d\n", h.Answered, h.Serial, h.Epoch)
+	printAppearances(w, h.Appearances)
 	if auditRequest != 0 {
 		fmt.Fprintf(w, "audit        %d entries, the last %.8x, as of request %d\n", audit.Position, audit.Hash[:], auditRequest)
 	}

@@ -27,7 +27,7 @@ func main() {
 
 // flags are what an administrator may say on the command line.
 type flags struct {
-	state, tpm, trust, listen, socket, level string
+	state, tpm, trust, listen, socket, level, events string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -44,6 +44,7 @@ func command(ctx context.Context) *cobra.Command {
 	}
 	root.Flags().StringVar(&f.state, "state", env("STATE_DIRECTORY", "/var/lib/leasehold"), "`directory` of trusted storage, on a disk that keeps what it was told to sync ($STATE_DIRECTORY)")
 	root.Flags().StringVar(&f.tpm, "tpm", tpm.DefaultAddress, "`address` of the TPM 2.0: a device, unix:SOCKET or tcp:HOST:PORT")
+	root.Flags().StringVar(&f.events, "event-log", firmwareLog, "`file` with the firmware's log of what was started, which goes with requests where this account may read it; empty: none goes")
 	root.Flags().StringVar(&f.trust, "trust", "/etc/leasehold/producer.lht", "`file` with the producer's root public keys")
 	root.Flags().StringVar(&f.listen, "listen", ":7070", "`address` for clients, when systemd passed no socket")
 	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")

@@ -109,8 +109,8 @@ func run(ctx context.Context, f flags) error {
 	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: start,
-		Now:   time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
+		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) },
+		Now: time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
 		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
 	})

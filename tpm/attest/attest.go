@@ -62,6 +62,11 @@ type Evidence struct {
 	// EKCertificates are DER, of the P-256 or the RSA-2048 endorsement key,
 	// at most one each.
 	EKCertificates [][]byte
+
+	// EventLog is what firmware and boot loader say they measured (TCG PC Client
+	// Platform Firmware Profile), at most MaxEventLogBytes. Nothing signs it: it
+	// proves itself by extending to PCRs, or counts for nothing.
+	EventLog []byte
 }
 
 // Identity is what verified evidence says of a machine. Until a response wrapped
@@ -74,8 +79,9 @@ type Identity struct {
 	Clock    Clock
 	Firmware uint64
 
-	// EKCertificates are not judged yet: see TierOf.
+	// EKCertificates and EventLog are not judged yet: see TierOf for the former.
 	EKCertificates []*x509.Certificate
+	EventLog       []byte
 }
 
 // Verify says what e proves of data. It does not prove that AK and EK share a
@@ -88,6 +94,9 @@ func Verify(e *Evidence, p Purpose, data []byte) (*Identity, error) {
 	ak, err := parseAK(e.AK)
 	if err != nil {
 		return nil, err
+	}
+	if len(e.EventLog) > MaxEventLogBytes {
+		return nil, fmt.Errorf("event log has %d bytes, at most %d are allowed", len(e.EventLog), MaxEventLogBytes)
 	}
 	if len(e.PCRs) != bootStateBytes {
 		return nil, fmt.Errorf("values of PCR 7, 11 and 12 have %d bytes, want %d", len(e.PCRs), bootStateBytes)
@@ -109,6 +118,7 @@ func Verify(e *Evidence, p Purpose, data []byte) (*Identity, error) {
 		Clock:          clockOf(said.ClockInfo),
 		Firmware:       said.FirmwareVersion,
 		EKCertificates: certificates,
+		EventLog:       bytes.Clone(e.EventLog),
 	}, nil
 }
 
@@ -117,6 +127,9 @@ func Verify(e *Evidence, p Purpose, data []byte) (*Identity, error) {
 // Quoted and Signature only; an AK it carries must be ak, and PCR values it
 // carries must be those quoted.
 func VerifySession(ak []byte, e *Evidence, data []byte) error {
+	if len(e.EventLog) != 0 {
+		return errors.New("session statement carries an event log")
+	}
 	if len(e.AK) != 0 && !bytes.Equal(e.AK, ak) {
 		return errors.New("session statement is by another attestation key")
 	}
@@ -339,6 +352,9 @@ func parseCertificates(ders [][]byte, ek *publicKey) ([]*x509.Certificate, error
 }
 
 func parseCertificate(der []byte, ek *publicKey) (*x509.Certificate, error) {
+	if len(der) > maxCertificateBytes {
+		return nil, fmt.Errorf("certificate has %d bytes, at most %d are allowed", len(der), maxCertificateBytes)
+	}
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, err
@@ -364,9 +380,6 @@ func CheckCertificate(der, ek []byte) error {
 	key, err := parseEK(ek)
 	if err != nil {
 		return err
-	}
-	if len(der) > maxCertificateBytes {
-		return fmt.Errorf("certificate has %d bytes, at most %d are allowed", len(der), maxCertificateBytes)
 	}
 	_, err = parseCertificate(der, key)
 	return err

@@ -279,7 +279,7 @@ func TestStrings(t *testing.T) {
 // TestCodec: one encoding, bounded, nothing left over, and no kind passes as another.
 func TestCodec(t *testing.T) {
 	f := newForger(t)
-	f.certificates = [][]byte{[]byte("one"), []byte("two")}
+	f.certificates = [][]byte{[]byte("one"), []byte("two")} // no decoder judges them
 	e := f.evidence(attest.Request, data(), nil)
 	p := f.counter(7, 9, data(), nil)
 	w := &attest.Wrapped{HostID: attest.HostID{1}, P256: attest.Credential{Blob: []byte("blob"), Secret: []byte("secret")}}
@@ -313,10 +313,32 @@ func TestCodec(t *testing.T) {
 			t.Errorf("%s of %d bytes: %v", kind, limits[kind]+1, err)
 		}
 		future := bytes.Clone(b)
-		future[0]++
+		future[0] |= 0x0f
 		if _, err := decoders[kind](future); err == nil || !strings.Contains(err.Error(), "format") {
 			t.Errorf("%s of the next version: %v", kind, err)
 		}
+	}
+	// Evidence with an event log has a format of its own, which an empty log has not.
+	e.EventLog = []byte("log")
+	b := e.Encode()
+	if got, err := decoders["evidence"](b); err != nil || !bytes.Equal(got, b) || b[0] != 0x12 || !bytes.HasSuffix(b, []byte("\x00\x03log")) {
+		t.Errorf("evidence with a log: %x, %v", b, err)
+	}
+	for n := range b {
+		if _, err := attest.DecodeEvidence(b[:n]); err == nil {
+			t.Errorf("evidence with a log: the first %d bytes of %d decode", n, len(b))
+		}
+	}
+	if _, err := attest.DecodeEvidence(append(bytes.Clone(b[:len(b)-5]), 0, 0)); err == nil {
+		t.Error("evidence with an empty log decodes")
+	}
+	e.EventLog = make([]byte, attest.MaxEventLogBytes)
+	if got, err := attest.DecodeEvidence(e.Encode()); err != nil || len(got.EventLog) != attest.MaxEventLogBytes {
+		t.Errorf("evidence with the longest log: %v", err)
+	}
+	e.EventLog = append(e.EventLog, 0)
+	if id, err := attest.Verify(e, attest.Request, data()); err == nil || !strings.Contains(err.Error(), "event log") {
+		t.Errorf("a log too long: %v, %v", id, err)
 	}
 	// The first bytes of each, one by one.
 	if got := p.Encode()[:7]; !bytes.Equal(got, []byte{

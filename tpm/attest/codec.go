@@ -11,11 +11,13 @@ import (
 // many bytes; "list" is a 1-byte count and that many sized fields.
 //
 //	evidence      0x11  EK, AK, Quoted, Signature, PCRs sized; EKCertificates list
+//	              0x12  the same, then EventLog sized, which is not empty
 //	epoch proof   0x21  Index 4 bytes big-endian; Certified, Signature sized
 //	wrapped key   0x31  HostID 32 bytes; P256.Blob, P256.Secret, RSA.Blob, RSA.Secret sized
 //	signed state  0x41  PCRs 96 bytes; Signature 64 bytes
 const (
 	formatEvidence    = 0x11
+	formatWithLog     = 0x12
 	formatEpochProof  = 0x21
 	formatWrapped     = 0x31
 	formatSignedState = 0x41
@@ -23,24 +25,29 @@ const (
 
 // Limits, checked before anything is parsed.
 const (
-	MaxEvidenceBytes   = 16 << 10 // two certificates and about 500
-	MaxEpochProofBytes = 1 << 10  // a statement and a signature: about 250
-	MaxWrappedBytes    = 1 << 10  // two credentials and a host ID: 501
+	MaxEvidenceBytes   = 80 << 10  // with an event log; without one maxPlainEvidence
+	MaxEventLogBytes   = 1<<16 - 1 // logs have 20 to 50 KiB; what a 2-byte length can say
+	MaxEpochProofBytes = 1 << 10   // a statement and a signature: about 250
+	MaxWrappedBytes    = 1 << 10   // two credentials and a host ID: 501
 	SignedStateBytes   = 1 + bootStateBytes + signatureBytes
 
-	maxCertificates     = 2       // one a kind of EK
-	maxCertificateBytes = 4 << 10 // theirs have 1 to 2 KiB
-	maxPublicBytes      = 512     // TPMT_PUBLIC of a P-256 key: 120
-	maxStatementBytes   = 512     // TPMS_ATTEST: 145 for a quote
-	maxSignatureBytes   = 128     // TPMT_SIGNATURE, P-256: 72
-	coordinateBytes     = 32      // P-256
-	signatureBytes      = 64      // r and s, 32 bytes each
+	maxPlainEvidence    = 16 << 10 // two certificates and about 500
+	maxCertificates     = 2        // one a kind of EK
+	maxCertificateBytes = 4 << 10  // theirs have 1 to 2 KiB
+	maxPublicBytes      = 512      // TPMT_PUBLIC of a P-256 key: 120
+	maxStatementBytes   = 512      // TPMS_ATTEST: 145 for a quote
+	maxSignatureBytes   = 128      // TPMT_SIGNATURE, P-256: 72
+	coordinateBytes     = 32       // P-256
+	signatureBytes      = 64       // r and s, 32 bytes each
 )
 
 // Encode returns the one encoding of e. What exceeds the limits of this file is
 // encoded too, but no decoder takes it.
 func (e *Evidence) Encode() []byte {
 	b := []byte{formatEvidence}
+	if len(e.EventLog) != 0 {
+		b[0] = formatWithLog
+	}
 	for _, field := range [][]byte{e.EK, e.AK, e.Quoted, e.Signature, e.PCRs} {
 		b = appendSized(b, field)
 	}
@@ -48,13 +55,20 @@ func (e *Evidence) Encode() []byte {
 	for _, der := range e.EKCertificates {
 		b = appendSized(b, der)
 	}
+	if len(e.EventLog) != 0 {
+		b = appendSized(b, e.EventLog)
+	}
 	return b
 }
 
 // DecodeEvidence reads what Encode wrote, at most MaxEvidenceBytes. It judges
 // nothing: see Verify.
 func DecodeEvidence(b []byte) (*Evidence, error) {
-	r, err := open(b, "evidence", formatEvidence, MaxEvidenceBytes)
+	format, limit := byte(formatEvidence), maxPlainEvidence
+	if len(b) > 0 && b[0] == formatWithLog {
+		format, limit = formatWithLog, MaxEvidenceBytes
+	}
+	r, err := open(b, "evidence", format, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +79,9 @@ func DecodeEvidence(b []byte) (*Evidence, error) {
 		Signature:      r.sized("Signature"),
 		PCRs:           r.sized("PCRs"),
 		EKCertificates: r.list("EKCertificates", maxCertificates),
+	}
+	if format == formatWithLog {
+		e.EventLog = r.sized("EventLog") // an empty one is not in its one encoding
 	}
 	return e, r.close(e.Encode)
 }

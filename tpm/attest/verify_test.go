@@ -363,6 +363,7 @@ func TestVerifySession(t *testing.T) {
 		{"sound", ak, func(*attest.Evidence) {}, data(), true},
 		{"with its AK", ak, func(e *attest.Evidence) { e.AK = ak }, data(), true},
 		{"with its PCRs", ak, func(e *attest.Evidence) { e.PCRs = f.pcrs }, data(), true},
+		{"with an event log", ak, func(e *attest.Evidence) { e.EventLog = []byte{1} }, data(), false},
 		{"with other PCRs", ak, func(e *attest.Evidence) { e.PCRs = make([]byte, 96) }, data(), false},
 		{"with another AK", ak, func(e *attest.Evidence) { e.AK = tpm2.Marshal(newForger(t).akArea) }, data(), false},
 		{"against another AK", tpm2.Marshal(newForger(t).akArea), func(*attest.Evidence) {}, data(), false},

@@ -95,6 +95,7 @@ func machineWords() map[string]string {
 		"restartCount": "restarts within this one",
 		"safe":         "the TPM's clock was never set back",
 		"firmware":     "version of the TPM's firmware",
+		"eventLog":     "length of the firmware's log of what it started and measured, which is in the evidence too: names and digests of firmware, boot loader and kernel, with its command line",
 		"certificates": "the TPM maker's certificates, by which the back office judges the tier",
 
 		"certificates.issuer": "who says that the key is one of a TPM; not judged here",
