@@ -554,7 +554,7 @@ func TestAlarmsOfTheResponse(t *testing.T) {
 // Lives of machines that change, under rules that change, with power cuts, against a count by hand of how long what is asked for was missing: nobody is served past a grace,
 // and nobody is refused while nothing is missing, which by the default rule is always.
 func TestBindingLives(t *testing.T) {
-	const lives, steps, grace = 300, 120, 600
+	const lives, steps, grace = 60, 120, 600
 	happened := map[string]int{}
 	for seed := range uint64(lives) {
 		rng := rand.New(rand.NewPCG(seed, 41))
