@@ -45,6 +45,7 @@ const (
 	ErrLimit             Code = 3109
 	ErrIdle              Code = 3110
 	ErrUnheard           Code = 3111
+	ErrAssigned          Code = 3112
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
@@ -186,6 +187,7 @@ func Catalog() []Entry {
 		{ErrLimit, "E_LIMIT", "limit reached", "the model of the license administrator limits how much one device or user may hold", "give back what is not needed, or ask the license administrator", ExitPolicy},
 		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
 		{ErrUnheard, "E_UNHEARD", "too much is kept for this device", "what a device may still believe in stays booked until it says which answer it has applied, and no device has more than 1024 leases together", "name the last answer in applied; or give back what is not needed, and ask again", ExitPolicy},
+		{ErrAssigned, "E_ASSIGNED", "assigned to another user", "the seats here are assigned to users by name, and none of them to the one who asks", "start the program as the user it is assigned to, or ask the producer for a seat", ExitNotEntitled},
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold return ID --drain 8h, then return when nothing is in the way; or return less", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},

@@ -106,6 +106,7 @@ type LineItem struct {
 	Borrow         Seconds      `cbor:"22,keyasint,omitzero" json:"borrow,omitempty"` // longest lease of this item; zero leaves it to the policy
 	Selectors      []Pair       `cbor:"23,keyasint,omitempty" json:"selectors,omitempty"`
 	UsedBefore     uint32       `cbor:"24,keyasint,omitzero" json:"usedBefore,omitempty"` // of a metered item, by the trusted storage that this response's one replaces
+	User           string       `cbor:"25,keyasint,omitzero" json:"user,omitempty"`       // it is assigned to: nobody else is served of it; empty: everybody
 }
 
 // ID names the item: no two items of one machine share it.

@@ -275,7 +275,7 @@ func (i LineItem) Validate() error {
 	case min(i.Borrow, i.UndoInterval) < 0 || max(i.Borrow, i.UndoInterval) > MaxInterval:
 		return fmt.Errorf("leases of %s and reports that can be undone for %s where 0 to %s are allowed", i.Borrow, i.UndoInterval, MaxInterval)
 	}
-	for _, s := range []string{i.Product, i.EntitlementID, i.VendorString, i.Issuer, i.Notice, i.SerialNumber} {
+	for _, s := range []string{i.Product, i.EntitlementID, i.VendorString, i.Issuer, i.Notice, i.SerialNumber, i.User} {
 		if err := checkText(s); err != nil {
 			return err
 		}

@@ -154,24 +154,36 @@ func (o *Office) judge(file []byte) (*wire.SignedRequest, *attest.Identity, erro
 	unproven := func(format string, args ...any) error {
 		return capability.Refuse(capability.ErrRequestSignature, r.Hosts[0].Short(), format, args...)
 	}
-	e, err := attest.DecodeEvidence(signed.Signature)
+	id, err := prove(signed)
 	if err != nil {
 		return nil, nil, unproven("%v", err)
-	}
-	id, err := attest.Verify(e, attest.Request, signed.Digest[:])
-	if err != nil {
-		return nil, nil, unproven("%v", err)
-	}
-	if signed.KID != wire.AttestationKeyID(id.AK) {
-		return nil, nil, unproven("its key ID is not that of the attestation key in the evidence")
-	}
-	if host := hostid.OfDigest(hostid.TPMEK, id.HostID); r.Hosts[0] != host {
-		return nil, nil, unproven("the evidence is for %s, the request says it is %s", host.Short(), r.Hosts[0])
 	}
 	if ours := o.codec.Fingerprint(o.trust.Root); r.Producer != ours {
 		return nil, nil, capability.Refuse(capability.ErrOtherProducer, r.Hosts[0].Short(), "the machine trusts the root %.8x, the root here is %.8x", r.Producer[:], ours[:])
 	}
 	return signed, id, nil
+}
+
+// prove says whose TPM or device key signed a request.
+func prove(signed *wire.SignedRequest) (*attest.Identity, error) {
+	if signed.Alg == wire.AlgEd25519 {
+		return proveDevice(signed)
+	}
+	e, err := attest.DecodeEvidence(signed.Signature)
+	if err != nil {
+		return nil, err
+	}
+	id, err := attest.Verify(e, attest.Request, signed.Digest[:])
+	if err != nil {
+		return nil, err
+	}
+	if signed.KID != wire.AttestationKeyID(id.AK) {
+		return nil, errors.New("its key ID is not that of the attestation key in the evidence")
+	}
+	if host := hostid.OfDigest(hostid.TPMEK, id.HostID); signed.Request.Hosts[0] != host {
+		return nil, fmt.Errorf("the evidence is for %s, the request says it is %s", host.Short(), signed.Request.Hosts[0])
+	}
+	return id, nil
 }
 
 func tierDenied(r *capability.Response) bool {
@@ -186,6 +198,10 @@ func (o *Office) proofs(r *capability.Request, id *attest.Identity) []entitlemen
 	list := make([]entitlement.Proof, len(r.Returns))
 	for n, t := range r.Returns {
 		digest := o.codec.ReturnDigest(t)
+		if isDevice(id) {
+			list[n] = deviceProof(id, t, digest)
+			continue
+		}
 		p, err := attest.DecodeEpochProof(t.Proof)
 		if err == nil && p.Index != attest.EpochIndex {
 			err = fmt.Errorf("it is about the counter %#x where %#x dates trusted storage", p.Index, uint32(attest.EpochIndex))
@@ -228,6 +244,9 @@ func responseName(request capability.Digest) string { return fmt.Sprintf("%x.lhr
 // seal completes a response and makes its file: the boot state that the request quoted is signed, and those that are allowed ahead; the machine's key is certified to its clients, the
 // content is encrypted to its TPM.
 func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, error) {
+	if isDevice(id) {
+		return o.sealToDevice(r, id)
+	}
 	public, err := x509.MarshalPKIXPublicKey(o.boot.Public())
 	if err != nil {
 		return nil, fmt.Errorf("boot key: %w", err)

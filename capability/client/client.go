@@ -30,8 +30,13 @@ type Options struct {
 	TrustFile string   // or where it is
 
 	Dir  string        // what this device keeps; DefaultDir. A copy of it on another machine is another device.
-	Key  crypto.Signer // the device's key, in its TPM for instance; an Ed25519 key kept in Dir
+	Key  crypto.Signer // the device's key; one that is kept in Dir
 	Host hostid.ID     // the digest of the device's key
+
+	// How the key is kept in Dir where it is not given: by Keys, in the machine's TPM; else in a file that is bound to Machine, if a probe found enough of that; else in a
+	// file that its owner's account reads. A key that is there stays the device's.
+	Keys    KeyMaker
+	Machine hostid.Machine
 
 	Alias      string // for people; the host name
 	User       string // a claim, not a proof
@@ -127,7 +132,17 @@ func New(o Options) (*Client, error) {
 	}
 	key := o.Key
 	if key == nil {
-		key, err = ownKey(ctx, c.store.dir)
+		key, err = o.ownKey(ctx, codec, c.store.dir)
+	}
+	if errors.Is(err, ErrOtherMachine) { // a disk that was copied with all that names its machine
+		c.foreign = refuse(capability.ErrBinding, err)
+		if err = c.store.Close(); err != nil {
+			return nil, err
+		}
+		if c.store, err = openStore(codec, filepath.Join(dir, machinesDir, o.shown()), mine); err != nil {
+			return nil, err
+		}
+		key, err = o.ownKey(ctx, codec, c.store.dir)
 	}
 	if err == nil {
 		c.device, err = newDevice(key, o.Host)

@@ -72,6 +72,11 @@ func (c *Client) drop(s *state, kept *capability.Response) {
 	if kept != nil {
 		mark = max(mark, kept.Time)
 	}
+	c.judged, c.anchor = judgeClock(local, mark, said)
+}
+
+// judgeClock is what is found of a clock that says what it says when the latest time seen is mark, and how time goes on from there.
+func judgeClock(local time.Time, mark, said capability.Time) (judged, anchor) {
 	j := judged{mark: anchor{local, max(mark, said)}, off: capability.Seconds(said - mark)}
 	switch {
 	case mark == 0:
@@ -82,7 +87,12 @@ func (c *Client) drop(s *state, kept *capability.Response) {
 	case j.off > clockTolerance:
 		j.state, j.mark.server = ClockAhead, mark
 	}
-	c.judged, c.anchor = j, anchor{local, max(said, mark)}
+	return j, anchor{local, max(said, mark)}
+}
+
+// passed is the server's time when this machine's clock is at now.
+func (a anchor) passed(now time.Time) capability.Time {
+	return a.server.Add(capability.Seconds(now.Sub(a.local) / time.Second))
 }
 
 // told takes the time of an answer that was asked for at a moment. Under no lock.
@@ -108,9 +118,7 @@ func (c *Client) see(s *state) {
 func (c *Client) clock() time.Time { return c.options.Clock().Add(c.options.suspended()) }
 
 // passed is the appliance's time by an anchor. Under c.mu.
-func (c *Client) passed(a anchor) capability.Time {
-	return a.server.Add(capability.Seconds(c.clock().Sub(a.local) / time.Second))
-}
+func (c *Client) passed(a anchor) capability.Time { return a.passed(c.clock()) }
 
 // now is the appliance's time as far as it is known.
 func (c *Client) now() capability.Time {

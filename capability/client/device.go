@@ -15,16 +15,27 @@ import (
 	"io/fs"
 	"math/big"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
 
 const (
-	keyFile  = "device.key" // PKCS #8 in PEM, readable by its owner
-	keyLimit = 4 << 10      // bytes of that file: an Ed25519 key is 119
+	keyFile   = "device.key"   // PKCS #8 in PEM, readable by its owner
+	boundFile = "device.bound" // the same in DER, bound to the machine
+	chipFile  = "device.tpm"   // what a TPM needs to use a key that is its own
+	keyLimit  = 4 << 10        // bytes of the first and the last: an Ed25519 key is 119
 )
+
+// KeyMaker makes a device's key and keeps it, in the machine's TPM for instance. What it gives back of one is all that the device's directory holds of it.
+type KeyMaker interface {
+	NewKey() (blob []byte, err error)
+	// OpenKey's error has ErrOtherMachine in it where the key is another machine's.
+	OpenKey(blob []byte) (crypto.Signer, error)
+}
 
 // device is who we are on the wire: the key that owns our leases and the self-signed certificate that shows it.
 type device struct {
@@ -59,8 +70,89 @@ func newDevice(key crypto.Signer, host hostid.ID) (*device, error) {
 	return d, nil
 }
 
-// deviceKey reads the key of this directory. fs.ErrNotExist: it has none yet.
-func deviceKey(dir *os.Root) (ed25519.PrivateKey, error) {
+// How a device's key is kept.
+const (
+	KeptInFile    = "file"    // as its owner's account reads it
+	KeptByMachine = "machine" // bound to what the machine shows: Options.Machine opens it
+	KeptInTPM     = "tpm"     // by Options.Keys
+)
+
+// HowKept says how the key of the device in a directory is kept; empty: it has none yet.
+func HowKept(dir string) string {
+	for _, k := range []struct{ file, how string }{{chipFile, KeptInTPM}, {boundFile, KeptByMachine}, {keyFile, KeptInFile}} {
+		if _, err := os.Lstat(filepath.Join(dir, k.file)); err == nil {
+			return k.how
+		}
+	}
+	return ""
+}
+
+// deviceKey reads the key of this directory, however it is kept. fs.ErrNotExist: it has none yet. ErrOtherMachine: it is another machine's.
+func (o *Options) deviceKey(codec *wire.Codec, dir *os.Root) (crypto.Signer, error) {
+	blob, err := readBounded(dir, chipFile, keyLimit)
+	switch {
+	case err == nil && o.Keys == nil:
+		return nil, refuse(capability.ErrTPMAbsent, fmt.Errorf("the key of this device is in the TPM of its machine, and %s says only where", chipFile))
+	case err == nil:
+		return o.Keys.OpenKey(blob)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, broken("read the device key", err)
+	}
+	file, err := readBounded(dir, boundFile, boundLimit)
+	if err == nil {
+		return o.boundKey(codec, dir, file)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, broken("read the device key", err)
+	}
+	key, err := plainKey(dir)
+	if err == nil { // from before anybody said what the machine is
+		o.bindKey(codec, dir, key)
+	}
+	return key, err
+}
+
+// boundKey opens the key that is bound to this machine, and binds it anew where the machine has changed.
+func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte) (crypto.Signer, error) {
+	if len(o.Machine.Findings) == 0 {
+		return nil, refuse(capability.ErrBinding, fmt.Errorf("the key of this device, %s, is bound to what its machine shows, and this program was not told what that is", boundFile))
+	}
+	der, changed, err := unbind(codec, file, o.Machine)
+	if no := (*unbound)(nil); errors.As(err, &no) {
+		return nil, fmt.Errorf("the key of this device: %w: %w", ErrOtherMachine, no)
+	}
+	if err != nil {
+		return nil, broken("read the device key", err)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, broken("read the device key", fmt.Errorf("%s: %w", boundFile, err))
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, broken("read the device key", fmt.Errorf("%s holds a %T where an Ed25519 key is wanted", boundFile, parsed))
+	}
+	if len(changed) > 0 {
+		o.bindKey(codec, dir, key)
+	}
+	return key, nil
+}
+
+// bindKey keeps a key in a form that only this machine reads. Where that cannot be, it stays as it is kept.
+func (o *Options) bindKey(codec *wire.Codec, dir *os.Root, key crypto.Signer) bool {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return false
+	}
+	file, err := bind(codec, o.Machine, der)
+	if err != nil || writeDurable(dir, boundFile, file) != nil {
+		return false
+	}
+	dir.Remove(keyFile) // a cut here leaves both, and the bound one is read
+	return true
+}
+
+// plainKey reads the key that is bound to nothing.
+func plainKey(dir *os.Root) (crypto.Signer, error) {
 	b, err := readBounded(dir, keyFile, keyLimit)
 	if err != nil {
 		return nil, broken("read the device key", err)
@@ -81,8 +173,8 @@ func deviceKey(dir *os.Root) (ed25519.PrivateKey, error) {
 }
 
 // ownKey is the key of this directory, which the first program makes. Only then is anybody waited for.
-func ownKey(ctx context.Context, dir *os.Root) (ed25519.PrivateKey, error) {
-	key, err := deviceKey(dir)
+func (o *Options) ownKey(ctx context.Context, codec *wire.Codec, dir *os.Root) (crypto.Signer, error) {
+	key, err := o.deviceKey(codec, dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
@@ -91,16 +183,29 @@ func ownKey(ctx context.Context, dir *os.Root) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	defer lock.Close()
-	if key, err = deviceKey(dir); errors.Is(err, fs.ErrNotExist) {
-		return newDeviceKey(dir)
+	if key, err = o.deviceKey(codec, dir); errors.Is(err, fs.ErrNotExist) {
+		return o.newDeviceKey(codec, dir)
 	}
 	return key, err
 }
 
-func newDeviceKey(dir *os.Root) (ed25519.PrivateKey, error) {
+func (o *Options) newDeviceKey(codec *wire.Codec, dir *os.Root) (crypto.Signer, error) {
+	if o.Keys != nil {
+		blob, err := o.Keys.NewKey()
+		if err != nil {
+			return nil, fmt.Errorf("make a device key: %w", err)
+		}
+		if err := writeDurable(dir, chipFile, blob); err != nil {
+			return nil, broken("keep the device key", err)
+		}
+		return o.Keys.OpenKey(blob)
+	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a device key: %w", err)
+	}
+	if o.bindKey(codec, dir, key) {
+		return key, nil
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

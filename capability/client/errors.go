@@ -34,6 +34,11 @@ var (
 	ErrUndo              error = sentinel(capability.ErrUndo)
 	ErrClientStore       error = sentinel(capability.ErrClientStore)
 	ErrBinding           error = sentinel(capability.ErrBinding)
+	ErrAssigned          error = sentinel(capability.ErrAssigned)
+	ErrInUse             error = sentinel(capability.ErrInUse)
+	ErrNotOurs           error = sentinel(capability.ErrNotOurs)
+	ErrRollback          error = sentinel(capability.ErrRollback)
+	ErrCorrupt           error = sentinel(capability.ErrCorrupt)
 )
 
 // ErrClosed is the error of a client that was closed.

@@ -38,11 +38,12 @@ type InspectedRequest struct {
 	Fields        capability.Request `json:"fields"`
 	Algorithm     int64              `json:"alg"`
 	KeyID         wire.KeyID         `json:"kid"`
-	Signature     []byte             `json:"signature"`     // the TPM's evidence, as octets
-	RequestDigest capability.Digest  `json:"requestDigest"` // names it in responses and later requests
-	ForTrusted    bool               `json:"forTrusted"`    // it is addressed to the producer of the trust bundle that was given
-	Machine       *Machine           `json:"machine"`       // absent where the evidence does not verify
-	Proofs        []Proof            `json:"proofs"`        // one for each return
+	Signature     []byte             `json:"signature"`        // the TPM's evidence, as octets
+	RequestDigest capability.Digest  `json:"requestDigest"`    // names it in responses and later requests
+	ForTrusted    bool               `json:"forTrusted"`       // it is addressed to the producer of the trust bundle that was given
+	Machine       *Machine           `json:"machine"`          // absent where the evidence does not verify, or is no TPM's
+	Device        *Device            `json:"device,omitempty"` // of a machine without a TPM, where its key signed
+	Proofs        []Proof            `json:"proofs"`           // one for each return
 }
 
 // Machine is what verified evidence says. That AK and EK share a TPM is only claimed until a response to them was applied.
@@ -59,6 +60,13 @@ type Machine struct {
 	Firmware     uint64          `json:"firmware"`
 	Certificates []EKCertificate `json:"certificates"` // what a back office judges the tier by
 	EventLog     int             `json:"eventLog"`     // bytes of the firmware's log; zero: none is there
+}
+
+// Device is the key of a machine without a TPM. Who has the key is the machine.
+type Device struct {
+	Host hostid.ID `json:"host"`
+	Key  []byte    `json:"key"` // Ed25519
+	Box  []byte    `json:"box"` // X25519: responses are encrypted to it
 }
 
 // EKCertificate is a TPM maker's word that an endorsement key is one. Who the issuer is, is the back office's to judge.
@@ -78,12 +86,12 @@ type Proof struct {
 	Why     string              `json:"why"`
 }
 
-// InspectedResponse is what can be seen of a response without the TPM it is encrypted to.
+// InspectedResponse is what can be seen of a response without the machine it is encrypted to.
 type InspectedResponse struct {
 	Clear       wire.Clear    `json:"clear"`
 	Key         *InspectedKey `json:"key"`         // absent where the root does not certify it
 	Certificate int           `json:"certificate"` // bytes of the key certificate
-	Wrap        int           `json:"wrap"`        // bytes of the content key, readable by one TPM
+	Wrap        int           `json:"wrap"`        // bytes of the content key, readable by one machine
 	WrapHost    hostid.ID     `json:"wrapHost"`    // the host that it names
 	Cipher      int           `json:"cipher"`      // bytes of the encrypted content
 }
@@ -137,15 +145,10 @@ func (in *Inspection) request(codec *wire.Codec, file []byte, trust *wire.Trust)
 	r := &InspectedRequest{Fields: s.Request, Algorithm: s.Alg, KeyID: s.KID, Signature: s.Signature, RequestDigest: s.Digest}
 	r.ForTrusted = trust != nil && s.Request.Producer == codec.Fingerprint(trust.Root)
 	in.Request = r
-	id, err := judgeRequest(s)
-	for _, t := range s.Request.Returns {
-		r.Proofs = append(r.Proofs, judgeReturn(codec, id, t))
-	}
-	if err != nil {
+	if err := r.judge(codec, s); err != nil {
 		in.bad(capability.ErrRequestSignature, err)
 		return nil
 	}
-	r.Machine = machineOf(id)
 	in.Signature = Good
 	for _, p := range r.Proofs {
 		if p.Verdict != Good {
@@ -153,6 +156,42 @@ func (in *Inspection) request(codec *wire.Codec, file []byte, trust *wire.Trust)
 		}
 	}
 	return nil
+}
+
+// judge says whose the request and its proofs are.
+func (r *InspectedRequest) judge(codec *wire.Codec, s *wire.SignedRequest) error {
+	if s.Alg == wire.AlgEd25519 {
+		e, err := wire.VerifyDevice(s)
+		for _, t := range s.Request.Returns {
+			r.Proofs = append(r.Proofs, judgeDeviceReturn(codec, e, t))
+		}
+		if err == nil {
+			r.Device = &Device{hostid.OfDigest(hostid.DeviceKey, wire.DeviceOf(e.Key)), e.Key, e.Box}
+		}
+		return err
+	}
+	id, err := judgeRequest(s)
+	for _, t := range s.Request.Returns {
+		r.Proofs = append(r.Proofs, judgeReturn(codec, id, t))
+	}
+	if err == nil {
+		r.Machine = machineOf(id)
+	}
+	return err
+}
+
+// judgeDeviceReturn is judgeReturn where a device key proves. Its epoch is its own word.
+func judgeDeviceReturn(codec *wire.Codec, e *wire.DeviceEvidence, t capability.Return) Proof {
+	p := Proof{Return: t.ID, Verdict: Bad, Epoch: t.Epoch, Why: "the machine is not proven"}
+	if e == nil {
+		return p
+	}
+	if err := wire.VerifyDeviceProof(e.Key, t.Proof, codec.ReturnDigest(t)); err != nil {
+		p.Why = err.Error()
+		return p
+	}
+	p.Verdict, p.Why = Good, ""
+	return p
 }
 
 // judgeRequest checks that the TPM named in a request signed it.
@@ -226,6 +265,8 @@ func (in *Inspection) response(codec *wire.Codec, file []byte, trust *wire.Trust
 	in.Response = r
 	if w, err := attest.DecodeWrapped(s.Wrap); err == nil { // what cannot be read here names no host
 		r.WrapHost = hostid.OfDigest(hostid.TPMEK, w.HostID)
+	} else if host, ok := wire.DeviceWrapFor(s.Wrap); ok {
+		r.WrapHost = host
 	}
 	if trust == nil {
 		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose the signing key is"

@@ -30,6 +30,16 @@ func thisMachine() string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// shown names this machine by what a probe found of it.
+func (o *Options) shown() string {
+	h := sha256.New()
+	h.Write([]byte(machineRole + o.machine))
+	for _, id := range secondaries(o.Machine) {
+		h.Write([]byte("\x00" + id.String()))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
 // ownDir is where in a directory this machine keeps what is its own. The first machine to come has the directory itself. One that finds another there, as in a copy
 // or in a home that machines share, has a directory of its own in it, and so another key and leases of its own; foreign says so.
 func ownDir(ctx context.Context, path, machine string) (own string, foreign error, err error) {

@@ -307,36 +307,62 @@ func (s *store) died(h holderID) bool {
 
 // readBounded reads a regular file of at most limit bytes. wire.ErrSize: it is larger.
 func readBounded(dir *os.Root, name string, limit int64) ([]byte, error) {
+	b, _, err := readBorn(dir, name, limit)
+	return b, err
+}
+
+// readBorn is readBounded, and when the file was made.
+func readBorn(dir *os.Root, name string, limit int64) ([]byte, int64, error) {
 	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
 	if i, err := f.Stat(); err != nil || !i.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
+		return nil, 0, fmt.Errorf("%s is not a regular file", name)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
 		err = fmt.Errorf("%s: %w: more than %d bytes", name, wire.ErrSize, limit)
 	}
-	return b, err
+	return b, birth(f), err
 }
 
 // writeDurable replaces a file: after it returns, the new content is there whatever happens; before, the old one.
 func writeDurable(dir *os.Root, name string, b []byte) error {
-	temp := name + ".new"
-	f, err := dir.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := dir.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	return putDurable(dir, name, f, b, nil)
+}
+
+// writeBorn is writeDurable of what a file that knows when it was made shall hold. What was left of a write that was cut off is not used again, so that no two files
+// are of one time.
+func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, error)) error {
+	if err := dir.Remove(name + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := dir.OpenFile(name+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	b, err := content(birth(f))
+	return putDurable(dir, name, f, b, err)
+}
+
+// putDurable writes a new file, which f is, unless there is an error already, and gives it its name.
+func putDurable(dir *os.Root, name string, f *os.File, b []byte, err error) error {
+	if err == nil {
+		_, err = f.Write(b)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := dir.Rename(temp, name); err != nil {
+	if err := dir.Rename(name+".new", name); err != nil {
 		return err
 	}
 	d, err := dir.Open(".")

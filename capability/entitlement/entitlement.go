@@ -82,6 +82,7 @@ type Item struct {
 	Reusable       bool                    `cbor:"13,keyasint,omitzero" json:"reusable,omitempty"`     // what was used of them can be given back
 	UndoInterval   capability.Seconds      `cbor:"14,keyasint,omitzero" json:"undoInterval,omitempty"` // in which a device may take a report back
 	Limits         []TierLimit             `cbor:"15,keyasint,omitempty" json:"limits,omitempty"`      // instead of the policy's, for the tiers that they name
+	User           string                  `cbor:"30,keyasint,omitzero" json:"user,omitempty"`         // whose seats they are; empty: everybody's
 }
 
 // lineItem is what a host with so many copies stores of one feature.
@@ -89,7 +90,7 @@ func (i *Item) lineItem(f Feature, copies uint32) capability.LineItem {
 	return capability.LineItem{
 		ActivationID: i.ActivationID, Feature: f.Name, Version: f.Version, Count: copies * f.PerCopy, Copies: copies, Start: i.Start, Expiry: i.Expiry,
 		Product: i.Product, ProductVersion: i.ProductVersion, EntitlementID: i.EntitlementID, Issued: i.Issued,
-		Metered: i.Metered, Reusable: i.Reusable, UndoInterval: i.UndoInterval,
+		Metered: i.Metered, Reusable: i.Reusable, UndoInterval: i.UndoInterval, User: i.User,
 	}
 }
 

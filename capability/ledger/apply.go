@@ -401,6 +401,8 @@ func (l *Ledger) fresh(n Lease, it *item, f *Served, r *row, own []ReservationEn
 	switch {
 	case it.cut || it.dated(l.dates(l.now)) != Usable || n.Dropped:
 		return corrupt("a new lease of %s, which does not serve", n.Item)
+	case !it.serves(f.Who.User):
+		return corrupt("a new lease of %s for %q, and it is assigned to %q", n.Item, f.Who.User, it.User)
 	case it.Expiry != 0 && n.End != forever && l.now.Told(n.End-n.Lead).Add(l.clock.Ahead) > it.Expiry:
 		return corrupt("lease of %s until %s, past its expiry %s", n.Item, l.now.Told(n.End-n.Lead), it.Expiry)
 	case l.unbound(l.now):

@@ -54,6 +54,7 @@ const (
 	InUse                // nothing is free
 	BeingReturned        // what is free leaves with a return that has begun; renewed until At
 	Doubted              // has dates, and the system clock is not believed
+	Assigned             // to another user
 )
 
 // String is the sentence about one source.
@@ -82,6 +83,8 @@ func (x Looked) String() string {
 		return where + "none free"
 	case BeingReturned:
 		return where + "being returned; what is held of it is renewed until " + x.At.String()
+	case Assigned:
+		return where + "assigned to another user"
 	case Doubted:
 		return where + "has dates, and the system clock is not believed"
 	}
@@ -150,6 +153,8 @@ func (s *serving) unfit(it *item, w want) (Reason, capability.Time) {
 		return OtherVersion, 0
 	case !selects(it.Selectors, w.Selectors):
 		return OtherKind, 0
+	case !it.serves(s.req.User):
+		return Assigned, 0
 	case date == NotStarted:
 		return date, it.Start
 	case date != Usable:
@@ -208,6 +213,7 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 	no := capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
 	at := s.l.dates(s.now)
 	var fitting, dated []*item
+	others := false
 	var doubted []*slice // that might serve if the system clock were believed
 	for _, it := range s.l.features[w.Feature] {
 		switch {
@@ -218,6 +224,9 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 				no.Highest = it.Version
 			}
 			no.Code = capability.ErrVersion
+			continue
+		case !it.serves(s.req.User):
+			others = true
 			continue
 		}
 		fitting = append(fitting, it)
@@ -233,6 +242,9 @@ func (s *serving) why(w want, sources []*slice, limited bool) capability.Denial 
 		}
 	}
 	if len(fitting) == 0 {
+		if others {
+			no.Code, no.Highest = capability.ErrAssigned, capability.Version{}
+		}
 		return no
 	}
 	no.Highest = capability.Version{}

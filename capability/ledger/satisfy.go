@@ -93,7 +93,7 @@ func (l *Ledger) satisfy(now Now, at dates, items []capability.LineItem, groups 
 // reservable is how many counts of the item can be reserved at that moment.
 func reservable(i capability.LineItem, at dates) uint64 {
 	it := &item{LineItem: at.unexpired([]capability.LineItem{i})[0]}
-	if !it.divisible() || it.dated(dates{from: at.from, until: at.from}) != Usable {
+	if !it.divisible() || it.User != "" || it.dated(dates{from: at.from, until: at.from}) != Usable {
 		return 0
 	}
 	return uint64(it.Count)

@@ -132,12 +132,15 @@ func (s *serving) sources(w want) (out []*slice) {
 // fitting is every item that may serve the line now, in serving order.
 func (s *serving) fitting(w want) (out []*item) {
 	for _, it := range s.l.features[w.Feature] {
-		if it.Version.Compare(w.Version) >= 0 && it.dated(s.l.dates(s.now)) == Usable && selects(it.Selectors, w.Selectors) && (it.Metered || s.req.Operation != capability.Report) {
+		if it.Version.Compare(w.Version) >= 0 && it.dated(s.l.dates(s.now)) == Usable && it.serves(s.req.User) && selects(it.Selectors, w.Selectors) && (it.Metered || s.req.Operation != capability.Report) {
 			out = append(out, it)
 		}
 	}
 	return out
 }
+
+// serves says that the item is not assigned to another user. Who asks is whom it says it is.
+func (i *item) serves(user string) bool { return i.User == "" || i.User == user }
 
 // selects says that the item has every pair that the line names.
 func selects(have, want []capability.Pair) bool {

@@ -106,7 +106,7 @@ func TestCDDL(t *testing.T) {
 		request-no-host request-host-type request-host-value request-no-correlation request-operation-4 request-count request-id-form request-lines request-metered-nothing request-platform request-platform-long request-alarm-never request-float request-negative
 		request-zero-for-absent request-false-for-absent request-empty-array-for-absent request-empty-text-for-absent request-null-for-absent request-tag-inside request-text-key
 		return-id-short request-file-typ-response request-file-typ-missing request-file-alg-ed25519 request-file-header-claims request-file-header-crit request-file-unprotected request-file-detached
-		request-file-no-tag-18 request-file-magic-of-response request-file-evidence-too-long response-file-typ-inner response-file-alg-swapped response-file-no-certificate response-file-extra-unsigned
+		request-file-no-tag-18 request-file-device-cut-evidence request-file-magic-of-response request-file-evidence-too-long response-file-typ-inner response-file-alg-swapped response-file-no-certificate response-file-extra-unsigned
 		response-file-inner-unsigned response-file-certificate-typ response-file-certificate-smuggles trust-short-key trust-one-key chain-appliance-typ chain-appliance-host chain-serving-short chain-no-statement
 		answer-path-33 answer-digest-31 answer-two-proofs answer-no-proofs answer-attached answer-unsigned-extra answer-typ-response answer-alg-eddsa answer-no-vds answer-vds-2 answer-no-claims
 		answer-content-no-time answer-content-unknown-field frame-kind-5 frame-kind-negative frame-ask-null frame-ask-more frame-three

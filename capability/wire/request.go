@@ -12,11 +12,11 @@ type SignedRequest struct {
 	Request   capability.Request
 	Alg       int64
 	KID       KeyID
-	Signature []byte            // for AlgTPMQuote: evidence
+	Signature []byte            // evidence: of a TPM for AlgTPMQuote, of a device key for AlgEd25519
 	Digest    capability.Digest // names the request: SHA-256 of what was signed
 }
 
-// SignRequest makes a request file. sign is given the digest of the Sig_structure and answers with the signature; for AlgTPMQuote with evidence whose quote covers that digest.
+// SignRequest makes a request file. sign is given the digest of the Sig_structure and answers with the signature; with evidence that covers that digest: a TPM's for AlgTPMQuote, a device key's for AlgEd25519.
 func (c *Codec) SignRequest(r *capability.Request, alg int64, kid KeyID, sign func(digest capability.Digest) ([]byte, error)) (file []byte, digest capability.Digest, err error) {
 	if err := r.Validate(); err != nil {
 		return nil, digest, err
@@ -41,7 +41,7 @@ func (c *Codec) ReadRequest(file []byte) (*SignedRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, h, err := c.open(b, TypRequest, capability.MaxFile, AlgTPMQuote)
+	s, h, err := c.open(b, TypRequest, capability.MaxFile, AlgTPMQuote, AlgEd25519)
 	if err != nil {
 		return nil, err
 	}

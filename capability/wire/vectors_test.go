@@ -202,6 +202,9 @@ func judgeVector(v *vector, b []byte) error {
 		if v.Digest != "" && v.Digest != hex.EncodeToString(s.Digest[:]) {
 			return fmt.Errorf("digest %x", s.Digest)
 		}
+		if s.Alg == AlgEd25519 {
+			return judgeDevice(s)
+		}
 		return judgeRequest(s)
 	case "response-file":
 		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
@@ -312,7 +315,11 @@ func encodeVector(t testing.TB, v *vector) ([]byte, error) {
 	case "request-file":
 		var in requestFileInput
 		read(&in)
-		file, _, err := c.SignRequest(&in.Request, AlgTPMQuote, in.KID, func(capability.Digest) ([]byte, error) { return in.Evidence, nil })
+		alg := AlgTPMQuote
+		if len(in.Evidence) > 0 && in.Evidence[0] == 0x81 {
+			alg = AlgEd25519
+		}
+		file, _, err := c.SignRequest(&in.Request, alg, in.KID, func(capability.Digest) ([]byte, error) { return in.Evidence, nil })
 		return file, err
 	case "response-file":
 		var in responseFileInput

@@ -56,7 +56,7 @@ func (s *set) fullResponse() capability.Response {
 	r.Rights = []capability.Right{{Feature: "render", Version: capability.Version{Major: 2026, Minor: 1}, Count: 2, Expiry: 5900, Final: 1800000000, Vendor: "gold"}}
 	r.Items = append(r.Items, capability.LineItem{ActivationID: s.id(8), Feature: "mesh", Count: 6, Copies: 3, Uncounted: true, Start: 4000, Expiry: 1900000000,
 		Product: "Suite", ProductVersion: capability.Version{Major: 3, Minor: 2}, EntitlementID: "E-1", VendorString: "v", Issuer: "Example Works", Issued: 4500, Notice: "for tests",
-		SerialNumber: "S-1", Overdraft: 1, Metered: true, Reusable: true, UndoInterval: 60, Grace: true, Borrow: 86400, Selectors: []capability.Pair{{Key: "site", Value: "north"}}, UsedBefore: 1})
+		SerialNumber: "S-1", Overdraft: 1, Metered: true, Reusable: true, UndoInterval: 60, Grace: true, Borrow: 86400, Selectors: []capability.Pair{{Key: "site", Value: "north"}}, UsedBefore: 1, User: "ana"})
 	r.Lines = append(r.Lines, capability.Line{Status: capability.LineInsufficient, Count: 1, Denial: capability.Denial{Code: capability.ErrNoSeat, Subject: "mesh", Asked: 4, Available: 1, Total: 6, Used: 5,
 		Until: 5900, Highest: capability.Version{Major: 1}, Detail: "five are in use", Holders: []capability.Holder{{Name: "WS-114", Count: 5, Expiry: 5900}}}})
 	r.Denials = []capability.Denial{{Code: capability.ErrHold, Until: 5900}}

@@ -31,6 +31,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.requests()
 	s.returns()
 	s.requestFiles()
+	s.deviceFiles()
 	s.responseFiles()
 	s.trusts()
 	s.chains()

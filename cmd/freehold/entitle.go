@@ -81,6 +81,7 @@ func entitleCommand(f *flags) *cobra.Command {
 	c.Flags().BoolVar(&item.Metered, "metered", false, "counts are used up, not leased")
 	c.Flags().BoolVar(&item.Reusable, "reusable", false, "metered counts may go down again")
 	c.Flags().DurationVar(&undo, "undo", 0, "`time` in which a device can take a metered report back, as 10m")
+	c.Flags().StringVar(&item.User, "user", "", "`name` of the user whose seats they are; without it they are everybody's on the machine")
 	c.Flags().StringVar(&tier, "minimum-tier", "", "lowest `tier` of machines for these rights; the policy's if absent")
 	c.Flags().StringArrayVar(&limits, "tier-limit", nil, "how many copies a machine of a tier may have, and for how long after each response, as `TIER:COPIES:TIME` (virtual:10:30d); instead of the policy's; may be repeated")
 	for _, name := range []string{"customer", "product", "feature", "count"} {

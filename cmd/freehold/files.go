@@ -38,6 +38,18 @@ func readBounded(name string) ([]byte, error) {
 	return b, nil
 }
 
+// readOurs is readBounded of a request, a response or a trust bundle in either form.
+func readOurs(name string) ([]byte, error) {
+	b, err := readBounded(name)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = wire.FromText(b); err != nil {
+		return nil, terminal.Coded(wire.Code(err), err)
+	}
+	return b, nil
+}
+
 // writeWhole makes a file whole or not at all, and durable before it returns: a stick may be pulled the moment we are done.
 // The unfinished name fits 8.3 as well.
 func writeWhole(path string, b []byte) error {

@@ -25,7 +25,7 @@ func inspectCommand(f *flags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := readBounded(args[0])
+			b, err := readOurs(args[0])
 			if err != nil {
 				return about(args[0], err)
 			}

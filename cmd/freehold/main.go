@@ -47,7 +47,7 @@ func command() *cobra.Command {
 	p.StringVar(&f.passphrase.file, "passphrase-file", "", "`file` with the passphrase of the producer's keys on its first line")
 	p.IntVar(&f.passphrase.fd, "passphrase-fd", -1, "open file descriptor `number` to read the passphrase from")
 	root.MarkFlagsMutuallyExclusive("passphrase-file", "passphrase-fd")
-	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), rootsCommand(f), bootCommand(f), inspectCommand(f), terminal.Explain("freehold", &f.json), terminal.Man(root))
+	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), rootsCommand(f), bootCommand(f), inspectCommand(f), terminal.Text(readOurs), terminal.Explain("freehold", &f.json), terminal.Man(root))
 	return root
 }
 

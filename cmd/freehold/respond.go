@@ -151,7 +151,7 @@ func (f *flags) respond(c *cobra.Command, files []string, dir, rehost string, or
 
 func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order backoffice.Order) (*answered, error) {
 	a := &answered{File: name}
-	b, err := readBounded(name)
+	b, err := readOurs(name)
 	if err != nil {
 		return a, about(name, err)
 	}
@@ -192,7 +192,11 @@ func (a *answered) print(w io.Writer) {
 	if a.Proven {
 		keys = "keys proven"
 	}
-	line("%s  %s  request %d  signature %s (TPM, %s tier, %s)%s", filepath.Base(a.File), short(a.Host), a.Number, a.Signature, a.Tier, keys, quoted(a.Alias))
+	by := "TPM"
+	if strings.HasSuffix(a.Host, hostid.DeviceKey.String()) {
+		by = "device key"
+	}
+	line("%s  %s  request %d  signature %s (%s, %s tier, %s)%s", filepath.Base(a.File), short(a.Host), a.Number, a.Signature, by, a.Tier, keys, quoted(a.Alias))
 	if a.TierNote != "" {
 		line("  note        %s", a.TierNote)
 	} else if a.Why != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/courier"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/client"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -88,12 +90,17 @@ func (p *program) requestCommand() *cobra.Command {
 		Use: "request [--id ID --count N]... (-o DIR | --stick DIR)", Short: "Write a request for the back office", Args: cobra.NoArgs,
 		Long: "Writes REQ-nnnn.LHQ, and beside it REQ-nnnn.TXT, which says in words every datum in it.\n\n" +
 			"Without --id it asks for what is this appliance's own. With --id, the count is the whole wanted total of that activation ID: asking for 10 twice gives 10. " +
-			"A request can be written any number of times; proofs of returns ride in each until they are credited.",
+			"A request can be written any number of times; proofs of returns ride in each until they are credited.\n\n" +
+			"With --store it is this machine that asks, for rights of its own, and no daemon is needed: it signs with its TPM, or, where it has none, with a key that is bound to it.",
 		Example: "  leasehold request --stick /media/usb\n  leasehold request --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40 -o .",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if p.own.given() {
+				return p.requestOwn(c.Context(), w, to)
+			}
 			return p.request(c.Context(), w, to)
 		},
 	}
+	p.own.flags(c)
 	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
 	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
 	to.flags(c)
@@ -114,6 +121,10 @@ func (p *program) request(ctx context.Context, w wish, to place) error {
 	if err != nil {
 		return err
 	}
+	return p.printRequest(r)
+}
+
+func (p *program) printRequest(r *writtenRequest) error {
 	if p.json {
 		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
@@ -143,16 +154,21 @@ func (p *program) writeRequest(ctx context.Context, w wish, to place) (*writtenR
 	if err := p.call(ctx, http.MethodPost, "requests", console.Wish{Desired: w}, &r); err != nil {
 		return nil, err
 	}
-	in, err := client.Inspect(r.File, nil)
+	return describeRequest(m, h.Host, r.Number, r.File)
+}
+
+// describeRequest writes a request and, beside it, every datum of it in words.
+func describeRequest(m *courier.Medium, host hostid.ID, number uint64, file []byte) (*writtenRequest, error) {
+	in, err := client.Inspect(file, nil)
 	if err != nil {
-		return nil, terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon's request cannot be read: %w", err))
+		return nil, terminal.Coded(capability.ErrInternal, fmt.Errorf("the request cannot be read: %w", err))
 	}
-	name, err := m.Write(r.Number, r.File, terminal.Describe(in, hostid.ID{}))
+	name, err := m.Write(number, file, terminal.Describe(in, hostid.ID{}))
 	if err != nil {
 		return nil, terminal.Coded(courier.Code(err), err)
 	}
 	path := m.Path() + "/" + name
-	return &writtenRequest{r.Number, h.Host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(r.File)}, nil
+	return &writtenRequest{number, host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(file)}, nil
 }
 
 func (p *program) returnCommand() *cobra.Command {
@@ -174,6 +190,12 @@ func (p *program) returnCommand() *cobra.Command {
 			if c.Flags().Changed("count") && (count == 0 || count > capability.MaxCount) {
 				return terminal.Usage("--count %d: want a number from 1 to %d, or leave it out to return all", count, capability.MaxCount)
 			}
+			if p.own.given() && (c.Flags().Changed("drain") || cancel) {
+				return terminal.Usage("--drain and --cancel are for an appliance, and --store says that there is none")
+			}
+			if p.own.given() {
+				return p.returnOwn(c.Context(), console.Giving{ActivationID: id, Copies: count}, again, to)
+			}
 			if c.Flags().Changed("drain") || cancel {
 				return p.drain(c.Context(), console.Drain{ActivationID: id, Copies: count, For: capability.Seconds(drain / time.Second)}, drain, cancel)
 			}
@@ -185,6 +207,7 @@ func (p *program) returnCommand() *cobra.Command {
 	c.Flags().DurationVar(&drain, "drain", 0, "return nothing yet: serve nothing of it anew, and renew for this `TIME` only")
 	c.Flags().BoolVar(&cancel, "cancel", false, "end a drain, and serve as before")
 	to.flags(c)
+	p.own.flags(c)
 	c.MarkFlagsMutuallyExclusive("drain", "cancel", "output", "stick")
 	return c
 }
@@ -219,10 +242,15 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 		}
 		return err
 	}
+	return p.returned(&t, to.given(), func() (*writtenRequest, error) { return p.writeRequest(ctx, nil, to) })
+}
+
+// returned tells of a return, and writes the request with its proof if one is wanted at once.
+func (p *program) returned(t *capability.Return, wanted bool, write func() (*writtenRequest, error)) error {
 	switch {
-	case p.json && to.given():
+	case p.json && wanted:
 		// The return is told whatever becomes of the request: it is done, and the request can be written again.
-		r, err := p.writeRequest(ctx, nil, to)
+		r, err := write()
 		var warnings []string
 		if err != nil {
 			warnings = append(warnings, "no request was written: "+err.Error())
@@ -231,16 +259,20 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 			terminal.Data
 			Return  capability.Return `json:"return"`
 			Request *writtenRequest   `json:"request"`
-		}{terminal.NewData("leasehold.return/2", warnings...), t, r})), err)
+		}{terminal.NewData("leasehold.return/2", warnings...), *t, r})), err)
 	case p.json:
 		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
 			Return capability.Return `json:"return"`
-		}{terminal.NewData("leasehold.return/1"), t}))
+		}{terminal.NewData("leasehold.return/1"), *t}))
 	}
 	p.printf("%s of %s returned at epoch %d; out of service here for good\n", copies(t.Copies), t.ActivationID, t.Epoch)
-	if to.given() {
-		return p.request(ctx, nil, to)
+	if wanted {
+		r, err := write()
+		if err != nil {
+			return err
+		}
+		return p.printRequest(r)
 	}
 	p.say("The request with the proof can be written any number of times.\nnext: leasehold request -o DIR\n")
 	return nil
@@ -254,14 +286,38 @@ func copies(n uint32) string {
 }
 
 func (p *program) importCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "import FILE|DIR", Short: "Apply a response of the back office", Args: cobra.ExactArgs(1),
 		Long: "Applies one response, or from a directory or stick the newest one for this appliance; content decides what is one, not its name.\n\n" +
-			"What is not for this appliance, older, or not the producer's changes nothing. The same response twice is \"already applied\", exit status 0.",
+			"What is not for this appliance, older, or not the producer's changes nothing. The same response twice is \"already applied\", exit status 0.\n\n" +
+			"A file may also be in its text form, and - is standard input. With --store the response is for rights of this machine's own, and no daemon is needed.",
 		RunE: func(c *cobra.Command, args []string) error {
+			if p.own.given() {
+				return p.importOwn(c.Context(), args[0])
+			}
 			return p.importFrom(c.Context(), args[0])
 		},
 	}
+	p.own.flags(c)
+	return c
+}
+
+// readFile reads a file of ours, in either form, by its name or from standard input.
+func (p *program) readFile(path string) ([]byte, error) {
+	var b []byte
+	var err error
+	if path == "-" {
+		b, err = io.ReadAll(io.LimitReader(p.stdin, wire.MaxText+1))
+	} else {
+		b, err = courier.ReadFile(path)
+	}
+	if err == nil {
+		b, err = wire.FromText(b)
+	}
+	if err != nil {
+		return nil, terminal.Coded(courier.Code(err), err)
+	}
+	return b, nil
 }
 
 // candidate is a response file that may be applied.
@@ -278,9 +334,9 @@ type importResult struct {
 
 func (p *program) importFrom(ctx context.Context, path string) error {
 	if !courier.IsDirectory(path) {
-		b, err := courier.ReadFile(path)
+		b, err := p.readFile(path)
 		if err != nil {
-			return terminal.Coded(courier.Code(err), err)
+			return err
 		}
 		done, err := p.apply(ctx, []candidate{{path, b}})
 		if err != nil {

@@ -25,7 +25,11 @@ import (
 
 // open is the SDK's client with this program's flags.
 func (p *program) open(user string) (*client.Client, error) {
-	return client.New(client.Options{Servers: servers(p.server), TrustFile: p.trust, Dir: p.dir, User: user})
+	o := client.Options{Servers: servers(p.server), TrustFile: p.trust, Dir: p.dir, User: user}
+	if err := p.own.keys(&o); err != nil {
+		return nil, err
+	}
+	return client.New(o)
 }
 
 // servers are the addresses in a list with commas, or with spaces.
@@ -58,7 +62,8 @@ func (p *program) acquireCommand() *cobra.Command {
 		Use: "acquire FEATURE[:VERSION] [--count N] [--wait D] [-- PROGRAM ARGS...]", Short: "Take counts of a feature from the appliance", Args: cobra.MinimumNArgs(1),
 		Long: "With a program: takes the counts, starts the program, renews while it runs, gives the counts back when it ends, and ends with its exit status. Signals are passed on. " +
 			"If the lease is lost, the program gets SIGTERM.\n\n" +
-			"Without one: takes the counts and ends. They are kept until \"leasehold release FEATURE\" or the end of the lease; nobody renews them meanwhile. Acquiring again adds to what is held.",
+			"Without one: takes the counts and ends. They are kept until \"leasehold release FEATURE\" or the end of the lease; nobody renews them meanwhile. Acquiring again adds to what is held.\n\n" +
+			"With --store the counts are of this machine's own rights: no appliance is asked, and nothing has to be renewed.",
 		Example: "  leasehold acquire render:2026.1 --count 2 --wait 5m -- render scene.blend\n  leasehold acquire render && leasehold release render",
 		RunE: func(c *cobra.Command, args []string) error {
 			if n := c.ArgsLenAtDash(); n >= 0 && n != 1 || n < 0 && len(args) > 1 {
@@ -83,8 +88,22 @@ func (p *program) acquireCommand() *cobra.Command {
 				return terminal.Usage("--json prints a lease, and with a program the output is the program's")
 			}
 			options := []client.Option{client.Count(count), client.Wait(wait)}
+			var program string
 			if len(args) > 1 {
-				return p.acquireFor(c.Context(), user, args[0], options, args[1:])
+				var err error
+				if program, err = exec.LookPath(args[1]); err != nil {
+					return terminal.Coded(capability.ErrNotFound, err)
+				}
+			}
+			switch {
+			case p.own.given() && len(args) > 1:
+				return p.withOwn(c.Context(), user, func(s *client.Standalone) error {
+					return p.runUnder(c.Context(), func(ctx context.Context) (leased, error) { return s.Acquire(ctx, args[0], options...) }, program, args[2:])
+				})
+			case p.own.given():
+				return p.acquireOwn(c.Context(), user, args[0], options)
+			case len(args) > 1:
+				return p.acquireFor(c.Context(), user, args[0], options, program, args[2:])
 			}
 			return p.acquire(c.Context(), user, args[0], append(options, client.Keep()))
 		},
@@ -94,6 +113,8 @@ func (p *program) acquireCommand() *cobra.Command {
 	c.Flags().Uint32Var(&count, "count", 1, "counts to take, `N`")
 	c.Flags().DurationVar(&wait, "wait", 0, "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
+	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a device that has none yet is kept: file, machine (bound to what this machine shows) or tpm; programs that use the SDK must be told too ($LEASEHOLD_KEEP_KEY)")
+	p.own.flags(c)
 	return c
 }
 
@@ -141,13 +162,17 @@ func (p *program) printLease(ctx context.Context, c *client.Client, f capability
 		}
 		r.Held = append(r.Held, row)
 	}
+	return p.showLease(&r)
+}
+
+func (p *program) showLease(r *leaseResult) error {
 	if p.json {
-		return terminal.JSON(p.stdout, terminal.Hexed(r))
+		return terminal.JSON(p.stdout, terminal.Hexed(*r))
 	}
-	if count == 0 {
-		p.printf("released %s\n", f.Name)
+	if r.Count == 0 {
+		p.printf("released %s\n", r.Feature)
 	} else {
-		p.printf("acquired %d of %s %s\n", count, f.Name, until(r.Expiry))
+		p.printf("acquired %d of %s %s\n", r.Count, r.Feature, until(r.Expiry))
 	}
 	for _, h := range r.Held {
 		p.printf("held     %d of %s:%s %s\n", h.Count, h.Feature, h.Version, until(h.Expiry))
@@ -155,28 +180,37 @@ func (p *program) printLease(ctx context.Context, c *client.Client, f capability
 	return nil
 }
 
-// acquireFor runs a program under a lease.
-func (p *program) acquireFor(ctx context.Context, user, feature string, options []client.Option, args []string) error {
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return terminal.Coded(capability.ErrNotFound, err)
-	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
-	defer signal.Stop(signals)
+// leased is a lease, of an appliance or of this machine's own rights.
+type leased interface {
+	Feature() capability.Feature
+	Lost() <-chan struct{}
+	Err() error
+	Release(ctx context.Context) error
+}
+
+// acquireFor runs a program under a lease of an appliance.
+func (p *program) acquireFor(ctx context.Context, user, feature string, options []client.Option, path string, args []string) error {
 	c, err := p.open(user)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	l, err := acquireUntil(ctx, signals, func(ctx context.Context) (*client.Lease, error) { return c.Acquire(ctx, feature, options...) })
+	return p.runUnder(ctx, func(ctx context.Context) (leased, error) { return c.Acquire(ctx, feature, options...) }, path, args)
+}
+
+// runUnder acquires, and runs a program under the lease.
+func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (leased, error), path string, args []string) error {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
+	defer signal.Stop(signals)
+	l, err := acquireUntil(ctx, signals, acquire)
 	if err != nil {
 		return explained(p, err)
 	}
-	child := exec.Command(path, args[1:]...)
+	child := exec.Command(path, args...)
 	child.Stdin, child.Stdout, child.Stderr = p.stdin, p.stdout, p.stderr
 	if err := child.Start(); err != nil {
-		return terminal.Coded(capability.ErrNotFound, fmt.Errorf("start %s: %w", args[0], err))
+		return terminal.Coded(capability.ErrNotFound, fmt.Errorf("start %s: %w", path, err))
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
@@ -189,10 +223,10 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 
 // acquireUntil acquires unless one of the signals that end programs comes while it waits: its end is then 128 and the signal. Once there is a lease, signals are
 // the program's; what else came before is for nobody.
-func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(context.Context) (*client.Lease, error)) (*client.Lease, error) {
+func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(context.Context) (leased, error)) (leased, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var l *client.Lease
+	var l leased
 	ended := make(chan error, 1)
 	go func() {
 		var err error
@@ -218,7 +252,7 @@ func acquireUntil(ctx context.Context, signals <-chan os.Signal, acquire func(co
 }
 
 // watch passes signals on until the program ends, and ends it when its lease does.
-func (p *program) watch(l *client.Lease, child *os.Process, signals <-chan os.Signal, ended <-chan error) error {
+func (p *program) watch(l leased, child *os.Process, signals <-chan os.Signal, ended <-chan error) error {
 	lost := l.Lost()
 	for {
 		select {
@@ -273,12 +307,16 @@ func (p *program) releaseCommand() *cobra.Command {
 			if reason != "" {
 				return terminal.Usage("--reason belongs to --device")
 			}
+			if p.own.given() {
+				return p.releaseOwn(c.Context(), f)
+			}
 			return p.release(c.Context(), f)
 		},
 		ValidArgsFunction: p.completeFeature,
 	}
 	c.Flags().StringVar(&device, "device", "", "end the lease of the device with this host `ID`, as leasehold devices shows it")
 	c.Flags().StringVar(&reason, "reason", "", "`text` for the log")
+	p.own.flags(c)
 	return c
 }
 

@@ -31,7 +31,7 @@ func TestSignalsWhileWaiting(t *testing.T) {
 				close(granted)
 			}
 		}()
-		l, err := acquireUntil(t.Context(), signals, func(ctx context.Context) (*client.Lease, error) {
+		l, err := acquireUntil(t.Context(), signals, func(ctx context.Context) (leased, error) {
 			select {
 			case <-granted:
 				return new(client.Lease), nil

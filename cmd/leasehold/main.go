@@ -29,6 +29,8 @@ type program struct {
 	trust  string
 	dir    string
 	json   bool
+
+	own own
 }
 
 const (
@@ -37,7 +39,7 @@ const (
 )
 
 func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, out: terminal.NewOutput(stdout)}
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, out: terminal.NewOutput(stdout), own: ownOfEnvironment()}
 	root := &cobra.Command{
 		Use:   "leasehold",
 		Short: "Licenses for networks that never touch the internet",
@@ -60,7 +62,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.BoolVar(&p.json, "json", false, "print JSON")
 	root.AddCommand(
 		p.statusCommand(), p.requestCommand(), p.importCommand(), p.returnCommand(), p.featuresCommand(), p.devicesCommand(),
-		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), terminal.Explain("leasehold", &p.json), p.doctorCommand(), p.versionCommand(),
+		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), p.rightsCommand(), terminal.Text(p.readFile), terminal.Explain("leasehold", &p.json), p.doctorCommand(), p.versionCommand(),
 		p.simulateCommand(), p.modelCommand(), p.reservationsCommand(), p.poolsCommand(), p.policiesCommand(), p.seatsCommand(), p.timeCommand(),
 		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(),
 	)

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leasehold/leasehold/appliance/console"
-	"github.com/leasehold/leasehold/appliance/courier"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
@@ -28,9 +27,9 @@ func (p *program) inspectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := courier.ReadFile(args[0])
+			b, err := p.readFile(args[0])
 			if err != nil {
-				return terminal.Coded(courier.Code(err), err)
+				return err
 			}
 			var here hostid.ID
 			if h, err := p.health(c.Context()); err == nil {

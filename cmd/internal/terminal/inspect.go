@@ -90,6 +90,8 @@ func verdict(in *client.Inspection, here hostid.ID) string {
 		}
 	case in.Request != nil && in.Request.Machine != nil:
 		line += "  by a key in the TPM of LH-" + in.Request.Machine.Host.Short()
+	case in.Request != nil && in.Request.Device != nil:
+		line += "  by the device key of LH-" + in.Request.Device.Host.Short() + ", in no TPM"
 	case in.Trust != nil:
 		line += "  trust bundle of " + in.Trust.Producer
 	}
@@ -117,6 +119,9 @@ func describeRequest(b *strings.Builder, in *client.Inspection) {
 	}{r.Algorithm, r.KeyID, r.RequestDigest, r.ForTrusted, r.Signature}), signatureWords())
 	if r.Machine != nil {
 		section(b, "What the evidence in the signature says of the machine", Fields(*r.Machine), machineWords())
+	}
+	if r.Device != nil {
+		section(b, "The key that signed it", Fields(*r.Device), deviceWords())
 	}
 	for i, p := range r.Proofs {
 		section(b, fmt.Sprintf("Proof of returns[%d]", i), Fields(p), proofWords())
@@ -158,6 +163,10 @@ func describeResponse(b *strings.Builder, in *client.Inspection) {
 		WrapHost    hostid.ID `json:"wrapHost"`
 		Cipher      int       `json:"cipher"`
 	}{r.Certificate, r.Wrap, r.WrapHost, r.Cipher}), partWords())
+	if c.For.Type == hostid.DeviceKey {
+		b.WriteString("\nThe rights in it are encrypted to the key of the machine it is for: only that can show them.\n")
+		return
+	}
 	b.WriteString("\nThe rights in it are encrypted to the TPM it is for: only that machine can show them.\n")
 }
 

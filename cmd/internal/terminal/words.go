@@ -75,7 +75,7 @@ func requestWords() map[string]string {
 
 func signatureWords() map[string]string {
 	return map[string]string{
-		"alg":           "-70001 is a quote by a key in a TPM",
+		"alg":           "-70001 is a quote by a key in a TPM, -19 a signature by a device key",
 		"kid":           "names the attestation key",
 		"signature":     "the TPM's evidence, as octets",
 		"requestDigest": "names this request in responses and later requests",
@@ -103,6 +103,14 @@ func machineWords() map[string]string {
 		"certificates.from":   "valid from",
 		"certificates.until":  "valid until",
 		"certificates.bytes":  "the whole certificate",
+	}
+}
+
+func deviceWords() map[string]string {
+	return map[string]string{
+		"host": "host ID: digest of the device key",
+		"key":  "public key that signs",
+		"box":  "public key that responses are encrypted to",
 	}
 }
 

@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"strings"
+
+	"github.com/leasehold/leasehold/capability"
+)
+
+// The text form carries a file through a window that takes text only: a mail, a form, a screen. Each line has its number and its own check, so that a line that is
+// missing, doubled or has a typing error is named. It signs nothing: the file inside does.
+
+const (
+	textBegin = "-----BEGIN LEASEHOLD FILE-----"
+	textEnd   = "-----END LEASEHOLD FILE-----"
+	textLine  = 45 // bytes of the file in a line: 60 symbols
+
+	// MaxText bounds the text form of a file, in bytes: 60 symbols of 45 bytes with number, check, two spaces and a line end of two.
+	MaxText = (capability.MaxFile/textLine+1)*(60+8+6+4) + 256
+)
+
+// Text is the text form of a file.
+func Text(file []byte) string {
+	var b strings.Builder
+	b.WriteString(textBegin + "\n")
+	n := 0
+	for rest := file; len(rest) > 0; n++ {
+		line := rest[:min(textLine, len(rest))]
+		rest = rest[len(line):]
+		fmt.Fprintf(&b, "%d %s %s\n", n+1, base64.RawURLEncoding.EncodeToString(line), lineCheck(n+1, line))
+	}
+	fmt.Fprintf(&b, "%s %d\n", textEnd, n)
+	return b.String()
+}
+
+// lineCheck is the CRC-32C of number and content, which no change of up to 32 bits in a row passes: no wrong symbol, no two neighbors that were swapped.
+func lineCheck(n int, line []byte) string {
+	sum := crc32.Checksum(append(binary.BigEndian.AppendUint32(nil, uint32(n)), line...), crc32.MakeTable(crc32.Castagnoli))
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}
+
+// FromText is the file of a text form; what is not one is given back as it is. Words around it, and spaces at the ends of lines, mean nothing.
+// ErrCut: lines are missing. ErrMalformed: a line is not as it was written; the error names it.
+func FromText(b []byte) ([]byte, error) {
+	if len(b) > MaxText || !bytes.Contains(b[:min(len(b), 64<<10)], []byte(textBegin)) || bytes.HasPrefix(b, []byte{0xd9, 0xd9, 0xf7}) {
+		return b, nil
+	}
+	_, rest, _ := strings.Cut(string(b), textBegin)
+	var file []byte
+	n := 0
+	for line := range strings.Lines(rest) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if said, is := strings.CutPrefix(line, textEnd); is {
+			if strings.TrimSpace(said) != fmt.Sprint(n) {
+				return nil, fmt.Errorf("text: %w: %d lines, and its end says %q", ErrCut, n, strings.TrimSpace(said))
+			}
+			return file, nil
+		}
+		n++
+		content, err := textContent(n, line)
+		if err != nil {
+			return nil, err
+		}
+		if file = append(file, content...); len(file) > capability.MaxFile {
+			return nil, fmt.Errorf("text: %w: more than %d bytes", ErrSize, capability.MaxFile)
+		}
+	}
+	return nil, fmt.Errorf("text: %w: %d lines and no end", ErrCut, n)
+}
+
+func textContent(n int, line string) ([]byte, error) {
+	fields := strings.Fields(line)
+	if len(fields) != 3 {
+		return nil, fmt.Errorf("text: %w: line %d is not a number, a content and a check", ErrMalformed, n)
+	}
+	if fields[0] != fmt.Sprint(n) {
+		return nil, fmt.Errorf("text: %w: line %s where line %d is wanted", ErrMalformed, fields[0], n)
+	}
+	content, err := base64.RawURLEncoding.Strict().DecodeString(fields[1])
+	if err != nil || len(content) == 0 || len(content) > textLine || fields[2] != lineCheck(n, content) {
+		return nil, fmt.Errorf("text: %w: there is a typing error in line %d", ErrMalformed, n)
+	}
+	return content, nil
+}
