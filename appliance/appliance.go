@@ -149,7 +149,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.ak = evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
-	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}}
+	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}, keys: map[hostid.ID]*hostid.Watch{}}
 	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
 	if err := a.keeper.inherit(o.Journal); err != nil {
@@ -164,6 +164,11 @@ func New(o Options) (*Appliance, error) {
 	a.keeper.own()
 	if err := a.begin(o.Vault); err != nil {
 		return nil, err
+	}
+	if c := a.reproved(); c != nil { // what a security key proved to an earlier run it proves to this one first
+		if _, err := a.join(&call{command: c}); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }
@@ -243,7 +248,7 @@ func (a *Appliance) own(ctx context.Context) error {
 		case <-a.wake:
 		case <-timer.C:
 			a.join(&call{command: ledger.Advance{}})
-			if c := a.silent(); c != nil {
+			if c := a.missed(); c != nil {
 				a.join(&call{command: c})
 			}
 		case <-ctx.Done():
@@ -259,11 +264,14 @@ func (a *Appliance) own(ctx context.Context) error {
 
 // untilDue is the time until a lease or the hold ends, at least a second so that rounding never spins, at most a minute so that the system clock is looked at.
 func (a *Appliance) untilDue() time.Duration {
-	due, ok := a.Ledger.NextDue()
-	if !ok {
-		return time.Minute
+	wait := time.Minute
+	if due, ok := a.Ledger.NextDue(); ok {
+		wait = min(max(due-a.now().Lease, 1), 60).Duration()
 	}
-	return min(max(due-a.now().Lease, 1), 60).Duration()
+	if ends := a.watchful.ends; ends != 0 {
+		wait = max(0, min(wait, ends-a.Elapsed()))
+	}
+	return wait
 }
 
 // Done is closed when the appliance has ended.

@@ -13,7 +13,7 @@ import (
 )
 
 // The daemon's own sandbox hides network cards and the board from it. Another program looks, and tells what it found: Recognize. What that says of a TPM is not heard, for the one
-// of this appliance is known; and nothing that is told has proven itself.
+// of this appliance is known; and nothing that is told has proven itself: a security key does so by answering a Challenge.
 
 // silence is how long nobody may tell what the machine shows, where the producer asks for more than its TPM: three of the hourly looks.
 const silence = 3 * time.Hour
@@ -29,6 +29,8 @@ type watchful struct {
 	seen   Seen
 	heard  time.Duration // when it was told, or when the run began
 	alarms map[capability.Code]*Suspicion
+	keys   map[hostid.ID]*hostid.Watch
+	ends   time.Duration // when the first of them is missed; zero: none is there
 }
 
 // Suspicion is an alarm with what it was about last, for the people on this site only.
@@ -39,7 +41,11 @@ type Suspicion struct {
 
 // Recognize takes what a probe found. The verdict is durable when it answers.
 func (a *Appliance) Recognize(ctx context.Context, m hostid.Machine) error {
-	c := &call{command: ledger.Recognize{Shown: a.counts(m), Platform: capability.PlatformOf(m)}}
+	var proven []hostid.Finding
+	if err := a.Look(ctx, func(*ledger.Ledger, ledger.Now) { proven = a.proven() }); err != nil {
+		return err
+	}
+	c := &call{command: ledger.Recognize{Shown: a.counts(m, proven), Platform: capability.PlatformOf(m)}}
 	if err := a.do(ctx, c); err != nil {
 		return err
 	}
@@ -48,9 +54,9 @@ func (a *Appliance) Recognize(ctx context.Context, m hostid.Machine) error {
 	})
 }
 
-// counts is what counts of a machine that was told, behind the TPM that is this appliance's.
-func (a *Appliance) counts(m hostid.Machine) []hostid.Shown {
-	own := hostid.Machine{Findings: []hostid.Finding{{ID: a.Host, Strength: hostid.Proven}}}
+// counts is what counts of a machine that was told, behind the TPM that is this appliance's and the security keys that answered it.
+func (a *Appliance) counts(m hostid.Machine, proven []hostid.Finding) []hostid.Shown {
+	own := hostid.Machine{Findings: append([]hostid.Finding{{ID: a.Host, Strength: hostid.Proven}}, proven...)}
 	for _, f := range m.Findings {
 		if f.ID.Type != hostid.TPMEK && f.ID.Type != hostid.TPMAK {
 			f.Strength = min(f.Strength, hostid.Firm)
@@ -65,7 +71,7 @@ func (a *Appliance) silent() ledger.Command {
 	if a.Ledger.Policy().Binding == hostid.RuleTPM || a.Elapsed()-a.watchful.heard < silence {
 		return nil
 	}
-	return ledger.Recognize{Shown: a.counts(hostid.Machine{})}
+	return ledger.Recognize{Shown: a.counts(hostid.Machine{}, a.proven())}
 }
 
 // PlanChange is an administrator's word that the machine will be changed within a day.

@@ -111,6 +111,8 @@ func (c *Console) Handler() http.Handler {
 	steer("POST time", c.setTime)
 	look("hostids", c.machine)
 	steer("PUT hostids", c.tell)
+	steer("POST hostids/challenge", c.challenge)
+	steer("POST hostids/answer", c.answer)
 	steerOpen("POST hostids/planned", c.planChange)
 	look("recovery", c.recovery)
 	steerOpen("POST recovery", c.takeRecovery)

@@ -125,8 +125,8 @@ func (c *Console) machine(r *http.Request) (any, error) {
 
 // tell takes what a probe found. Only root's word counts: everybody else may be made to see another machine.
 func (c *Console) tell(r *http.Request, _ string) (any, error) {
-	if p, ok := r.Context().Value(peerKey{}).(Peer); !ok || c.Tells == nil || !c.Tells(p) {
-		return nil, capability.Refuse(capability.ErrForbidden, "", "%s: what the machine shows is told by root", p)
+	if err := c.told(r); err != nil {
+		return nil, err
 	}
 	var m hostid.Machine
 	if err := decodeUpTo(maxTold, r, &m); err != nil {
@@ -144,6 +144,14 @@ func (c *Console) tell(r *http.Request, _ string) (any, error) {
 		return nil, err
 	}
 	return c.machine(r)
+}
+
+// told refuses whoever may not tell what the machine shows.
+func (c *Console) told(r *http.Request) error {
+	if p, ok := r.Context().Value(peerKey{}).(Peer); !ok || c.Tells == nil || !c.Tells(p) {
+		return capability.Refuse(capability.ErrForbidden, "", "%s: what the machine shows is told by root", p)
+	}
+	return nil
 }
 
 func (c *Console) planChange(r *http.Request, by string) (any, error) {

@@ -393,7 +393,7 @@ func (l *Ledger) assert(f *Served, r *row) ([]*lease, error) {
 		}
 		leases = append(leases, s)
 	}
-	return leases, nil
+	return leases, l.onlyRenewed(f, r.leases, leases)
 }
 
 // fresh says why a lease could not be a new one.

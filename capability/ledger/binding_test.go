@@ -55,7 +55,9 @@ func (v *life) answer(p capability.Policy, number uint64) {
 func (v *life) serves(device string) bool {
 	v.t.Helper()
 	r := v.ask(device, "f:1.0 1")
-	if denied := len(r.Denials) == 1 && r.Denials[0].Code == capability.ErrBinding; denied != (r.Status == capability.StatusDenied) || denied == (len(r.Rights) == 1) {
+	refused := r.Status == capability.StatusDenied && len(r.Denials) == 1 && r.Denials[0].Code == capability.ErrBinding ||
+		len(r.Lines) == 1 && r.Lines[0].Status == capability.LineInsufficient && r.Lines[0].Denial.Code == capability.ErrBinding // a dongle is missing
+	if refused == (len(r.Rights) == 1) || refused == (r.Status == capability.StatusOK) {
 		v.t.Fatalf("%s is answered %s", device, show(r))
 	}
 	return r.Status == capability.StatusOK

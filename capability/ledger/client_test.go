@@ -438,6 +438,14 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 			}
 		}
 	}
+	if hold == 0 && w.l.renewsOnly() {
+		for f := range has {
+			if has[f] > had[f] {
+				return fmt.Errorf("%q: had %d, has %d, and the dongle is missing", f, had[f], has[f])
+			}
+		}
+		free = min(free, int64(had[s.Request.Desired[0].Feature]))
+	}
 	if free >= 0 && hold == 0 && !dropped && s.Request.Desired[0].Count > 0 {
 		asked := s.Request.Desired[0]
 		want := int64(asked.Count)

@@ -246,6 +246,7 @@ type serving struct {
 	touched   []*item
 	repeated  map[*lease]uint32    // units that lines of a report have repeated
 	owners    map[uint64]hostid.ID // of reservation entries, once an explanation asks
+	renews    map[string]uint64    // of a feature, while a dongle is missing; nil: it may have more
 	room      int                  // bytes left for holders
 	answer    *capability.Response // of the fact that it becomes, if one does
 }
@@ -307,7 +308,7 @@ func (s *serving) lines(wants []want) {
 	if s.receipt != nil {
 		s.rights = slices.Clone(s.receipt.Rights)
 	}
-	s.limits = s.limitsOf()
+	s.limits, s.renews = s.limitsOf(), s.renewable()
 	s.touch(wants)
 	s.settleItems()
 	if n := len(s.req.Desired); n > 0 {
@@ -397,6 +398,13 @@ func (s *serving) line(i int, w want) capability.Line {
 		}
 		asked = covered
 	}
+	missing := s.undongled(w, asked)
+	if missing.Code != 0 && (missing.Available == 0 || !w.Partial) {
+		return refuse(missing)
+	}
+	if missing.Code != 0 {
+		asked = missing.Available
+	}
 	sources := s.sources(w)
 	ahead := s.ahead(w.Feature)
 	available, limited := s.draw(sources, uint64(asked), ahead, false)
@@ -415,8 +423,14 @@ func (s *serving) line(i int, w want) capability.Line {
 		s.used = s.receipt.Serial
 	}
 	out := capability.Line{Count: asked}
+	if s.renews != nil {
+		s.renews[w.Feature] -= uint64(asked)
+	}
 	if asked < w.Count {
-		out.Status, out.Denial = capability.LinePartial, s.why(w, sources, limited)
+		out.Status, out.Denial = capability.LinePartial, missing
+		if missing.Code == 0 || asked < missing.Available {
+			out.Denial = s.why(w, sources, limited)
+		}
 		s.explain(i, w, &out.Denial)
 	}
 	s.draw(sources, uint64(asked), ahead, true)

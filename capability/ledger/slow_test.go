@@ -12,7 +12,7 @@ import (
 )
 
 // slow is the grant algorithm once more, as plainly as it can be written: over lists that are searched from end to end, made from what the
-// views show, with nothing of the draft, the indexes and the queues of the ledger. It knows neither holds nor the queue of a feature.
+// views show, with nothing of the draft, the indexes and the queues of the ledger. It knows neither holds nor missing dongles nor the queue of a feature.
 type slow struct {
 	now    Now
 	clock  Clock
@@ -40,7 +40,7 @@ type slowAnswer struct {
 
 func slowServe(l *Ledger, now Now, s *Serve) (slowAnswer, bool) {
 	r := &s.Request
-	if len(l.drains) > 0 || l.Status(now).Hold != 0 || r.Operation != capability.Grant || r.Idle != 0 || !l.Status(now).Provisioned {
+	if len(l.drains) > 0 || l.renewsOnly() || l.Status(now).Hold != 0 || r.Operation != capability.Grant || r.Idle != 0 || !l.Status(now).Provisioned {
 		return slowAnswer{}, false
 	}
 	x := slow{now: now, clock: l.Status(now).Clock, mine: map[*part]uint64{}, got: map[*part]uint64{}, others: map[string]uint64{}}
