@@ -44,7 +44,7 @@ type mark struct {
 	Check []byte      `cbor:"2,keyasint,omitempty"`
 }
 
-// unbound is why a file does not open here.
+// unbound is what a file is bound to and this machine does not show.
 type unbound struct {
 	score, most int
 	gone        []string
@@ -57,8 +57,18 @@ func (e *unbound) Error() string {
 	return fmt.Sprintf("it is bound to another machine, or this one was changed: not here are %s (score %d of %d, and %d are needed)", strings.Join(e.gone, ", "), e.score, e.most, boundNeeds)
 }
 
-// errTooLittle: a machine shows too little for anything to be bound to it.
-var errTooLittle = errors.New("this machine shows too little of itself: two of a UUID of the board, a built-in network card and the serial number of its boot disk are needed, or a TPM")
+// ErrTooLittle: a machine shows too little for anything to be bound to it.
+var ErrTooLittle = errors.New("this machine shows too little of itself: two of a UUID of the board, a built-in network card and the serial number of its boot disk are needed, or a TPM")
+
+// better says that to bind to this machine as it shows itself is worth as much as what a file is bound to, of which something is missing. An account that may not
+// read all that the machine has must not make less of it.
+func (e *unbound) better(m hostid.Machine) bool {
+	var types []hostid.Type
+	for _, id := range secondaries(m) {
+		types = append(types, id.Type)
+	}
+	return len(e.gone) > 0 && weight(types...) >= e.most
+}
 
 // secondaries are the IDs of a machine that weigh something.
 func secondaries(m hostid.Machine) (ids []hostid.ID) {
@@ -130,7 +140,7 @@ func onceCipher(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// bind encrypts content to a machine. errTooLittle: it has no pair that opens.
+// bind encrypts content to a machine. ErrTooLittle: it has no pair that opens.
 func bind(codec *wire.Codec, m hostid.Machine, content []byte) ([]byte, error) {
 	ids := secondaries(m)
 	b := bound{Format: boundFormat}
@@ -149,7 +159,7 @@ func bind(codec *wire.Codec, m hostid.Machine, content []byte) ([]byte, error) {
 		failed = errors.Join(failed, err)
 	})
 	if len(b.Slots) == 0 {
-		return nil, errTooLittle
+		return nil, ErrTooLittle
 	}
 	for _, id := range ids {
 		b.Marks = append(b.Marks, markOf(b.Salt, id))
@@ -162,8 +172,8 @@ func bind(codec *wire.Codec, m hostid.Machine, content []byte) ([]byte, error) {
 	return codec.Encode(b), nil
 }
 
-// unbind opens what bind made. An *unbound says why this machine does not; changed is what of it is not here any more though it opens.
-func unbind(codec *wire.Codec, file []byte, m hostid.Machine) (content []byte, changed []string, err error) {
+// unbind opens what bind made, and says what of it is missing here though it opens. An *unbound says why this machine does not open it.
+func unbind(codec *wire.Codec, file []byte, m hostid.Machine) (content []byte, missing *unbound, err error) {
 	var b bound
 	if err := codec.Decode(file, &b, boundLimit); err != nil {
 		return nil, nil, err
@@ -187,7 +197,7 @@ func unbind(codec *wire.Codec, file []byte, m hostid.Machine) (content []byte, c
 	if content == nil {
 		return nil, nil, no
 	}
-	return content, no.gone, nil
+	return content, no, nil
 }
 
 func (b *bound) open(slotKey, slot []byte) []byte {

@@ -2,7 +2,12 @@ package client
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -31,15 +36,15 @@ func TestBound(t *testing.T) {
 					left = append(left, id)
 				}
 			}
-			content, changed, err := unbind(wire.New(), file, machineOfIDs(append(slices.Clone(left), others...)...))
+			content, missing, err := unbind(wire.New(), file, machineOfIDs(append(slices.Clone(left), others...)...))
 			if opens := hostid.Score(all, left) >= boundNeeds; opens != (err == nil) || opens != bytes.Equal(content, []byte("content")) {
 				t.Errorf("%v is left, %d others: %q, %v", left, len(others), content, err)
 			}
 			if no := (*unbound)(nil); err != nil && (!errors.As(err, &no) || no.score != hostid.Score(all, left) || no.most != 5) {
 				t.Errorf("%v is left: %v", left, err)
 			}
-			if err == nil && len(changed) != len(all)-len(left) {
-				t.Errorf("%v is left, and what has changed is %v", left, changed)
+			if err == nil && (len(missing.gone) != len(all)-len(left) || missing.better(machineOfIDs(left...)) != (len(left) < len(all) && hostid.Score(left, left) == 5)) {
+				t.Errorf("%v is left, and what has changed is %v", left, missing.gone)
 			}
 		}
 	}
@@ -87,7 +92,7 @@ func TestBoundFlaws(t *testing.T) {
 	m := workstation(1)
 	m.Findings[1].Flaw = "USB network adapter"
 	m.Findings[2].Strength = hostid.Worthless
-	if _, err := bind(wire.New(), m, []byte("x")); !errors.Is(err, errTooLittle) {
+	if _, err := bind(wire.New(), m, []byte("x")); !errors.Is(err, ErrTooLittle) {
 		t.Error(err)
 	}
 	file, err := bind(wire.New(), workstation(1), []byte("content"))
@@ -145,6 +150,10 @@ func TestDeviceKeyIsBound(t *testing.T) {
 	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
+	// A program that was not told what the machine is does not take it for another.
+	if _, err := New(Options{Trust: a.Trust(), Dir: dir, Dial: a.Dial, machine: "one"}); !errors.Is(err, ErrBinding) || HowKept(dir) != KeptByMachine {
+		t.Errorf("without a machine: %v", err)
+	}
 	other := open(copied, workstation(3))
 	if other.Host() == plain.Host() {
 		t.Error("a copy on another machine is the same device")
@@ -159,6 +168,53 @@ func TestDeviceKeyIsBound(t *testing.T) {
 }
 
 func gone(err error) bool { return errors.Is(err, os.ErrNotExist) }
+
+// keys are a TPM's, modeled.
+type testKeys map[string]crypto.Signer
+
+func (k testKeys) NewKey() ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	blob := make([]byte, 8)
+	crand.Read(blob)
+	k[string(blob)] = key
+	return blob, err
+}
+
+func (k testKeys) OpenKey(blob []byte) (crypto.Signer, error) {
+	if key, ok := k[string(blob)]; ok {
+		return key, nil
+	}
+	return nil, fmt.Errorf("%w: no such key", ErrOtherMachine)
+}
+
+// A device's key can be in a TPM: then the directory holds nothing that another machine could use.
+func TestDeviceKeyInATPM(t *testing.T) {
+	a := capabilitytest.New(t, capabilitytest.Item("render", 4))
+	open := func(dir string, keys KeyMaker) (*Client, error) {
+		c, err := New(Options{Trust: a.Trust(), Dir: dir, Dial: a.Dial, machine: "one", Keys: keys})
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+		return c, err
+	}
+	dir, mine := t.TempDir(), testKeys{}
+	c, err := open(dir, mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Acquire(t.Context(), "render"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := open(dir, mine); err != nil || again.Host() != c.Host() || HowKept(dir) != KeptInTPM {
+		t.Errorf("%s, %v", HowKept(dir), err)
+	}
+	if other, err := open(dir, testKeys{}); err != nil || other.Host() == c.Host() {
+		t.Errorf("with another TPM it is the same device: %v", err)
+	}
+	if _, err := open(dir, nil); !errors.Is(err, sentinel(capability.ErrTPMAbsent)) {
+		t.Errorf("without one: %v", err)
+	}
+}
 
 // fits against every way to give each claim its counts, one by one.
 func TestFits(t *testing.T) {

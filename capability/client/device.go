@@ -116,7 +116,7 @@ func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte) (crypto
 	if len(o.Machine.Findings) == 0 {
 		return nil, refuse(capability.ErrBinding, fmt.Errorf("the key of this device, %s, is bound to what its machine shows, and this program was not told what that is", boundFile))
 	}
-	der, changed, err := unbind(codec, file, o.Machine)
+	der, missing, err := unbind(codec, file, o.Machine)
 	if no := (*unbound)(nil); errors.As(err, &no) {
 		return nil, fmt.Errorf("the key of this device: %w: %w", ErrOtherMachine, no)
 	}
@@ -131,7 +131,7 @@ func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte) (crypto
 	if !ok {
 		return nil, broken("read the device key", fmt.Errorf("%s holds a %T where an Ed25519 key is wanted", boundFile, parsed))
 	}
-	if len(changed) > 0 {
+	if missing.better(o.Machine) {
 		o.bindKey(codec, dir, key)
 	}
 	return key, nil

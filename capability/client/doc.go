@@ -18,5 +18,5 @@
 //
 // All programs of one machine that share a directory (Options.Dir) are one device. The wire knows only the whole set that a device shall hold; the
 // directory is where the programs' shares are added up. Report and Undo are for features that are counted by use. Package capabilitytest runs an appliance inside
-// the tests of a program. Inspect needs none of this: it says what is in a request or response file.
+// the tests of a program. A machine without an appliance can have rights of its own, which came by file: OpenStandalone. Inspect needs none of this: it says what is in a request or response file.
 package client

@@ -225,11 +225,11 @@ func (s *Standalone) adopt(st *standing, out *Applied, file, key []byte, r *capa
 	}
 	s.judgedFor, s.believed = sha256.Sum256(file), r
 	out.Response, out.After = r, kept(r.Items, st.Returns)
-	if len(s.changed) > 0 { // the request named the machine as it is now
+	if s.missing.better(s.options.Machine) { // the request named the machine as it is now
 		if err := s.keepRoot(); err != nil {
 			return err
 		}
-		s.changed = nil
+		s.missing = unbound{}
 	}
 	return nil
 }

@@ -91,3 +91,18 @@ func FuzzStore(f *testing.F) {
 		}
 	})
 }
+
+// What a machine is bound by was written by anybody: it opens or not, and never anything else.
+func FuzzUnbind(f *testing.F) {
+	file, err := bind(wire.New(), workstation(1), []byte("content"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		content, missing, err := unbind(wire.New(), b, workstation(1))
+		if err == nil && (content == nil || missing == nil) {
+			t.Error("it opens, and there is nothing in it")
+		}
+	})
+}

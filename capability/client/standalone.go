@@ -76,8 +76,8 @@ type Standalone struct {
 	store   *store
 	secret  []byte // of the directory; everything else is derived from it
 	host    hostid.ID
-	first   uint64   // the counter's value when it was made for this directory
-	changed []string // what the directory is bound to and this machine does not show any more
+	first   uint64  // the counter's value when it was made for this directory
+	missing unbound // what the directory is bound to and this machine does not show
 
 	seed ed25519.PrivateKey // without a chip
 	box  *ecdh.PrivateKey
@@ -203,7 +203,7 @@ func (s *Standalone) keepRoot() error {
 	} else {
 		r.Bound, err = bind(s.codec, s.options.Machine, s.secret)
 	}
-	if errors.Is(err, errTooLittle) {
+	if errors.Is(err, ErrTooLittle) {
 		return refuse(capability.ErrBinding, err)
 	}
 	if err != nil {
@@ -232,7 +232,10 @@ func (s *Standalone) recover(b []byte) error {
 			return foreign(err)
 		}
 	default:
-		s.secret, s.changed, err = unbind(s.codec, r.Bound, s.options.Machine)
+		var missing *unbound
+		if s.secret, missing, err = unbind(s.codec, r.Bound, s.options.Machine); err == nil {
+			s.missing = *missing
+		}
 		if no := (*unbound)(nil); errors.As(err, &no) {
 			return foreign(no)
 		}
@@ -272,8 +275,9 @@ func (s *Standalone) key(use string) ([]byte, error) {
 // Host is who this machine is to the back office: the digest of its TPM's endorsement key, or of a device key.
 func (s *Standalone) Host() hostid.ID { return s.host }
 
-// Changed names what the directory is bound to and this machine does not show any more; what is left is enough. The next response makes the machine as it is the one that counts.
-func (s *Standalone) Changed() []string { return slices.Clone(s.changed) }
+// Changed names what the directory is bound to and this machine does not show, to this account; what is left is enough. The next response makes the machine as it is the one that
+// counts, where it shows as much as it did.
+func (s *Standalone) Changed() []string { return slices.Clone(s.missing.gone) }
 
 // locked runs f while no other program of this machine uses the directory.
 func (s *Standalone) locked(ctx context.Context, f func() error) error {

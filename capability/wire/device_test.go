@@ -229,3 +229,23 @@ func TestText(t *testing.T) {
 		t.Errorf("the line is not named: %v", err)
 	}
 }
+
+// What is read as a text form is the file of exactly one: written again it is the same lines.
+func FuzzFromText(f *testing.F) {
+	f.Add([]byte(Text([]byte("a file"))))
+	f.Add([]byte("words\n" + Text(bytes.Repeat([]byte{1, 2, 3}, 40)) + "words"))
+	f.Add([]byte(textBegin + "\n1 AA AAAAAA\n" + textEnd + " 1"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := FromText(b)
+		if err != nil || bytes.Equal(file, b) || len(file) == 0 {
+			return
+		}
+		_, given, _ := strings.Cut(string(b), textBegin)
+		given, _, _ = strings.Cut(given, textEnd)
+		_, written, _ := strings.Cut(Text(file), textBegin)
+		written, _, _ = strings.Cut(written, textEnd)
+		if strings.Join(strings.Fields(given), " ") != strings.Join(strings.Fields(written), " ") {
+			t.Errorf("%q is read as\n%s", b, Text(file))
+		}
+	})
+}

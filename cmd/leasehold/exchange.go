@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -330,6 +331,8 @@ type importResult struct {
 	terminal.Data
 	File string `json:"file"`
 	console.Imported
+
+	whose string // "appliance" or "machine"
 }
 
 func (p *program) importFrom(ctx context.Context, path string) error {
@@ -423,7 +426,7 @@ func describeImport(r *importResult) string {
 	e := r.Code.Entry()
 	switch r.Code {
 	case capability.Applied:
-		fmt.Fprintf(&b, "%s response %d applied: signatures good, for this appliance\n", r.Code, r.Serial)
+		fmt.Fprintf(&b, "%s response %d applied: signatures good, for this %s\n", r.Code, r.Serial, cmp.Or(r.whose, "appliance"))
 	case capability.AlreadyHere:
 		fmt.Fprintf(&b, "%s response %d already applied; nothing changed\n", r.Code, r.Serial)
 	default:

@@ -100,7 +100,7 @@ func (p *program) withOwn(ctx context.Context, user string, f func(*client.Stand
 		return o.advised(err)
 	}
 	for _, c := range s.Changed() {
-		p.say("note: %s that the rights in %s are bound to is not here any more; the next request names what is\n", c, o.dir)
+		p.say("note: %s that the rights in %s are bound to is not here any more, or not for this account to read; the next request names what is\n", c, o.dir)
 	}
 	err = f(s)
 	return errors.Join(o.advised(err), s.Close())
@@ -113,16 +113,18 @@ func (o *own) advised(err error) error {
 		return err
 	}
 	var next string
-	switch no.Code {
-	case capability.ErrBinding:
+	switch {
+	case errors.Is(err, client.ErrTooLittle):
+		next = "use the TPM of this machine: --tpm ADDRESS; or try as root, who may read more of it: leasehold hostid; a guest or a container that shows nothing of its own asks an appliance: --server"
+	case no.Code == capability.ErrBinding:
 		next = "use it on the machine it belongs to, where nothing is lost; if that one is gone: leasehold request --store NEWDIR -o DIR, and ask the producer to re-host its rights (freehold respond FILE --rehost HOST)"
-	case capability.ErrRollback, capability.ErrCorrupt, capability.ErrCounter, capability.ErrStorageGone:
+	case no.Code == capability.ErrRollback || no.Code == capability.ErrCorrupt || no.Code == capability.ErrCounter || no.Code == capability.ErrStorageGone:
 		next = fmt.Sprintf("put the newest copy back, or have it repaired: leasehold request --store %s -o DIR, and bring back the response", o.dir)
-	case capability.ErrNotProvisioned:
+	case no.Code == capability.ErrNotProvisioned:
 		next = fmt.Sprintf("leasehold request --store %s --id ID -o DIR, and import the response", o.dir)
-	case capability.ErrNothingToReturn:
+	case no.Code == capability.ErrNothingToReturn:
 		next = fmt.Sprintf("leasehold rights --store %s", o.dir)
-	case capability.ErrNotOpened, capability.ErrResponseEpoch:
+	case no.Code == capability.ErrNotOpened || no.Code == capability.ErrResponseEpoch:
 		next = fmt.Sprintf("write a new request: leasehold request --store %s -o DIR", o.dir)
 	default:
 		return err
@@ -174,7 +176,7 @@ func (p *program) importOwn(ctx context.Context, path string) error {
 				return err
 			}
 		}
-		done := &importResult{Data: terminal.NewData("leasehold.import/1")}
+		done := &importResult{Data: terminal.NewData("leasehold.import/1"), whose: "machine"}
 		var first error
 		for _, f := range files {
 			a, err := s.Import(ctx, f.file)
@@ -347,7 +349,11 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 		if i.User != "" {
 			whose = ", of " + i.User
 		}
-		p.printf("has      %d of %s:%s  %s  (%s%s)\n", i.Count, i.Feature, i.Version, until(i.Expiry), i.ActivationID, whose)
+		end := "permanent"
+		if i.Expiry != 0 {
+			end = until(i.Expiry)
+		}
+		p.printf("has      %d of %s:%s  %s  (%s%s)\n", i.Count, i.Feature, i.Version, end, i.ActivationID, whose)
 	}
 	for _, h := range r.Held {
 		p.printf("held     %d of %s:%s\n", h.Count, h.Feature, h.Version)

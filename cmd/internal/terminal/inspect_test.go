@@ -2,6 +2,8 @@ package terminal
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -271,5 +273,45 @@ func TestInspectOutput(t *testing.T) {
 	}
 	if got := out.Inspection.Request.Fields["correlation"]; got != fmt.Sprintf("%x", r.Correlation) {
 		t.Errorf("octets are %v", got)
+	}
+}
+
+// A request of a machine without a TPM says so, and its text has every datum of it too.
+func TestTextOfADeviceKey(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+	box, err := ecdh.X25519().NewPrivateKey(bytes.Repeat([]byte{8}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := key.Public().(ed25519.PublicKey)
+	host := hostid.OfDigest(hostid.DeviceKey, wire.DeviceOf(public))
+	r := full(t, host)
+	digest := wire.New().ReturnDigest(r.Returns[0])
+	r.Returns[0].Proof = wire.ProveAsDevice(key, digest)
+	file, _, err := wire.New().SignRequest(r, wire.AlgEd25519, wire.DeviceKeyID(public), func(d capability.Digest) ([]byte, error) {
+		return wire.SignAsDevice(key, box.PublicKey(), d), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := client.Inspect(file, nil)
+	if err != nil || in.Signature != client.Good || in.Request.Device == nil || in.Request.Machine != nil {
+		t.Fatalf("%+v %v", in, err)
+	}
+	if len(in.Request.Proofs) != 2 || in.Request.Proofs[0].Verdict != client.Good || in.Request.Proofs[1].Verdict != client.Bad {
+		t.Errorf("proofs are %+v", in.Request.Proofs)
+	}
+	text := Describe(in, hostid.ID{})
+	if !strings.HasPrefix(text, "signature: GOOD  by the device key of LH-"+host.Short()+", in no TPM\n") {
+		t.Errorf("it begins %q", strings.SplitN(text, "\n", 2)[0])
+	}
+	for _, f := range append(Fields(*in.Request.Device), Fields(in.Request.Fields)...) {
+		if !strings.Contains(text, f.Path) || !strings.Contains(text, Plain(f.Value)) {
+			t.Errorf("%s, %s, is not in the text", f.Path, f.Value)
+		}
+	}
+	file[len(file)-1] ^= 1
+	if in, err := client.Inspect(file, nil); err != nil || in.Signature != client.Bad || in.Code != capability.ErrRequestSignature || in.Request.Device != nil {
+		t.Errorf("with a changed signature it is %+v, %v", in.Signature, err)
 	}
 }
