@@ -48,12 +48,13 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but EventLog, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
 	Start   ledger.Start // how this run began; HoldFor is filled in from the policy when Held is set
-	Held    bool         // the start decision was a hold
+	Held    bool         // the start decision was a hold,
+	Shared  bool         // and the TPM was not restarted since, but used by another: a second instance or a copy
 	Machine Machine
 	Host    hostid.ID // of the TPM
 	Index   uint32    // of the epoch counter
@@ -150,6 +151,9 @@ func New(o Options) (*Appliance, error) {
 	a.ak = evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
 	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}, keys: map[hostid.ID]*hostid.Watch{}}
+	if o.Shared {
+		a.watchful.alarms[capability.ErrDisturbed] = &Suspicion{Alarm: capability.Alarm{Code: capability.ErrDisturbed, Count: 1, Last: max(1, capability.At(o.Now()))}}
+	}
 	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
 	a.compactAt = snapshotAfter
 	if err := a.keeper.inherit(o.Journal); err != nil {

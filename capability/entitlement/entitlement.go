@@ -141,6 +141,9 @@ type Policy struct {
 	Forks        ForkPolicy              `cbor:"6,keyasint,omitzero" json:"forks"`
 	Repairs      RepairLimit             `cbor:"7,keyasint,omitzero" json:"repairs"` // of one machine in RepairSpan, before a second person must approve
 	Limits       []TierLimit             `cbor:"8,keyasint,omitempty" json:"limits,omitempty"`
+	Binding      hostid.Rule             `cbor:"9,keyasint,omitzero" json:"binding"` // what is asked of a machine beside its TPM
+	Grace        capability.Seconds      `cbor:"10,keyasint,omitzero" json:"grace"`  // how long that may be missing: zero for the default, capability.NoGrace
+	Dongle       hostid.ID               `cbor:"11,keyasint,omitzero" json:"dongle,omitzero"`
 }
 
 // The lifetimes a response file may have. A stick travels for days; a file of last year should not start a machine.
@@ -172,6 +175,17 @@ func (p *Policy) Validate() error {
 		return fmt.Errorf("policy %d for forks is not known", p.Forks)
 	case p.Repairs < NoRepairs || p.Repairs > MaxRepairs:
 		return fmt.Errorf("%d repairs a year where 0 to %d are allowed", p.Repairs, MaxRepairs)
+	case !p.Binding.Known():
+		return fmt.Errorf("binding %d is not known", p.Binding)
+	case p.Grace < capability.NoGrace || p.Grace > capability.MaxGrace:
+		return fmt.Errorf("grace %s where at most %s is allowed", p.Grace, capability.MaxGrace)
+	case p.Dongle != hostid.ID{} && !p.Binding.AsksDongle():
+		return fmt.Errorf("a dongle %s that the binding %s does not ask for", p.Dongle, p.Binding)
+	}
+	if p.Dongle != (hostid.ID{}) {
+		if err := p.Dongle.Validate(); err != nil {
+			return fmt.Errorf("dongle: %w", err)
+		}
 	}
 	return validateLimits(p.Limits, true)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // trustData is freehold.trust/1.
@@ -30,6 +32,8 @@ func initCommand(f *flags) *cobra.Command {
 		trust, tier       string
 		forks             string
 		repairs           int
+		binding, dongle   string
+		grace             time.Duration
 		hardware, virtual []string
 		limits            []string
 		shipped           bool
@@ -55,6 +59,9 @@ func initCommand(f *flags) *cobra.Command {
 				return terminal.Usage("--repairs: %d where 0 to %d are allowed", repairs, entitlement.MaxRepairs)
 			}
 			setup.Policy.Repairs = entitlement.LimitRepairs(repairs)
+			if err := bind(&setup.Policy, binding, dongle, grace); err != nil {
+				return err
+			}
 			if setup.Policy.Limits, err = tierLimits(limits); err != nil {
 				return err
 			}
@@ -81,6 +88,9 @@ func initCommand(f *flags) *cobra.Command {
 	c.Flags().DurationVar(&life, "response-lifetime", life, "`time` in which a response file can be applied; 1h to 8784h")
 	c.Flags().StringVar(&tier, "minimum-tier", entitlement.Hardware.String(), "lowest `tier` of machines that may hold rights: hardware, virtual or software")
 	c.Flags().StringArrayVar(&limits, "tier-limit", nil, "how many copies of an item a machine of a tier may have, and for how long after each response, as `TIER:COPIES:TIME[:PRODUCT]` (virtual:10:30d); may be repeated")
+	c.Flags().StringVar(&binding, "binding", hostid.RuleTPM.String(), "`rule` for what an appliance must show beside its TPM: tpm (nothing), secondaries (3 of 5 points: board 2, network cards 2, disk 1), dongle, or proven-dongle, which answers a challenge")
+	c.Flags().DurationVar(&grace, "binding-grace", capability.DefaultGrace.Duration(), "`time` for which that may be missing before nothing is served; up to 8784h")
+	c.Flags().StringVar(&dongle, "binding-dongle", "", "the dongle, as `VALUE/TYPE`; the first that the appliance shows if absent")
 	c.Flags().StringVar(&forks, "forks", entitlement.RefuseForks.String(), "`policy` for a second history of one machine, which is a copy: refuse it, or warn and answer the history that is ahead")
 	c.Flags().IntVar(&repairs, "repairs", entitlement.DefaultRepairs.Count(), "`number` of repairs of one machine in 365 days that one person may order; 0 to 100")
 	c.Flags().StringSliceVar(&hardware, "hardware-roots", nil, "PEM `files` with the authorities of TPM makers")
@@ -92,6 +102,27 @@ func initCommand(f *flags) *cobra.Command {
 		panic(err)
 	}
 	return c
+}
+
+// bind puts what is asked of an appliance beside its TPM into the policy.
+func bind(p *entitlement.Policy, rule, dongle string, grace time.Duration) (err error) {
+	if p.Binding, err = hostid.ParseRule(rule); err != nil {
+		return terminal.Usage("--binding: %w", err)
+	}
+	switch s := capability.Seconds(grace / time.Second); {
+	case s < 0 || s > capability.MaxGrace:
+		return terminal.Usage("--binding-grace %s: want 0 to %s", grace, capability.MaxGrace)
+	case s == 0:
+		p.Grace = capability.NoGrace
+	case s != capability.DefaultGrace:
+		p.Grace = s
+	}
+	if dongle != "" {
+		if p.Dongle, err = hostid.Parse(dongle); err != nil {
+			return terminal.Usage("--binding-dongle: %w", err)
+		}
+	}
+	return nil
 }
 
 func readFiles(names []string) ([][]byte, error) {

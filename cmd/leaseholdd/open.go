@@ -28,6 +28,7 @@ type opened struct {
 	ledger  *ledger.Ledger
 	vault   *storage.Vault
 	held    bool
+	shared  bool                // the hold is because another used the TPM
 	cause   string              // the start decision in words
 	lost    *capability.Refusal // why the storage that was here before cannot be used; nil where there was none or it can
 	counter func() (uint64, error)
@@ -208,6 +209,7 @@ func (p place) openVault() (*opened, error) {
 	}
 	s.archive, s.note = p.openArchive(s.boot), p.openNote(s.boot)
 	s.held = r.Verdict == storage.Hold
+	s.shared = s.held && !r.Cause.Counts()
 	switch {
 	case s.held:
 		s.cause = "hold: " + r.Cause.String()

@@ -108,7 +108,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
-		Ledger: s.ledger, Vault: s.vault, Held: s.held, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
+		Ledger: s.ledger, Vault: s.vault, Held: s.held, Shared: s.shared, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
 		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) },
 		Now: time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,

@@ -120,7 +120,7 @@ func script(f func(*machines, *testscript.TestScript, []string)) func(*testscrip
 	}
 }
 
-// tpm NAME ACTION: start, cut, kill, boot, clear, extend, uncount, lockout, password HIERARCHY. start sets $TPM_NAME and $ROOTS_NAME.
+// tpm NAME ACTION: start, cut, kill, boot, clear, extend, share, uncount, lockout, password HIERARCHY. start sets $TPM_NAME and $ROOTS_NAME.
 func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	name, action := args[0], args[1]
 	if action == "start" {
@@ -146,6 +146,9 @@ func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 		ts.Setenv("TPM_"+name, t.Address())
 	case "extend": // PCR 11, as another image does
 		ts.Check(extend(t, 11))
+		ts.Setenv("TPM_"+name, t.Address())
+	case "share": // the running digest goes on without the daemon, as with a second one
+		ts.Check(extend(t, attest.RunningPCR))
 		ts.Setenv("TPM_"+name, t.Address())
 	case "uncount": // the counter of the storage is deleted, as any root can
 		ts.Check(uncount(t))
