@@ -80,12 +80,16 @@ func (a *Appliance) PlanChange(ctx context.Context, by string) error {
 	return err
 }
 
-// HostIDs is the machine as it was judged, what a probe told last, and what has looked like a copy of it.
+// HostIDs is the machine as it was judged, what a probe told last behind the security keys that are there, and what has looked like a copy of it.
 func (a *Appliance) HostIDs(ctx context.Context) (v ledger.MachineView, seen Seen, alarms []Suspicion, err error) {
 	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		v, seen, alarms = l.Machine(now), a.watchful.seen, a.suspicions()
+		proven := a.proven()
+		told := slices.DeleteFunc(slices.Clone(seen.Machine.Findings), func(f hostid.Finding) bool {
+			return slices.ContainsFunc(proven, func(p hostid.Finding) bool { return p.ID == f.ID })
+		})
+		seen.Machine.Findings = append(proven, told...)
 	})
-	seen.Machine.Findings = slices.Clone(seen.Machine.Findings)
 	return v, seen, alarms, err
 }
 
