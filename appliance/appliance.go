@@ -150,7 +150,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.ak = evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
-	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}, keys: map[hostid.ID]*hostid.Watch{}}
+	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}, copies: map[copied]bool{}, keys: map[hostid.ID]*hostid.Watch{}}
 	if o.Shared {
 		a.watchful.alarms[capability.ErrDisturbed] = &Suspicion{Alarm: capability.Alarm{Code: capability.ErrDisturbed, Count: 1, Last: max(1, capability.At(o.Now()))}}
 	}

@@ -18,8 +18,8 @@ import (
 // nothing by itself: it carries a challenge to the key, and the answer back. The key is known by its public key, whose digest is the host ID that the producer bound.
 
 const (
-	keyEvery = 65 * time.Minute // the unit that looks at the machine asks every hour, and within two seconds of every change
-	maxKeys  = 4                // as many dongles count of one machine
+	keyEvery = 6 * time.Minute // the unit that looks at the machine asks every five minutes, and within two seconds of every change
+	maxKeys  = 4               // as many dongles count of one machine
 )
 
 // moment is the present on a clock that nobody can set.

@@ -15,8 +15,8 @@ import (
 // The daemon's own sandbox hides network cards and the board from it. Another program looks, and tells what it found: Recognize. What that says of a TPM is not heard, for the one
 // of this appliance is known; and nothing that is told has proven itself: a security key does so by answering a Challenge.
 
-// silence is how long nobody may tell what the machine shows, where the producer asks for more than its TPM: three of the hourly looks.
-const silence = 3 * time.Hour
+// silence is how long nobody may tell what the machine shows, where the producer asks for more than its TPM: three looks.
+const silence = 16 * time.Minute
 
 // Seen is what a probe told last in this run.
 type Seen struct {
@@ -29,6 +29,7 @@ type watchful struct {
 	seen   Seen
 	heard  time.Duration // when it was told, or when the run began
 	alarms map[capability.Code]*Suspicion
+	copies map[copied]bool // what has looked like a copy already
 	keys   map[hostid.ID]*hostid.Watch
 	ends   time.Duration // when the first of them is missed; zero: none is there
 }
@@ -39,13 +40,23 @@ type Suspicion struct {
 	Subject string
 }
 
+// copied is a key that used what is another's. A client that asks again and again is one.
+type copied struct {
+	code    capability.Code
+	subject string
+	key     capability.Digest
+}
+
+const maxCopies = 4096 // that are told apart in one run
+
 // Recognize takes what a probe found. The verdict is durable when it answers.
 func (a *Appliance) Recognize(ctx context.Context, m hostid.Machine) error {
-	var proven []hostid.Finding
-	if err := a.Look(ctx, func(*ledger.Ledger, ledger.Now) { proven = a.proven() }); err != nil {
+	var c *call
+	if err := a.Look(ctx, func(*ledger.Ledger, ledger.Now) {
+		c = &call{command: ledger.Recognize{Shown: a.counts(m), Platform: capability.PlatformOf(m)}}
+	}); err != nil {
 		return err
 	}
-	c := &call{command: ledger.Recognize{Shown: a.counts(m, proven), Platform: capability.PlatformOf(m)}}
 	if err := a.do(ctx, c); err != nil {
 		return err
 	}
@@ -54,15 +65,26 @@ func (a *Appliance) Recognize(ctx context.Context, m hostid.Machine) error {
 	})
 }
 
-// counts is what counts of a machine that was told, behind the TPM that is this appliance's and the security keys that answered it.
-func (a *Appliance) counts(m hostid.Machine, proven []hostid.Finding) []hostid.Shown {
-	own := hostid.Machine{Findings: append([]hostid.Finding{{ID: a.Host, Strength: hostid.Proven}}, proven...)}
+// counts is what counts of a machine that was told, behind the TPM that is this appliance's and the security keys that answered it. However many dongles are there, the one
+// that is asked for is among them.
+func (a *Appliance) counts(m hostid.Machine) []hostid.Shown {
+	own := hostid.Machine{Findings: append([]hostid.Finding{{ID: a.Host, Strength: hostid.Proven}}, a.proven()...)}
 	for _, f := range m.Findings {
 		if f.ID.Type != hostid.TPMEK && f.ID.Type != hostid.TPMAK {
 			f.Strength = min(f.Strength, hostid.Firm)
 			own.Findings = append(own.Findings, f)
 		}
 	}
+	chosen := a.Ledger.Machine(a.now()).Bound.Dongle
+	slices.SortStableFunc(own.Findings, func(x, y hostid.Finding) int {
+		rank := func(f hostid.Finding) int {
+			if f.ID == chosen {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Compare(rank(x), rank(y))
+	})
 	return own.Counts()
 }
 
@@ -71,7 +93,7 @@ func (a *Appliance) silent() ledger.Command {
 	if a.Ledger.Policy().Binding == hostid.RuleTPM || a.Elapsed()-a.watchful.heard < silence {
 		return nil
 	}
-	return ledger.Recognize{Shown: a.counts(hostid.Machine{}, a.proven())}
+	return ledger.Recognize{Shown: a.counts(hostid.Machine{})}
 }
 
 // PlanChange is an administrator's word that the machine will be changed within a day.
@@ -80,21 +102,30 @@ func (a *Appliance) PlanChange(ctx context.Context, by string) error {
 	return err
 }
 
-// HostIDs is the machine as it was judged, what a probe told last, and what has looked like a copy of it.
+// HostIDs is the machine as it was judged, what a probe told last behind the security keys that are there, and what has looked like a copy of it.
 func (a *Appliance) HostIDs(ctx context.Context) (v ledger.MachineView, seen Seen, alarms []Suspicion, err error) {
 	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		v, seen, alarms = l.Machine(now), a.watchful.seen, a.suspicions()
+		proven := a.proven()
+		told := slices.DeleteFunc(slices.Clone(seen.Machine.Findings), func(f hostid.Finding) bool {
+			return slices.ContainsFunc(proven, func(p hostid.Finding) bool { return p.ID == f.ID })
+		})
+		seen.Machine.Findings = append(proven, told...)
 	})
-	seen.Machine.Findings = slices.Clone(seen.Machine.Findings)
 	return v, seen, alarms, err
 }
 
-// suspect counts what looks like a copy: an answer that was refused for it.
+// suspect counts what looks like a copy, each key once: an answer that was refused for it.
 func (a *Appliance) suspect(r *capability.Response, now ledger.Now) {
 	for _, d := range r.Denials {
 		if d.Code != capability.ErrDeviceKey {
 			continue
 		}
+		c := copied{d.Code, d.Subject, r.Key}
+		if a.watchful.copies[c] || len(a.watchful.copies) == maxCopies {
+			continue
+		}
+		a.watchful.copies[c] = true
 		s := a.watchful.alarms[d.Code]
 		if s == nil {
 			s = &Suspicion{Alarm: capability.Alarm{Code: d.Code}}
@@ -117,20 +148,18 @@ func (a *Appliance) suspicions() (out []Suspicion) {
 	return out
 }
 
-// describe puts into a request what counts of this machine, what it runs on, and what has looked like a copy of it. It gives what is so named.
+// describe puts into a request what counts of this machine, what it runs on, and what has looked like a copy of it. A dongle that nobody asks for is nobody's business. It gives
+// what is so named.
 func (a *Appliance) describe(r *capability.Request, l *ledger.Ledger, now ledger.Now) []hostid.Shown {
 	v := l.Machine(now)
 	r.Platform = v.Platform
 	for _, s := range v.Shown {
-		if s.ID != a.Host && len(r.Hosts) < capability.MaxHosts {
+		if s.ID != a.Host && len(r.Hosts) < capability.MaxHosts && (!s.ID.Type.Dongle() || v.Rule.AsksDongle()) {
 			r.Hosts = append(r.Hosts, s.ID)
 		}
 	}
 	for _, s := range a.suspicions() {
 		r.Alarms = append(r.Alarms, s.Alarm)
-	}
-	if r.Condition == 0 && (v.Outcome == hostid.Grace || !v.Outcome.Serves()) {
-		r.Condition = capability.ErrBinding
 	}
 	return v.Shown
 }

@@ -287,7 +287,7 @@ func (w *world) drift(b *box, parts int) {
 			m.Findings = append(m.Findings, hostid.Finding{ID: hostid.ID{Type: t, Value: fmt.Sprintf("part %d", i)}, Strength: hostid.Proven})
 		}
 	}
-	d.do(&call{command: ledger.Recognize{Shown: d.a.counts(m, nil), Platform: capability.PlatformOf(m)}})
+	d.do(&call{command: ledger.Recognize{Shown: d.a.counts(m), Platform: capability.PlatformOf(m)}})
 	if d.err == nil && !d.a.Ledger.Machine(d.a.now()).Outcome.Serves() {
 		w.fail("%s is not the same machine any more: %s", b, d.a.Ledger.Machine(d.a.now()).Sentence())
 	}

@@ -192,6 +192,9 @@ func (r *Response) Validate() error {
 		if err := d.Validate(); err != nil {
 			return malformed("policy.dongle", "%v", err)
 		}
+		if !d.Type.Dongle() {
+			return malformed("policy.dongle", "%s is no dongle", d)
+		}
 	}
 	if err := r.For.Validate(); err != nil {
 		return malformed("for", "%v", err)

@@ -136,6 +136,19 @@ func Bind(shown []Shown, rule Rule, chosen ID) Binding {
 	return b
 }
 
+// Completed is the binding with the secondaries of another of which it has no kind at all.
+func (b Binding) Completed(other Binding) Binding {
+	all := slices.Clone(b.Others)
+	for _, c := range classes() {
+		of := func(id ID) bool { return slices.Contains(c.types, id.Type) }
+		if !slices.ContainsFunc(b.Others, of) {
+			all = append(all, slices.DeleteFunc(slices.Clone(other.Others), func(id ID) bool { return !of(id) })...)
+		}
+	}
+	b.Others = all
+	return b
+}
+
 // None says that nothing is bound.
 func (b Binding) None() bool { return b.EK == ID{} && len(b.Others) == 0 && b.Dongle == ID{} }
 

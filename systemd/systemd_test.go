@@ -61,7 +61,7 @@ func TestExposure(t *testing.T) {
 
 func TestUnitsAreWellFormed(t *testing.T) {
 	dir := writeUnits(t)
-	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer"} {
+	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer", "leasehold-hostid-change.timer"} {
 		cmd := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
 		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -89,11 +89,12 @@ func TestUnitsOfTheLook(t *testing.T) {
 		}
 		return "\n" + string(b)
 	}
-	const unit = "leasehold-hostid.service"
+	const unit, change = "leasehold-hostid.service", "leasehold-hostid-change.timer"
 	for name, wants := range map[string][]string{
 		"leaseholdd.service":     {"\nWants=" + unit + " leasehold-hostid.timer\n"},
 		unit:                     {"\nType=oneshot\n", "\nUser=root\n", "\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nProtectSystem=strict\n", "\nRequisite=leaseholdd.service\n", "\nExecStart=/usr/bin/leasehold hostid --tell\n"},
-		"leasehold-hostid.timer": {"\nOnUnitActiveSec=1h\n", "\nPartOf=leaseholdd.service\n"},
+		"leasehold-hostid.timer": {"\nOnUnitActiveSec=5min\n", "\nPartOf=leaseholdd.service\n"},
+		change:                   {"\nOnActiveSec=500ms\n", "\nUnit=" + unit + "\n", "\nRemainAfterElapse=no\n", "\nPartOf=leaseholdd.service\n"},
 	} {
 		for _, line := range wants {
 			if !strings.Contains(text(name), line) {
@@ -121,12 +122,12 @@ func TestUnitsOfTheLook(t *testing.T) {
 			case "SUBSYSTEM":
 				matched = strings.Trim(value, `"`) == "net|usb|block|dmi|hidraw"
 			case "RUN":
-				ran = strings.HasSuffix(strings.Trim(value, `"`), "--no-block restart "+unit)
+				ran = strings.HasSuffix(strings.Trim(value, `"`), "--no-block restart "+change)
 			}
 		}
 	}
 	if !matched || !ran {
-		t.Errorf("the rules do not start %s: %q", unit, rules)
+		t.Errorf("the rules do not start %s: %q", change, rules)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -422,7 +423,7 @@ func TestUnknownAuthority(t *testing.T) {
 	}
 	a.apply(o.Trust(), plain.File)
 	file, before := a.request(o, want(id, 5)), o.book.Digest()
-	if _, err := o.Respond(file, "", "operator", today); codeOf(err) != capability.ErrTier {
+	if _, err := o.Respond(file, "", "operator", today); codeOf(err) != capability.ErrTier || !strings.Contains(err.Error(), "issued by \"CN=Leasehold test TPM authority") {
 		t.Errorf("an unknown authority: %v", err)
 	}
 	if o.book.Digest() != before {

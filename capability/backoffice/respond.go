@@ -109,7 +109,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	if tierErr != nil && tierDenied(d.Response) {
 		// The certificates are not under the request's digest. Whatever is wrong with them, an authority that is missing here or a byte that changed on
 		// the way, can be mended; a response that refuses would be this request's answer forever.
-		return nil, capability.Refuse(capability.ErrTier, r.Hosts[0].Short(), "its certificate leads to no authority in roots/: %v", tierErr)
+		return nil, capability.Refuse(capability.ErrTier, r.Hosts[0].Short(), "its certificate leads to no authority in roots/, where its maker's intermediates belong too: %v", tierErr)
 	}
 	if res.File, err = o.seal(d.Response, id); err != nil {
 		return nil, err

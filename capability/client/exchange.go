@@ -61,6 +61,16 @@ func (s *Standalone) anew(why capability.Code) (*standing, error) {
 		return nil, err
 	}
 	st.Lost, st.Counted = why, false
+	if c := s.options.Chip; c != nil {
+		// A counter that was deleted begins above all that it ever was: that is the epoch by which the back office knows that nothing older comes.
+		if _, counts, err := c.Epoch(); err != nil {
+			return nil, err
+		} else if !counts {
+			if st.Epoch, err = c.Provision(s.secret); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return st, nil
 }
 

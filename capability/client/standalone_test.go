@@ -597,6 +597,39 @@ func TestStandaloneCuts(t *testing.T) {
 	}
 }
 
+// Whoever deletes the counter has nothing by it: what was kept is refused, and a repair gives it back.
+func TestStandaloneWithoutItsCounter(t *testing.T) {
+	chip := newTestChip(t)
+	b := &standBox{t: t, o: newOffice(t, time.Now), dir: t.TempDir(), chip: chip, machine: workstation(1)}
+	ctx, id := t.Context(), b.o.entitle("render:1.0", 1)
+	s := b.must()
+	b.o.give(s, id, 1)
+	for name, spoil := range map[string]func(){
+		"deleted":      func() { chip.counts = false },
+		"made by root": func() { chip.Provision([]byte("root's own")); chip.epoch += 3 },
+	} {
+		spoil()
+		_, err := s.Acquire(ctx, "render")
+		if !errors.Is(err, sentinel(capability.ErrCounter)) && !errors.Is(err, ErrRollback) {
+			t.Errorf("%s: %v", name, err)
+		}
+		r, err := s.Request(ctx, nil)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if _, err := b.o.respond(r.Bytes, backoffice.Order{}); err == nil {
+			t.Errorf("%s: it is answered without a repair", name)
+		}
+		res, err := b.o.respond(r.Bytes, backoffice.Order{Repair: "the counter is gone"})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if a, err := s.Import(ctx, res.File); err != nil || len(a.After) != 1 {
+			t.Errorf("%s: after the repair %+v, %v", name, a, err)
+		}
+	}
+}
+
 // A seat that is assigned to a user serves nobody else, and says whose it is.
 func TestStandaloneUsers(t *testing.T) {
 	eachTier(t, func(t *testing.T, b *standBox) {

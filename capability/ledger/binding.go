@@ -12,12 +12,16 @@ import (
 // itself after the response. What it is to that binding is judged whenever it shows something else, or the producer asks for something else: package hostid has the rule.
 //
 // Where something is missing that the producer asks for, a grace runs on the lease clock, and from its end on nothing is granted or renewed. It ends sooner when what was bound is
-// there again, or with a response to a request that names what is there instead. What was used of a grace comes back as time goes on in which nothing is missing, and not
-// sooner: a dongle that is carried from machine to machine serves none of them for long.
+// there again, or with a response to a request that names what is there instead. What was used of a grace comes back as time goes on in which nothing is missing, a
+// tenth as fast: a dongle that is carried from machine to machine serves none of them for long.
 
 const (
 	// PlannedFor is how long an administrator's word freezes the score.
 	PlannedFor capability.Seconds = 24 * 60 * 60
+	// repayment is how many seconds in which nothing is missing give back one of a grace.
+	repayment = 10
+	// mostPlanned bounds what any release may have written as the end of a planned change.
+	mostPlanned capability.Seconds = 366 * 24 * 60 * 60
 	// MaxNamed bounds how often the machine may change between requests that have no answer: a response to an older one says nothing about the binding.
 	MaxNamed = 8
 )
@@ -134,7 +138,11 @@ func checkShown(shown []hostid.Shown) error {
 // bind is what is bound, once this is shown: what was not there when the rights came is taken from the first machine that shows it.
 func (l *Ledger) bind(shown []hostid.Shown) hostid.Binding {
 	p := l.applied.Policy
-	return completed(l.machine.Judged.Bound, hostid.Bind(shown, p.Binding, p.Dongle), p)
+	b, seen := l.machine.Judged.Bound, hostid.Bind(shown, p.Binding, p.Dongle)
+	if l.machine.Judged.Outcome == hostid.Same && hostid.Score(b.Others, seen.Others) == hostid.Score(b.Others, b.Others) { // a card or a disk was late at the first look
+		b = b.Completed(seen)
+	}
+	return completed(b, seen, p)
 }
 
 // rebind is what is bound once a response is in force: what its request said of the machine. What that did not name stays bound.
@@ -195,7 +203,7 @@ func (l *Ledger) judge(now Now, b hostid.Binding, shown []hostid.Shown, p capabi
 	case j.Outcome == hostid.Grace && running:
 		j.Deadline = max(1, was.Deadline+graceOf(p)-whole)
 	case j.Outcome == hostid.Grace:
-		owed := max(0, was.Used-(now.Lease-was.At))
+		owed := max(0, was.Used-(now.Lease-was.At)/repayment)
 		j.Deadline, j.Used, j.At = max(1, now.Lease+max(0, graceOf(p)-owed)), 0, 0
 	case running:
 		j.Used, j.At = max(0, whole-max(0, was.Deadline-now.Lease)), now.Lease
@@ -265,7 +273,7 @@ func (l *Ledger) applyRecognized(f *Recognized) error {
 }
 
 func (l *Ledger) applyPlanned(f *Planned) error {
-	if f.Until != l.now.Lease+PlannedFor || !l.provisioned() || l.machine.Response == l.applied.Serial || l.machine.Judged.Deadline != 0 {
+	if f.Until <= l.now.Lease || f.Until > l.now.Lease+mostPlanned || !l.provisioned() || l.machine.Response == l.applied.Serial || l.machine.Judged.Deadline != 0 {
 		return corrupt("a change is planned until %d, it is %d, and response %d is in force", f.Until, l.now.Lease, l.applied.Serial)
 	}
 	l.machine.Planned, l.machine.Response = *f, l.applied.Serial
@@ -336,7 +344,7 @@ func (m *machine) check(now Now) error {
 		return corrupt("a grace until %d of a machine that is %s", j.Deadline, j.Outcome)
 	case j.Used < 0 || j.At < 0 || j.At > now.Lease:
 		return corrupt("%d of a grace were used until %d, and it is %d", j.Used, j.At, now.Lease)
-	case m.Planned.Until < 0 || m.Planned.Until > now.Lease+PlannedFor || m.Since < 0 || m.Since > now.Wall:
+	case m.Planned.Until < 0 || m.Planned.Until > now.Lease+mostPlanned || m.Since < 0 || m.Since > now.Wall:
 		return corrupt("a change is planned until %d, and it is %d", m.Planned.Until, now.Lease)
 	case len(m.Named) > MaxNamed:
 		return corrupt("%d machines are named where at most %d are", len(m.Named), MaxNamed)

@@ -128,12 +128,15 @@ func (s *serving) giveAgain(p ReportedPart) capability.Denial {
 	if it == nil || it.cut || !it.Metered {
 		return capability.Denial{Code: capability.ErrNotEntitled, Subject: w.Feature, Asked: w.Count}
 	}
-	if s.hold != 0 {
+	switch {
+	case s.hold != 0:
 		return capability.Denial{Code: capability.ErrHold, Subject: w.Feature, Asked: w.Count, Until: s.now.Told(s.hold)}
+	case s.l.unbound(s.now):
+		return capability.Denial{Code: capability.ErrBinding, Subject: w.Feature, Asked: w.Count}
 	}
 	w.Version = it.Version
 	var sources []*slice
-	if it.dated(s.l.dates(s.now)) == Usable {
+	if it.dated(s.l.dates(s.now)) == Usable && it.serves(s.req.User) {
 		sources = it.slices[:firstShare]
 	}
 	if got, limited := s.draw(sources, uint64(p.Count), 0, false); got < uint64(p.Count) {

@@ -177,6 +177,10 @@ func TestUndoOfLess(t *testing.T) {
 			{"report d m:1.0 5", "OK | OK 5 | has 5"}, {"report d cor:r m:1.0 2", "OK | OK 2 | has 2"}, {"report d m:1.0 3", "OK | OK 3 | has 3"},
 			{"undo d undoes:r", "DENIED E_LIMIT | has 0"}, {"has d", "m*3@default"},
 		}},
+		{"assigned to another", false, func(i *capability.LineItem) { metered(true, 60)(i); i.User = "u" }, [][2]string{
+			{"report d user:u m:1.0 5", "OK | OK 5 | has 5"}, {"report d user:u cor:r m:1.0 2", "OK | OK 2 | has 2"}, {"undo d user:x undoes:r", "DENIED E_ASSIGNED | has 0"}, {"has d", "m*2@default"},
+			{"undo d user:u undoes:r", "OK | has 5"},
+		}},
 		{"one item up, another down", false, metered(true, 60), [][2]string{
 			{"report d m:1.0 5", "OK | OK 5 | has 5"}, {"report d cor:r m:1.0 2, n:1.0 3", "OK | OK 2 | OK 3 | has 5"}, {"undo d undoes:r", "OK | has 5"}, {"has d", "m*5@default"},
 		}},
@@ -199,6 +203,7 @@ func TestUndoOfLess(t *testing.T) {
 	}{
 		"hold":    {func(v *life) { v.must(Start{HoldFor: 40}) }, capability.ErrHold},
 		"expired": {func(v *life) { v.provision(lineItem('m', "m:1.0", 9, metered(true, 7200), until(v.now.Wall))) }, capability.ErrExpired},
+		"broken":  {func(v *life) { v.shows("Ebnd"); v.shows("Xbnd") }, capability.ErrBinding},
 		"gone":    {func(v *life) { v.provision(lineItem('n', "n:1.0", 9)) }, capability.ErrNotEntitled},
 		"moved":   {func(v *life) { v.pass(meterPeriod) }, 0},
 	} {

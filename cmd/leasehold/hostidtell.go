@@ -20,24 +20,28 @@ type teller struct {
 	tell    bool
 	planned bool
 	machine string // file
+	key     keyFlags
 }
 
 func (t *teller) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&t.tell, "tell", false, "tell leaseholdd what this machine shows, and print its verdict; the unit leasehold-hostid does so by itself")
 	c.Flags().StringVar(&t.machine, "machine", "", "tell what is in this JSON `FILE` instead of looking")
 	c.Flags().BoolVar(&t.planned, "planned", false, "say that this machine will be changed within a day: what is missing meanwhile is reported, and nothing else comes of it")
-	c.MarkFlagsMutuallyExclusive("tell", "planned")
+	t.key.flags(c)
+	c.MarkFlagsMutuallyExclusive("tell", "planned", "enroll-key")
 	c.MarkFlagFilename("machine", "json")
 }
 
-func (t *teller) given() bool { return t.tell || t.planned || t.machine != "" }
+func (t *teller) given() bool { return t.tell || t.planned || t.machine != "" || t.key.enroll }
 
 // speak does what the flags say; look finds out what this machine shows.
 func (p *program) speak(ctx context.Context, t teller, look func() (hostid.Machine, error)) error {
 	var m console.Machine
 	switch {
-	case t.planned && t.machine != "" || !t.planned && !t.tell:
+	case t.machine != "" && !t.tell:
 		return terminal.Usage("--machine is for --tell")
+	case t.key.enroll:
+		return p.enrollKey(ctx, keysHere(), t.key.file)
 	case t.planned:
 		if err := p.call(ctx, http.MethodPost, "hostids/planned", nil, &m); err != nil {
 			return err
@@ -48,6 +52,9 @@ func (p *program) speak(ctx context.Context, t teller, look func() (hostid.Machi
 			return err
 		}
 		if err := p.call(ctx, http.MethodPut, "hostids", shown, &m); err != nil {
+			return err
+		}
+		if err := p.proveKey(ctx, keysHere(), t.key.file, &m); err != nil {
 			return err
 		}
 	}

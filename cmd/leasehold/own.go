@@ -32,7 +32,7 @@ func ownOfEnvironment() own {
 func (o *own) flags(c *cobra.Command) {
 	c.Flags().StringVar(&o.dir, "store", "", "`directory` of rights of this machine's own: no appliance is asked")
 	c.Flags().StringVar(&o.tpm, "tpm", o.tpm, "`address` of this machine's TPM, or none to use none; /dev/tpmrm0 where there is one ($LEASEHOLD_TPM)")
-	c.Flags().StringVar(&o.machine, "machine", o.machine, "what this machine shows is in this JSON `file`; else it is looked at ($LEASEHOLD_MACHINE)")
+	c.Flags().StringVar(&o.machine, "machine", o.machine, "what this machine shows is in this JSON `file`, of leasehold hostid --json for instance; else it is looked at ($LEASEHOLD_MACHINE)")
 	c.MarkFlagFilename("machine", "json")
 }
 
@@ -47,8 +47,31 @@ func (o *own) shown() (m hostid.Machine, err error) {
 	if err != nil {
 		return m, terminal.Coded(courier.Code(err), err)
 	}
-	if err := json.Unmarshal(b, &m); err != nil {
+	if m, err = machineOf(b); err != nil {
 		return m, terminal.Coded(capability.ErrFileForm, fmt.Errorf("%s: %w", o.machine, err))
+	}
+	return m, nil
+}
+
+// machineOf reads what leasehold hostid --json printed, or a machine as a probe gives it.
+func machineOf(b []byte) (m hostid.Machine, err error) {
+	var printed struct {
+		Virtual, Container string
+		IDs                []listedID
+	}
+	if json.Unmarshal(b, &printed) != nil || len(printed.IDs) == 0 {
+		return m, json.Unmarshal(b, &m)
+	}
+	m.Virtual, m.Container = printed.Virtual, printed.Container
+	for _, row := range printed.IDs {
+		f := hostid.Finding{ID: hostid.ID{Value: row.Value}, Source: row.Source, Flaw: row.Flaw}
+		if f.ID.Type, err = hostid.ParseType(row.Type); err != nil {
+			return m, err
+		}
+		if f.Strength, err = hostid.ParseStrength(row.Strength); err != nil {
+			return m, err
+		}
+		m.Findings = append(m.Findings, f)
 	}
 	return m, nil
 }

@@ -105,7 +105,7 @@ func tierOf(c *x509.Certificate, r Roots, at time.Time) (Tier, *x509.Certificate
 	if why == nil {
 		why = errors.New("no authority is trusted")
 	}
-	return Software, nil, why
+	return Software, nil, fmt.Errorf("issued by %q: %w", c.Issuer, why)
 }
 
 func subjectAltName() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 5, 29, 17} }
