@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,20 +57,28 @@ func echoes(t *testing.T, f *os.File) bool {
 
 // However the asking ends, the terminal shows again what is typed, and the shell is told of the signal.
 func TestReadSecret(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP) // or the programs would ignore it where these tests are started so
+	defer signal.Stop(heard)
 	for _, c := range []struct {
 		name, types string
 		sends       syscall.Signal
 		ended       syscall.Signal
+		ignores     bool
 	}{
-		{"an answer", "hunter2\n", 0, 0},
-		{"Ctrl-C", "hun\x03", 0, syscall.SIGINT},
-		{"kill", "hun", syscall.SIGTERM, syscall.SIGTERM},
-		{"the line is hung up", "", syscall.SIGHUP, syscall.SIGHUP},
+		{"an answer", "hunter2\n", 0, 0, false},
+		{"Ctrl-C", "hun\x03", 0, syscall.SIGINT, false},
+		{"kill", "hun", syscall.SIGTERM, syscall.SIGTERM, false},
+		{"the line is hung up", "", syscall.SIGHUP, syscall.SIGHUP, false},
+		{"and nobody minds", "hunter2\n", syscall.SIGHUP, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			person, program := terminalPair(t)
 			var out strings.Builder
 			cmd := exec.Command(os.Args[0])
+			if c.ignores {
+				cmd = exec.Command("/bin/sh", "-c", `trap "" HUP; exec "$0"`, os.Args[0])
+			}
 			cmd.Env = append(os.Environ(), "LEASEHOLD_TEST_ASK=1")
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = program, &out, &out
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
@@ -83,13 +92,20 @@ func TestReadSecret(t *testing.T) {
 					t.Fatal("it does not ask")
 				}
 			}
-			if _, err := person.WriteString(c.types); err != nil {
-				t.Fatal(err)
-			}
 			if c.sends != 0 {
 				if err := cmd.Process.Signal(c.sends); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if c.ignores { // it would echo by then
+				for range 1000 {
+					if echoes(t, program) {
+						t.Fatal("it shows what is typed")
+					}
+				}
+			}
+			if _, err := person.WriteString(c.types); err != nil {
+				t.Fatal(err)
 			}
 			err := cmd.Wait()
 			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
