@@ -13,13 +13,6 @@ import (
 
 func ek(n int) ID { return OfDigest(TPMEK, [32]byte{0: byte(n), 1: byte(n >> 8), 31: 1}) }
 
-func shows(ids ...ID) (out []Shown) {
-	for _, id := range ids {
-		out = append(out, Shown{ID: id})
-	}
-	return out
-}
-
 // The parts that the table puts together.
 func part(letter byte) ID {
 	return map[byte]ID{

@@ -370,6 +370,9 @@ func (o *Office) commit(entries ...*entitlement.Entry) error {
 	group := make([][]byte, len(entries))
 	for i, e := range entries {
 		group[i] = e.Encode(o.codec)
+		if _, err := entitlement.DecodeEntry(o.codec, group[i]); err != nil {
+			return fmt.Errorf("nothing is written, because it could not be read again: %w", err)
+		}
 	}
 	if err := o.vault.Commit(group); err != nil {
 		return fmt.Errorf("write the book: %w: %w", ErrWrite, err)

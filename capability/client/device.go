@@ -87,8 +87,9 @@ func HowKept(dir string) string {
 	return ""
 }
 
-// deviceKey reads the key of this directory, however it is kept. fs.ErrNotExist: it has none yet. ErrOtherMachine: it is another machine's.
-func (o *Options) deviceKey(codec *wire.Codec, dir *os.Root) (crypto.Signer, error) {
+// deviceKey reads the key of this directory, however it is kept. fs.ErrNotExist: it has none yet, or it is to be bound anew, which takes the lock. ErrOtherMachine: it is
+// another machine's.
+func (o *Options) deviceKey(codec *wire.Codec, dir *os.Root, locked bool) (crypto.Signer, error) {
 	blob, err := readBounded(dir, chipFile, keyLimit)
 	switch {
 	case err == nil && o.Keys == nil:
@@ -100,19 +101,22 @@ func (o *Options) deviceKey(codec *wire.Codec, dir *os.Root) (crypto.Signer, err
 	}
 	file, err := readBounded(dir, boundFile, boundLimit)
 	if err == nil {
-		return o.boundKey(codec, dir, file)
+		return o.boundKey(codec, dir, file, locked)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, broken("read the device key", err)
 	}
 	key, err := plainKey(dir)
-	if err == nil { // from before anybody said what the machine is
+	if err == nil && len(o.Machine.Findings) > 0 { // from before anybody said what the machine is
+		if !locked {
+			return nil, fs.ErrNotExist
+		}
 		o.bindKey(codec, dir, key)
 	}
 	return key, err
 }
 
 // boundKey opens the key that is bound to this machine, and binds it anew where the machine has changed.
-func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte) (crypto.Signer, error) {
+func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte, locked bool) (crypto.Signer, error) {
 	if len(o.Machine.Findings) == 0 {
 		return nil, refuse(capability.ErrBinding, fmt.Errorf("the key of this device, %s, is bound to what its machine shows, and this program was not told what that is", boundFile))
 	}
@@ -132,6 +136,9 @@ func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte) (crypto
 		return nil, broken("read the device key", fmt.Errorf("%s holds a %T where an Ed25519 key is wanted", boundFile, parsed))
 	}
 	if missing.better(o.Machine) {
+		if !locked {
+			return nil, fs.ErrNotExist
+		}
 		o.bindKey(codec, dir, key)
 	}
 	return key, nil
@@ -174,7 +181,7 @@ func plainKey(dir *os.Root) (crypto.Signer, error) {
 
 // ownKey is the key of this directory, which the first program makes. Only then is anybody waited for.
 func (o *Options) ownKey(ctx context.Context, codec *wire.Codec, dir *os.Root) (crypto.Signer, error) {
-	key, err := o.deviceKey(codec, dir)
+	key, err := o.deviceKey(codec, dir, false)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
@@ -183,7 +190,7 @@ func (o *Options) ownKey(ctx context.Context, codec *wire.Codec, dir *os.Root) (
 		return nil, err
 	}
 	defer lock.Close()
-	if key, err = o.deviceKey(codec, dir); errors.Is(err, fs.ErrNotExist) {
+	if key, err = o.deviceKey(codec, dir, true); errors.Is(err, fs.ErrNotExist) {
 		return o.newDeviceKey(codec, dir)
 	}
 	return key, err

@@ -544,6 +544,46 @@ func TestStandaloneSameAge(t *testing.T) {
 	}
 }
 
+// A second name of the file is no second machine: whoever acquires first empties the other. One that was kept for later holds nothing once the rights were returned.
+func TestStandaloneSecondName(t *testing.T) {
+	eachTier(t, func(t *testing.T, b *standBox) {
+		s := b.must()
+		id := b.o.entitle("render:1.0", 1)
+		b.o.give(s, id, 1)
+		second := *b
+		second.dir = t.TempDir()
+		for _, name := range []string{rootFile, rightsFile} {
+			if err := os.Link(filepath.Join(b.dir, name), filepath.Join(second.dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := second.must()
+		if _, err := s.Acquire(t.Context(), "render"); err != nil {
+			t.Error(err)
+		}
+		if _, err := o.Acquire(t.Context(), "render"); err == nil {
+			t.Error("both are in use")
+		}
+	})
+	b := &standBox{t: t, o: newOffice(t, time.Now), dir: t.TempDir(), machine: workstation(1)}
+	s := b.must()
+	id := b.o.entitle("render:1.0", 1)
+	b.o.give(s, id, 1)
+	rights, kept := filepath.Join(b.dir, rightsFile), filepath.Join(t.TempDir(), "kept")
+	if err := os.Link(rights, kept); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := os.Stat(kept); err != nil || i.Size() == 0 {
+		t.Fatal(err)
+	}
+	if err := writeBorn(s.store.dir, rightsFile, func(int64) ([]byte, error) { return []byte("later"), nil }); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := os.Stat(kept); err != nil || i.Size() != 0 {
+		t.Errorf("what was replaced is there under another name: %d bytes, %v", i.Size(), err)
+	}
+}
+
 func birthless(t *testing.T, dir string) bool {
 	t.Helper()
 	f, err := os.Open(dir)

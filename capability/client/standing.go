@@ -65,7 +65,7 @@ func (s *Standalone) load() (*standing, *capability.Refusal, error) {
 	if err != nil {
 		return &standing{}, capability.Refuse(capability.ErrCorrupt, "", "%s: %v", rightsFile, err), nil
 	}
-	s.copied = st.Born != 0 && born != 0 && st.Born != born
+	s.copied = st.Born != 0 && st.Born != born
 	lost, err := s.aged(&st)
 	return &st, lost, err
 }

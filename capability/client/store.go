@@ -338,7 +338,7 @@ func writeDurable(dir *os.Root, name string, b []byte) error {
 }
 
 // writeBorn is writeDurable of what a file that knows when it was made shall hold. What was left of a write that was cut off is not used again, so that no two files
-// are of one time.
+// are of one time. What was there before is emptied, so that it is nothing under another name either.
 func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, error)) error {
 	if err := dir.Remove(name + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -348,7 +348,14 @@ func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, erro
 		return err
 	}
 	b, err := content(birth(f))
-	return putDurable(dir, name, f, b, err)
+	old, missing := dir.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if missing == nil {
+		defer old.Close()
+	}
+	if err := putDurable(dir, name, f, b, err); err != nil || missing != nil {
+		return err
+	}
+	return old.Truncate(0)
 }
 
 // putDurable writes a new file, which f is, unless there is an error already, and gives it its name.

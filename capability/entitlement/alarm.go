@@ -2,7 +2,6 @@ package entitlement
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 )
@@ -29,7 +28,11 @@ func IsAlarm(c capability.Code) bool {
 	return c == capability.ErrFork || c == capability.ErrHostKey || c == capability.ErrReplaced
 }
 
+// alarm is what the machine is told of an incident. Why its storage was replaced is the producer's own business.
 func (i *Incident) alarm() capability.Denial {
-	detail := fmt.Sprintf("%s, request %d: %s", i.Time, i.Number, i.Detail)
-	return capability.Denial{Code: i.Code, Subject: i.Host.Short(), Detail: strings.ToValidUTF8(detail[:min(len(detail), capability.MaxDetail)], "")}
+	detail := fmt.Sprintf("%s, request %d", i.Time, i.Number)
+	if i.Code != capability.ErrReplaced && capability.CheckText(i.Detail) == nil {
+		detail += ": " + i.Detail
+	}
+	return capability.Denial{Code: i.Code, Subject: i.Host.Short(), Detail: detail}
 }

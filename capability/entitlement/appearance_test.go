@@ -133,6 +133,21 @@ func TestApplyFindsForgedAppearances(t *testing.T) {
 	}
 }
 
+// What an operator wrote about a replaced storage is told to nobody outside, and words of an older book that no response could carry stop none.
+func TestAlarmsTellNoReason(t *testing.T) {
+	for _, i := range []Incident{
+		{Code: capability.ErrReplaced, Number: 7, Time: 1000, Detail: "request 7 of a storage that was replaced: stolen by the night shift"},
+		{Code: capability.ErrFork, Number: 7, Time: 1000, Detail: "two\nlines"},
+		{Code: capability.ErrFork, Number: 7, Time: 1000, Detail: "Ger\xe4t"},
+	} {
+		i.Host = newMachine(1).id.Host
+		d := i.alarm()
+		if capability.CheckText(d.Detail) != nil || strings.Contains(d.Detail, "stolen") || !strings.HasSuffix(d.Detail, "request 7") {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
 // A machine that was copied hears of it in every response, until it has applied one that says so; a machine that was not hears nothing.
 func TestAlarms(t *testing.T) {
 	for _, policy := range []ForkPolicy{RefuseForks, WarnForks} {

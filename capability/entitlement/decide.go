@@ -191,8 +191,8 @@ func (c *Answer) check() error {
 	if err := c.Shown.check(); err != nil {
 		return err
 	}
-	if len(c.Repair) > MaxReason {
-		return fmt.Errorf("reason of %d bytes where at most %d are allowed", len(c.Repair), MaxReason)
+	if err := capability.CheckText(c.Repair); err != nil {
+		return fmt.Errorf("reason: %w", err)
 	}
 	if c.Rehost != (hostid.ID{}) && c.Repair == "" {
 		return errors.New("a re-host needs a reason")

@@ -186,6 +186,9 @@ func (p *Policy) Validate() error {
 		if err := p.Dongle.Validate(); err != nil {
 			return fmt.Errorf("dongle: %w", err)
 		}
+		if !p.Dongle.Type.Dongle() {
+			return fmt.Errorf("%s is no dongle", p.Dongle)
+		}
 	}
 	return validateLimits(p.Limits, true)
 }

@@ -111,6 +111,8 @@ func TestRehostRefused(t *testing.T) {
 		"by one person":     {func(_ *world, _ *machine, a *Answer) { a.Approved = "" }, capability.ErrNoRehost, "--approved-by"},
 		"by the same twice": {func(_ *world, _ *machine, a *Answer) { a.Approved = "a. ray" }, 0, "somebody else"},
 		"without a reason":  {func(_ *world, _ *machine, a *Answer) { a.Repair = "" }, 0, "needs a reason"},
+		"with odd words":    {func(_ *world, _ *machine, a *Answer) { a.Repair = "the board\nburnt" }, 0, "reason"},
+		"in other bytes":    {func(_ *world, _ *machine, a *Answer) { a.Repair = "Ger\xe4t" }, 0, "reason"},
 		"below the tier":    {func(_ *world, _ *machine, a *Answer) { a.Identity.Tier = Virtual }, capability.ErrTier, "hardware is needed"},
 		"a second time": {func(w *world, old *machine, a *Answer) {
 			other := newMachine(5).request(50)

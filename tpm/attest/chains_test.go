@@ -23,18 +23,18 @@ import (
 
 // maker is the public key infrastructure of a TPM maker, before its certificates are signed: whoever forges changes one thing of it.
 type maker struct {
-	rng                      *rand.Rand
-	root, middle, leaf       *x509.Certificate // templates
-	rootKey, middleKey       crypto.Signer
-	leafSigns                crypto.Signer    // instead of the intermediate's key
-	ek                       crypto.PublicKey // in the leaf
-	issuer                   *x509.Certificate
-	pinned                   bool // the root is one that is trusted
-	further                  []*x509.Certificate
-	other                    *x509.Certificate       // an honest authority of the same name, for virtual TPMs
-	spoil                    func(der []byte) []byte // of the leaf
-	at                       time.Time
-	weakRSA, sha1RSA, goodRS *rsa.PrivateKey
+	rng                *rand.Rand
+	root, middle, leaf *x509.Certificate // templates
+	rootKey, middleKey crypto.Signer
+	leafSigns          crypto.Signer    // instead of the intermediate's key
+	ek                 crypto.PublicKey // in the leaf
+	issuer             *x509.Certificate
+	pinned             bool // the root is one that is trusted
+	further            []*x509.Certificate
+	other              *x509.Certificate       // an honest authority of the same name, for virtual TPMs
+	spoil              func(der []byte) []byte // of the leaf
+	at                 time.Time
+	weakRSA, goodRS    *rsa.PrivateKey
 }
 
 // seeded keys make a failure repeat.
