@@ -35,7 +35,8 @@ func (s *serving) undongled(w want, asked uint32) (no capability.Denial) {
 	return no
 }
 
-// onlyRenewed asserts that no device has more of a feature than it had while the dongle is missing.
+// onlyRenewed asserts that no device is told of more of a feature than it had while the dongle is missing. What it is not told of may be more for a while: what it was told
+// before and moved to another item stays booked until it has heard so.
 func (l *Ledger) onlyRenewed(f *Served, before, after []*lease) error {
 	if !l.renewsOnly() || l.hold != 0 || f.Reported != nil || f.Undone != (capability.CorrelationID{}) {
 		return nil
@@ -46,6 +47,9 @@ func (l *Ledger) onlyRenewed(f *Served, before, after []*lease) error {
 	}
 	for _, s := range after {
 		name := s.slice.item.Feature
+		if s.told <= l.now.Wall {
+			continue
+		}
 		if counts[name] < uint64(s.count) {
 			return corrupt("more %s for %s than it held, and the dongle is missing", name, f.Answer.For)
 		}
