@@ -45,7 +45,7 @@ race: deps
 
 # 1,000,000 steps of random lives of the ledger, every invariant checked after each.
 simulation:
-	SIM_LIVES=8500 $(GO) test -count=1 -run Simul -timeout 60m ./capability/ledger
+	SIM_LIVES=12500 $(GO) test -count=1 -run Simul -timeout 60m ./capability/ledger
 
 # Bugs planted in the whole tree, one at a time: the tests must find every one.
 mutants: deps
