@@ -61,7 +61,7 @@ func TestExposure(t *testing.T) {
 
 func TestUnitsAreWellFormed(t *testing.T) {
 	dir := writeUnits(t)
-	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer", "leasehold-hostid-change.timer"} {
+	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer", "leasehold-hostid-change.timer", "leasehold-hostid-change.service"} {
 		cmd := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
 		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -91,10 +91,11 @@ func TestUnitsOfTheLook(t *testing.T) {
 	}
 	const unit, change = "leasehold-hostid.service", "leasehold-hostid-change.timer"
 	for name, wants := range map[string][]string{
-		"leaseholdd.service":     {"\nWants=" + unit + " leasehold-hostid.timer\n"},
-		unit:                     {"\nType=oneshot\n", "\nUser=root\n", "\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nProtectSystem=strict\n", "\nRequisite=leaseholdd.service\n", "\nExecStart=/usr/bin/leasehold hostid --tell\n"},
-		"leasehold-hostid.timer": {"\nOnUnitActiveSec=5min\n", "\nPartOf=leaseholdd.service\n"},
-		change:                   {"\nOnActiveSec=500ms\n", "\nUnit=" + unit + "\n", "\nRemainAfterElapse=no\n", "\nPartOf=leaseholdd.service\n"},
+		"leaseholdd.service":              {"\nWants=" + unit + " leasehold-hostid.timer\n"},
+		unit:                              {"\nType=oneshot\n", "\nUser=root\n", "\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nProtectSystem=strict\n", "\nRequisite=leaseholdd.service\n", "\nExecStart=/usr/bin/leasehold hostid --tell\n"},
+		"leasehold-hostid.timer":          {"\nOnUnitActiveSec=5min\n", "\nPartOf=leaseholdd.service\n"},
+		change:                            {"\nOnActiveSec=500ms\n", "\nRemainAfterElapse=no\n", "\nPartOf=leaseholdd.service\n"},
+		"leasehold-hostid-change.service": {"\nType=oneshot\n", "\nExecStart=/usr/bin/systemctl --no-block restart " + unit + "\n"},
 	} {
 		for _, line := range wants {
 			if !strings.Contains(text(name), line) {

@@ -351,19 +351,43 @@ func (p *program) importFrom(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	m, err := courier.OpenStick(path, h.Host, false)
-	if errors.Is(err, courier.ErrNoFolder) {
-		m, err = courier.Open(path, h.Host)
-	}
+	m, ours, skipped, err := findOurs(path, h.Host, "appliance")
 	if err != nil {
-		return terminal.Coded(courier.Code(err), err)
+		return err
 	}
 	defer m.Close()
-	found, skipped, err := m.Find()
+	done, err := p.apply(ctx, ours)
 	if err != nil {
-		return terminal.Coded(courier.Code(err), err)
+		return err
 	}
-	var ours []candidate
+	done.Warnings = append(done.Warnings, skipped...)
+	if _, err := m.Receipt(done.Clear.Number, receipt(h, done)); err != nil {
+		done.Warnings = append(done.Warnings, "no receipt was written: "+err.Error())
+	}
+	return p.imported(done)
+}
+
+// findOurs opens a directory or a stick and gives the responses on it for host, the newest first, and what was passed over, in words.
+func findOurs(path string, host hostid.ID, whose string) (m *courier.Medium, ours []candidate, skipped []string, err error) {
+	m, err = courier.OpenStick(path, host, false)
+	if errors.Is(err, courier.ErrNoFolder) {
+		m, err = courier.Open(path, host)
+	}
+	if err != nil {
+		return nil, nil, nil, terminal.Coded(courier.Code(err), err)
+	}
+	defer func(opened *courier.Medium) {
+		if err != nil {
+			opened.Close()
+		}
+	}(m)
+	found, passed, err := m.Find()
+	if err != nil {
+		return nil, nil, nil, terminal.Coded(courier.Code(err), err)
+	}
+	for _, s := range passed {
+		skipped = append(skipped, "passed over: "+s.Error())
+	}
 	var others []string
 	for _, f := range found {
 		if f.Ours {
@@ -373,19 +397,9 @@ func (p *program) importFrom(ctx context.Context, path string) error {
 		}
 	}
 	if len(ours) == 0 {
-		return terminal.Coded(capability.ErrNotOurs, fmt.Errorf("this appliance is LH-%s: %s", h.Host.Short(), strings.Join(others, ", ")))
+		return nil, nil, nil, terminal.Coded(capability.ErrNotOurs, fmt.Errorf("this %s is LH-%s: %s", whose, host.Short(), strings.Join(others, ", ")))
 	}
-	done, err := p.apply(ctx, ours)
-	if err != nil {
-		return err
-	}
-	for _, s := range skipped {
-		done.Warnings = append(done.Warnings, "passed over: "+s.Error())
-	}
-	if _, err := m.Receipt(done.Clear.Number, receipt(h, done)); err != nil {
-		done.Warnings = append(done.Warnings, "no receipt was written: "+err.Error())
-	}
-	return p.imported(done)
+	return m, ours, skipped, nil
 }
 
 // apply hands responses to the daemon, the first first, until one is not refused. What was refused before it is a warning; if all are, the first refusal is the error.

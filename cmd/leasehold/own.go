@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -186,7 +185,7 @@ func (p *program) writeOwn(ctx context.Context, s *client.Standalone, w wish, to
 // importOwn applies a response without a daemon; of a directory or a stick the newest one for this machine.
 func (p *program) importOwn(ctx context.Context, path string) error {
 	return p.withOwn(ctx, "", func(s *client.Standalone) error {
-		files := []candidate{{name: path}}
+		files, skipped := []candidate{{name: path}}, []string(nil)
 		if !courier.IsDirectory(path) || path == "-" {
 			b, err := p.readFile(path)
 			if err != nil {
@@ -194,17 +193,19 @@ func (p *program) importOwn(ctx context.Context, path string) error {
 			}
 			files[0].file = b
 		} else {
-			var err error
-			if files, err = findOwn(path, s.Host()); err != nil {
+			m, ours, passed, err := findOurs(path, s.Host(), "machine")
+			if err != nil {
 				return err
 			}
+			defer m.Close()
+			files, skipped = ours, passed
 		}
 		done := &importResult{Data: terminal.NewData("leasehold.import/1"), whose: "machine"}
 		var first error
 		for _, f := range files {
 			a, err := s.Import(ctx, f.file)
 			if err == nil {
-				done.File, done.Imported = f.name, importedBy(a)
+				done.File, done.Imported, done.Warnings = f.name, importedBy(a), append(done.Warnings, skipped...)
 				return p.imported(done)
 			}
 			if first = cmp.Or(first, err); len(files) > 1 {
@@ -213,35 +214,6 @@ func (p *program) importOwn(ctx context.Context, path string) error {
 		}
 		return first
 	})
-}
-
-// findOwn is the responses for this machine in a directory or on a stick, the newest first.
-func findOwn(path string, host hostid.ID) ([]candidate, error) {
-	m, err := courier.OpenStick(path, host, false)
-	if errors.Is(err, courier.ErrNoFolder) {
-		m, err = courier.Open(path, host)
-	}
-	if err != nil {
-		return nil, terminal.Coded(courier.Code(err), err)
-	}
-	defer m.Close()
-	found, _, err := m.Find()
-	if err != nil {
-		return nil, terminal.Coded(courier.Code(err), err)
-	}
-	var ours []candidate
-	var others []string
-	for _, f := range found {
-		if f.Ours {
-			ours = append(ours, candidate{m.Path() + "/" + f.Name, f.File})
-		} else {
-			others = append(others, fmt.Sprintf("%s is for LH-%s", f.Name, f.Clear.For.Short()))
-		}
-	}
-	if len(ours) == 0 {
-		return nil, terminal.Coded(capability.ErrNotOurs, fmt.Errorf("this machine is LH-%s: %s", host.Short(), strings.Join(others, ", ")))
-	}
-	return ours, nil
 }
 
 // importedBy is what a response did, as the daemon would say it.
