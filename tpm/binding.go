@@ -134,6 +134,43 @@ func (b *Binding) Advance(secret []byte, from uint64) error {
 	})
 }
 
+// Moves tells whether secret moves the counter that is there. Nothing is written:
+// the TPM judges the auth value before it sees that a counter such as ours has no
+// lock. ErrCounter: there is no counter.
+func (b *Binding) Moves(secret []byte) (moves bool, err error) {
+	auth, err := epochAuth(secret)
+	if err != nil {
+		return false, fmt.Errorf("ask whose the epoch counter is: %w", err)
+	}
+	name, err := epochName(b.index)
+	if err != nil {
+		return false, fmt.Errorf("ask whose the epoch counter is: %w", err)
+	}
+	err = b.d.operate("ask whose the epoch counter is", func() error {
+		srk, err := b.d.storageRoot(b.srk)
+		if err != nil {
+			return err
+		}
+		defer b.d.flush(srk.handle)
+		if _, err := b.read(srk); err != nil {
+			return err
+		}
+		index := tpm2.TPMHandle(b.index)
+		_, err = tpm2.NVWriteLock{
+			AuthHandle: tpm2.AuthHandle{Handle: index, Name: name, Auth: srk.hmac(tpm2.Auth(auth))},
+			NVIndex:    tpm2.NamedHandle{Handle: index, Name: name},
+		}.Execute(b.d.link)
+		switch {
+		case isOneOf(err, tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail):
+			moves, err = false, nil
+		case err == nil, isOneOf(err, tpm2.TPMRCAttributes):
+			moves, err = true, nil
+		}
+		return err
+	})
+	return moves, err
+}
+
 func (b *Binding) expect(srk *key, epoch uint64) error {
 	at, err := b.read(srk)
 	if err == nil && at != epoch {

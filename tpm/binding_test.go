@@ -43,6 +43,36 @@ func TestBindingLife(t *testing.T) {
 	noHandles(t, m)
 }
 
+// TestMoves: only who knows the secret is told that it moves the counter, and
+// asking moves nothing and locks nobody out, however often it is asked.
+func TestMoves(t *testing.T) {
+	m, d := machine(t)
+	v := unprovisioned(t, d)
+	if _, err := v.Moves(v.root); !errors.Is(err, tpm.ErrCounter) {
+		t.Fatalf("without a counter: %v", err)
+	}
+	v.provision(t)
+	stranger := bytes.Repeat([]byte{7}, 32)
+	for range 40 { // more than any lockout allows
+		if moves, err := v.Moves(stranger); err != nil || moves {
+			t.Fatalf("a stranger's secret: %v, %v", moves, err)
+		}
+	}
+	for range 3 {
+		if moves, err := v.Moves(v.root); err != nil || !moves {
+			t.Fatalf("its own secret: %v, %v", moves, err)
+		}
+		must(t, v.Advance(v.root, v.epoch))
+		v.epoch++
+	}
+	_, err := v.Binding.Provision(stranger)
+	must(t, err)
+	if moves, err := v.Moves(v.root); err != nil || moves {
+		t.Fatalf("the secret of a counter that was made anew: %v, %v", moves, err)
+	}
+	noHandles(t, m)
+}
+
 // TestAuthValueWithZeroOctets: go-tpm computes a wrong HMAC for auth values with
 // a zero octet before their end; ours is text.
 func TestAuthValueWithZeroOctets(t *testing.T) {

@@ -19,6 +19,9 @@ func (d *Device) HoldOperation() (release func()) {
 // RawSend is one command by way of the link.
 func (d *Device) RawSend(command []byte) ([]byte, error) { return d.link.Send(command) }
 
+// Forget makes the device read again what it keeps of the TPM.
+func (d *Device) Forget() { d.chunk, d.authority, d.chained = 0, nil, false }
+
 // FlushAll is what Open and a recovery do.
 func (d *Device) FlushAll() error { return d.link.flushAll() }
 

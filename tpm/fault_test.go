@@ -32,7 +32,7 @@ func operations(t *testing.T, d *tpm.Device, v *vault) []operation {
 	return []operation{
 		{"Info", func(d *tpm.Device, _ *vault) error { return only(d.Info()) }},
 		{"HostID", func(d *tpm.Device, _ *vault) error { return only(d.HostID()) }},
-		{"Evidence", func(d *tpm.Device, _ *vault) error { return only(d.Evidence(attest.Request, nil)) }},
+		{"Evidence", func(d *tpm.Device, _ *vault) error { d.Forget(); return only(d.Evidence(attest.Request, nil)) }},
 		{"Session", func(d *tpm.Device, _ *vault) error { return only(d.Session(nil)) }},
 		{"CertifyEpoch", func(d *tpm.Device, _ *vault) error { return only(d.CertifyEpoch(attest.EpochIndex, nil)) }},
 		{"Activate", func(d *tpm.Device, _ *vault) error { return only(d.Activate(w)) }},
@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 		faults = append(faults, fault{name: fmt.Sprintf("%v", code), refuse: tpmtest.Refusal(code)})
 	}
 
-	m, plain := machine(t)
+	m, plain := machine(t, tpmtest.Chained)
 	bus := &tpmtest.Faulty{TPM: m.Bus(), Fault: func(int, []byte) ([]byte, error) { return nil, nil }}
 	d, err := tpm.New(bus)
 	must(t, err)

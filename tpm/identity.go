@@ -94,7 +94,11 @@ func (d *Device) Evidence(p attest.Purpose, data []byte) (*attest.Evidence, erro
 			return err
 		}
 		e.EK = ek.raw
-		e.EKCertificates, err = d.certificates(ek.raw)
+		if e.EKCertificates, err = d.certificates(ek.raw); err != nil || p != attest.Request || len(e.EKCertificates) == 0 {
+			return err
+		}
+		chain, err := d.chain()
+		e.Intermediates = attest.ChooseIntermediates(chain, e.EKCertificates)
 		return err
 	})
 	if err != nil {
@@ -167,6 +171,8 @@ func (d *Device) quote(p attest.Purpose, data []byte) (*attest.Evidence, error) 
 const (
 	certificateRSA2048 = 0x01C00002
 	certificateP256    = 0x01C0000A
+
+	maxCertificateArea = 8 << 10 // bytes: evidence takes certificates of 4 KiB
 )
 
 // certificates reads those EK certificates that attest.Verify takes. A TPM may
@@ -174,7 +180,7 @@ const (
 func (d *Device) certificates(ek []byte) ([][]byte, error) {
 	var found [][]byte
 	for _, index := range []tpm2.TPMHandle{certificateP256, certificateRSA2048} {
-		b, err := d.readNV(index)
+		b, err := d.readNV(index, maxCertificateArea)
 		if err != nil && lasting(err) {
 			continue // not there, or not for us to read
 		}
@@ -189,7 +195,8 @@ func (d *Device) certificates(ek []byte) ([][]byte, error) {
 	return found, nil
 }
 
-func (d *Device) readNV(index tpm2.TPMHandle) ([]byte, error) {
+// readNV reads what an index holds, at most its first limit bytes.
+func (d *Device) readNV(index tpm2.TPMHandle, limit int) ([]byte, error) {
 	area, err := tpm2.NVReadPublic{NVIndex: index}.Execute(d.link)
 	if err != nil {
 		return nil, err
@@ -198,12 +205,20 @@ func (d *Device) readNV(index tpm2.TPMHandle) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits, err := properties(d.link, tpm2.TPMPTNVBufferMax, 1)
-	if err != nil {
-		return nil, err
+	// A wrong password must not count towards a lockout, and ours is a guess: the
+	// profile has NO_DA, as makers have.
+	if !public.Attributes.NoDA && index >= firstChain {
+		return nil, tpm2.TPMRCNVAuthorization
 	}
-	chunk := min(max(int(limits[tpm2.TPMPTNVBufferMax]), 64), 1024)
-	size := int(public.DataSize) // a uint16: at most 64 KiB
+	if d.chunk == 0 {
+		limits, err := properties(d.link, tpm2.TPMPTNVBufferMax, 1)
+		if err != nil {
+			return nil, err
+		}
+		d.chunk = int(limits[tpm2.TPMPTNVBufferMax])
+	}
+	chunk := min(max(d.chunk, 64), 1024)
+	size := min(int(public.DataSize), limit)
 	data := make([]byte, 0, size)
 	for len(data) < size {
 		want := min(chunk, size-len(data))

@@ -46,6 +46,12 @@ type Device struct {
 
 	// unclean: the last operation broke off where it could not flush; guarded by op.
 	unclean bool
+
+	// What does not change while the TPM is there: how much one NV read gives, and
+	// the makers' chain; guarded by op, zero and false while unknown.
+	chunk     int
+	authority [][]byte // see chain
+	chained   bool
 }
 
 // Open opens a device path, "unix:PATH" or "tcp:ADDR" (an IP address and port).

@@ -52,7 +52,8 @@ type Key struct {
 	file    *os.File
 	channel uint32 // 0 before the first call, and after each that went wrong: what then comes late finds no reader
 	info    Info
-	known   bool // info was read
+	known   bool            // info was read
+	ends    <-chan struct{} // of the call that is under way; nil: never
 	vendor  uint16
 	product uint16
 	serial  string
@@ -133,6 +134,7 @@ func (k *Key) during(ctx context.Context, do func() error) error {
 	} else if err != nil {
 		return ErrGone // it was closed, which a deadline says in words of its own
 	}
+	k.ends = ctx.Done()
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
@@ -296,11 +298,27 @@ func (k *Key) allocate() error {
 func (k *Key) send(channel uint32, command byte, message []byte) error {
 	for _, r := range split(channel, command, message) {
 		numbered := append([]byte{0}, r[:]...) // its reports have no number, which hidraw wants to hear
-		if _, err := k.file.Write(numbered); err != nil {
+		if err := k.write(numbered); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// write ends with the call that it is for. The kernel's hidraw does not: it waits up to five seconds for a key that takes nothing, whatever deadline the file has. Such a write
+// ends by itself some time, and the next one waits for it, with its own end.
+func (k *Key) write(report []byte) error {
+	written := make(chan error, 1)
+	go func() {
+		_, err := k.file.Write(report)
+		written <- err
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-k.ends:
+		return os.ErrDeadlineExceeded
+	}
 }
 
 // receive waits for an answer to a command. alive hears what the key is busy with, and may end the wait.
@@ -352,6 +370,7 @@ func (k *Key) cancel(ctx context.Context) {
 	late, end := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
 	defer end()
 	deadline, _ := late.Deadline()
+	k.ends = late.Done()
 	if k.file.SetWriteDeadline(deadline) == nil {
 		_ = k.send(k.channel, cmdCancel, nil)
 	}

@@ -1,11 +1,16 @@
 package dongle
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/leasehold/leasehold/hostid/dongle/dongletest"
 )
@@ -260,4 +265,38 @@ func FuzzDescriptor(f *testing.F) {
 			t.Error(fmt.Errorf("%x: %w", b, err))
 		}
 	})
+}
+
+// A key that takes nothing keeps nobody waiting, though its device minds no deadline, as hidraw does not.
+func TestWriteThatHangs(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, near := os.NewFile(uintptr(ends[0]), "far"), os.NewFile(uintptr(ends[1]), "near")
+	defer near.Close()
+	defer far.Close() // first, which ends the write
+	for err == nil {  // until it takes no more
+		_, err = unix.Write(ends[1], make([]byte, reportBytes+1))
+	}
+	raw, err := near.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { err = unix.SetNonblock(int(fd), false) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := Over(near)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- k.during(ctx, func() error { return k.send(1, cmdCBOR, []byte{4}) }) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrNoAnswer) {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the call hangs with the device")
+	}
 }

@@ -69,16 +69,17 @@ func (t *tree) dongles(more []Dongle) []hostid.Finding {
 		}
 	}
 	slices.SortFunc(all, func(a, b found) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.Source, b.Source)) })
-	for i, a := range all {
-		for j := range i {
-			if b := &all[j]; a.Flaw == "" && a.ID == b.ID {
-				all[i].Strength, all[i].Flaw = hostid.Worthless, "another one shows the same serial number"
-				b.Strength, b.Flaw = hostid.Worthless, "another one shows the same serial number"
-			}
+	times := map[hostid.ID]int{} // that it is shown without a flaw: whoever shows it over the network takes nothing from the one that is here
+	for _, a := range all {
+		if a.Flaw == "" {
+			times[a.ID]++
 		}
 	}
 	var out []hostid.Finding
 	for _, a := range all {
+		if a.Flaw == "" && times[a.ID] > 1 {
+			a.Strength, a.Flaw = hostid.Worthless, "another one shows the same serial number"
+		}
 		out = append(out, a.Finding)
 	}
 	return out

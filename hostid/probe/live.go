@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -31,6 +30,21 @@ func Live(o Options) (hostid.Machine, error) {
 	}
 	defer t.root.Close()
 	return t.machine(o), nil
+}
+
+// EventLogPath is where the kernel shows the log that firmware and boot loader wrote of what they measured into the machine's first TPM, below the root. Only root may read it.
+const EventLogPath = "sys/kernel/security/tpm0/binary_bios_measurements"
+
+// EventLog is that log below root, or at another path there, unread otherwise and of at most limit bytes. A link is not followed, nothing is waited for. fs.ErrNotExist: there is none.
+func EventLog(root *os.Root, name string, limit int) ([]byte, error) {
+	s, err := (&tree{root: root}).open(name, limit, false)
+	if err == long {
+		err = fmt.Errorf("longer than %d bytes", limit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the firmware's log: %w", err)
+	}
+	return []byte(s), nil
 }
 
 func live() (*tree, error) {
@@ -79,21 +93,28 @@ func permanentAddress(name string) (string, bool) {
 	return strings.ReplaceAll(fmt.Sprintf("% x", answer.data[:answer.size]), " ", ":"), true
 }
 
-// pciNames is ghw's view of the list of PCI IDs, or nil where there is none below dir. ghw reads whole files and follows every link, so it is not let near
-// sysfs: it gets texts that were read with bounds, and says what they mean. Without a list it could be made to ask the network; so it is not asked then.
+// pciNames is ghw's view of the list of PCI IDs below dir, or nil where there is none. ghw reads whole files and follows every link, so it is not let near sysfs: it gets texts that were read
+// with bounds, and says what they mean. It is told which list it is to read, in the one way it has, by the environment: by itself it would look in the home of whoever runs this first, where it
+// says what its owner likes, and without one ask the network.
 func pciNames(dir string) *ghw.PCIInfo {
-	if !slices.ContainsFunc([]string{"hwdata/pci.ids", "misc/pci.ids", "hwdata/pci.ids.gz", "misc/pci.ids.gz"}, func(list string) bool {
-		at, err := os.Stat(path.Join(dir, list))
-		return err == nil && at.Mode().IsRegular()
-	}) {
-		return nil
+	const which = "PCIDB_PATH"
+	was, set := os.LookupEnv(which)
+	defer func() {
+		if os.Unsetenv(which); set {
+			os.Setenv(which, was)
+		}
+	}()
+	for _, list := range []string{"hwdata/pci.ids", "misc/pci.ids", "hwdata/pci.ids.gz", "misc/pci.ids.gz"} {
+		file := path.Join(dir, list)
+		if at, err := os.Stat(file); err != nil || !at.Mode().IsRegular() || os.Setenv(which, file) != nil {
+			continue
+		}
+		nowhere := ghw.WithChroot(os.DevNull) // no machine is below it
+		if names, err := ghw.PCI(context.Background(), nowhere, ghw.WithDisableTopology(), ghw.WithLogger(slog.New(slog.DiscardHandler))); err == nil {
+			return names
+		}
 	}
-	nowhere := ghw.WithChroot(os.DevNull) // no machine is below it
-	info, err := ghw.PCI(context.Background(), nowhere, ghw.WithDisableTopology(), ghw.WithLogger(slog.New(slog.DiscardHandler)))
-	if err != nil {
-		return nil // names are for people, and a machine does without them
-	}
-	return info
+	return nil // names are for people, and a machine does without them
 }
 
 // makerOf says who made a PCI device, and what it is, by its modalias.

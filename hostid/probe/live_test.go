@@ -1,11 +1,15 @@
 package probe
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jaypipes/ghw"
@@ -90,6 +94,23 @@ func TestBesideTheFiles(t *testing.T) {
 	}
 }
 
+// Whose home this runs in changes no name.
+func TestNamesAreTheSystems(t *testing.T) {
+	dir, home := t.TempDir(), t.TempDir()
+	for file, maker := range map[string]string{filepath.Join(dir, "misc", "pci.ids"): "Intel Corporation", filepath.Join(home, ".cache", "pci.ids"): "Mallory", filepath.Join(home, "other.ids"): "Mallory"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("8086  "+maker+"\n\t1533  I210\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("HOME", home)
+	t.Setenv("PCIDB_PATH", filepath.Join(home, "other.ids"))
+	t.Setenv("PCIDB_CHROOT", home)
+	t.Setenv("PCIDB_CACHE_ONLY", "1")
+	if got, _ := makerOf(pciNames(dir), "pci:v00008086d00001533sv00008086sd00000001bc02sc00i00"); got != "Intel Corporation I210" {
+		t.Errorf("the card is by %q", got)
+	}
+}
+
 // A second opinion: what ghw reads of the trees that are not made to hurt is what is listed.
 func TestAgreesWithAnotherReader(t *testing.T) {
 	for _, name := range []string{"server", "laptop", "guest", "notpm", "renamed", "usbip", "dongles"} {
@@ -135,6 +156,30 @@ func TestAgreesWithAnotherReader(t *testing.T) {
 		}
 		if seen < 2 {
 			t.Errorf("%s: only %d were compared", name, seen)
+		}
+	}
+}
+
+// The log is read as all else: nothing is waited for, no link leads out, and its length has an end.
+func TestEventLog(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for name, n := range map[string]int{"log": 100, "longest": 200, "longer": 201, "empty": 0} {
+		if err := root.WriteFile(name, bytes.Repeat([]byte{7}, n), 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(root.Symlink("log", "link"), root.Symlink("loop", "loop"), root.Mkdir("dir", 0o700), syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"log": 100, "longest": 200, "empty": 0, "longer": -1, "link": -1, "loop": -1, "dir": -1, "pipe": -1, "nothing": -1, "../log": -1, EventLogPath: -1} {
+		b, err := EventLog(root, name, 200)
+		if (err != nil) != (want < 0) || err == nil && len(b) != want || errors.Is(err, fs.ErrNotExist) != (name == "nothing" || name == EventLogPath) {
+			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}
 	}
 }

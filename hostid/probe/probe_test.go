@@ -269,6 +269,29 @@ func TestDonglesThatWereAskedFor(t *testing.T) {
 	}
 }
 
+// Whoever shows a dongle's number over the network takes nothing from the one that is plugged in here.
+func TestFarTwinOfADongle(t *testing.T) {
+	a := archive(t, "usbip")
+	for i, f := range a.Files {
+		if strings.HasSuffix(f.Name, "vhci_hcd.0/usb3/3-1/serial") {
+			a.Files[i].Data = []byte("D15EA5E5\n")
+		}
+	}
+	m := Probe(plant(t, a), options(t, a))
+	if !slices.Contains(bound(m), "0529-0001-D15EA5E5/FLEXID9") {
+		t.Errorf("bound: %v", bound(m))
+	}
+	far := 0
+	for _, f := range m.Findings {
+		if f.ID.Value == "0529-0001-D15EA5E5" && strings.HasPrefix(f.Flaw, "USB over IP") {
+			far++
+		}
+	}
+	if far != 1 {
+		t.Errorf("%d far twins are named where there is one", far)
+	}
+}
+
 // Each line of the tables is one.
 func TestTables(t *testing.T) {
 	if n := len(known(nil)); n != len(table("vendors.txt")) || n == 0 {

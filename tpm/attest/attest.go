@@ -63,6 +63,12 @@ type Evidence struct {
 	// at most one each.
 	EKCertificates [][]byte
 
+	// Intermediates are DER, of authorities between a maker's root and
+	// EKCertificates as the TPM has them: at most MaxIntermediates of
+	// MaxIntermediateBytes together. Nobody trusts them: they show a way to a root
+	// that is trusted, or count for nothing.
+	Intermediates [][]byte
+
 	// EventLog is what firmware and boot loader say they measured (TCG PC Client
 	// Platform Firmware Profile), at most MaxEventLogBytes. Nothing signs it: it
 	// proves itself by extending to PCRs, or counts for nothing.
@@ -79,8 +85,10 @@ type Identity struct {
 	Clock    Clock
 	Firmware uint64
 
-	// EKCertificates and EventLog are not judged yet: see TierOf for the former.
+	// EKCertificates, Intermediates and EventLog are not judged yet: see TierOf for
+	// the former two. Of Intermediates only what is a certificate is here.
 	EKCertificates []*x509.Certificate
+	Intermediates  []*x509.Certificate
 	EventLog       []byte
 }
 
@@ -97,6 +105,9 @@ func Verify(e *Evidence, p Purpose, data []byte) (*Identity, error) {
 	}
 	if len(e.EventLog) > MaxEventLogBytes {
 		return nil, fmt.Errorf("event log has %d bytes, at most %d are allowed", len(e.EventLog), MaxEventLogBytes)
+	}
+	if err := checkIntermediates(e.Intermediates); err != nil {
+		return nil, err
 	}
 	if len(e.PCRs) != bootStateBytes {
 		return nil, fmt.Errorf("values of PCR 7, 11 and 12 have %d bytes, want %d", len(e.PCRs), bootStateBytes)
@@ -118,6 +129,7 @@ func Verify(e *Evidence, p Purpose, data []byte) (*Identity, error) {
 		Clock:          clockOf(said.ClockInfo),
 		Firmware:       said.FirmwareVersion,
 		EKCertificates: certificates,
+		Intermediates:  parseIntermediates(e.Intermediates),
 		EventLog:       bytes.Clone(e.EventLog),
 	}, nil
 }
@@ -129,6 +141,9 @@ func Verify(e *Evidence, p Purpose, data []byte) (*Identity, error) {
 func VerifySession(ak []byte, e *Evidence, data []byte) error {
 	if len(e.EventLog) != 0 {
 		return errors.New("session statement carries an event log")
+	}
+	if len(e.Intermediates) != 0 {
+		return errors.New("session statement carries intermediate certificates")
 	}
 	if len(e.AK) != 0 && !bytes.Equal(e.AK, ak) {
 		return errors.New("session statement is by another attestation key")

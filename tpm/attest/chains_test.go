@@ -100,8 +100,8 @@ func (m *maker) certify(t testing.TB, template, parent *x509.Certificate, public
 	return c
 }
 
-// chain signs everything: the leaf's DER, and what is trusted.
-func (m *maker) chain(t testing.TB) ([]byte, attest.Roots) {
+// chain signs everything: the leaf's DER, what is trusted, and what is between them, which the verifier knows or the machine shows.
+func (m *maker) chain(t testing.TB) (leaf []byte, roots attest.Roots, between [][]byte) {
 	t.Helper()
 	root := m.certify(t, m.root, m.root, m.rootKey.Public(), m.rootKey)
 	middle := m.certify(t, m.middle, root, m.middleKey.Public(), m.rootKey)
@@ -117,20 +117,24 @@ func (m *maker) chain(t testing.TB) ([]byte, attest.Roots) {
 	if m.spoil != nil {
 		leaf = m.spoil(leaf)
 	}
-	roots := attest.Roots{Hardware: x509.NewCertPool(), Virtual: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
+	roots = attest.Roots{Hardware: x509.NewCertPool(), Virtual: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
+	add := func(c *x509.Certificate) {
+		roots.Intermediates.AddCert(c)
+		between = append(between, c.Raw)
+	}
 	if m.other != nil {
 		roots.Virtual.AddCert(m.other) // others are trusted besides
 	}
 	if m.pinned {
 		roots.Hardware.AddCert(root)
 	} else {
-		roots.Intermediates.AddCert(root)
+		add(root)
 	}
-	roots.Intermediates.AddCert(middle)
+	add(middle)
 	for _, c := range m.further {
-		roots.Intermediates.AddCert(c)
+		add(c)
 	}
-	return leaf, roots
+	return leaf, roots, between
 }
 
 type forgery struct {
@@ -303,8 +307,8 @@ func TestForgedChains(t *testing.T) {
 	good, err := rsa.GenerateKey(crand.Reader, 2048)
 	must(t, err)
 	f := newForger(t)
-	class := func(leaf []byte, r attest.Roots, at time.Time) (attest.Tier, error) {
-		f.certificates = [][]byte{leaf}
+	class := func(leaf []byte, r attest.Roots, between [][]byte, at time.Time) (attest.Tier, error) {
+		f.certificates, f.between = [][]byte{leaf}, between
 		id, err := attest.Verify(f.evidence(attest.Request, data(), nil), attest.Request, data())
 		if err != nil {
 			return attest.Software, err
@@ -319,17 +323,36 @@ func TestForgedChains(t *testing.T) {
 		for seed := range uint64(each) {
 			m := newMaker(t, rand.New(rand.NewPCG(seed, uint64(n))), &f.ek.PublicKey)
 			m.weakRSA, m.goodRS, m.other = weak, good, other
-			leaf, roots := m.chain(t)
-			if tier, err := class(leaf, roots, m.at); tier != attest.Hardware || err != nil {
+			// The intermediates are the verifier's, or the forger's own, or both have them.
+			bare := func(r attest.Roots) attest.Roots { r.Intermediates = nil; return r }
+			leaf, roots, between := m.chain(t)
+			for whose, r := range map[string]attest.Roots{"the machine's": bare(roots), "both's": roots} {
+				if tier, err := class(leaf, r, between, m.at); tier != attest.Hardware || err != nil {
+					t.Fatalf("%s, seed %d, intermediates %s: the sound chain is classed %s: %v", c.family, seed, whose, tier, err)
+				}
+			}
+			if tier, err := class(leaf, roots, nil, m.at); tier != attest.Hardware || err != nil {
 				t.Fatalf("%s, seed %d: the sound chain is classed %s: %v", c.family, seed, tier, err)
 			}
 			c.forge(t, m)
-			leaf, roots = m.chain(t)
-			if tier, err := class(leaf, roots, m.at); tier != attest.Software || err == nil {
-				t.Errorf("%s, seed %d: classed %s, %v", c.family, seed, tier, err)
-				continue
+			leaf, roots, between = m.chain(t)
+			missed := 0
+			for whose, o := range map[string]struct {
+				roots   attest.Roots
+				between [][]byte
+			}{
+				"the verifier's": {roots, nil},
+				"the machine's":  {bare(roots), between},
+				"both's":         {roots, between},
+			} {
+				if tier, err := class(leaf, o.roots, o.between, m.at); tier != attest.Software || err == nil {
+					t.Errorf("%s, seed %d, intermediates %s: classed %s, %v", c.family, seed, whose, tier, err)
+					missed++
+				}
 			}
-			found++
+			if missed == 0 {
+				found++
+			}
 		}
 		t.Logf("%-32s %d of %d found", c.family, found, each)
 		total += found
@@ -360,7 +383,7 @@ func TestSoundChains(t *testing.T) {
 	} {
 		m := newMaker(t, rand.New(rand.NewPCG(1, 2)), &f.ek.PublicKey)
 		change(m)
-		leaf, roots := m.chain(t)
+		leaf, roots, _ := m.chain(t)
 		f.certificates = [][]byte{leaf}
 		id, err := attest.Verify(f.evidence(attest.Request, data(), nil), attest.Request, data())
 		must(t, err)

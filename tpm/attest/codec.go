@@ -12,12 +12,14 @@ import (
 //
 //	evidence      0x11  EK, AK, Quoted, Signature, PCRs sized; EKCertificates list
 //	              0x12  the same, then EventLog sized, which is not empty
+//	              0x13  as 0x11, then Intermediates list, which is not empty, and EventLog sized
 //	epoch proof   0x21  Index 4 bytes big-endian; Certified, Signature sized
 //	wrapped key   0x31  HostID 32 bytes; P256.Blob, P256.Secret, RSA.Blob, RSA.Secret sized
 //	signed state  0x41  PCRs 96 bytes; Signature 64 bytes
 const (
 	formatEvidence    = 0x11
 	formatWithLog     = 0x12
+	formatWithChain   = 0x13
 	formatEpochProof  = 0x21
 	formatWrapped     = 0x31
 	formatSignedState = 0x41
@@ -25,11 +27,16 @@ const (
 
 // Limits, checked before anything is parsed.
 const (
-	MaxEvidenceBytes   = 80 << 10  // with an event log; without one maxPlainEvidence
+	MaxEvidenceBytes   = 80 << 10  // with an event log or intermediates; without both maxPlainEvidence
 	MaxEventLogBytes   = 1<<16 - 1 // logs have 20 to 50 KiB; what a 2-byte length can say
 	MaxEpochProofBytes = 1 << 10   // a statement and a signature: about 250
 	MaxWrappedBytes    = 1 << 10   // two credentials and a host ID: 501
 	SignedStateBytes   = 1 + bootStateBytes + signatureBytes
+
+	// Intermediates: makers keep three or four of 700 bytes, or one of 2 KiB. All
+	// of them fit beside the longest log and the longest certificates.
+	MaxIntermediates     = 6
+	MaxIntermediateBytes = 6 << 10 // of all together
 
 	maxPlainEvidence    = 16 << 10 // two certificates and about 500
 	maxCertificates     = 2        // one a kind of EK
@@ -44,29 +51,37 @@ const (
 // Encode returns the one encoding of e. What exceeds the limits of this file is
 // encoded too, but no decoder takes it.
 func (e *Evidence) Encode() []byte {
-	b := []byte{formatEvidence}
-	if len(e.EventLog) != 0 {
-		b[0] = formatWithLog
-	}
+	b := []byte{e.format()}
 	for _, field := range [][]byte{e.EK, e.AK, e.Quoted, e.Signature, e.PCRs} {
 		b = appendSized(b, field)
 	}
-	b = append(b, byte(len(e.EKCertificates)))
-	for _, der := range e.EKCertificates {
-		b = appendSized(b, der)
+	b = appendList(b, e.EKCertificates)
+	if len(e.Intermediates) != 0 {
+		b = appendList(b, e.Intermediates)
 	}
-	if len(e.EventLog) != 0 {
+	if b[0] != formatEvidence {
 		b = appendSized(b, e.EventLog)
 	}
 	return b
+}
+
+// format is the first that has room for what is there.
+func (e *Evidence) format() byte {
+	switch {
+	case len(e.Intermediates) != 0:
+		return formatWithChain
+	case len(e.EventLog) != 0:
+		return formatWithLog
+	}
+	return formatEvidence
 }
 
 // DecodeEvidence reads what Encode wrote, at most MaxEvidenceBytes. It judges
 // nothing: see Verify.
 func DecodeEvidence(b []byte) (*Evidence, error) {
 	format, limit := byte(formatEvidence), maxPlainEvidence
-	if len(b) > 0 && b[0] == formatWithLog {
-		format, limit = formatWithLog, MaxEvidenceBytes
+	if len(b) > 0 && (b[0] == formatWithLog || b[0] == formatWithChain) {
+		format, limit = b[0], MaxEvidenceBytes
 	}
 	r, err := open(b, "evidence", format, limit)
 	if err != nil {
@@ -80,10 +95,20 @@ func DecodeEvidence(b []byte) (*Evidence, error) {
 		PCRs:           r.sized("PCRs"),
 		EKCertificates: r.list("EKCertificates", maxCertificates),
 	}
-	if format == formatWithLog {
-		e.EventLog = r.sized("EventLog") // an empty one is not in its one encoding
+	// No intermediates, or 0x12 with an empty log, is not the one encoding.
+	if format == formatWithChain {
+		e.Intermediates = r.list("Intermediates", MaxIntermediates)
 	}
-	return e, r.close(e.Encode)
+	if format != formatEvidence {
+		e.EventLog = r.sized("EventLog")
+	}
+	if err := r.close(e.Encode); err != nil {
+		return nil, err
+	}
+	if err := checkIntermediates(e.Intermediates); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Encode returns the one encoding of p.
@@ -148,6 +173,14 @@ func DecodeSignedState(b []byte) (*SignedState, error) {
 func appendSized(b, field []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(field)))
 	return append(b, field...)
+}
+
+func appendList(b []byte, list [][]byte) []byte {
+	b = append(b, byte(len(list)))
+	for _, field := range list {
+		b = appendSized(b, field)
+	}
+	return b
 }
 
 // reader takes fields off an item; the first error stays.

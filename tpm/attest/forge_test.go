@@ -21,6 +21,7 @@ type forger struct {
 	akArea       tpm2.TPMTPublic
 	pcrs         []byte
 	certificates [][]byte
+	between      [][]byte // intermediates
 }
 
 func newForger(t testing.TB) *forger {
@@ -143,5 +144,6 @@ func (f *forger) evidence(p attest.Purpose, data []byte, change func(*tpm2.TPMSA
 		Signature:      f.sign(quoted, nil),
 		PCRs:           f.pcrs,
 		EKCertificates: f.certificates,
+		Intermediates:  f.between,
 	}
 }

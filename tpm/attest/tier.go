@@ -44,7 +44,8 @@ type Roots struct {
 
 // TierOf classes id at the given time by the best of its certificates. It is
 // about the certificates only: that the machine holds their keys is shown by
-// opening what Wrap returned. The tier is valid beside an error, which says why a
+// opening what Wrap returned. A way to a root may pass through the machine's own
+// intermediates, and never end in one. The tier is valid beside an error, which says why a
 // certificate did not raise it.
 func TierOf(id *Identity, r Roots, at time.Time) (Tier, error) {
 	tier, _, err := Class(id, r, at)
@@ -56,6 +57,7 @@ func TierOf(id *Identity, r Roots, at time.Time) (Tier, error) {
 func Class(id *Identity, r Roots, at time.Time) (Tier, *x509.Certificate, error) {
 	best, by := Software, (*x509.Certificate)(nil)
 	var why []error
+	r.Intermediates = id.pool(r.Intermediates, at)
 	for i, c := range id.EKCertificates {
 		tier, root, err := tierOf(c, r, at)
 		if err != nil {

@@ -23,9 +23,10 @@ import (
 type Certificate uint8
 
 const (
-	None Certificate = iota // beside no other: a TPM that nobody vouches for
-	P256                    // at NV index 0x01C0000A
-	RSA                     // at 0x01C00002: what most makers and swtpm_setup give
+	None    Certificate = iota // beside no other: a TPM that nobody vouches for
+	P256                       // at NV index 0x01C0000A
+	RSA                        // at 0x01C00002: what most makers and swtpm_setup give
+	Chained                    // P256 by an intermediate of the authority, which is at 0x01C00100
 )
 
 const authorityFile = "authority.pem"
@@ -53,21 +54,29 @@ func Roots() (*x509.CertPool, error) {
 }
 
 // NewAuthority makes another one, as a forger would.
-func NewAuthority() (*Authority, error) {
+func NewAuthority() (*Authority, error) { return authority("Leasehold test TPM authority", nil) }
+
+// Below makes an intermediate that a certifies.
+func (a *Authority) Below(name string) (*Authority, error) { return authority(name, a) }
+
+func authority(name string, above *Authority) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "Leasehold test TPM authority"},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             notBefore(),
 		NotAfter:              notAfter(),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if above == nil {
+		above = &Authority{template, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, above.Certificate, key.Public(), above.key)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +145,7 @@ func (m *TPM) certify(kinds []Certificate) error {
 		var template tpm2.TPMTPublic
 		var index tpm2.TPMHandle
 		switch kind {
-		case P256:
+		case P256, Chained:
 			template, index = tpm2.ECCEKTemplate, 0x01C0000A
 		case RSA:
 			template, index = tpm2.RSAEKTemplate, 0x01C00002
@@ -147,7 +156,16 @@ func (m *TPM) certify(kinds []Certificate) error {
 		if err != nil {
 			return fmt.Errorf("certify the tpm: %w", err)
 		}
-		der, err := a.Certify(key, nil)
+		by := a
+		if kind == Chained {
+			if by, err = a.Below("Leasehold test TPM intermediate"); err != nil {
+				return fmt.Errorf("certify the tpm: %w", err)
+			}
+			if err := m.WriteNV(0x01C00100, by.Certificate.Raw); err != nil {
+				return fmt.Errorf("certify the tpm: %w", err)
+			}
+		}
+		der, err := by.Certify(key, nil)
 		if err != nil {
 			return fmt.Errorf("certify the tpm: %w", err)
 		}
