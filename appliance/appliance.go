@@ -48,7 +48,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but EventLog, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, WantsEventLog, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -61,11 +61,14 @@ type Options struct {
 	Trust   *wire.Trust
 	Now     func() time.Time     // the system's clock
 	Elapsed func() time.Duration // time since some fixed moment of this boot, counting suspend
+	Awake   func() time.Duration // the same without suspend: while a machine sleeps nobody can tell what it shows. Nil: Elapsed
 	Rand    io.Reader
 	Log     *slog.Logger
 
 	// EventLog reads what the firmware says it measured, at most attest.MaxEventLogBytes; it goes with the evidence of requests. Nil, or no bytes: none goes.
 	EventLog func() []byte
+	// WantsEventLog: a log that is told does as well, where that reads none. HearEventLog takes it.
+	WantsEventLog bool
 
 	// Serving signs for clients: an Ed25519 key of this run alone. Nil: one is drawn that is kept in ordinary memory.
 	Serving crypto.Signer
@@ -107,6 +110,7 @@ type Appliance struct {
 	unaccepted  told // clients
 
 	watchful watchful
+	heardLog heardLog
 
 	proof    atomic.Pointer[proof]
 	door     *door
@@ -129,6 +133,9 @@ func New(o Options) (*Appliance, error) {
 	if a.Guard == nil {
 		a.Guard = func(use func()) { use() }
 	}
+	if a.Awake == nil {
+		a.Awake = a.Elapsed
+	}
 	if a.Serving == nil {
 		_, key, err := ed25519.GenerateKey(o.Rand)
 		if err != nil {
@@ -150,7 +157,7 @@ func New(o Options) (*Appliance, error) {
 	}
 	a.ak = evidence.AK
 	a.chain = wire.Chain{Serving: public, Statement: statement.Encode()}
-	a.watchful = watchful{heard: o.Elapsed(), alarms: map[capability.Code]*Suspicion{}, copies: map[copied]bool{}, keys: map[hostid.ID]*hostid.Watch{}}
+	a.watchful = watchful{heard: a.Awake(), alarms: map[capability.Code]*Suspicion{}, copies: map[copied]bool{}, keys: map[hostid.ID]*hostid.Watch{}}
 	if o.Shared {
 		a.watchful.alarms[capability.ErrDisturbed] = &Suspicion{Alarm: capability.Alarm{Code: capability.ErrDisturbed, Count: 1, Last: max(1, capability.At(o.Now()))}}
 	}
@@ -273,7 +280,10 @@ func (a *Appliance) untilDue() time.Duration {
 		wait = min(max(due-a.now().Lease, 1), 60).Duration()
 	}
 	if ends := a.watchful.ends; ends != 0 {
-		wait = max(0, min(wait, ends-a.Elapsed()))
+		wait = max(0, min(wait, ends-a.Awake()))
+	}
+	if d := a.watchful.doubt; d != nil {
+		wait = max(0, min(wait, d.since+doubtFor-a.Awake()))
 	}
 	return wait
 }

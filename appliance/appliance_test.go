@@ -178,6 +178,8 @@ type site struct {
 	ended    chan error
 	foundErr error
 
+	slept, awake atomic.Int64 // nanoseconds ahead of the test's own time
+
 	beforeFound func()
 	failAfter   error // of Found, once the counter has moved
 }
@@ -194,7 +196,9 @@ func newSite(t testing.TB, p *producer) *site {
 	s.a, err = New(Options{
 		Counter: binding.Epoch,
 		Ledger:  ledger.New(), Vault: &memory{}, Machine: s.device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: p.trust,
-		Start: ledger.Start{Cause: "test"}, Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Start: ledger.Start{Cause: "test"}, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Elapsed: func() time.Duration { return time.Since(begin) + time.Duration(s.awake.Load()+s.slept.Load()) },
+		Awake:   func() time.Duration { return time.Since(begin) + time.Duration(s.awake.Load()) },
 		Found: func(capability.Boot, []byte) (Vault, error) {
 			if s.beforeFound != nil {
 				s.beforeFound()

@@ -22,8 +22,8 @@ const (
 	maxKeys  = 4               // as many dongles count of one machine
 )
 
-// moment is the present on a clock that nobody can set.
-func (a *Appliance) moment() time.Time { return time.Unix(0, 0).Add(a.Elapsed()) }
+// moment is the present on a clock that nobody can set, and that stands while the machine sleeps: a key that was there is asked again when it wakes.
+func (a *Appliance) moment() time.Time { return time.Unix(0, 0).Add(a.Awake()) }
 
 // Challenge is a question to a security key, to be answered within hostid.MaxWithin. Until then what the key proved before counts, and afterwards no more.
 func (a *Appliance) Challenge(ctx context.Context, c hostid.Credential) (q hostid.Challenge, err error) {
@@ -144,6 +144,9 @@ func (a *Appliance) reproved() ledger.Command {
 func (a *Appliance) missed() ledger.Command {
 	if c := a.silent(); c != nil {
 		a.provenUntil()
+		return c
+	}
+	if c := a.undoubted(); c != nil {
 		return c
 	}
 	return a.reproved()

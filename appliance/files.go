@@ -42,7 +42,8 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 	if err != nil {
 		return nil, refuse(err)
 	}
-	if _, _, err := a.codec.Verify(a.Trust, s); err != nil {
+	signer, _, err := a.codec.Verify(a.Trust, s)
+	if err != nil {
 		return nil, refuse(err)
 	}
 	if s.Clear.For != a.Host {
@@ -53,13 +54,17 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 	var written []ledger.Written
 	var same bool
 	var now ledger.Now
+	var revoked []capability.Digest
 	if err := a.Look(ctx, func(l *ledger.Ledger, n ledger.Now) {
 		applied, digest := l.Applied()
-		serial, same, now = applied.Serial, digest == s.Digest, n
+		serial, same, now, revoked = applied.Serial, digest == s.Digest, n, l.Revoked()
 		number, written = l.Status(n).Number, l.Outstanding()
 		in.Changes = totals(l, n, nil)
 	}); err != nil {
 		return nil, err
+	}
+	if err := a.codec.StillCounts(signer, revoked); err != nil {
+		return nil, refuse(err)
 	}
 	switch {
 	case serial != 0 && s.Clear.Serial == serial && same:
@@ -80,7 +85,7 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 	}
 	// Clients get both certificates from here; the response brings them in two places.
 	r.Certificate = a.codec.Encode(certificates{Key: s.Certificate(), Appliance: r.Certificate})
-	c := &call{command: ledger.Provision{Response: *r, Digest: s.Digest}}
+	c := &call{command: ledger.Provision{Response: *r, Digest: s.Digest, Key: a.codec.Fingerprint(signer.Keys), Revoked: wire.Learn(nil, signer)}}
 	if err := a.do(ctx, c); err != nil {
 		var refusal *capability.Refusal
 		if errors.As(err, &refusal) && (refusal.Code == capability.AlreadyHere || refusal.Code == capability.OlderResponse) {
@@ -95,6 +100,9 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 		return nil, err
 	}
 	a.Log.Info(capability.Applied.Entry().Title, "code", capability.Applied.String(), "serial", r.Serial, "items", len(r.Items), "number", r.Number)
+	for _, d := range r.ReturnsRefused() {
+		a.Log.Warn(d.Code.Entry().Title, "code", d.Code.String(), "return", d.Subject, "detail", d.Detail)
+	}
 	return in, nil
 }
 
@@ -179,9 +187,18 @@ type File struct {
 // Request makes the next request file: who this is, what it wants to hold, what it has applied, the proofs of what it gave up. Its number and digest are
 // durable before anyone has the bytes. It can be asked for again at will: a lost file loses nothing.
 func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, by string) (*File, error) {
+	return a.RequestFrom(ctx, desired, 0, by)
+}
+
+// RequestFrom is Request with the records of usage from that number on, as far as they are kept, acknowledged or not; zero: those not acknowledged.
+// As many go along as the file has room for, the oldest first; the rest waits for the next trip.
+func (a *Appliance) RequestFrom(ctx context.Context, desired []capability.Desired, from uint64, by string) (*File, error) {
 	a.requests.Lock()
 	defer a.requests.Unlock()
 	if err := a.proveReturns(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.do(ctx, &call{command: ledger.CloseUsage{}}); err != nil {
 		return nil, err
 	}
 	r := capability.Request{Version: capability.Protocol, Desired: desired}
@@ -203,7 +220,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		for _, w := range l.Outstanding() {
 			r.Outstanding = append(r.Outstanding, w.Digest)
 		}
-		r.Returns, r.Metered = l.Returns(), l.Metered()
+		r.Returns, r.Metered, r.Settled = l.Returns(), l.Metered(), l.Settled(now)
 		r.Clock = capability.Clock{Now: capability.At(a.Now()), Floor: now.Wall}
 		r.Producer = a.codec.Fingerprint(a.Trust.Root)
 		if a.Found == nil {
@@ -213,6 +230,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 				r.Epoch, gone = a.dated(s.Epoch, r.Epoch, s.Lost)
 			}
 		}
+		r.Records = l.Records(from, capability.MaxFile-capability.MaxQuoted-besideRecords-len(a.codec.Encode(&r)))
 	}); err != nil {
 		return nil, err
 	}
@@ -227,9 +245,7 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 		if err != nil {
 			return nil, err
 		}
-		if a.EventLog != nil {
-			e.EventLog = a.EventLog()
-		}
+		e.EventLog = a.eventLog()
 		return e.Encode(), nil
 	})
 	if err != nil {
@@ -241,6 +257,9 @@ func (a *Appliance) Request(ctx context.Context, desired []capability.Desired, b
 	a.Log.Info(capability.RequestMade.Entry().Title, "code", capability.RequestMade.String(), "number", r.Number, "bytes", len(file), "by", by)
 	return &File{r.Number, capability.FileName("REQ", r.Number, "LHQ"), file}, nil
 }
+
+// besideRecords is what a request file has beside the request without its records and the evidence: the envelope, and what is filled in last.
+const besideRecords = 4 << 10
 
 // dated is the epoch that a request of a storage without rights names, when the one before named before and the counter is at epoch: that of the first, unless all that moved
 // the counter since is a making of this process. A counter that a vault may have moved says that this is a copy from before that vault: its request would get the

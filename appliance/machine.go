@@ -3,6 +3,7 @@ package appliance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -15,13 +16,28 @@ import (
 // The daemon's own sandbox hides network cards and the board from it. Another program looks, and tells what it found: Recognize. What that says of a TPM is not heard, for the one
 // of this appliance is known; and nothing that is told has proven itself: a security key does so by answering a Challenge.
 
-// silence is how long nobody may tell what the machine shows, where the producer asks for more than its TPM: three looks.
+// silence is how long nobody may tell what the machine shows, where the producer asks for more than its TPM: three looks. While it sleeps nobody can.
 const silence = 16 * time.Minute
+
+// One look may be wrong: a bus resets, a driver is loaded again. So what is missing is looked for again, and counts when it is missing twice, or when nobody looks again. Where a
+// dongle is asked for that must be over two seconds after it was pulled out.
+const (
+	lookAgain       = 3 * time.Second
+	lookAgainDongle = time.Second
+	doubtFor        = 10 * time.Second
+)
+
+// doubt is a look by which the machine would not be served as it was, and what becomes of it.
+type doubt struct {
+	since   time.Duration
+	command ledger.Command
+}
 
 // Seen is what a probe told last in this run.
 type Seen struct {
 	Machine hostid.Machine
 	At      capability.Time // zero: nobody has told anything
+	Again   time.Duration   // not zero: the look is taken for a mistake so far, and is to be repeated after it
 }
 
 // watchful is what an owner knows of the machine beside its ledger.
@@ -32,6 +48,7 @@ type watchful struct {
 	copies map[copied]bool // what has looked like a copy already
 	keys   map[hostid.ID]*hostid.Watch
 	ends   time.Duration // when the first of them is missed; zero: none is there
+	doubt  *doubt        // nil: the last look was believed
 }
 
 // Suspicion is an alarm with what it was about last, for the people on this site only.
@@ -49,20 +66,64 @@ type copied struct {
 
 const maxCopies = 4096 // that are told apart in one run
 
-// Recognize takes what a probe found. The verdict is durable when it answers.
+// Recognize takes what a probe found. The verdict is durable when it answers, unless the look is to be repeated: Seen.Again.
 func (a *Appliance) Recognize(ctx context.Context, m hostid.Machine) error {
 	var c *call
-	if err := a.Look(ctx, func(*ledger.Ledger, ledger.Now) {
-		c = &call{command: ledger.Recognize{Shown: a.counts(m), Platform: capability.PlatformOf(m)}}
-	}); err != nil {
-		return err
+	var again time.Duration
+	var refused error
+	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+		look := ledger.Recognize{Shown: a.counts(m), Platform: capability.PlatformOf(m)}
+		if again, refused = a.doubted(l, now, look); again == 0 {
+			c = &call{command: look}
+		}
+	}); err != nil || refused != nil {
+		return errors.Join(err, refused)
 	}
-	if err := a.do(ctx, c); err != nil {
-		return err
+	if c != nil {
+		if err := a.do(ctx, c); err != nil {
+			return err
+		}
 	}
 	return a.Look(ctx, func(_ *ledger.Ledger, now ledger.Now) {
-		a.watchful.seen, a.watchful.heard = Seen{m, now.Wall}, a.Elapsed()
+		a.watchful.seen, a.watchful.heard = Seen{m, now.Wall, again}, a.Awake()
 	})
+}
+
+// doubted is after how long a look is to be repeated by which the machine would not be served as it is; zero: it counts.
+func (a *Appliance) doubted(l *ledger.Ledger, now ledger.Now, look ledger.Recognize) (again time.Duration, err error) {
+	d, err := l.Decide(now, look)
+	if err != nil {
+		return 0, err
+	}
+	bad := func(o hostid.Outcome) bool { return o == hostid.Grace || !o.Serves() }
+	was := a.watchful.doubt
+	a.watchful.doubt = nil
+	if bad(l.Machine(now).Outcome) || !slices.ContainsFunc(d.Entries, func(e ledger.Entry) bool { return e.Judged != nil && bad(e.Judged.Outcome) }) {
+		return 0, nil
+	}
+	again = lookAgain
+	if l.Policy().Binding.AsksDongle() {
+		again = lookAgainDongle
+	}
+	since := a.Awake()
+	if was != nil {
+		since = was.since
+	}
+	if again -= a.Awake() - since; again <= 0 {
+		return 0, nil
+	}
+	a.watchful.doubt = &doubt{since, look}
+	return again, nil
+}
+
+// undoubted is the command of a look that nobody has repeated, or nil.
+func (a *Appliance) undoubted() ledger.Command {
+	d := a.watchful.doubt
+	if d == nil || a.Awake()-d.since < doubtFor {
+		return nil
+	}
+	a.watchful.doubt = nil
+	return d.command
 }
 
 // counts is what counts of a machine that was told, behind the TPM that is this appliance's and the security keys that answered it. However many dongles are there, the one
@@ -90,7 +151,7 @@ func (a *Appliance) counts(m hostid.Machine) []hostid.Shown {
 
 // silent is the command that says so when nobody has told what the machine shows for too long, or nil. Of one that shows nothing nobody can say that it is the same.
 func (a *Appliance) silent() ledger.Command {
-	if a.Ledger.Policy().Binding == hostid.RuleTPM || a.Elapsed()-a.watchful.heard < silence {
+	if a.Ledger.Policy().Binding == hostid.RuleTPM || a.Awake()-a.watchful.heard < silence {
 		return nil
 	}
 	return ledger.Recognize{Shown: a.counts(hostid.Machine{})}

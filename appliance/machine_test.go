@@ -56,7 +56,10 @@ func TestRequestNamesTheMachine(t *testing.T) {
 		t.Errorf("a dongle is proven by being told: %v", v.Shown)
 	}
 	// What is missing is said in the next request, which names what is there.
-	must(t, s.a.Recognize(ctx, found(board, hostid.ID{Type: hostid.Ethernet, Value: "02BB"})))
+	for range 2 { // one look may be wrong
+		must(t, s.a.Recognize(ctx, found(board, hostid.ID{Type: hostid.Ethernet, Value: "02BB"})))
+		s.awake.Add(int64(lookAgain))
+	}
 	if r := request(); r.Condition != 0 || len(r.Alarms) != 1 || r.Alarms[0].Code != capability.ErrBinding || r.Hosts[2].Value != "02BB" {
 		t.Errorf("%+v", r)
 	}
@@ -134,5 +137,92 @@ func TestSilence(t *testing.T) {
 	w.drift(w.boxes[0], 1|4|16)
 	if outcome() != hostid.Same {
 		t.Errorf("told again: %s", outcome())
+	}
+}
+
+// What is missing in one look is looked for again: only a second look without it counts, or that nobody looks again. With a dongle that is over in less than two seconds.
+func TestOneBadLook(t *testing.T) {
+	board, card, dongle := hostid.ID{Type: hostid.BoardUUID, Value: "B1"}, hostid.ID{Type: hostid.Ethernet, Value: "02AA"}, hostid.ID{Type: hostid.Flexid9, Value: "9-1"}
+	for _, x := range []struct {
+		name  string
+		rule  hostid.Rule
+		grace capability.Seconds
+		again time.Duration
+		bad   hostid.Machine
+		ends  hostid.Outcome
+	}{
+		{"secondaries", hostid.RuleSecondaries, 3600, 3 * time.Second, found(dongle), hostid.Grace},
+		{"secondaries without a grace", hostid.RuleSecondaries, capability.NoGrace, 3 * time.Second, found(dongle), hostid.Broken},
+		{"dongle", hostid.RuleDongle, 3600, time.Second, found(board, card), hostid.Grace},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			s := newSite(t, newProducer(t, 1))
+			ctx, good := context.Background(), found(board, card, dongle)
+			must(t, s.a.Recognize(ctx, good))
+			f, err := s.a.Request(ctx, nil, "test")
+			must(t, err)
+			_, err = s.a.Import(ctx, s.p.respond(f.Bytes, 1, func(r *capability.Response) {
+				r.Policy.Binding, r.Policy.Grace = x.rule, x.grace
+				if x.rule.AsksDongle() {
+					r.Policy.Dongle = dongle
+				}
+			}, item(t, 1, "render", 5)))
+			must(t, err)
+			look := func(what string, m hostid.Machine, want hostid.Outcome, again time.Duration) {
+				t.Helper()
+				must(t, s.a.Recognize(ctx, m))
+				v, seen, _, err := s.a.HostIDs(ctx)
+				must(t, err)
+				if v.Outcome != want && !(want == hostid.Broken && v.Outcome == hostid.Grace) || seen.Again > again || seen.Again <= again-time.Second {
+					t.Errorf("%s: %s, again after %s; want %s, %s", what, v.Outcome, seen.Again, want, again)
+				}
+			}
+			look("as it was bound", good, hostid.Same, 0)
+			look("one bad look", x.bad, hostid.Same, x.again)
+			look("a good one after it", good, hostid.Same, 0)
+			s.awake.Add(int64(x.again))
+			look("one more bad look", x.bad, hostid.Same, x.again)
+			look("the same at once", x.bad, hostid.Same, x.again)
+			s.awake.Add(int64(x.again))
+			look("a second one", x.bad, x.ends, 0)
+
+			look("put back", good, hostid.Same, 0)
+			look("a bad look, and nobody looks again", x.bad, hostid.Same, x.again)
+			var c ledger.Command
+			s.awake.Add(int64(doubtFor) - int64(time.Second))
+			must(t, s.a.Look(ctx, func(*ledger.Ledger, ledger.Now) { c = s.a.missed() }))
+			if c != nil {
+				t.Errorf("a second too soon: %+v", c)
+			}
+			s.awake.Add(int64(time.Second))
+			var due time.Duration
+			must(t, s.a.Look(ctx, func(*ledger.Ledger, ledger.Now) { due, c = s.a.untilDue(), s.a.missed() }))
+			if c == nil || due != 0 {
+				t.Fatalf("nobody looked again, and nothing comes of it: %+v after %s", c, due)
+			}
+			must(t, s.a.do(ctx, &call{command: c}))
+			if v, _, _, err := s.a.HostIDs(ctx); err != nil || v.Outcome != x.ends && v.Outcome != hostid.Grace {
+				t.Errorf("%s, %v", v.Outcome, err)
+			}
+		})
+	}
+}
+
+// While a machine sleeps nobody can tell what it shows, and no key answers: a grace begins by what is seen after it woke.
+func TestSleepIsNoSilence(t *testing.T) {
+	s := newKeyed(t)
+	must(t, s.prove(s.e))
+	s.is("before it sleeps", hostid.Same)
+	s.slept.Add(int64(8 * time.Hour))
+	var c ledger.Command
+	must(t, s.a.Look(context.Background(), func(*ledger.Ledger, ledger.Now) { c = s.a.missed() }))
+	if c != nil {
+		t.Errorf("as it wakes: %+v", c)
+	}
+	s.is("as it wakes", hostid.Same)
+	s.awake.Add(int64(silence))
+	must(t, s.a.Look(context.Background(), func(*ledger.Ledger, ledger.Now) { c = s.a.missed() }))
+	if c == nil {
+		t.Error("awake, and silent as long as three looks take: nobody minds")
 	}
 }

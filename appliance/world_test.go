@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -319,6 +320,38 @@ func (w *world) credited(host hostid.ID, seen entitlement.ReturnSeen, serial uin
 	}
 	r.credit = serial
 	w.count("credited")
+}
+
+// refusedForGood takes in which returns a response closes without a credit, and how many of them had a wrong proof: from it on the machine has what it lists.
+func (w *world) refusedForGood(host hostid.ID, res *backoffice.Result) (misproofs int) {
+	b := w.boxOf(host)
+	for _, no := range res.Denials {
+		if no.Code != capability.ErrReturnRefused {
+			continue
+		}
+		at := slices.IndexFunc(b.chip.line.returns, func(r *returned) bool { return r.ID.Subject() == no.Subject })
+		if at < 0 {
+			if !b.tampered {
+				w.fail("the back office refuses return %s, which was not made", no.Subject)
+			}
+			continue
+		}
+		r := b.chip.line.returns[at]
+		digest := w.codec.ReturnDigest(r.Return)
+		if misproved(digest[:]) {
+			misproofs++
+		} else if !b.tampered {
+			w.fail("%s is refused a return for good: %s", b, no.Detail)
+		}
+		if r.credit != 0 && r.refused == 0 {
+			w.fail("return %s is refused for good, and was credited", no.Subject)
+		}
+		if r.credit == 0 {
+			r.credit, r.refused = res.Serial, res.Serial
+			w.count("refused for good")
+		}
+	}
+	return misproofs
 }
 
 // entitled says that the rights at all machines are within what was entitled.

@@ -119,8 +119,11 @@ func (o *office) respond(file []byte) []byte {
 	if res.Again {
 		return res.File
 	}
+	refused := w.refusedForGood(host, res)
 	for _, no := range res.Denials {
-		if !w.boxOf(host).tampered && (no.Code == capability.ErrRollbackSuspect || no.Code == capability.ErrReturnProof) {
+		if no.Code == capability.ErrReturnProof && refused > 0 {
+			refused--
+		} else if !w.boxOf(host).tampered && (no.Code == capability.ErrRollbackSuspect || no.Code == capability.ErrReturnProof) {
 			w.fail("%s is not believed a return: %s %s", w.boxOf(host), no.Code, no.Detail)
 		}
 	}
@@ -192,7 +195,8 @@ type line struct {
 
 type returned struct {
 	capability.Return
-	credit uint64 // serial of the response that acknowledged it
+	credit  uint64 // serial of the response that acknowledged it, or refused it for good
+	refused uint64 // in the latter case
 }
 
 func (l *line) child() *line {

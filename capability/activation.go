@@ -83,7 +83,7 @@ func ParseActivationID(text string) (ActivationID, error) {
 func syndromes(s [idSymbols]byte) (p0, p1 byte) {
 	for _, c := range s {
 		p0 ^= c
-		p1 = gfMul(p1, 2) ^ c
+		p1 = p1<<1 ^ p1>>4*gf32Modulus ^ c // times 2
 	}
 	return p0, p1
 }
@@ -137,8 +137,46 @@ func format(s [idSymbols]byte) ActivationID {
 	return ActivationID(b.String())
 }
 
+// canonical says that id is in the one form that Parse produces. It makes nothing, because a book has a million of them at each start.
+func (id ActivationID) canonical() bool {
+	if len(id) != idSymbols+idSymbols/idGroup-1 {
+		return false
+	}
+	var s [idSymbols]byte
+	var wrong byte
+	for group := range idSymbols / idGroup {
+		from := group * (idGroup + 1)
+		for i := range idGroup {
+			v := symbolValue(id[from+i])
+			s[group*idGroup+i], wrong = v, wrong|v
+		}
+		if group > 0 && id[from-1] != '-' {
+			return false
+		}
+	}
+	p0, p1 := syndromes(s)
+	return wrong < noSymbol && p0|p1 == 0
+}
+
+// noSymbol is more than the place of any symbol.
+const noSymbol = 1 << 5
+
+// symbolPlaces has the place in crockford of each byte from '0' to 'Z'; a space is noSymbol.
+const symbolPlaces = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09       \x0a\x0b\x0c\x0d\x0e\x0f\x10\x11 \x12\x13 \x14\x15 \x16\x17\x18\x19\x1a \x1b\x1c\x1d\x1e\x1f"
+
+// symbolValue is the place of a symbol in crockford, or more than all of them.
+func symbolValue(c byte) byte {
+	if at := int(c) - '0'; at >= 0 && at < len(symbolPlaces) {
+		return symbolPlaces[at]
+	}
+	return noSymbol
+}
+
 // Validate accepts the one form that Parse produces.
 func (id ActivationID) Validate() error {
+	if id.canonical() {
+		return nil
+	}
 	p, err := ParseActivationID(string(id))
 	if err != nil {
 		return err

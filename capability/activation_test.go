@@ -187,3 +187,33 @@ func FuzzParseActivationID(f *testing.F) {
 		}
 	})
 }
+
+// A symbol has the value of its place, and nothing else is one.
+func TestSymbolValues(t *testing.T) {
+	for c := range 256 {
+		want := strings.IndexByte(crockford, byte(c))
+		if want < 0 {
+			want = 32
+		}
+		if got := symbolValue(byte(c)); int(got) != want {
+			t.Errorf("byte %d is %d, want %d", c, got, want)
+		}
+	}
+}
+
+// Validate takes an ID exactly where Parse gives that very text back, whatever byte of it is another.
+func TestValidateIsParse(t *testing.T) {
+	id, err := NewActivationID(bytes.NewReader([]byte("a book has so many of them")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range id {
+		for c := range 256 {
+			other := id[:at] + ActivationID([]byte{byte(c)}) + id[at+1:]
+			parsed, err := ParseActivationID(string(other))
+			if want, got := err == nil && parsed == other, other.Validate() == nil; got != want {
+				t.Errorf("%q: valid %t, want %t", other, got, want)
+			}
+		}
+	}
+}

@@ -28,6 +28,7 @@ const (
 	ErrResponseForm   Code = 2308
 	ErrReplayedSerial Code = 2309
 	ErrResponseEpoch  Code = 2310
+	ErrKeyRevoked     Code = 2311
 
 	ErrProto             Code = 3001
 	ErrCorrelationReused Code = 3002
@@ -98,6 +99,8 @@ const (
 	ErrCounter         Code = 4104
 	ErrTPMPassword     Code = 4105
 	ErrTPMAccess       Code = 4106
+	ErrOtherStore      Code = 4107
+	ErrNoTPM           Code = 4108
 
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
@@ -126,6 +129,61 @@ const (
 	ErrRehosted Code = 5034
 
 	ErrTierLimit Code = 5035
+
+	ErrAccount      Code = 5040
+	ErrLicenseModel Code = 5041
+	ErrSuspended    Code = 5042
+	ErrRetired      Code = 5043
+	ErrDraft        Code = 5044
+	ErrVirtual      Code = 5045
+	ErrHostType     Code = 5046
+	ErrSpent        Code = 5047
+	ErrItemState    Code = 5048
+	ErrNoRoom       Code = 5049
+	ErrKeyUsed      Code = 5070
+	ErrRow          Code = 5071
+
+	ErrReturnRefused Code = 5072
+
+	AskedBack     Code = 5060
+	ErrMapped     Code = 5061
+	ErrNoMapping  Code = 5062
+	ErrNoRetire   Code = 5064
+	ErrWrittenOff Code = 5065
+	ErrNoWriteOff Code = 5066
+	// 5080 to 5089: the producer's keys.
+	ErrNoSigningKey Code = 5080
+	ErrKeyRequest   Code = 5081
+	ErrSigningLimit Code = 5082
+	ErrToken        Code = 5083
+	ErrKeySealed    Code = 5084
+
+	ErrUnassigned       Code = 5090
+	ErrSeatElsewhere    Code = 5091
+	ErrUsers            Code = 5092
+	ErrMode             Code = 5093
+	ErrConvert          Code = 5094
+	ErrNoUser           Code = 5095
+	ErrService          Code = 5096
+	ErrUserCode         Code = 5097
+	ErrSessionElsewhere Code = 5098
+	ErrSessionEnded     Code = 5099
+
+	// 5100 to 5109: the portal's logins.
+	ErrNoLogin           Code = 5100
+	ErrLoginCode         Code = 5101
+	ErrLastAdministrator Code = 5102
+	ErrSignIn            Code = 5103
+	ErrPermission        Code = 5104
+	ErrSecondPerson      Code = 5105
+
+	ErrOnline            Code = 5110
+	ErrOperator          Code = 5111
+	ErrThrottled         Code = 5112
+	ErrOfficeUnreachable Code = 5113
+	ErrOfficeCertificate Code = 5114
+	ErrNotPolled         Code = 5115
+	ErrUserToken         Code = 5116
 
 	ErrUsage     Code = 6001
 	ErrNoDaemon  Code = 6002
@@ -170,6 +228,7 @@ func Catalog() []Entry {
 		{ErrResponseForm, "E_RESPONSE_FORM", "the response contradicts itself", "its clear part and its content do not say the same", "ask the producer for a new response and report this file", ExitFile},
 		{ErrReplayedSerial, "E_SERIAL_REUSED", "two responses with one serial", "a different response with this serial is in force", "ask the producer for a new response and report this file", ExitFile},
 		{ErrResponseEpoch, "E_RESPONSE_EPOCH", "the response is from an earlier life of this machine", "the TPM's counter has moved since its request was written: the trusted storage was lost, wiped or replaced, and old responses do not bring rights back", "write a new request: leasehold request -o DIR", ExitFile},
+		{ErrKeyRevoked, "E_KEY_REVOKED", "signed by a revoked key", "the producer's root has revoked the key that signed this, so nothing more is taken from it, whatever date it bears", "write a new request: leasehold request -o DIR; the producer answers it with another key", ExitFile},
 
 		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
@@ -214,7 +273,7 @@ func Catalog() []Entry {
 		{ErrRollback, "E_ROLLBACK", "trusted storage was rolled back", "the disk is older than the TPM's counter says: a copy or a backup was restored", "put the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrCorrupt, "E_CORRUPT", "trusted storage is damaged", "bytes on the disk are not the ones that were written", "put an undamaged copy of the newest disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{ErrSealed, "E_SEALED", "trusted storage does not unseal on this machine", "the boot state is not one the producer signed; firmware or image may have been updated", "start what ran before, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
-		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to, or what the producer asks of it beside its TPM has been missing for too long", "put back what is missing: leasehold hostid; or leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrBinding, "E_BINDING", "the binding is broken", "this is not the machine the rights were given to, or what the producer asks of it beside its TPM is missing; while a grace runs for that, all that is held goes on, and from its end on nothing does", "put back what is missing: leasehold hostid; or leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrClock, "E_CLOCK", "clock held", "the system clock is more than a day behind the time that can be trusted, or ahead of it, so rights with a start or an expiry cannot be judged", "leasehold time, to see both; set the system clock, or say what time it is: leasehold time set TIME; where the clock is ahead and right: leasehold time set now", ExitHeld},
 		{ErrStorageLocked, "E_STORAGE_LOCKED", "another daemon uses this state directory", "a second leaseholdd was started on the same directory, and it left", "systemctl status leaseholdd", ExitError},
 		{ErrStorageFull, "E_STORAGE_FULL", "the disk is full", "a change could not be written; nothing that was acknowledged is lost", "make room on the file system of the state directory, then start again", ExitError},
@@ -239,6 +298,8 @@ func Catalog() []Entry {
 		{ErrCounter, "E_COUNTER", "the epoch counter is gone", "someone deleted the counter or wrote it anew in this TPM, so the age of the storage cannot be told", "have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
 		{ErrTPMPassword, "E_TPM_PASSWORD", "a hierarchy of the TPM has a password", "the owner or the endorsement hierarchy was given a password, by the management of this machine for instance, and trusted storage needs both without one", "take it off with the TPM's own tools: tpm2_changeauth -c owner -p PASSWORD, and tpm2_changeauth -c endorsement -p PASSWORD, then start again", ExitError},
 		{ErrTPMAccess, "E_TPM_ACCESS", "the TPM may not be used by this account", "the account that runs leaseholdd is neither the owner of the TPM's device nor in its group", "ls -l /dev/tpmrm0; give it to the group tss: a udev rule KERNEL==tpmrm[0-9]*, GROUP=tss, MODE=0660, and usermod -aG tss leasehold, then start again", ExitError},
+		{ErrOtherStore, "E_OTHER_STORE", "the TPM counts for another store", "a TPM counts for one store of rights, and this machine has another one, or an appliance: rights that are repaired here end it for good", "use that one; if it is gone: leasehold request --store STORE --replace-store -o DIR, and have it repaired", ExitHeld},
+		{ErrNoTPM, "E_NO_TPM", "this machine has no TPM", "an appliance keeps its rights by a TPM 2.0; without one nothing tells an older copy of its disk from the newest, so it serves none, whatever the policy allows", "switch the TPM on in the firmware settings (fTPM, PTT), or give the virtual machine one; rights of one machine need none where the producer allows that: leasehold request --store DIR --id ID -o DIR", ExitTemporary},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},
@@ -268,11 +329,62 @@ func Catalog() []Entry {
 		{ErrRehosted, "E_REHOSTED", "this machine's rights went to another one", "the producer was told that the machine is gone, and re-hosted what it had", "import the response, and ask the producer", ExitPolicy},
 
 		{ErrTierLimit, "E_TIER_LIMIT", "more than this kind of machine may have", "the evidence puts the machine in a tier for which the producer allows fewer copies than were asked for", "ask for as many as the detail says, or use a machine of a better tier; the producer sees and sets the limits: freehold show, freehold entitle --tier-limit", ExitPolicy},
+		{ErrNoSigningKey, "E_NO_SIGNING_KEY", "no signing key is certified for this moment", "the root certified none of the keys here yet, or their time is over, or they are revoked, or the token that holds the key was not named", "freehold key list; for a certificate: freehold key request -o FILE", ExitPolicy},
+		{ErrKeyRequest, "E_KEY_REQUEST", "the certificate or its request does not fit", "it is for another root or another key, is older than what is here, or breaks a rule that its detail names", "compare the fingerprints: freehold key list, freehold trust", ExitFile},
+		{ErrSigningLimit, "E_SIGNING_LIMIT", "more than the signing key may sign", "the root set limits of product, count and rate for this key, and this response would go beyond one", "freehold key limits; wait, or take a request for higher limits to the root: freehold key request", ExitPolicy},
+		{ErrToken, "E_TOKEN", "the token does not sign", "the program that holds the token for freehold does not answer, or signs with another key", "start freehold-token, then: freehold --token SOCKET key list", ExitTemporary},
+		{ErrKeySealed, "E_KEY_SEALED", "the signing key does not open on this machine", "it is sealed to the TPM of another machine, or the TPM was cleared or does not answer", "bring the machine back, or have a new key certified: freehold key request --name NAME -o FILE", ExitPolicy},
+
+		{ErrAccount, "E_ACCOUNT", "not for this customer's machines", "a machine belongs to the account of its first activation ID, and gets none of an account that is neither the same nor above nor below", "ask for an activation ID of the machine's own account; the producer sees it with freehold show HOST, and arranges accounts with freehold account set", ExitNotEntitled},
+		{ErrLicenseModel, "E_LICENSE_MODEL", "its license model gives nothing new", "the producer has ended the license model of the line item; what machines have of it stays", "ask the producer for a line item under another model: freehold model list", ExitPolicy},
+		{ErrSuspended, "E_SUSPENDED", "suspended", "the producer has suspended the line item: nothing new of it is given, and what machines have runs on until it ends", "ask the producer; freehold item resume ACTIVATION-ID", ExitPolicy},
+		{ErrRetired, "E_RETIRED", "no longer in use", "the line item was asked back, given back, archived or merged into another one", "use the activation ID that took its place; the producer sees it with freehold show ACTIVATION-ID", ExitNotEntitled},
+		{ErrDraft, "E_DRAFT", "not deployed yet", "the line item is a draft: the producer has not put it into use", "ask the producer; freehold item deploy ACTIVATION-ID", ExitNotEntitled},
+		{ErrVirtual, "E_VIRTUAL", "not allowed on a virtual machine", "the license model is for machines that are not virtual", "use a machine that is not virtual, or ask the producer for another license model", ExitPolicy},
+		{ErrHostType, "E_HOST_TYPE", "not allowed for this type of host ID", "the producer excludes the type of host ID that the machine is known by, or the license model is for other types", "use a machine with a host ID of an allowed type, or ask the producer; freehold model list", ExitPolicy},
+		{ErrSpent, "E_SPENT", "done as often as it may be", "the license model says how often that may be done with one line item", "wait until the time that is named, or ask the producer for another line item; freehold show ACTIVATION-ID", ExitPolicy},
+		{ErrItemState, "E_ITEM_STATE", "the line item is not in a state for that", "what was asked for does not follow on what was done with the line item before", "freehold show ACTIVATION-ID", ExitPolicy},
+		{ErrNoRoom, "E_NO_ROOM", "no room in one response", "all rights of a machine come in one response, which has room for 4,096 features of line items and for so many bytes, and with these it would have more", "give them to another machine, or take others from this one first: freehold device show DEVICE", ExitPolicy},
+		{ErrKeyUsed, "E_KEY_USED", "the key was used for another command", "a command under a key is done once, and this one asks for something else than the one that was done under it", "give this command a key of its own: --key TEXT; what was done: freehold show", ExitUsage},
+		{ErrRow, "E_ROW", "a row cannot be imported", "what is at the place named is not what belongs there, or contradicts the book or another row; nothing was imported", "correct it, and import the file again; a good one to begin with: freehold export", ExitUsage},
+		{ErrReturnRefused, "E_RETURN_REFUSED", "a return is refused for good", "the back office never credits it, so this machine sends it no more; the rights are here again as far as the response lists them", "return them once more: leasehold return ID; where that is refused too, ask the producer", ExitPolicy},
+		{AskedBack, "ASKED_BACK", "the producer took rights back", "they are left out here, and stay counted as this machine's until its next request shows that they are gone and what it lent of them has ended", "when what is lent has ended: leasehold request -o DIR", ExitOK},
+		{ErrMapped, "E_MAPPED", "the producer has said how many of them this machine has", "as long as it has not got them, or not given them up, its own wishes do not count", "ask the producer; there: freehold device show DEVICE", ExitPolicy},
+		{ErrNoMapping, "E_NO_MAPPING", "this cannot be mapped", "the machine has, or is to have, as many already, or the rights cannot be moved so", "freehold device show DEVICE", ExitPolicy},
+		{ErrNoRetire, "E_NO_RETIRE", "this activation ID cannot be taken back so", "only what is used concurrently comes back through the back office alone, and what takes its place has to wait until it is proved to be gone", "freehold show ACTIVATION-ID", ExitPolicy},
+		{ErrWrittenOff, "E_WRITTEN_OFF", "rights of this machine were written off", "the producer was told that the machine proves nothing any more, and credited what it had without proof", "import the response, and write a request that shows that they are gone: leasehold request -o DIR", ExitPolicy},
+		{ErrNoWriteOff, "E_NO_WRITE_OFF", "this cannot be written off", "a write-off credits without proof what one machine has of one activation ID, on the word of two persons, and only so often", "freehold show ACTIVATION-ID", ExitPolicy},
+
+		{ErrUnassigned, "E_UNASSIGNED", "no seat is assigned", "a license for users runs only for whom its license administrator assigned it to", "ask the license administrator for a seat: freehold seat assign ID USER, or freehold seat pool ID --add USER", ExitNotEntitled},
+		{ErrSeatElsewhere, "E_SEAT_ELSEWHERE", "the seat is taken", "an offline seat is one user's on one machine until that machine has given it back with proof", "return it on that machine and bring its request here: leasehold return ID; or ask it back: freehold seat withdraw ID USER", ExitPolicy},
+		{ErrUsers, "E_USERS", "still in use", "somebody has a seat of it, is in its pool or runs a session of it, or a machine has copies", "freehold seat ID, to see who; then unassign, disconnect, or return on the machine", ExitPolicy},
+		{ErrMode, "E_MODE", "not used in this way", "a license is used online, through sessions, or offline, through machines, and its kind says how its seats are given out", "freehold show ID; freehold convert ID --to online, or --to offline", ExitPolicy},
+		{ErrConvert, "E_CONVERT", "this account does not convert licenses", "the producer keeps the licenses of this account online", "ask the producer; freehold account", ExitPolicy},
+		{ErrNoUser, "E_NO_USER", "no such user here", "the account has no user of that name, or the user is disabled or has nothing of what was named", "freehold user", ExitNotFound},
+		{ErrService, "E_SERVICE", "not for a service account", "seats of users are for people; programs and builds use floating seats", "put it into the pool of a floating license: freehold seat pool ID --add USER; the producer may allow it otherwise", ExitPolicy},
+		{ErrUserCode, "E_USER_CODE", "the code of the slip does not fit", "each code is worth something once, for 30 days, and only the newest slip of a user counts", "type it as on the newest slip, or make another: freehold user code NAME", ExitPolicy},
+		{ErrSessionElsewhere, "E_SESSION_ELSEWHERE", "your seat is in use on another machine", "as many sessions run as this user has seats; each ends when its program stops, or some time after its connection is lost", "stop the program there, wait until then, or take the seat over with a proof of who you are", ExitNoSeat},
+		{ErrSessionEnded, "E_SESSION_ENDED", "the session has ended", "it was released, disconnected or taken over, or it was not renewed in time", "start the program again: it takes a seat if one is free", ExitPolicy},
+
+		{ErrNoLogin, "E_NO_LOGIN", "no such login", "nobody of that name may sign in at the portal", "freehold login", ExitNotFound},
+		{ErrLoginCode, "E_LOGIN_CODE", "the one-time code does not fit", "each code is worth something once, for 30 days, and only the newest one of a login counts", "type it as it was printed, or have another made: freehold login code NAME", ExitPolicy},
+		{ErrLastAdministrator, "E_LAST_ADMINISTRATOR", "nobody could admit logins any more", "this login is the last of the producer's staff that signs in by itself and is a security administrator", "make another one first: freehold login add NAME --role \"security administrator\"", ExitPolicy},
+		{ErrSignIn, "E_SIGN_IN", "not signed in", "the name, the password, the passkey or the answer of the identity provider is not right, or too many tries failed", "try again; after five tries each waits longer than the one before", ExitPolicy},
+		{ErrPermission, "E_PERMISSION", "your roles do not allow this", "what a login may do follows from its roles and its account", "ask a security administrator of the producer", ExitPolicy},
+		{ErrSecondPerson, "E_SECOND_PERSON", "a second person has to approve", "what frees rights without a proof is done by two: one proposes, another approves", "have somebody else approve it", ExitPolicy},
+
+		{ErrOnline, "E_ONLINE", "nothing is answered over the network here", "the producer answers request files that are brought to it, and has not turned the other way on", "take the request as a file: leasehold request -o DIR; the producer turns it on with: freehold policy set --online known", ExitPolicy},
+		{ErrOperator, "E_OPERATOR", "an operator of the producer decides this", "a repair, a re-host, and where the producer says so the first request of a machine, are not answered over the network", "take the request as a file: leasehold request -o DIR, and bring back the response", ExitPolicy},
+		{ErrThrottled, "E_THROTTLED", "too many requests from this address", "the back office takes so many from one address, and then so many more in a minute", "try again in a minute", ExitTemporary},
+		{ErrOfficeUnreachable, "E_OFFICE_UNREACHABLE", "the back office cannot be reached", "no connection, it was cut, or what answered is no back office; the appliance serves on with what it has, and files go as ever", "check the address and the network; leasehold status says when the next try is, leasehold refresh makes one now", ExitTemporary},
+		{ErrOfficeCertificate, "E_OFFICE_CERTIFICATE", "the back office shows another certificate", "the certificate is not the one whose SHA-256 was set, or no authority known here stands for it", "compare it with what freehold serve prints at the producer, then: leasehold policies set backoffice-certificate SHA-256", ExitFile},
+		{ErrNotPolled, "E_NOT_POLLED", "no back office is asked by itself", "no address of a back office is set, or the program that asks it does not run", "leasehold policies set backoffice-url https://HOST:PORT, and: systemctl enable --now leasehold-poll", ExitPolicy},
+		{ErrUserToken, "E_USER_TOKEN", "sign in again", "the token that says who the user is counts for some hours, on the device that it was made for, until the user has another password or is disabled", "sign in with the user's name and password", ExitPolicy},
 
 		{ErrUsage, "E_USAGE", "wrong usage", "the command line is not one this program knows", "the command with --help", ExitUsage},
 		{ErrNoDaemon, "E_NO_DAEMON", "leaseholdd does not answer", "nothing listens on the socket: the daemon is stopped, or another path was given", "systemctl start leaseholdd", ExitNoDaemon},
 		{ErrForbidden, "E_FORBIDDEN", "not allowed", "this account may not do that on the appliance", "use root, or an account in the group leasehold", ExitPolicy},
-		{ErrNotFound, "E_NOT_FOUND", "no such thing", "nothing here has that name", "leasehold status", ExitNotFound},
+		{ErrNotFound, "E_NOT_FOUND", "no such thing", "nothing here has that name", "list what there is: leasehold status on an appliance, freehold show at the back office", ExitNotFound},
 		{ErrInternal, "E_INTERNAL", "something is broken", "the program met a state it cannot explain, and stopped before guessing", "keep the journal, and report it", ExitError},
 		{ErrTrust, "E_TRUST", "the trust bundle cannot be used", "the file with the producer's root keys is absent or damaged", "name the bundle the producer gave you: --trust FILE", ExitUsage},
 		{ErrBusy, "E_BUSY", "busy", "the appliance is stopping, or has as many connections as it takes", "try again", ExitTemporary},

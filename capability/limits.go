@@ -9,13 +9,16 @@ const (
 	MaxItems       = 4096     // line items of one appliance: 200 bytes each fill a file
 	MaxReturns     = 256      // unacknowledged returns in one request, each with a proof of 700 bytes
 	MaxRecords     = 4096     // usage and audit records in one request: what fits is sent, the rest waits
+	MaxUsage       = 1 << 10  // bytes of one record's body: a name, a user and 32 codes fill it
+	MaxDenied      = 32       // codes of denials in one record: lines are refused by fewer
+	MaxUsed        = 1 << 62  // counts, and seconds of counts, of one record: two of them make no overflow
 	MaxOutstanding = 1024     // digests of requests written since the last response
 	MaxName        = 128      // bytes of a feature, product or entitlement name
 	MaxText        = 256      // bytes of user, alias, device type and vendor string
 	MaxPairs       = 64       // entries of a vendor dictionary
 	MaxSigned      = 64 << 10 // an embedded signed item: a certificate is 7.4 kB
 	MaxEvidence    = 16 << 10 // TPM evidence with its certificates
-	MaxQuoted      = 80 << 10 // evidence of a request: an event log of 64 KiB may follow
+	MaxQuoted      = 80 << 10 // evidence of a request: an event log of 64 KiB and intermediates may follow
 	MaxDenials     = 256      // refusals in one response: one a line, or one for all
 	MaxHolders     = 64       // holders named in one refusal
 	MaxDetail      = 1024     // bytes of a refusal's detail: a sentence with a path or two

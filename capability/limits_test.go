@@ -12,7 +12,7 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// Every maximum holds at its value and breaks one above. The limits of bytes, MaxFrame, MaxFile and MaxQuoted, are tested in wire where the bytes are; of MaxFrame
+// Every maximum holds at its value and breaks one above. The limits of bytes, MaxFrame, MaxFile, MaxQuoted and MaxUsage, are tested in wire where the bytes are; of MaxFrame
 // a receipt inside a request is tested here too.
 func TestLimits(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
@@ -56,7 +56,12 @@ func TestLimits(t *testing.T) {
 		{"MaxCount", "used before", MaxCount, response(func(r *Response, n int) { r.Items[0].Metered, r.Items[0].UsedBefore = true, uint32(n) })},
 		{"MaxReturns", "returns", MaxReturns, request(func(r *Request, n int) { r.Returns = slices.Repeat(r.Returns, n) })},
 		{"MaxReturns", "acknowledged", MaxReturns, response(func(r *Response, n int) { r.Acknowledged = make([]ReturnID, n) })},
-		{"MaxRecords", "records", MaxRecords, request(func(r *Request, n int) { r.Records = slices.Repeat(r.Records, n) })},
+		{"MaxRecords", "records", MaxRecords, request(func(r *Request, n int) {
+			r.Records = nil
+			for i := range n {
+				r.Records = append(r.Records, Record{Number: uint64(i + 1)})
+			}
+		})},
 		{"MaxOutstanding", "outstanding", MaxOutstanding, request(func(r *Request, n int) { r.Outstanding = make([]Digest, n) })},
 		{"MaxRevoked", "revoked", MaxRevoked, response(func(r *Response, n int) { r.Revoked = make([]Digest, n) })},
 		{"MaxName", "feature asked for", MaxName, request(func(r *Request, n int) { r.Desired[0].Feature = text(n) })},
@@ -101,11 +106,22 @@ func TestLimits(t *testing.T) {
 				r.Alarms = append(r.Alarms, Alarm{Code(i + 1), 1, 1})
 			}
 		})},
+		{"MaxDenied", "codes of denials", MaxDenied, func(n int) error {
+			u := Usage{From: 1, Until: 2}
+			for i := range n {
+				u.Denials = append(u.Denials, Denied{Code(i + 1), 1})
+			}
+			return u.Validate()
+		}},
+		{"MaxUsed", "seconds used", MaxUsed, func(n int) error {
+			u := Usage{From: 1, Until: 2, ActivationID: goodItem(t).ActivationID, Feature: "f", Seconds: uint64(n)}
+			return u.Validate()
+		}},
 		{"", "renewal", 90, response(func(r *Response, n int) { r.Policy.RenewPercent = uint8(n) })},
 		{"", "granularity", 3, request(func(r *Request, n int) { r.Granularity = uint8(n) })},
 		{"", "value of a host ID", hostid.MaxValue, request(func(r *Request, n int) { r.Hosts[0].Value = text(n) })},
 	}
-	tested := []string{"MaxFile", "MaxQuoted", "MinLease", "DefaultLease", "DefaultGrace"}
+	tested := []string{"MaxFile", "MaxQuoted", "MaxUsage", "MinLease", "DefaultLease", "DefaultGrace"}
 	for _, c := range cases {
 		if err := c.try(c.most); err != nil {
 			t.Errorf("%s: %d: %v", c.what, c.most, err)

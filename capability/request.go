@@ -77,6 +77,7 @@ type Request struct {
 	Metered     []Meter  `cbor:"32,keyasint,omitempty" json:"metered,omitempty"`  // of every metered item that is in use, by feature and activation ID
 	Platform    Platform `cbor:"33,keyasint,omitzero" json:"platform,omitzero"`   // what the machine runs on, as it says itself
 	Alarms      []Alarm  `cbor:"34,keyasint,omitempty" json:"alarms,omitempty"`   // what has looked like a copy or a change of the machine, by code
+	Settled     bool     `cbor:"36,keyasint,omitzero" json:"settled,omitempty"`   // nothing is lent any more of what the response applied, or one before it, left out
 }
 
 // Bare is what a platform says of a machine that is not virtual, or of a program that is in no container.
@@ -287,6 +288,11 @@ func (r *Request) Validate() error {
 			return malformed(fmt.Sprintf("returns[%d]", i), "%v", err)
 		}
 	}
+	for i, b := range r.Records {
+		if b.Number == 0 || i > 0 && b.Number != r.Records[i-1].Number+1 {
+			return malformed(fmt.Sprintf("records[%d]", i), "number %d, and numbers grow by one, from 1 on", b.Number)
+		}
+	}
 	seen := make(map[ItemID]bool, len(r.Metered))
 	for i, m := range r.Metered {
 		if err := m.Validate(); err != nil {
@@ -371,6 +377,13 @@ func checkText(s string) error {
 
 // checkRunes refuses what could change the meaning of a line on a screen: control codes and marks that turn the direction of writing.
 func checkRunes(s string) error {
+	plain := 0
+	for plain < len(s) && s[plain] >= ' ' && s[plain] < 0x7f {
+		plain++
+	}
+	if plain == len(s) {
+		return nil
+	}
 	for i, r := range s {
 		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0xfffd || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x2028 || r == 0x2029 {
 			return fmt.Errorf("character %U at byte %d is not allowed", r, i)

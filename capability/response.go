@@ -135,6 +135,7 @@ type Policy struct {
 	Binding       hostid.Rule  `cbor:"9,keyasint,omitzero" json:"binding,omitempty"`    // what is asked of the machine beside its TPM
 	Grace         Seconds      `cbor:"10,keyasint,omitzero" json:"grace,omitempty"`     // how long that may be missing; NoGrace: not at all
 	Dongle        hostid.ID    `cbor:"11,keyasint,omitzero" json:"dongle,omitzero"`     // the one that the producer chose, if it did
+	Detail        bool         `cbor:"35,keyasint,omitzero" json:"detail,omitempty"`    // records may name users, where the site's setting allows it too
 }
 
 // NoGrace is a Grace of no time: zero stands for the default.

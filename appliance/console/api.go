@@ -31,6 +31,8 @@ type Health struct {
 	Waiting   int                 `json:"waiting"`           // requests without an answer
 	Returns   []capability.Return `json:"returns,omitempty"` // not yet acknowledged
 	Drains    []Draining          `json:"drains,omitempty"`  // returns that have begun
+	TakenBack []TakenBack         `json:"takenBack,omitempty"`
+	Refused   []capability.Denial `json:"refused,omitempty"` // returns, by the response in force: they are sent no more
 	Total     uint64              `json:"total"`
 	Used      uint64              `json:"used"`
 	Features  int                 `json:"features"`
@@ -43,9 +45,30 @@ type Health struct {
 	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
 	Binding   Binding             `json:"binding"`
 	Alarms    []Alarm             `json:"alarms"`
+	Usage     *Usage              `json:"usage,omitempty"`   // absent where nothing is counted
+	Polling   *Polling            `json:"polling,omitempty"` // absent where no back office is asked
 
 	Connections appliance.Connections `json:"connections"`
 	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection
+}
+
+// TakenBack are rights that the producer took back, as the response in force says: they are left out of it, and the next request shows that they are gone once nothing is lent of them any more.
+type TakenBack struct {
+	Code         capability.Code `json:"code"`
+	Text         string          `json:"text"`
+	ActivationID string          `json:"activationId"`
+	Copies       uint32          `json:"copies"`
+	Settled      bool            `json:"settled"` // nothing is lent of them any more
+}
+
+// Usage is how far the back office has been told what is used.
+type Usage struct {
+	Last         uint64          `json:"last"`         // number of the newest record
+	Acknowledged uint64          `json:"acknowledged"` // up to this number the back office has them
+	Waiting      int             `json:"waiting"`      // records that ride in the next requests
+	Since        capability.Time `json:"since"`        // from then on the back office knows nothing
+	Detailed     bool            `json:"detailed"`     // records name users
+	Full         bool            `json:"full"`         // no room for more: days are no longer told apart
 }
 
 // Clock answers GET time and POST time.
@@ -106,6 +129,7 @@ type Holding struct {
 // Wish is the body of POST requests: what the appliance shall hold of each activation ID. Empty asks for what is its own.
 type Wish struct {
 	Desired []capability.Desired `json:"desired"`
+	From    uint64               `json:"from,omitempty"` // number of the first record of usage that goes along again; zero: those not acknowledged
 }
 
 // Written answers POST requests.

@@ -36,6 +36,7 @@ type Console struct {
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
 	OpenNote func(key, note []byte) ([]byte, error)
+	Poll     *Poll // nil: nothing is asked of a back office over the network
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
@@ -111,6 +112,7 @@ func (c *Console) Handler() http.Handler {
 	steer("POST time", c.setTime)
 	look("hostids", c.machine)
 	steer("PUT hostids", c.tell)
+	steer("PUT hostids/eventlog", c.hearLog)
 	steer("POST hostids/challenge", c.challenge)
 	steer("POST hostids/answer", c.answer)
 	steerOpen("POST hostids/planned", c.planChange)
@@ -121,6 +123,10 @@ func (c *Console) Handler() http.Handler {
 	steerOpen("POST restore", c.restore)
 	mux.Handle("GET "+Base+"audit", c.stream(c.audit))
 	mux.Handle("GET "+Base+"backup", c.stream(c.backup))
+	if c.Poll != nil {
+		look("poll", c.Poll.look)
+		steerOpen("POST poll/refresh", c.Poll.refresh)
+	}
 	c.rules(look, steerOpen)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.reply(w, r, func(*http.Request) (any, error) {
@@ -212,12 +218,21 @@ func (c *Console) health(r *http.Request) (any, error) {
 			h.Returns = append(h.Returns, t)
 		}
 		h.Drains = drains(l, now)
+		for _, d := range applied.Denials {
+			if d.Code == capability.AskedBack || d.Code == capability.ErrWrittenOff {
+				h.TakenBack = append(h.TakenBack, TakenBack{d.Code, d.Code.Entry().Title, d.Subject, d.Asked, l.Settled(now)})
+			}
+		}
+		h.Refused = applied.ReturnsRefused()
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()
 		h.NoPaper = applied.Serial != 0 && l.Recovery().Taken == 0
 		machine := l.Machine(now)
 		h.Binding = bindingOf(machine)
+		if u := l.Usage(); u.Counted {
+			h.Usage = &Usage{u.Last, u.Acknowledged, u.Waiting, u.Since, u.Detailed, u.Full}
+		}
 		if p := unboundProblem(machine); p != nil && h.Condition == nil {
 			h.State, h.Condition = "refusing", p
 		}
@@ -229,6 +244,11 @@ func (c *Console) health(r *http.Request) (any, error) {
 		return nil, err
 	} else {
 		h.Alarms = alarmsOf(alarms)
+	}
+	if c.Poll != nil {
+		if h.Polling, err = c.Poll.polling(r.Context()); err != nil {
+			return nil, err
+		}
 	}
 	h.Clock, err = c.clock(r)
 	return h, err
@@ -319,12 +339,10 @@ func (c *Console) request(r *http.Request, by string) (any, error) {
 	if err := decode(r, &wish); err != nil {
 		return nil, err
 	}
-	for i, d := range wish.Desired {
-		if d.ActivationID == "" {
-			return nil, &capability.Malformed{Field: fmt.Sprintf("desired[%d].activationId", i), Cause: "absent"}
-		}
+	if err := wish.check(); err != nil {
+		return nil, err
 	}
-	f, err := c.Appliance.Request(r.Context(), wish.Desired, by)
+	f, err := c.Appliance.RequestFrom(r.Context(), wish.Desired, wish.From, by)
 	if err != nil {
 		return nil, err
 	}
@@ -340,6 +358,11 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return importedOf(in), nil
+}
+
+// importedOf is what a response did, as administrators hear it.
+func importedOf(in *appliance.Imported) *Imported {
 	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged, Notices: in.Notices}
 	for _, l := range in.Response.Lines {
 		if l.Denial.Code != 0 {
@@ -354,7 +377,7 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 	for _, ch := range in.Changes {
 		out.Changes = append(out.Changes, Change(ch))
 	}
-	return out, nil
+	return out
 }
 
 func (c *Console) giveBack(r *http.Request, by string) (any, error) {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
 )
 
 // Limits of what a probe may tell: a server with every slot taken shows some hundred IDs.
@@ -21,12 +23,14 @@ const (
 // Machine answers GET hostids, PUT hostids, whose body is a hostid.Machine, and POST hostids/planned, whose body is empty.
 type Machine struct {
 	Binding                       // what it is to its binding
-	At        capability.Time     `json:"at,omitempty"` // when a probe told last; absent: in this run none did
+	At        capability.Time     `json:"at,omitempty"`    // when a probe told last; absent: in this run none did
+	Again     int64               `json:"again,omitempty"` // milliseconds after which that look, which is taken for a mistake so far, is to be repeated
 	Platform  capability.Platform `json:"platform"`
 	Requested bool                `json:"requested"` // the last request names what is there now
 	IDs       []MachineID         `json:"ids"`       // as they were told, or what is kept of them from an earlier run
 	Gone      []Host              `json:"gone"`      // bound, and not shown
 	Alarms    []Alarm             `json:"alarms"`
+	LacksLog  bool                `json:"lacksEventLog,omitempty"` // the firmware's log is wanted: PUT hostids/eventlog
 }
 
 // Binding is the verdict on the machine, in health and in GET hostids.
@@ -92,7 +96,7 @@ func (c *Console) machine(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Binding: bindingOf(v), At: seen.At, Platform: v.Platform, Requested: v.Asked, IDs: []MachineID{}, Gone: []Host{}, Alarms: alarmsOf(alarms)}
+	m := &Machine{Binding: bindingOf(v), At: seen.At, Again: seen.Again.Milliseconds(), Platform: v.Platform, Requested: v.Asked, IDs: []MachineID{}, Gone: []Host{}, Alarms: alarmsOf(alarms), LacksLog: c.Appliance.LacksEventLog()}
 	bound := append([]hostid.ID{v.Bound.EK}, append(slices.Clone(v.Bound.Others), v.Bound.Dongle)...)
 	shows := func(id hostid.ID) bool {
 		return slices.ContainsFunc(v.Shown, func(s hostid.Shown) bool { return s.ID == id })
@@ -141,6 +145,21 @@ func (c *Console) tell(r *http.Request, _ string) (any, error) {
 		}
 	}
 	if err := c.Appliance.Recognize(r.Context(), m); err != nil {
+		return nil, err
+	}
+	return c.machine(r)
+}
+
+// hearLog takes the log of the machine's firmware, which only root may read. The body is its bytes; what it answers is as for GET hostids.
+func (c *Console) hearLog(r *http.Request, _ string) (any, error) {
+	if err := c.told(r); err != nil {
+		return nil, err
+	}
+	log, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, attest.MaxEventLogBytes))
+	if err != nil {
+		return nil, capability.Refuse(capability.ErrFileSize, "", "the firmware's log: %v", err)
+	}
+	if err := c.Appliance.HearEventLog(log); err != nil {
 		return nil, err
 	}
 	return c.machine(r)

@@ -10,6 +10,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
 )
 
 // told is a console of a machine in service, and who may tell what it shows.
@@ -28,6 +29,7 @@ func told(t *testing.T, tells func(Peer) bool) func(method, path, body string) (
 		}
 	}
 	a, _ := started(t, l, 0, noon)
+	a.WantsEventLog = true
 	return serve(t, &Console{Appliance: a, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Allowed: func(Peer) bool { return true }, Tells: tells})
 }
 
@@ -84,7 +86,15 @@ func TestHostids(t *testing.T) {
 		t.Errorf("health: %s", b)
 	}
 	// Without a TPM nothing of it is left: broken, and health says so.
-	if m = see("PUT", "hostids", machineJSON(t, finding(hostid.Disk, "S9", ""))); m.Outcome != "broken" {
+	if m = see("PUT", "hostids", machineJSON(t, finding(hostid.Disk, "S9", ""))); m.Outcome != "drifted" || m.Again <= 0 || m.Again > 3000 {
+		t.Errorf("one look: %+v", m)
+	}
+	for range 20 {
+		if m = see("PUT", "hostids", machineJSON(t, finding(hostid.Disk, "S9", ""))); m.Again == 0 {
+			break
+		}
+	}
+	if m.Outcome != "broken" {
 		t.Errorf("another machine: %+v", m)
 	}
 	if _, p, b := call("GET", Base+"health", ""); json.Unmarshal([]byte(b), &h) != nil || h.State != "refusing" || h.Condition == nil || h.Condition.Code != capability.ErrBinding || p.Code != 0 {
@@ -96,8 +106,10 @@ func TestHostids(t *testing.T) {
 func TestWhoTells(t *testing.T) {
 	good := machineJSON(t, finding(hostid.BoardUUID, "B1", ""))
 	for name, tells := range map[string]func(Peer) bool{"nobody": nil, "another": func(Peer) bool { return false }} {
-		if status, p, _ := told(t, tells)("PUT", Base+"hostids", good); status != http.StatusForbidden || p.Code != capability.ErrForbidden {
-			t.Errorf("%s: %d %s", name, status, p.Code)
+		for path, body := range map[string]string{"hostids": good, "hostids/eventlog": "log"} {
+			if status, p, _ := told(t, tells)("PUT", Base+path, body); status != http.StatusForbidden || p.Code != capability.ErrForbidden {
+				t.Errorf("%s, %s: %d %s", name, path, status, p.Code)
+			}
 		}
 	}
 	call := told(t, func(p Peer) bool { return p.UID >= 0 })
@@ -121,5 +133,26 @@ func TestWhoTells(t *testing.T) {
 		t.Errorf("%d %s", status, b)
 	} else if m := read[Machine](t, b); len(m.IDs) != MaxFindings+1 || m.IDs[len(m.IDs)-1].Counts {
 		t.Errorf("%d IDs, the last %+v", len(m.IDs), m.IDs[len(m.IDs)-1])
+	}
+}
+
+// The firmware's log is asked for until it is told, at most as long as evidence carries it.
+func TestEventLogIsTold(t *testing.T) {
+	call := told(t, func(Peer) bool { return true })
+	for _, c := range []struct {
+		log    string
+		status int
+		lacks  bool
+	}{
+		{"", http.StatusOK, true},
+		{strings.Repeat("x", attest.MaxEventLogBytes+1), http.StatusUnprocessableEntity, true},
+		{"log", http.StatusOK, false},
+		{strings.Repeat("x", attest.MaxEventLogBytes), http.StatusOK, false},
+		{"", http.StatusOK, true}, // the next boot has none
+	} {
+		status, _, b := call("PUT", Base+"hostids/eventlog", c.log)
+		if _, _, seen := call("GET", Base+"hostids", ""); status != c.status || read[Machine](t, seen).LacksLog != c.lacks {
+			t.Errorf("%d bytes: %d %s; lacks one: %t", len(c.log), status, b[:min(len(b), 200)], !c.lacks)
+		}
 	}
 }

@@ -207,6 +207,9 @@ func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
 	if _, err := c.Appliance.Change(r.Context(), ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {
 		return nil, err
 	}
+	if c.Poll != nil {
+		c.Poll.poke()
+	}
 	var out Setting
 	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {
 		all := settings(l)

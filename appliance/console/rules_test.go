@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,10 +126,11 @@ func refusing(t *testing.T, lost capability.Code) *Console {
 func started(t *testing.T, l *ledger.Ledger, lost capability.Code, clock func() time.Time) (*appliance.Appliance, *kept) {
 	t.Helper()
 	vault := &kept{}
+	var awake atomic.Int64 // who looks at it sees it go on
 	a, err := appliance.New(appliance.Options{
 		Start:  ledger.Start{Lost: lost},
 		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: clock,
-		Elapsed: func() time.Duration { return 0 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Elapsed: func() time.Duration { return 0 }, Awake: func() time.Duration { return time.Duration(awake.Add(1)) * time.Second / 4 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@
 // opens it, Respond answers one file. It draws chance from where it is told and is told the time.
 //
 //	book/        the book, a vault of package storage, sealed with a key inside signing.key
-//	keys/        root.key and signing.key, each sealed with the passphrase; root.key is read only to certify a signing key and may be kept elsewhere
+//	history/     the book's older entries, encrypted under a key from the vault
+//	keys/        root.key and signing.key, each sealed with the passphrase, signing.key to a TPM where that was asked for; root.key is read only to certify a
+//	             signing key and may be kept elsewhere, or made elsewhere and never be here
 //	responses/   every response file and the request file it answers, named by the digest of the request
 //	evidence/    request files that were refused as a whole, at most 64 of a machine, named by their digest
 //	roots/       hardware/ and virtual/: PEM certificates of the authorities that say what an endorsement key is; shipped.pem has those that came with freehold
@@ -14,7 +16,6 @@ package backoffice
 import (
 	"crypto/ecdsa"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ var (
 
 // Place is where a back office is kept: a disk for each of its directories.
 type Place struct {
-	Top, Book, Keys, Responses, Hardware, Virtual storage.Disk
+	Top, Book, History, Keys, Responses, Hardware, Virtual storage.Disk
 	// Evidence may be nil: then refused requests are kept in the book only, without their files.
 	Evidence storage.Disk
 
@@ -61,7 +62,7 @@ func Dir(dir string) Place {
 	path := func(elem ...string) string { return filepath.Join(append([]string{dir}, elem...)...) }
 	names := []string{path(), path("keys"), path("responses"), path("roots"), path("roots", "hardware"), path("roots", "virtual"), path("evidence")}
 	return Place{
-		Top: storage.Dir(path()), Book: storage.Dir(path("book")), Keys: storage.Dir(path("keys")), Responses: storage.Dir(path("responses")),
+		Top: storage.Dir(path()), Book: storage.Dir(path("book")), History: storage.Dir(path("history")), Keys: storage.Dir(path("keys")), Responses: storage.Dir(path("responses")),
 		Hardware: storage.Dir(path("roots", "hardware")), Virtual: storage.Dir(path("roots", "virtual")), Evidence: storage.Dir(path("evidence")),
 		make: func() error {
 			for _, name := range names {
@@ -85,13 +86,14 @@ const (
 	signingName = "signing.key"
 
 	segmentBytes = 16 << 10 // each run of freehold begins one: 30 entries
-	compactAfter = 128      // records that a start would have to read from segments of their own
 )
 
 // Setup is what a new back office begins with.
 type Setup struct {
 	Policy  entitlement.Policy
 	KeyName string // of the first signing key, as producer-2026-A
+	// Root is that of a root that was made elsewhere and stays there: then no signing key is made here either, until one is requested (RequestKey).
+	Root *wire.Trust
 	// Hardware and Virtual are PEM files of the authorities of TPM makers and of makers of virtual TPMs. Shipped are those that come with freehold.
 	Hardware, Virtual [][]byte
 	Shipped           []Authority
@@ -238,37 +240,46 @@ func Trust(p Place) ([]byte, *wire.Trust, error) {
 
 // Office is an open back office. It belongs to one goroutine; no other process can open it meanwhile.
 type Office struct {
-	place       Place
-	codec       *wire.Codec
-	rand        io.Reader
-	trust       *wire.Trust
-	signer      *wire.ProducerKey
-	certificate []byte // of the signing key
-	boot        *ecdsa.PrivateKey
-	roots       attest.Roots
+	place   Place
+	codec   *wire.Codec
+	rand    io.Reader
+	trust   *wire.Trust
+	secrets *secrets
+	signers []signer
+	revoked []capability.Digest // signing keys that some certificate here revokes
+	boot    *ecdsa.PrivateKey
+	roots   attest.Roots
 
-	vault   *storage.Vault
-	begun   bool
-	records int    // in the vault since its snapshot
-	log     []byte // every entry since the first: the vault's snapshot, so that no history is lost
-	book    *entitlement.Book
+	vault  *storage.Vault
+	begun  bool
+	failed error // once set, the book in memory is ahead of the disk
+	past   past
+	book   *entitlement.Book
+	once   *entitlement.Once // the key of the next command; nil: it has none
+	desk   *entitlement.Desk
 }
 
 // Open opens a back office: it unseals the keys, reads and checks the whole book. Nothing is written before the first change.
 func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
+	return OpenWith(p, Unlock{Passphrase: passphrase}, rand)
+}
+
+// OpenWith is Open with everything that may hold keys.
+func OpenWith(p Place, u Unlock, rand io.Reader) (*Office, error) {
 	if err := Look(p); err != nil {
 		return nil, err
 	}
-	o := &Office{place: p, codec: wire.New(), rand: rand, book: entitlement.New()}
+	o := &Office{place: p, codec: wire.New(), rand: rand, book: entitlement.New(), desk: entitlement.NewDesk()}
 	var err error
 	if _, o.trust, err = Trust(p); err != nil {
 		return nil, err
 	}
-	s, err := openSigning(o.codec, p.Keys, passphrase)
+	s, err := openSigning(o.codec, p.Keys, u)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.take(s); err != nil {
+	o.secrets = s
+	if err := o.take(s, u.Token); err != nil {
 		return nil, err
 	}
 	if o.roots, err = readRoots(p); err != nil {
@@ -278,112 +289,53 @@ func Open(p Place, passphrase []byte, rand io.Reader) (*Office, error) {
 	if o.vault, r, err = storage.Open(p.Book, p.vault(s, rand)); err != nil {
 		return nil, fmt.Errorf("open the book: %w", err)
 	}
-	if err := o.replay(r); err != nil {
+	if err := o.restore(r); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the book: %w", err), o.vault.Close())
 	}
 	return o, nil
 }
 
-// take makes the keys of their secrets, and checks that they belong to the root of the trust bundle.
-func (o *Office) take(s *secrets) error {
-	k, err := o.codec.SigningKey(o.trust, s.Certificate)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrTrust, err)
-	}
-	if o.signer, err = wire.NewProducerKey(s.Seed); err != nil {
-		return err
-	}
-	if o.codec.Fingerprint(o.signer.Public) != o.codec.Fingerprint(k.Keys) {
-		return fmt.Errorf("%w: the certificate is for another signing key", ErrTrust)
-	}
-	if o.boot, err = bootKey(s.Boot); err != nil {
-		return err
-	}
-	o.certificate = s.Certificate
-	return nil
-}
-
-// replay reads every entry ever made; a chain of hashes shows that none was changed, left out or put in.
-func (o *Office) replay(r *storage.Restored) error {
-	rest := r.Snapshot
-	for len(rest) > 0 {
-		b, after, err := cutEntry(rest)
-		if err != nil {
-			return err
-		}
-		if err := o.apply(b); err != nil {
-			return err
-		}
-		rest = after
-	}
-	for _, b := range r.Records {
-		if err := o.apply(b); err != nil {
-			return err
-		}
-	}
-	o.records = len(r.Records)
-	return o.book.Check()
-}
-
-func (o *Office) apply(b []byte) error {
-	e, err := entitlement.DecodeEntry(o.codec, b)
-	if err != nil {
-		return fmt.Errorf("%w: %w", entitlement.ErrCorrupt, err)
-	}
-	if err := o.book.Apply(e); err != nil {
-		return err
-	}
-	o.log = appendEntry(o.log, b)
-	return nil
-}
-
-func appendEntry(log, entry []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(log, uint32(len(entry))), entry...)
-}
-
-func cutEntry(log []byte) (entry, rest []byte, err error) {
-	if len(log) < 4 {
-		return nil, nil, fmt.Errorf("%w: its history ends inside a length", entitlement.ErrCorrupt)
-	}
-	n := binary.BigEndian.Uint32(log)
-	if n > entitlement.MaxEntry || uint64(n) > uint64(len(log)-4) {
-		return nil, nil, fmt.Errorf("%w: an entry of %d bytes where %d follow and at most %d are allowed", entitlement.ErrCorrupt, n, len(log)-4, entitlement.MaxEntry)
-	}
-	return log[4 : 4+n], log[4+n:], nil
-}
-
-// commit makes entries durable and applies them. A cut inside leaves all of them or none; nobody was told.
+// commit applies entries and makes them durable. They are applied first, because an entry that the book does not take must never be in it: every later opening would stop there. After an
+// error in that the book in memory is ahead of the disk, so the office takes nothing more, and is to be opened again. A cut inside leaves all of the entries or none; nobody was told.
 func (o *Office) commit(entries ...*entitlement.Entry) error {
-	if !o.begun {
+	if len(entries) == 0 {
+		return nil
+	}
+	if o.failed != nil {
+		return fmt.Errorf("open the back office again, a change before this one failed: %w", o.failed)
+	}
+	first := !o.begun
+	if first {
 		if err := o.vault.Begin(); err != nil {
 			return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
 		}
 		o.begun = true
-		// Every run leaves a segment. The snapshot that replaces them is the whole history, because the entries are the audit log.
-		if o.records >= compactAfter {
-			if err := o.vault.Snapshot(o.log); err != nil && !errors.Is(err, storage.ErrTooLarge) {
-				return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
-			}
-			o.records = 0
+	}
+	if o.due(first) {
+		if err := o.compact(); errors.Is(err, entitlement.ErrCorrupt) || errors.Is(err, storage.ErrCorrupt) {
+			return err
+		} else if err != nil {
+			return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
 		}
 	}
-	group := make([][]byte, len(entries))
+	group, read := make([][]byte, len(entries)), make([]*entitlement.Entry, len(entries)) // what will be read is what is applied
 	for i, e := range entries {
 		group[i] = e.Encode(o.codec)
-		if _, err := entitlement.DecodeEntry(o.codec, group[i]); err != nil {
+		var err error
+		if read[i], err = entitlement.DecodeEntry(o.codec, group[i]); err != nil {
 			return fmt.Errorf("nothing is written, because it could not be read again: %w", err)
 		}
 	}
-	if err := o.vault.Commit(group); err != nil {
-		return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
-	}
-	o.records += len(group)
-	for _, b := range group {
-		if err := o.apply(b); err != nil {
-			return err
+	for i, e := range read {
+		if err := o.apply(e, group[i]); err != nil {
+			o.failed = fmt.Errorf("nothing is written, because the book would not take it: %v", err) // it is not damaged
+			return o.failed
 		}
 	}
-	return nil
+	if err := o.vault.Commit(group); err != nil {
+		o.failed = fmt.Errorf("write the book: %w: %w", ErrWrite, err)
+	}
+	return o.failed
 }
 
 // Close ends the use of the directory.
@@ -406,10 +358,32 @@ func (o *Office) Entitle(i entitlement.Item, by string, now capability.Time) (en
 		_, length := o.book.Head()
 		i.EntitlementID = fmt.Sprintf("ENT-%d-%06d", now.Std().Year(), length)
 	}
-	if err := o.decide(now, entitlement.Entitle{Item: i, By: by}); err != nil {
+	d, err := o.do(now, entitlement.Entitle{Item: i, By: by})
+	if err != nil {
 		return entitlement.ItemView{}, err
 	}
+	if d.Done != nil {
+		id = capability.ActivationID(d.Done.Subject)
+	}
 	v, _ := o.book.Item(id, now)
+	return v, nil
+}
+
+// Split draws an activation ID, and takes so many copies that are left of an item into an item of their own.
+func (o *Office) Split(id capability.ActivationID, copies uint32, by string, now capability.Time) (entitlement.ItemView, error) {
+	to, err := capability.NewActivationID(o.rand)
+	if err != nil {
+		return entitlement.ItemView{}, err
+	}
+	change := entitlement.ItemChange{ActivationID: id, Do: entitlement.Split, Copies: copies, To: to}
+	d, err := o.do(now, entitlement.ChangeItem{Change: change, By: by})
+	if err != nil {
+		return entitlement.ItemView{}, err
+	}
+	if d.Done != nil {
+		to = capability.ActivationID(d.Done.Subject)
+	}
+	v, _ := o.book.Item(to, now)
 	return v, nil
 }
 
@@ -423,18 +397,42 @@ func (o *Office) WithdrawBoot(state []byte, by string, now capability.Time) erro
 	return o.decide(now, entitlement.WithdrawBoot{State: state, By: by})
 }
 
+// Do decides a command that answers no request, and makes what follows durable.
+func (o *Office) Do(c entitlement.Command, now capability.Time) error { return o.decide(now, c) }
+
 func (o *Office) decide(now capability.Time, c entitlement.Command) error {
+	_, err := o.do(now, c)
+	return err
+}
+
+// Once puts the commands from here on under a key: those of them that were done before are not done again, and an error of ErrKeyUsed says that something else was.
+// Asked is the digest of all that is asked for under it.
+func (o *Office) Once(key string, asked capability.Digest) {
+	o.once = &entitlement.Once{Key: key, Asked: asked}
+}
+
+// do has a command decided and made durable, or finds in Done what came of it before, under its key.
+func (o *Office) do(now capability.Time, c entitlement.Command) (*entitlement.Decision, error) {
+	if o.once != nil {
+		once := *o.once
+		o.once.Part++
+		once.Command = c
+		c = once
+	}
 	d, err := o.book.Decide(now, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return o.commit(d.Entries...)
+	return d, o.commit(d.Entries...)
 }
 
 // Code is the catalog's code for an error of this package, or zero.
 func Code(err error) capability.Code {
 	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
 		return r.Code
+	}
+	if r := (*RowError)(nil); errors.As(err, &r) {
+		return capability.ErrRow
 	}
 	for _, m := range []struct {
 		err  error
@@ -445,6 +443,11 @@ func Code(err error) capability.Code {
 		{ErrPresent, capability.ErrOfficePresent},
 		{ErrBookGone, capability.ErrBookGone},
 		{ErrRoots, capability.ErrUsage},
+		{ErrKeySealed, capability.ErrKeySealed},
+		{ErrNoSigningKey, capability.ErrNoSigningKey},
+		{ErrToken, capability.ErrToken},
+		{ErrCeremony, capability.ErrKeyRequest},
+		{ErrName, capability.ErrUsage},
 		{ErrTrust, capability.ErrTrust},
 		{storage.ErrLocked, capability.ErrOfficeBusy},
 		{storage.ErrFull, capability.ErrBookFull},

@@ -303,7 +303,10 @@ func TestManyRuns(t *testing.T) {
 	if err != nil || len(names) > 2*compactAfter {
 		t.Errorf("%d files: %v", len(names), err)
 	}
-	if o.records > compactAfter+1 {
-		t.Errorf("a start reads %d records of segments", o.records)
+	if n := len(o.past.fresh); n > compactAfter+1 {
+		t.Errorf("a start reads %d entries of segments", n)
+	}
+	if n, err := o.Verify(); err != nil || n != runs+1 {
+		t.Errorf("%d entries of the history: %v", n, err)
 	}
 }

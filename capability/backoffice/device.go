@@ -59,5 +59,9 @@ func (o *Office) sealToDevice(r *capability.Response, id *attest.Identity) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("wrap to a device key: %w", err)
 	}
-	return o.codec.SealResponse(o.signer, o.certificate, r, wire.DeviceWrap(host, encrypted), key)
+	s, err := o.signerAt(r.Time)
+	if err != nil {
+		return nil, err
+	}
+	return o.codec.SealResponse(s.key, s.certificate, r, wire.DeviceWrap(host, encrypted), key)
 }

@@ -9,17 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"golang.org/x/crypto/argon2"
 
-	"github.com/leasehold/leasehold/capability"
-	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/storage"
 )
 
 // ErrPassphrase: a key file does not open. A wrong passphrase and a changed byte look the same.
 var ErrPassphrase = errors.New("the passphrase is wrong, or the key file is damaged")
+
+// ErrKeySealed: a key file that is sealed to a TPM does not open here.
+var ErrKeySealed = errors.New("the TPM does not open it")
 
 // MinPassphrase is the shortest passphrase that Create takes, in bytes. It is no measure of a good one.
 const MinPassphrase = 8
@@ -73,6 +73,9 @@ func sealKey(c Cost, role string, passphrase, plain []byte, rand io.Reader) ([]b
 }
 
 func openKey(role string, passphrase, file []byte) ([]byte, error) {
+	if len(file) > 0 && file[0] == tpmFormat {
+		return nil, fmt.Errorf("open %s: %w: it is sealed to a TPM", role, ErrKeySealed)
+	}
 	if len(file) < keyHeader || file[0] != keyFormat {
 		return nil, fmt.Errorf("open %s: %w: it does not begin as a key file", role, ErrPassphrase)
 	}
@@ -91,6 +94,52 @@ func openKey(role string, passphrase, file []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// A key file that is sealed to a TPM: format (2), length of what the TPM sealed (2), that, nonce (12), AES-256-GCM ciphertext under the 32 bytes that the TPM gives back.
+// Everything before the ciphertext is authenticated with it, and the role.
+const tpmFormat = 2
+
+func sealToTPM(t storage.Sealer, role string, plain []byte, rand io.Reader) ([]byte, error) {
+	chance := make([]byte, 32+keyNonce)
+	if _, err := io.ReadFull(rand, chance); err != nil {
+		return nil, fmt.Errorf("seal %s: %w", role, err)
+	}
+	blob, err := t.Seal(chance[:32], 0)
+	if err != nil || len(blob) > maxBlobSealed {
+		return nil, fmt.Errorf("seal %s, %d bytes: %w: %w", role, len(blob), ErrKeySealed, err)
+	}
+	b := append(binary.BigEndian.AppendUint16([]byte{tpmFormat}, uint16(len(blob))), blob...)
+	b = append(b, chance[32:]...)
+	aead, err := gcm(chance[:32])
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(b, chance[32:], plain, keyData(role, b)), nil
+}
+
+func openWithTPM(t storage.Sealer, role string, file []byte) ([]byte, error) {
+	if len(file) < 3 || file[0] != tpmFormat || len(file) < 3+int(binary.BigEndian.Uint16(file[1:]))+keyNonce {
+		return nil, fmt.Errorf("open %s: %w: it does not begin as one that is sealed to a TPM", role, ErrKeySealed)
+	}
+	header := 3 + int(binary.BigEndian.Uint16(file[1:])) + keyNonce
+	if t == nil {
+		return nil, fmt.Errorf("open %s: %w: it is sealed to a TPM, and none was named", role, ErrKeySealed)
+	}
+	key, err := t.Unseal(file[3:header-keyNonce], 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w: %w", role, ErrKeySealed, err)
+	}
+	defer clear(key)
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w: %w", role, ErrKeySealed, err)
+	}
+	plain, err := aead.Open(nil, file[header-keyNonce:header], file[header:], keyData(role, file[:header]))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w: the file is damaged", role, ErrKeySealed)
+	}
+	return plain, nil
+}
+
 func keyData(role string, header []byte) []byte {
 	return append([]byte("leasehold key file v1 "+role+"\x00"), header...)
 }
@@ -105,83 +154,6 @@ func gcm(key []byte) (cipher.AEAD, error) {
 		return nil, err
 	}
 	return cipher.NewGCM(block)
-}
-
-// secrets is what signing.key holds: all that answering takes, and nothing of the root.
-type secrets struct {
-	Seed        []byte `cbor:"1,keyasint,omitempty"` // of the signing key
-	Boot        []byte `cbor:"2,keyasint,omitempty"` // P-256 scalar of the boot key
-	Book        []byte `cbor:"3,keyasint,omitempty"` // wraps the book's secret
-	Certificate []byte `cbor:"4,keyasint,omitempty"` // of the signing key, by the root
-}
-
-// createKeys makes the root and the first signing key and writes both files, the root first: a signing key without its root could never be replaced.
-func createKeys(c *wire.Codec, d storage.Disk, passphrase []byte, s *Setup, now capability.Time, rand io.Reader) (*wire.Trust, *secrets, error) {
-	cost := s.Cost
-	if cost == (Cost{}) {
-		cost = DefaultCost()
-	}
-	if err := cost.check(); err != nil {
-		return nil, nil, err
-	}
-	chance := make([]byte, 2*wire.SeedSize+bookKeyBytes)
-	if _, err := io.ReadFull(rand, chance); err != nil {
-		return nil, nil, fmt.Errorf("draw the producer's keys: %w", err)
-	}
-	rootSeed, keys := chance[:wire.SeedSize], &secrets{Seed: chance[wire.SeedSize : 2*wire.SeedSize], Book: chance[2*wire.SeedSize:]}
-	root, err := wire.NewProducerKey(rootSeed)
-	if err != nil {
-		return nil, nil, err
-	}
-	signer, err := wire.NewProducerKey(keys.Seed)
-	if err != nil {
-		return nil, nil, err
-	}
-	boot, err := ecdsa.GenerateKey(elliptic.P256(), rand)
-	if err != nil {
-		return nil, nil, fmt.Errorf("draw the boot key: %w", err)
-	}
-	if keys.Boot, err = boot.Bytes(); err != nil {
-		return nil, nil, fmt.Errorf("draw the boot key: %w", err)
-	}
-	if keys.Certificate, err = c.CertifyKey(root, &wire.KeyCertificate{Keys: signer.Public, Name: s.KeyName, From: now}); err != nil {
-		return nil, nil, err
-	}
-	for _, f := range []struct {
-		name  string
-		plain []byte
-	}{{rootName, rootSeed}, {signingName, c.Encode(keys)}} {
-		b, err := sealKey(cost, f.name, passphrase, f.plain, rand)
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := put(d, f.name, b); err != nil {
-			return nil, nil, err
-		}
-	}
-	return &wire.Trust{Producer: s.Policy.Producer, Root: root.Public}, keys, nil
-}
-
-func openSigning(c *wire.Codec, d storage.Disk, passphrase []byte) (*secrets, error) {
-	file, err := d.Read(signingName, maxKeyFile)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrTooLarge) {
-		return nil, fmt.Errorf("open %s: %w: %w", signingName, ErrPassphrase, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", signingName, err)
-	}
-	plain, err := openKey(signingName, passphrase, file)
-	if err != nil {
-		return nil, err
-	}
-	var s secrets
-	if err := c.Decode(plain, &s, maxKeyFile); err != nil {
-		return nil, fmt.Errorf("open %s: %w: %w", signingName, ErrPassphrase, err)
-	}
-	if len(s.Seed) != wire.SeedSize || len(s.Boot) != bootKeyBytes || len(s.Book) != bookKeyBytes {
-		return nil, fmt.Errorf("open %s: %w: secrets of %d, %d and %d bytes", signingName, ErrPassphrase, len(s.Seed), len(s.Boot), len(s.Book))
-	}
-	return &s, nil
 }
 
 func bootKey(scalar []byte) (*ecdsa.PrivateKey, error) {

@@ -28,6 +28,7 @@ type Result struct {
 	RepairNote  string      // why an order to repair changed nothing
 	Repaired    bool        // this answer replaced the machine's trusted storage
 	Rehosted    hostid.ID   // the machine whose rights this answer gave to the one of the request; zero: none
+	Foreign     uint64      // the response that the request has applied, which nobody made here, and which this answer goes above; zero: none
 	Warning     string      // two histories of this machine are known, and the policy has this one answered: what contradicts
 	TierNote    string      // why the certificates did not raise the tier, if so
 	Booted      *BootReport // what the machine's event log says was started; nil: it sent none
@@ -45,6 +46,8 @@ type Result struct {
 	Lines    []Line
 	Items    []capability.LineItem // the whole of what the machine now has
 	Credited []entitlement.ReturnSeen
+	Proved   []entitlement.Gone // copies asked back that the request proves to be gone
+	Counted  int                // records of usage, for the first time
 	Denials  []capability.Denial
 }
 
@@ -72,6 +75,14 @@ type Order struct {
 	Repair   string    // why the trusted storage of the request takes the place of the one on record; empty: it does not
 	Rehost   hostid.ID // the machine whose rights it takes over, for that reason; zero: none
 	Approved string    // a second person who stands for the repair
+	Online   bool      // nobody is there: the request came over the network
+
+	Seat *entitlement.SeatOrder // that the answer shall bring to the machine; nil: none
+
+	// Within is the account on whose behalf the answer is given: machines and activation IDs of others are not there then. Empty: the producer's.
+	Within string
+
+	proposal uint64 // that By made, and Approved approves; zero: none
 }
 
 // RespondTo is Respond with everything an operator can say.
@@ -80,36 +91,28 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	if err != nil {
 		return nil, err
 	}
-	r := &signed.Request
-	tier, why, tierErr := o.class(id, virtual(r), now)
-	booted := o.booted(id)
-	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
-		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tier}, Shown: entitlement.Shown{Why: why, Platform: words(platform(r)), Booted: words(booted.Summary())}}
-	was, known := o.book.Host(r.Hosts[0])
-	d, err := o.book.Decide(now, answer)
-	if err != nil {
+	if err := o.within(&signed.Request, order); err != nil {
+		return nil, err
+	}
+	if err := o.recordSigners(order.By, now); err != nil {
+		return nil, err
+	}
+	w := o.weigh(signed, id, order, now)
+	r, d, res := &signed.Request, w.d, w.res
+	if err := w.err; err != nil {
 		if d != nil {
 			err = errors.Join(err, o.record(file, signed.Digest, d.Entries))
 		}
 		return nil, refuse(err)
 	}
-	res := &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tier, Why: why, Booted: booted, Alarms: r.Alarms, Proven: d.Host.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
-	if tierErr != nil {
-		res.TierNote = tierErr.Error()
-	}
-	if n := len(was.Appearances); n > 0 {
-		res.Gone, res.Came = drift(&was.Appearances[n-1], d)
-	}
-	if order.Repair != "" {
-		res.RepairNote = idle(d, known)
-	}
 	if d.Known != nil {
 		return o.again(res, d.Known, signed.Digest)
 	}
-	if tierErr != nil && tierDenied(d.Response) {
-		// The certificates are not under the request's digest. Whatever is wrong with them, an authority that is missing here or a byte that changed on
-		// the way, can be mended; a response that refuses would be this request's answer forever.
-		return nil, capability.Refuse(capability.ErrTier, r.Hosts[0].Short(), "its certificate leads to no authority in roots/, where its maker's intermediates belong too: %v", tierErr)
+	if err := w.tooWeak(); err != nil {
+		return nil, err
+	}
+	if err := o.allowed(d, r.Hosts[0], order.By, now); err != nil {
+		return nil, err
 	}
 	if res.File, err = o.seal(d.Response, id); err != nil {
 		return nil, err
@@ -131,17 +134,84 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	return o.say(res, r, d), nil
 }
 
+// weighed is what would follow from a request.
+type weighed struct {
+	was     entitlement.Host // the machine before it
+	res     *Result          // what is known before there is a response
+	tierErr error            // why the machine's certificates raised nothing
+	d       *entitlement.Decision
+	err     error
+}
+
+// weigh decides about a request, and changes nothing.
+func (o *Office) weigh(signed *wire.SignedRequest, id *attest.Identity, order Order, now capability.Time) *weighed {
+	r := &signed.Request
+	tier, why, tierErr := o.class(id, virtual(r), now)
+	booted := o.booted(id)
+	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Online: order.Online, Seat: order.Seat, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
+		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tier}, Shown: entitlement.Shown{Why: why, Platform: words(platform(r)), Booted: words(booted.Summary())}}
+	was, known := o.book.Host(r.Hosts[0])
+	w := &weighed{was: was, tierErr: tierErr}
+	w.res = &Result{Host: r.Hosts[0], Alias: r.Alias, Tier: tier, Why: why, Booted: booted, Alarms: r.Alarms, Proven: was.Proven, Number: r.Number, Name: capability.FileName("RSP", r.Number, "LHR")}
+	if tierErr != nil {
+		w.res.TierNote = tierErr.Error()
+	}
+	var command entitlement.Command = answer
+	if order.proposal != 0 {
+		command = entitlement.Approve{Number: order.proposal, By: order.Approved, Answer: &answer}
+	}
+	if w.d, w.err = o.book.Decide(now, command); w.err != nil {
+		return w
+	}
+	w.res.Proven = w.d.Host.Proven
+	if n := len(was.Appearances); n > 0 {
+		w.res.Gone, w.res.Came = drift(&was.Appearances[n-1], w.d)
+	}
+	if order.Repair != "" {
+		w.res.RepairNote = idle(w.d, known)
+	}
+	return w
+}
+
+// tooWeak refuses where certificates that lead nowhere would have a response refuse. They are not under the request's digest. Whatever is wrong with them, an authority that is missing here or a byte that
+// changed on the way, can be mended; a response that refuses would be this request's answer forever.
+func (w *weighed) tooWeak() error {
+	if w.tierErr == nil || !tierDenied(w.d.Response) {
+		return nil
+	}
+	return capability.Refuse(capability.ErrTier, w.res.Host.Short(), "its certificate leads to no authority in roots/, where its maker's intermediates belong too: %v", w.tierErr)
+}
+
 // idle says why an order to repair repairs nothing, if so.
 func idle(d *entitlement.Decision, known bool) string {
 	switch {
 	case d.Known != nil:
 		return "this request was answered before, and stays answered as it was"
-	case d.Answered().Repair != nil || d.Answered().Rehosted != nil:
+	case d.Answered().Repair != nil || d.Answered().Rehosted != nil || d.Answered().Foreign != nil:
 		return ""
 	case !known:
 		return "the machine was not on record; it is now, as a new one"
 	}
 	return "the request is of the trusted storage on record, and needs no repair"
+}
+
+// Proven says that a request file was signed by the TPM or the device key that it names, and has the producer's form. It asks no book, so that many can be judged at once.
+func Proven(file []byte) error {
+	signed, err := wire.New().ReadRequest(file)
+	if err != nil {
+		return refuse(err)
+	}
+	_, err = proven(signed)
+	return err
+}
+
+// proven is who signed a request.
+func proven(signed *wire.SignedRequest) (*attest.Identity, error) {
+	id, err := prove(signed)
+	if err != nil {
+		return nil, capability.Refuse(capability.ErrRequestSignature, signed.Request.Hosts[0].Short(), "%v", err)
+	}
+	return id, nil
 }
 
 // judge reads a request file and says whose it is, or why it is nobody's.
@@ -151,12 +221,9 @@ func (o *Office) judge(file []byte) (*wire.SignedRequest, *attest.Identity, erro
 		return nil, nil, refuse(err)
 	}
 	r := &signed.Request
-	unproven := func(format string, args ...any) error {
-		return capability.Refuse(capability.ErrRequestSignature, r.Hosts[0].Short(), format, args...)
-	}
-	id, err := prove(signed)
+	id, err := proven(signed)
 	if err != nil {
-		return nil, nil, unproven("%v", err)
+		return nil, nil, err
 	}
 	if ours := o.codec.Fingerprint(o.trust.Root); r.Producer != ours {
 		return nil, nil, capability.Refuse(capability.ErrOtherProducer, r.Hosts[0].Short(), "the machine trusts the root %.8x, the root here is %.8x", r.Producer[:], ours[:])
@@ -232,6 +299,9 @@ func (o *Office) again(res *Result, k *entitlement.Known, request capability.Dig
 	if err != nil {
 		return nil, fmt.Errorf("read the response: %w", err)
 	}
+	if err := o.revokedSince(s.Certificate(), res.Host, k.Serial); err != nil {
+		return nil, err
+	}
 	res.File, res.Again, res.Serial, res.Made, res.ApplyBefore = file, true, k.Serial, s.Clear.Time, s.Clear.ApplyBefore
 	if h, ok := o.book.Host(res.Host); ok && k.Fork {
 		res.Warning = contradiction(&h, request)
@@ -261,7 +331,11 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 		}
 		r.Boot.States = append(r.Boot.States, state.Encode())
 	}
-	if r.Certificate, err = o.codec.CertifyAppliance(o.signer, &wire.ApplianceCertificate{Host: r.For, AK: id.AK, Serial: r.Serial, From: r.Time}); err != nil {
+	s, err := o.signerAt(r.Time)
+	if err != nil {
+		return nil, err
+	}
+	if r.Certificate, err = o.codec.CertifyAppliance(s.key, &wire.ApplianceCertificate{Host: r.For, AK: id.AK, Serial: r.Serial, From: r.Time}); err != nil {
 		return nil, err
 	}
 	key := make([]byte, wire.ContentKeySize)
@@ -272,16 +346,20 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	return o.codec.SealResponse(o.signer, o.certificate, r, wrap.Encode(), key)
+	return o.codec.SealResponse(s.key, s.certificate, r, wrap.Encode(), key)
 }
 
 // say fills in what the operator reads.
 func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision) *Result {
 	resp := d.Response
-	res.Repaired = d.Answered().Repair != nil
+	res.Repaired, res.Counted = d.Answered().Repair != nil, len(d.Answered().Records)
 	if r := d.Answered().Rehosted; r != nil {
 		res.Rehosted = r.From
 	}
+	if f := d.Answered().Foreign; f != nil {
+		res.Foreign = f.Applied
+	}
+	res.Proved = d.Answered().Gone
 	if d.Warning != nil {
 		res.Warning = d.Warning.Detail
 	}

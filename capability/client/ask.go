@@ -113,7 +113,7 @@ func (c *Client) concluded(ctx context.Context, s *state, err error) error {
 func (c *Client) tryAsk(ctx context.Context, s *state, r *capability.Request, sent time.Time) (resp *capability.Response, err error) {
 	once, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	if err := c.link.reach(once); err != nil {
+	if err := c.reach(once, s); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -139,6 +139,21 @@ func (c *Client) tryAsk(ctx context.Context, s *state, r *capability.Request, se
 		return nil, err
 	}
 	return c.exchange(once, s, p, r, c.clock())
+}
+
+// reach makes sure that there is a connection, proven by a key that counts, and takes in what its certificate says of other keys. What was kept of an answer counts to its ends.
+func (c *Client) reach(ctx context.Context, s *state) error {
+	c.link.revoked = s.Revoked
+	if err := c.link.reach(ctx); err != nil {
+		return err
+	}
+	if err := c.link.stillCounts(); err != nil { // another program of this device heard of it since the connection was made
+		c.link.close()
+		return err
+	}
+	s.Revoked = wire.Learn(s.Revoked, c.link.signer)
+	s.Revoked = s.Revoked[:min(len(s.Revoked), capability.MaxRevoked)]
+	return nil
 }
 
 // pending is the request that an appliance has not answered, or nil. One in the name of another device was left behind with another key.

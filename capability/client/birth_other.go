@@ -5,4 +5,4 @@ package client
 import "os"
 
 // birth is not known here: a file that was copied is not told from the one that was written.
-func birth(*os.File) int64 { return 0 }
+func birth(*os.File) born { return born{} }

@@ -89,6 +89,12 @@ func weight(types ...hostid.Type) int {
 	return hostid.Score(ids, ids)
 }
 
+// showsEnough says that something can be bound to a machine.
+func showsEnough(m hostid.Machine) (enough bool) {
+	pairs(secondaries(m), func(hostid.ID, hostid.ID) { enough = true })
+	return enough
+}
+
 // kindOf is what people call an ID of a type.
 func kindOf(t hostid.Type) string {
 	switch t {

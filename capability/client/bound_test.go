@@ -8,6 +8,7 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"golang.org/x/sys/unix"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -213,6 +214,55 @@ func TestDeviceKeyInATPM(t *testing.T) {
 	}
 	if _, err := open(dir, nil); !errors.Is(err, sentinel(capability.ErrTPMAbsent)) {
 		t.Errorf("without one: %v", err)
+	}
+}
+
+// A machine that shows too little to open a bound key, to this account for instance, is not another device, unless it is told to be one.
+func TestTooLittleIsNoNewDevice(t *testing.T) {
+	a := capabilitytest.New(t, capabilitytest.Item("render", 4))
+	dir := t.TempDir()
+	open := func(m hostid.Machine, anew bool) (*Client, error) {
+		c, err := New(Options{Trust: a.Trust(), Dir: dir, Dial: a.Dial, Machine: m, NewDevice: anew, machine: "one"})
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+		return c, err
+	}
+	first, err := open(workstation(1), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	little := workstation(1)
+	little.Findings = little.Findings[1:2] // the network card alone
+	if _, err := open(little, false); !errors.Is(err, ErrBinding) || !errors.Is(err, ErrTooLittle) {
+		t.Errorf("it shows too little: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, machinesDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("another device was made: %v", err)
+	}
+	if c, err := open(little, true); err != nil || c.Host() == first.Host() {
+		t.Errorf("told to be another device: %v", err)
+	}
+	if c, err := open(workstation(1), false); err != nil || c.Host() != first.Host() {
+		t.Errorf("the first one is lost: %v", err)
+	}
+}
+
+// A file system that keeps times in steps shows another time of the same file once it was mounted again; on others a nanosecond tells a copy.
+func TestBirthInSteps(t *testing.T) {
+	const made int64 = 1_800_000_001_234_567_891
+	for _, x := range []struct {
+		magic uint32
+		shown int64
+		same  bool
+	}{
+		{unix.EXT4_SUPER_MAGIC, made, true}, {unix.EXT4_SUPER_MAGIC, made + 1, false}, {unix.EXT4_SUPER_MAGIC, made - 1e8, false},
+		{unix.EXFAT_SUPER_MAGIC, made / 1e7 * 1e7, true}, {unix.EXFAT_SUPER_MAGIC, made / 2e9 * 2e9, true}, {unix.EXFAT_SUPER_MAGIC, made + 2e9, false},
+		{unix.MSDOS_SUPER_MAGIC, made / 2e9 * 2e9, true}, {0x7366746e, made / 100 * 100, true}, {0x7366746e, made + 100, false},
+	} {
+		if same := (born{x.shown, grainOf(x.magic)}).is(made); same != x.same {
+			t.Errorf("%#x: made at %d and shown as %d is the same: %t", x.magic, int64(made), x.shown, same)
+		}
 	}
 }
 

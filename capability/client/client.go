@@ -37,6 +37,8 @@ type Options struct {
 	// file that its owner's account reads. A key that is there stays the device's.
 	Keys    KeyMaker
 	Machine hostid.Machine
+	// NewDevice lets a machine that shows too little of itself to open a key that is bound to one begin as another device, without the leases of that one. Else it is ErrBinding.
+	NewDevice bool
 
 	Alias      string // for people; the host name
 	User       string // a claim, not a proof

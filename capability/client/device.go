@@ -122,6 +122,9 @@ func (o *Options) boundKey(codec *wire.Codec, dir *os.Root, file []byte, locked 
 	}
 	der, missing, err := unbind(codec, file, o.Machine)
 	if no := (*unbound)(nil); errors.As(err, &no) {
+		if !o.NewDevice && !showsEnough(o.Machine) { // it may well be this machine, to an account that may not read what it is
+			return nil, refuse(capability.ErrBinding, fmt.Errorf("the key of this device, %s, is bound to its machine: %w", boundFile, ErrTooLittle))
+		}
 		return nil, fmt.Errorf("the key of this device: %w: %w", ErrOtherMachine, no)
 	}
 	if err != nil {

@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -36,11 +38,18 @@ func (s *Standalone) Request(ctx context.Context, desired []capability.Desired) 
 		if err != nil {
 			return err
 		}
-		if lost != nil {
-			if st, err = s.anew(lost.Code); err != nil {
-				return err
-			}
-		} else if err = s.settle(st); err != nil {
+		switch {
+		case lost != nil && lost.Code == capability.ErrOtherStore && !s.options.Replace:
+			err = &refusal{lost, nil}
+		case lost != nil:
+			st, err = s.anew(lost.Code, st.Epoch)
+		default:
+			err = s.settle(st)
+		}
+		if err == nil {
+			err = s.count(st)
+		}
+		if err != nil {
 			return err
 		}
 		s.bury(st)
@@ -51,10 +60,14 @@ func (s *Standalone) Request(ctx context.Context, desired []capability.Desired) 
 	return out, err
 }
 
-// anew begins again without rights, and puts what cannot be used aside: the back office is asked to repair it.
-func (s *Standalone) anew(why capability.Code) (*standing, error) {
-	if err := s.store.dir.Rename(rightsFile, rightsFile+".lost"); err != nil {
+// anew begins again without rights, and puts what cannot be used aside: the back office is asked to repair it. before is the epoch of that, where it can still be read.
+func (s *Standalone) anew(why capability.Code, before uint64) (*standing, error) {
+	if err := s.store.dir.Rename(rightsFile, rightsFile+".lost"); errors.Is(err, fs.ErrNotExist) {
+		why = capability.ErrStorageGone
+	} else if err != nil {
 		return nil, broken("put the rights that cannot be used aside", err)
+	} else if why == capability.ErrOtherStore {
+		why = capability.ErrCounter
 	}
 	st, _, err := s.begin()
 	if err != nil {
@@ -66,10 +79,12 @@ func (s *Standalone) anew(why capability.Code) (*standing, error) {
 		if _, counts, err := c.Epoch(); err != nil {
 			return nil, err
 		} else if !counts {
-			if st.Epoch, err = c.Provision(s.secret); err != nil {
+			if st.Epoch, err = s.provision(); err != nil {
 				return nil, err
 			}
 		}
+	} else {
+		st.Epoch = max(st.Epoch, before+2)
 	}
 	return st, nil
 }
@@ -82,7 +97,7 @@ func (s *Standalone) request(st *standing, desired []capability.Desired) (*Reque
 	if err != nil {
 		return nil, err
 	}
-	now, _ := s.now()
+	now, doubted := s.now()
 	q := &capability.Request{
 		Version: capability.Protocol, Hosts: hostsOf(s.host, s.options.Machine), Desired: desired, User: s.options.User,
 		Number: st.Number + 1, Epoch: st.Epoch, Returns: st.Returns, Clock: capability.Clock{Now: capability.At(s.options.Clock()), Floor: now},
@@ -91,6 +106,8 @@ func (s *Standalone) request(st *standing, desired []capability.Desired) (*Reque
 	rand.Read(q.Correlation[:])
 	if r != nil {
 		q.Applied, q.BookHead = r.Serial, r.BookHead
+		// What no program holds above the rights in force is settled; a storage that was made anew does not know what another one lent.
+		q.Settled = st.Lost == 0 && now >= r.Hold && !slices.Contains(served(inForce(r.Items, st.Returns, now, doubted), st.Claims), false)
 	}
 	for _, w := range st.Written {
 		q.Outstanding = append(q.Outstanding, w.Digest)
@@ -150,8 +167,9 @@ type Applied struct {
 // Import applies a response file. A refusal changes nothing; AlreadyHere and OlderResponse are none.
 func (s *Standalone) Import(ctx context.Context, file []byte) (*Applied, error) {
 	sealed, err := s.codec.ReadResponse(file)
+	var signer *wire.KeyCertificate
 	if err == nil {
-		_, _, err = s.codec.Verify(s.trust, sealed)
+		signer, _, err = s.codec.Verify(s.trust, sealed)
 	}
 	if err != nil {
 		return nil, refuse(wire.Code(err), err)
@@ -161,7 +179,10 @@ func (s *Standalone) Import(ctx context.Context, file []byte) (*Applied, error) 
 	}
 	var out *Applied
 	err = s.with(ctx, func(st *standing) error {
-		out, err = s.apply(st, file, sealed)
+		if err := s.codec.StillCounts(signer, st.Revoked); err != nil {
+			return refuse(wire.Code(err), err)
+		}
+		out, err = s.apply(st, file, sealed, signer)
 		return err
 	})
 	if err == nil && out.Code == capability.Applied {
@@ -170,7 +191,7 @@ func (s *Standalone) Import(ctx context.Context, file []byte) (*Applied, error) 
 	return out, err
 }
 
-func (s *Standalone) apply(st *standing, file []byte, sealed *wire.SealedResponse) (*Applied, error) {
+func (s *Standalone) apply(st *standing, file []byte, sealed *wire.SealedResponse, signer *wire.KeyCertificate) (*Applied, error) {
 	old, err := s.rights(st)
 	if err != nil {
 		return nil, err
@@ -213,6 +234,9 @@ func (s *Standalone) apply(st *standing, file []byte, sealed *wire.SealedRespons
 	if st.Lost != 0 && len(r.Items) == 0 {
 		return nil, denied(capability.Denial{Code: capability.ErrNotEntitled, Detail: "the response brings no rights, so nothing is repaired"})
 	}
+	if st.Revoked = wire.Learn(st.Revoked, signer); len(st.Revoked) > capability.MaxRevoked {
+		return nil, refuse(capability.ErrResponseForm, fmt.Errorf("%d keys were revoked where at most %d are kept", len(st.Revoked), capability.MaxRevoked))
+	}
 	return out, s.adopt(st, out, file, key, r)
 }
 
@@ -220,15 +244,21 @@ func (s *Standalone) apply(st *standing, file []byte, sealed *wire.SealedRespons
 // the first leaves a directory without rights, and the response is imported again; one after the second a directory that is bound to the machine as it was.
 func (s *Standalone) adopt(st *standing, out *Applied, file, key []byte, r *capability.Response) error {
 	if c := s.options.Chip; c != nil && !st.Counted {
-		epoch, err := c.Provision(s.secret)
+		other, err := s.others()
 		if err != nil {
 			return err
 		}
-		st.Epoch, st.Counted = epoch, true
+		if at, _, err := c.Epoch(); err != nil || other && at != st.Instead { // nobody said that it is gone, or it was in use since
+			return cmp.Or[error](err, &refusal{s.othersRefusal(at), nil})
+		}
+		if st.Epoch, err = s.provision(); err != nil {
+			return err
+		}
+		st.Counted, st.Instead = true, 0
 	}
 	st.Response, st.Content, st.Lost = file, key, 0
 	st.Written = slices.DeleteFunc(st.Written, func(w wrote) bool { return w.Number <= r.Number })
-	st.Returns = slices.DeleteFunc(st.Returns, func(t capability.Return) bool { return slices.Contains(r.Acknowledged, t.ID) })
+	st.Returns = slices.DeleteFunc(st.Returns, func(t capability.Return) bool { return slices.Contains(r.Acknowledged, t.ID) || r.Refuses(t) })
 	s.told(st, r.Time)
 	if err := s.move(st); err != nil {
 		return err
@@ -296,7 +326,7 @@ func (s *Standalone) Return(ctx context.Context, id capability.ActivationID, cop
 			return denied(capability.Denial{Code: capability.ErrBusy, Subject: string(id), Detail: fmt.Sprintf("%d returns wait for the back office, and no request carries more", len(st.Returns))})
 		}
 		now, doubted := s.now()
-		made = capability.Return{ActivationID: id, Copies: copies, Epoch: s.moved(st), Time: now, Serial: r.Serial}
+		made = capability.Return{ActivationID: id, Copies: copies, Epoch: moved(st), Time: now, Serial: r.Serial}
 		rand.Read(made.ID[:])
 		after := append(slices.Clone(st.Returns), made)
 		if err := s.inUse(st, r, after, now, doubted, string(id)); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/capabilitytest"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // A release that could not be done is done by the client as soon as it can be: with a context that has ended, as a program has that was interrupted, or on a full disk.
@@ -343,6 +344,41 @@ func TestReleaseOfAFeatureOnAFullDisk(t *testing.T) {
 		}
 		if held, err := c.Held(t.Context()); err != nil || len(held) != 1 {
 			t.Errorf("held %v, %v", held, err)
+		}
+	})
+}
+
+// One of two leases is given back on a machine whose binding is broken: the other one stays to its end.
+func TestReleaseWithoutTheBinding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := capabilitytest.New(t, capabilitytest.Item("render", 4), capabilitytest.Item("paint", 4))
+		c, err := New(Options{Trust: a.Trust(), Dir: t.TempDir(), Dial: a.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		render, err := c.Acquire(t.Context(), "render", Count(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paint, err := c.Acquire(t.Context(), "paint")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.SetPolicy(capability.Policy{Binding: hostid.RuleSecondaries, Grace: capability.NoGrace})
+		a.Provision(capabilitytest.Item("render", 4), capabilitytest.Item("paint", 4))
+		pass(time.Second)
+		if err := paint.Release(t.Context()); err != nil {
+			t.Errorf("released: %v", err)
+		}
+		if p, r := a.Used("paint"), a.Used("render"); p != 0 || r != 2 {
+			t.Errorf("%d of paint and %d of render are booked", p, r)
+		}
+		if err := render.Err(); err != nil {
+			t.Errorf("the other lease: %v", err)
+		}
+		if _, err := c.Acquire(t.Context(), "paint"); !errors.Is(err, ErrBinding) {
+			t.Errorf("acquired with a broken binding: %v", err)
 		}
 	})
 }

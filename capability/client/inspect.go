@@ -1,6 +1,8 @@
 package client
 
 import (
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -31,6 +33,9 @@ type Inspection struct {
 	Request   *InspectedRequest  `json:"request,omitempty"`
 	Response  *InspectedResponse `json:"response,omitempty"`
 	Trust     *InspectedTrust    `json:"trust,omitempty"`
+
+	KeyRequest *InspectedKeyFile `json:"keyRequest,omitempty"`
+	Certified  *InspectedKeyFile `json:"certifiedKey,omitempty"`
 }
 
 // InspectedRequest is a request file: its fields, and what the TPM's evidence says of the machine.
@@ -59,7 +64,9 @@ type Machine struct {
 	Safe         bool            `json:"safe"`
 	Firmware     uint64          `json:"firmware"`
 	Certificates []EKCertificate `json:"certificates"` // what a back office judges the tier by
-	EventLog     int             `json:"eventLog"`     // bytes of the firmware's log; zero: none is there
+	// Intermediates are the authorities between them and the maker's root, as the TPM has them.
+	Intermediates []EKCertificate `json:"intermediates,omitempty"`
+	EventLog      int             `json:"eventLog"` // bytes of the firmware's log; zero: none is there
 }
 
 // Device is the key of a machine without a TPM. Who has the key is the machine.
@@ -94,6 +101,8 @@ type InspectedResponse struct {
 	Wrap        int           `json:"wrap"`        // bytes of the content key, readable by one machine
 	WrapHost    hostid.ID     `json:"wrapHost"`    // the host that it names
 	Cipher      int           `json:"cipher"`      // bytes of the encrypted content
+
+	Revoked []wire.RevokedKey `json:"revoked,omitempty"` // signing keys that its certificate revokes
 }
 
 // InspectedKey is the signing key that the root certified.
@@ -110,7 +119,7 @@ type InspectedTrust struct {
 	Fingerprint capability.Digest `json:"fingerprint"`
 }
 
-// Inspect says everything that is in a request, a response or a trust bundle, and judges the signatures. trust may be nil; a response is then by an unknown key.
+// Inspect says everything that is in a request, a response, a trust bundle, a key request or a certified key, and judges the signatures. trust may be nil; a response is then by an unknown key.
 // It needs no daemon, no TPM and no network. The inspection is never nil; an error means that the file is not one of ours or damaged, and wire.Code gives its code.
 func Inspect(file []byte, trust *wire.Trust) (*Inspection, error) {
 	codec := wire.New()
@@ -123,6 +132,10 @@ func Inspect(file []byte, trust *wire.Trust) (*Inspection, error) {
 			err = in.request(codec, file, trust)
 		case wire.KindResponse:
 			err = in.response(codec, file, trust)
+		case wire.KindKeyRequest:
+			err = in.keyRequest(codec, file, trust)
+		case wire.KindCertifiedKey:
+			err = in.certifiedKey(codec, file, trust)
 		default:
 			err = in.bundle(codec, file, trust)
 		}
@@ -241,19 +254,28 @@ func machineOf(id *attest.Identity) *Machine {
 		Clock: uint64(id.Clock.Elapsed.Milliseconds()), Resets: id.Clock.Resets, Restarts: id.Clock.Restarts, Safe: id.Clock.Safe, Firmware: id.Firmware,
 		EventLog: len(id.EventLog),
 	}
-	for _, c := range id.EKCertificates {
-		m.Certificates = append(m.Certificates, EKCertificate{
-			Issuer: c.Issuer.String(), Key: keyName(c), From: capability.At(c.NotBefore), Until: capability.At(c.NotAfter), Bytes: c.Raw,
-		})
-	}
+	m.Certificates, m.Intermediates = certificatesOf(id.EKCertificates), certificatesOf(id.Intermediates)
 	return m
 }
 
-func keyName(c *x509.Certificate) string {
-	if c.PublicKeyAlgorithm == x509.ECDSA {
-		return "P-256"
+func certificatesOf(list []*x509.Certificate) (shown []EKCertificate) {
+	for _, c := range list {
+		shown = append(shown, EKCertificate{
+			Issuer: c.Issuer.String(), Key: keyName(c), From: capability.At(c.NotBefore), Until: capability.At(c.NotAfter), Bytes: c.Raw,
+		})
 	}
-	return "RSA-2048"
+	return shown
+}
+
+// keyName is the kind of key in c: an endorsement key's, or any of an authority.
+func keyName(c *x509.Certificate) string {
+	switch key := c.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return key.Curve.Params().Name
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA-%d", key.N.BitLen())
+	}
+	return c.PublicKeyAlgorithm.String()
 }
 
 func (in *Inspection) response(codec *wire.Codec, file []byte, trust *wire.Trust) error {
@@ -275,6 +297,7 @@ func (in *Inspection) response(codec *wire.Codec, file []byte, trust *wire.Trust
 	key, verdict, err := codec.Verify(trust, s)
 	if key != nil {
 		r.Key = &InspectedKey{Name: key.Name, Fingerprint: codec.Fingerprint(key.Keys), From: key.From, Until: key.Until}
+		r.Revoked = key.Revoked
 		in.Halves = &verdict
 	}
 	switch {

@@ -38,6 +38,9 @@ type link struct {
 	conn      net.Conn
 	chain     wire.Chain // of the server at the other end, and what it proves
 	appliance *wire.ApplianceCertificate
+	signer    *wire.KeyCertificate // of the producer's key that certified it
+
+	revoked []capability.Digest // the producer's keys of which this device has heard that they count no more
 }
 
 // prove checks a chain from the producer's root, or remembers that it was.
@@ -137,11 +140,25 @@ func (l *link) connectTo(ctx context.Context, address string) error {
 	if err := inTime(a, capability.At(l.clock())); err != nil {
 		return refuse(capability.ErrServerUnproven, err)
 	}
+	if l.signer, err = l.codec.SigningKey(l.trust, chain.Key); err != nil {
+		return refuse(capability.ErrServerUnproven, err)
+	}
+	if err := l.stillCounts(); err != nil {
+		return err
+	}
 	// What was proven is a key; only now is it known that the other end of this connection has it.
 	if key, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey); !ok || !key.Equal(ed25519.PublicKey(chain.Serving)) {
 		return refuse(capability.ErrServerUnproven, fmt.Errorf("%s shows another key than the one its chain proves", address))
 	}
 	l.chain, l.appliance = chain, a
+	return nil
+}
+
+// stillCounts refuses a server whose certificate is by a revoked key: it has not heard of it yet, or it is none.
+func (l *link) stillCounts() error {
+	if err := l.codec.StillCounts(l.signer, l.revoked); err != nil {
+		return refuseAs(capability.ErrKeyRevoked, ErrServerUnproven, err)
+	}
 	return nil
 }
 

@@ -201,6 +201,7 @@ type StandaloneView struct {
 	Items    []capability.LineItem // what is left of them after returns
 	Returns  []capability.Return   // that the back office has not acknowledged
 	Held     []Held                // by programs; Expiry is not set
+	Refused  []capability.Denial   // of returns, by the response in force: they are sent no more
 	Asked    bool                  // the producer wants rights returned that it left out
 }
 
@@ -226,6 +227,7 @@ func (s *Standalone) Look(ctx context.Context) (*StandaloneView, error) {
 		r, err := s.rights(st)
 		if err == nil && r != nil {
 			v.Serial, v.Made, v.Hold, v.Asked, v.Items = r.Serial, r.Time, r.Hold, r.ReturnAsked, kept(r.Items, st.Returns)
+			v.Refused = r.ReturnsRefused()
 		}
 		return err
 	})

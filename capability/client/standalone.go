@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +35,8 @@ type Chip interface {
 	Unseal(blob []byte) ([]byte, error)
 	// Epoch reads the counter that dates trusted storage; false: there is none.
 	Epoch() (uint64, bool, error)
+	// Moves says whether secret moves the counter that is there; false too where there is none.
+	Moves(secret []byte) (bool, error)
 	// Provision makes the counter, or makes it anew, above every value it had, to be moved with secret only.
 	Provision(secret []byte) (uint64, error)
 	// Advance moves the counter from a value to the next.
@@ -52,6 +56,11 @@ type StandaloneOptions struct {
 
 	Chip    Chip           // nil: there is none, and the rights are those of tier software
 	Machine hostid.Machine // what a probe found: named in requests; without a Chip the store is bound to it
+
+	// Existing: nothing is made where there is no store yet, which is ErrNotProvisioned.
+	Existing bool
+	// Replace is an administrator's word that the store that the TPM counts for until now is gone: the next request may take its place, and the response to it ends the other one for good.
+	Replace bool
 
 	User    string           // who uses the program: counts that are assigned to a user serve that user only
 	Clock   func() time.Time // time.Now
@@ -76,7 +85,9 @@ type Standalone struct {
 	store   *store
 	secret  []byte // of the directory; everything else is derived from it
 	host    hostid.ID
-	first   uint64  // the counter's value when it was made for this directory
+	first   uint64  // the counter's value when it was made for this directory; without a TPM, the least epoch of what begins anew
+	fresh   bool    // it was not made for it yet
+	ours    bool    // it is this directory's, and not another store's
 	missing unbound // what the directory is bound to and this machine does not show
 
 	seed ed25519.PrivateKey // without a chip
@@ -104,6 +115,7 @@ const (
 	rightsFile  = "rights.cbor" // encrypted
 	rightsLimit = 3 << 20       // bytes of that: a response, 1,024 digests, 256 returns with proofs
 	rootFormat  = 1
+	mostMoves   = 1 << 21 // of an epoch without a TPM, in the life of a directory: as many milliseconds are half an hour
 )
 
 // root is how the secret of a directory is kept.
@@ -112,10 +124,11 @@ type root struct {
 	Host   hostid.ID `cbor:"2,keyasint,omitzero"`  // whose the directory is, for people
 	Blob   []byte    `cbor:"3,keyasint,omitempty"` // sealed by a TPM
 	Bound  []byte    `cbor:"4,keyasint,omitempty"` // or bound to secondaries
-	First  uint64    `cbor:"5,keyasint,omitzero"`  // the TPM's counter when it was made for this directory: as long as it stands there, nobody was told anything
+	First  uint64    `cbor:"5,keyasint,omitzero"`  // the TPM's counter when it was made for this directory: as long as it stands there, nobody was told anything. Without a TPM, the least epoch of what begins anew
+	Fresh  bool      `cbor:"6,keyasint,omitzero"`  // it was not made yet, or the making was cut off
 }
 
-// OpenStandalone opens or makes the directory. ErrBinding: it is another machine's. ErrTrust: the bundle is absent or damaged. ErrClientStore: it cannot be used.
+// OpenStandalone opens or makes the directory; of a TPM nothing is used up before the first request. ErrBinding: it is another machine's. ErrTrust: the bundle is absent or damaged. ErrClientStore: it cannot be used.
 // That what it holds cannot be used any more, because it is an older copy, is the error of what needs it; Request still asks for its repair.
 func OpenStandalone(ctx context.Context, o StandaloneOptions) (*Standalone, error) {
 	codec := wire.New()
@@ -136,6 +149,9 @@ func OpenStandalone(ctx context.Context, o StandaloneOptions) (*Standalone, erro
 	s.life, s.end = context.WithCancelCause(context.Background())
 	var mine holderID
 	rand.Read(mine[:])
+	if _, err := os.Lstat(filepath.Join(o.Dir, rootFile)); o.Existing && errors.Is(err, fs.ErrNotExist) {
+		return nil, refuse(capability.ErrNotProvisioned, fmt.Errorf("no rights are kept in %s", o.Dir))
+	}
 	if s.store, err = openStore(codec, o.Dir, mine); err != nil {
 		return nil, err
 	}
@@ -169,34 +185,20 @@ func (s *Standalone) open(ctx context.Context) error {
 	})
 }
 
-// make draws the secret and keeps it. A cut before the counter is named leaves a directory of which nothing was told.
+// make draws the secret and keeps it.
 func (s *Standalone) make() error {
 	s.secret = make([]byte, boundKey)
 	rand.Read(s.secret)
 	if err := s.derive(); err != nil {
 		return err
 	}
-	if err := s.keepRoot(); err != nil {
-		return err
-	}
-	c := s.options.Chip
-	if c == nil {
-		return nil
-	}
-	if _, counts, err := c.Epoch(); err != nil || counts {
-		return err
-	}
-	first, err := c.Provision(s.secret)
-	if err != nil {
-		return err
-	}
-	s.first = first
+	s.fresh = s.options.Chip != nil
 	return s.keepRoot()
 }
 
 // keepRoot writes how the secret is kept on this machine, as the machine is now.
 func (s *Standalone) keepRoot() error {
-	r := root{Format: rootFormat, Host: s.host, First: s.first}
+	r := root{Format: rootFormat, Host: s.host, First: s.first, Fresh: s.fresh}
 	var err error
 	if s.options.Chip != nil {
 		r.Blob, err = s.options.Chip.Seal(s.secret)
@@ -244,7 +246,7 @@ func (s *Standalone) recover(b []byte) error {
 	if err != nil {
 		return refuse(capability.ErrCorrupt, fmt.Errorf("%s: %w", rootFile, err))
 	}
-	s.first = r.First
+	s.first, s.fresh = r.First, r.Fresh
 	return s.derive()
 }
 

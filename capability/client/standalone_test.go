@@ -183,6 +183,12 @@ func (c *testChip) Unseal(blob []byte) ([]byte, error) {
 	return bytes.Clone(secret), nil
 }
 
+func (c *testChip) Moves(secret []byte) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts && bytes.Equal(secret, c.auth), nil
+}
+
 func (c *testChip) Provision(secret []byte) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,10 +222,11 @@ type standBox struct {
 	chip    Chip
 	machine hostid.Machine
 	user    string
+	replace bool
 }
 
 func (b *standBox) open() (*Standalone, error) {
-	s, err := OpenStandalone(b.t.Context(), StandaloneOptions{Dir: b.dir, Trust: b.o.trust, Chip: b.chip, Machine: b.machine, User: b.user, Clock: b.o.clock})
+	s, err := OpenStandalone(b.t.Context(), StandaloneOptions{Dir: b.dir, Trust: b.o.trust, Chip: b.chip, Machine: b.machine, User: b.user, Replace: b.replace, Clock: b.o.clock})
 	if err == nil {
 		b.t.Cleanup(func() { s.Close() })
 	}
@@ -322,6 +329,68 @@ func TestStandaloneLife(t *testing.T) {
 		}
 		if v, _ := b.o.o.Book().Item(id, capability.At(time.Now())); v.State != entitlement.Available {
 			t.Errorf("the item is %+v", v)
+		}
+	})
+}
+
+// A return whose proof the back office cannot believe is refused once and for good: it is sent no more, and what it was of is here, and can be returned once more.
+func TestStandaloneReturnRefused(t *testing.T) {
+	eachTier(t, func(t *testing.T, b *standBox) {
+		ctx, id := t.Context(), b.o.entitle("render:1.0", 5)
+		s := b.must()
+		b.o.give(s, id, 3)
+		if _, err := s.Return(ctx, id, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.with(ctx, func(st *standing) error { // a disk that flips a bit
+			st.Returns[0].Proof[len(st.Returns[0].Proof)-1] ^= 1
+			return s.keep(st)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		late, err := s.Request(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Return(ctx, id, 1); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Request(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := b.o.respond(r.Bytes, backoffice.Order{})
+		if err != nil || len(res.Credited) != 1 {
+			t.Fatalf("%d credited, %v", len(res.Credited), err)
+		}
+		if _, err := b.o.respond(late.Bytes, backoffice.Order{}); err == nil {
+			t.Error("a request from before is answered")
+		}
+		if v, err := s.Look(ctx); err != nil || len(v.Returns) != 2 || v.Items[0].Copies != 1 {
+			t.Fatalf("before the response: %+v %v", v, err)
+		}
+		a, err := s.Import(ctx, res.File)
+		if err != nil || len(a.Response.ReturnsRefused()) != 1 {
+			t.Fatal(a, err)
+		}
+		v, err := s.Look(ctx)
+		if err != nil || len(v.Returns) != 0 || len(v.Refused) != 1 || v.Items[0].Copies != 2 {
+			t.Fatalf("after the response: %+v %v", v, err)
+		}
+		if r, err = s.Request(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if in, err := Inspect(r.Bytes, nil); err != nil || len(in.Request.Fields.Returns) != 0 {
+			t.Errorf("the next request: %v, %v", in, err)
+		}
+		if _, err := s.Return(ctx, id, 0); err != nil {
+			t.Fatal(err)
+		}
+		if r, err = s.Request(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if res, err = b.o.respond(r.Bytes, backoffice.Order{}); err != nil || len(res.Credited) != 1 || res.Credited[0].Copies != 2 {
+			t.Errorf("returned once more: %+v, %v", res, err)
 		}
 	})
 }
@@ -455,7 +524,7 @@ func TestStandaloneForeignResponses(t *testing.T) {
 		}
 		// A directory that was wiped is another life: what was made for the one before brings nothing back.
 		wiped := *b
-		wiped.dir = t.TempDir()
+		wiped.dir, wiped.replace = t.TempDir(), true
 		w := wiped.must()
 		if _, err := w.Request(ctx, nil); err != nil {
 			t.Fatal(err)
@@ -591,7 +660,7 @@ func birthless(t *testing.T, dir string) bool {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	return birth(f) == 0
+	return birth(f) == born{}
 }
 
 // Whatever moment a cut comes at, the next opening has the rights of before or of after, and never are both in use.
@@ -650,9 +719,12 @@ func TestStandaloneWithoutItsCounter(t *testing.T) {
 	} {
 		spoil()
 		_, err := s.Acquire(ctx, "render")
-		if !errors.Is(err, sentinel(capability.ErrCounter)) && !errors.Is(err, ErrRollback) {
+		if want := map[bool]capability.Code{true: capability.ErrOtherStore, false: capability.ErrCounter}[chip.counts]; !errors.Is(err, sentinel(want)) {
 			t.Errorf("%s: %v", name, err)
 		}
+		s.Close()
+		b.replace = true
+		s = b.must()
 		r, err := s.Request(ctx, nil)
 		if err != nil {
 			t.Fatal(name, err)

@@ -23,6 +23,7 @@ type standing struct {
 	Epoch    uint64              `cbor:"4,keyasint,omitzero"`
 	Counted  bool                `cbor:"5,keyasint,omitzero"`  // the TPM's counter is at Epoch, and moves with it
 	Half     bool                `cbor:"14,keyasint,omitzero"` // written for the first of the two moves of a change
+	Instead  uint64              `cbor:"16,keyasint,omitzero"` // where the counter of another store stood when somebody said that that store is gone
 	Lost     capability.Code     `cbor:"6,keyasint,omitzero"`  // what became of the one before, until a response repairs
 	Seen     capability.Time     `cbor:"7,keyasint,omitzero"`  // the latest time that is known here
 	Number   uint64              `cbor:"8,keyasint,omitzero"`  // of the last request
@@ -31,6 +32,7 @@ type standing struct {
 	Content  []byte              `cbor:"11,keyasint,omitempty"` // its content key
 	Returns  []capability.Return `cbor:"12,keyasint,omitempty"` // until they are acknowledged
 	Claims   []claim             `cbor:"13,keyasint,omitempty"` // in the order in which they were made
+	Revoked  []capability.Digest `cbor:"15,keyasint,omitempty"` // signing keys of the producer that count no more, in the order of wire.Learn; it only grows
 }
 
 // wrote is a request since the last response that answers a later one.
@@ -65,28 +67,97 @@ func (s *Standalone) load() (*standing, *capability.Refusal, error) {
 	if err != nil {
 		return &standing{}, capability.Refuse(capability.ErrCorrupt, "", "%s: %v", rightsFile, err), nil
 	}
-	s.copied = st.Born != 0 && st.Born != born
+	s.copied = !born.is(st.Born)
 	lost, err := s.aged(&st)
 	return &st, lost, err
 }
 
-// begin is what a machine has before it has anything. Where the TPM has counted for rights before, they were lost.
+// begin is what a machine has before it has anything. Where the TPM has counted for rights of this directory before, they were lost.
 func (s *Standalone) begin() (*standing, *capability.Refusal, error) {
 	st := &standing{Format: standingFormat, Life: newLife()}
 	if c := s.options.Chip; c == nil {
-		st.Epoch = s.instant()
+		st.Epoch = max(s.instant(), s.first)
 	} else {
 		epoch, counts, err := c.Epoch()
 		if err != nil {
 			return nil, nil, err
 		}
-		if st.Epoch = epoch; counts && epoch != s.first {
+		other, err := s.others()
+		if err != nil {
+			return nil, nil, err
+		}
+		switch st.Epoch = epoch; {
+		case other:
 			st.Lost = capability.ErrStorageGone
-		} else {
-			st.Counted = counts
+			return st, s.othersRefusal(epoch), nil
+		case !counts || s.fresh: // count makes it
+		case epoch == s.first:
+			st.Counted = true
+		default:
+			st.Lost = capability.ErrStorageGone
 		}
 	}
 	return st, nil, nil
+}
+
+// others says that the TPM counts for another store: one that is in use stops for good when the counter is made anew.
+func (s *Standalone) others() (bool, error) {
+	c := s.options.Chip
+	if c == nil || s.ours {
+		return false, nil
+	}
+	_, counts, err := c.Epoch()
+	if err != nil || !counts {
+		return false, err
+	}
+	s.ours, err = c.Moves(s.secret)
+	return err == nil && !s.ours, err
+}
+
+func (s *Standalone) othersRefusal(epoch uint64) *capability.Refusal {
+	return capability.Refuse(capability.ErrOtherStore, "", "its counter is at %d, and the secret in %s does not move it", epoch, s.options.Dir)
+}
+
+// count makes the TPM count for this directory before anybody is told anything of it. A cut before the counter is named in the root leaves a fresh directory, whose counter is made
+// again. Where it counts for another store, an administrator must have said that that one is gone; what counts then is made with the response.
+func (s *Standalone) count(st *standing) error {
+	c := s.options.Chip
+	if c == nil && st.Number == 0 && len(s.missing.gone) == 0 {
+		s.first = st.Epoch + mostMoves
+		return s.keepRoot()
+	}
+	if c == nil || st.Counted {
+		return nil
+	}
+	other, err := s.others()
+	if err != nil {
+		return err
+	}
+	if other {
+		epoch, _, err := c.Epoch()
+		if err != nil {
+			return err
+		}
+		if !s.options.Replace {
+			return &refusal{s.othersRefusal(epoch), nil}
+		}
+		st.Instead = epoch
+	}
+	if st.Lost != 0 {
+		return nil
+	}
+	st.Epoch, err = s.provision()
+	st.Counted = err == nil
+	return err
+}
+
+// provision makes the counter for this directory.
+func (s *Standalone) provision() (epoch uint64, err error) {
+	if epoch, err = s.options.Chip.Provision(s.secret); err != nil {
+		return 0, err
+	}
+	s.first, s.fresh, s.ours = epoch, false, true
+	return epoch, s.keepRoot()
 }
 
 // aged says why what is kept is not the newest. A copy is another file than the one that was written.
@@ -98,9 +169,19 @@ func (s *Standalone) aged(st *standing) (*capability.Refusal, error) {
 		}
 		return nil, nil
 	}
-	switch epoch, counts, err := c.Epoch(); {
+	epoch, counts, err := c.Epoch()
+	if err != nil {
+		return nil, err
+	}
+	if counts && st.Epoch != epoch {
+		s.ours = false // it may have been made anew since
+	}
+	other, err := s.others()
+	switch {
 	case err != nil:
 		return nil, err
+	case other:
+		return s.othersRefusal(epoch), nil
 	case !counts, st.Epoch > epoch+1:
 		return capability.Refuse(capability.ErrCounter, "", "the rights are of epoch %d, and the TPM's counter is at %d", st.Epoch, epoch), nil
 	case st.Epoch < epoch:
@@ -132,15 +213,11 @@ func (s *Standalone) settle(st *standing) error {
 	return nil
 }
 
-// moved is the epoch after the next move. Without a TPM it is the time of the move, so that what begins anew after a loss is never below what was lost.
-func (s *Standalone) moved(st *standing) uint64 {
-	if s.options.Chip != nil {
-		return st.Epoch + 2
-	}
-	return max(st.Epoch+2, s.instant())
-}
+// moved is the epoch after the next move.
+func moved(st *standing) uint64 { return st.Epoch + 2 }
 
-// instant is the time in milliseconds.
+// instant is the time in milliseconds. Without a TPM what begins anew after a loss takes it for its first epoch: that is above all that was lost, which was counted from an earlier time and goes up by two at
+// a move. Where the clock was ahead then, the root has noted what is above it.
 func (s *Standalone) instant() uint64 {
 	now, _ := s.now()
 	return uint64(max(int64(now)*1000, s.options.Clock().UnixMilli(), 0))
@@ -150,7 +227,7 @@ func (s *Standalone) instant() uint64 {
 func (s *Standalone) move(st *standing) error {
 	c := s.options.Chip
 	if c == nil {
-		st.Epoch = s.moved(st)
+		st.Epoch = moved(st)
 		return s.keep(st)
 	}
 	for _, half := range []bool{true, false} {

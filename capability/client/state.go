@@ -39,6 +39,8 @@ type state struct {
 	Stated   uint64          `cbor:"9,keyasint,omitzero"`  // serial of the kept answer when somebody said that the clock is right
 	Metered  []usage         `cbor:"10,keyasint,omitempty"`
 	Peers    []peer          `cbor:"7,keyasint,omitempty"` // the one asked last is last
+
+	Revoked []capability.Digest `cbor:"11,keyasint,omitempty"` // signing keys of the producer that count no more, in the order of wire.Learn; it only grows
 }
 
 const (

@@ -312,14 +312,14 @@ func readBounded(dir *os.Root, name string, limit int64) ([]byte, error) {
 }
 
 // readBorn is readBounded, and when the file was made.
-func readBorn(dir *os.Root, name string, limit int64) ([]byte, int64, error) {
+func readBorn(dir *os.Root, name string, limit int64) ([]byte, born, error) {
 	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, born{}, err
 	}
 	defer f.Close()
 	if i, err := f.Stat(); err != nil || !i.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s is not a regular file", name)
+		return nil, born{}, fmt.Errorf("%s is not a regular file", name)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
@@ -337,6 +337,14 @@ func writeDurable(dir *os.Root, name string, b []byte) error {
 	return putDurable(dir, name, f, b, nil)
 }
 
+// born is when a file was made, in nanoseconds, and in what steps its file system keeps that; the zero born is not known.
+type born struct{ at, grain int64 }
+
+// is says that a file is the one that was made then.
+func (b born) is(then int64) bool {
+	return then == 0 || b.at == then || b.grain > 1 && b.at/b.grain == then/b.grain
+}
+
 // writeBorn is writeDurable of what a file that knows when it was made shall hold. What was left of a write that was cut off is not used again, so that no two files
 // are of one time. What was there before is emptied, so that it is nothing under another name either.
 func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, error)) error {
@@ -347,7 +355,7 @@ func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, erro
 	if err != nil {
 		return err
 	}
-	b, err := content(birth(f))
+	b, err := content(birth(f).at)
 	old, missing := dir.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	if missing == nil {
 		defer old.Close()

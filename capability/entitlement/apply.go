@@ -28,7 +28,11 @@ func (b *Book) Apply(e *Entry) error {
 		return corrupt("entry %d is of %s, the one before of %s", b.length+1, e.Time, b.last)
 	}
 	sections := 0
-	for _, there := range []bool{e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil, e.Boot != nil} {
+	for _, there := range []bool{
+		e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil, e.Boot != nil, e.Signer != nil, e.Limited != nil, e.Account != nil, e.Product != nil, e.Model != nil, e.Change != nil,
+		e.Device != nil, e.Map != nil, e.Order != nil, e.Step != nil, e.Retire != nil, e.WriteOff != nil,
+		e.User != nil, e.Seat != nil, e.Pool != nil, e.Session != nil, e.Convert != nil, e.Group != nil, e.Login != nil, e.SignIn != nil, e.Proposed != nil,
+	} {
 		if there {
 			sections++
 		}
@@ -36,40 +40,81 @@ func (b *Book) Apply(e *Entry) error {
 	if sections != 1 || b.length == 0 && e.Policy == nil {
 		return corrupt("entry %d has %d sections, or comes before a policy", b.length+1, sections)
 	}
-	var err error
+	err := b.markable(e.Once)
 	switch {
+	case err != nil:
 	case e.Policy != nil:
 		if err = e.Policy.Validate(); err == nil {
 			b.policy = *e.Policy
-			b.policy.Limits = slices.Clone(b.policy.Limits)
+			b.policy.Limits, b.policy.Excluded = slices.Clone(b.policy.Limits), slices.Clone(b.policy.Excluded)
 		}
 	case e.Item != nil:
-		err = b.applyItem(*e.Item)
+		err = b.applyItem(*e.Item, e.Time)
 	case e.Answer != nil:
 		err = b.applyAnswer(e)
 	case e.Incident != nil:
 		err = b.applyIncident(*e.Incident)
 	case e.Boot != nil:
 		err = b.applyBoot(e)
+	case e.Signer != nil || e.Limited != nil:
+		err = b.applySigner(e)
+	case e.Device != nil:
+		err = b.applyDevice(*e.Device)
+	case e.Map != nil:
+		err = b.applyMapping(*e.Map, e.Time)
+	case e.Order != nil:
+		err = b.applyOrder(e)
+	case e.Step != nil:
+		err = b.endOrder(e)
+	case e.Retire != nil:
+		err = b.applyRetire(e)
+	case e.WriteOff != nil:
+		err = b.applyWriteOff(e)
+	case e.User != nil:
+		err = b.applyUser(e)
+	case e.Seat != nil:
+		err = b.applySeat(e)
+	case e.Pool != nil:
+		err = b.applyPool(e.Pool)
+	case e.Session != nil:
+		err = b.applySession(e)
+	case e.Convert != nil:
+		err = b.applyConvert(e)
+	case e.Group != nil:
+		err = b.applyGroup(e.Group)
+	case e.Proposed != nil:
+		err = b.applyProposed(e)
+	case e.Login != nil || e.SignIn != nil:
+		err = b.applyLogin(e)
+	case e.Change != nil:
+		err = b.applyChange(e)
+	default:
+		err = b.applyCatalog(e)
 	}
 	if err != nil {
 		return corrupt("entry %d: %w", b.length+1, err)
 	}
 	b.head, b.last = e.Hash(b.codec), e.Time
 	b.length++
+	b.mark(e)
 	return nil
 }
 
-func (b *Book) applyItem(i Item) error {
+func (b *Book) applyItem(i Item, now capability.Time) error {
 	if err := i.Validate(); err != nil {
 		return err
 	}
 	if b.byID[i.ActivationID] != nil {
 		return fmt.Errorf("activation ID %s is there twice", i.ActivationID)
 	}
+	if err := b.replaces(&i, now); err != nil {
+		return err
+	}
+	if err := b.begins(&i); err != nil {
+		return err
+	}
 	i.Features, i.Limits = slices.Clone(i.Features), slices.Clone(i.Limits)
-	it := &item{Item: i}
-	b.items, b.byID[i.ActivationID] = append(b.items, it), it
+	b.addItem(&item{Item: i})
 	return nil
 }
 
@@ -88,9 +133,9 @@ func (b *Book) applyAnswer(e *Entry) error {
 		return fmt.Errorf("request %.8x was answered before", a.Request.Digest[:])
 	}
 	old := b.byKey[a.Identity.Host]
-	h := &Host{Identity: a.Identity}
+	h, held := &Host{Identity: a.Identity}, []Fulfillment(nil)
 	if old != nil {
-		h = old.clone()
+		h, held = old.clone(), old.Holds
 	}
 	if a.Repair != nil {
 		if old == nil || a.Life == h.Life || slices.ContainsFunc(h.Past, func(p PastLife) bool { return p.Life == a.Life }) || a.Epoch < h.Epoch {
@@ -106,12 +151,18 @@ func (b *Book) applyAnswer(e *Entry) error {
 	if a.Request.Fork && b.policy.Forks != WarnForks {
 		return fmt.Errorf("a fork of host %s is answered, and the policy refuses it", h.Host.Short())
 	}
+	if err := b.overruled(h, e); err != nil {
+		return err
+	}
 	if err := plausible(h, a); err != nil {
 		return err
 	}
 	if a.Appearance != nil {
 		if err := a.Appearance.check(e); err != nil {
 			return err
+		}
+		if n := len(h.Appearances); n > 0 && h.Appearances[n-1].same(a.Appearance) {
+			return fmt.Errorf("request %d shows what the one before showed", a.Request.Number)
 		}
 	} else if n := len(h.Appearances); n > 0 && h.Appearances[n-1].Tier != a.Identity.Tier {
 		return fmt.Errorf("host %s changes its tier and shows nothing else than before", h.Host.Short())
@@ -120,31 +171,72 @@ func (b *Book) applyAnswer(e *Entry) error {
 	if err != nil {
 		return err
 	}
+	had := slices.Clone(h.Holds)
+	if err := b.acted(h, from, a, e.Time); err != nil {
+		return err
+	}
 	if from != nil {
 		h.takes(from)
+	}
+	if err := b.answeredSeats(e, h, from); err != nil {
+		return err
 	}
 	sums, err := b.sums(h, a)
 	if err != nil {
 		return err
 	}
-	for i, s := range sums {
-		s.item.used = s.used
-		h.hold(s.item.ActivationID, a.Holds[i].Copies)
+	if err := b.plausibleDevice(h, old, e, sums); err != nil {
+		return err
+	}
+	if err := b.countable(a); err != nil {
+		return err
 	}
 	if err := b.applyMetered(h, a.Metered); err != nil {
 		return err
 	}
+	b.reserve(h.Host, false)
+	for i, s := range sums {
+		s.item.used = s.used
+		if was, is := h.held(s.item.ActivationID), a.Holds[i].Copies; is > was {
+			b.tally(e.Time, s.item.Product, uint64(is-was))
+		}
+		h.hold(s.item.ActivationID, a.Holds[i].Copies)
+	}
+	b.counts(had, from, a, e.Time)
+	for _, s := range sums {
+		b.settle(s.item)
+	}
+	b.applyRecords(a)
 	record(h, a)
+	if err := h.applyDevice(old, e); err != nil {
+		return err
+	}
 	if old == nil {
-		b.hosts, b.byKey[h.Host] = append(b.hosts, h), h
+		b.addHost(h)
 	} else {
 		*old = *h
 		h = old
 	}
+	b.reindex(h, held)
 	b.answered[a.Request.Digest] = h
-	if from != nil {
-		from.leaves(h.Host, a.Rehosted, e.Time, e.By)
+	b.tally(e.Time, "", 1)
+	for _, id := range a.Mapped {
+		b.dropMapping(h.Host, id)
 	}
+	b.reserve(h.Host, true)
+	b.keepRevoked(h)
+	for _, s := range a.Seats {
+		b.sit(s)
+	}
+	b.step(a.Steps, e.Time)
+	if from != nil {
+		held = from.Holds
+		b.reseat(from.Host, h.Host)
+		from.leaves(h.Host, a.Rehosted, e.Time, e.By)
+		b.reindex(from, held)
+		b.keepRevoked(from)
+	}
+	b.vacate(h)
 	return nil
 }
 
@@ -156,10 +248,13 @@ func plausible(h *Host, a *Answered) error {
 		return fmt.Errorf("host %s of tier %d", a.Identity.Host, a.Identity.Tier)
 	case string(h.AKName) != string(a.Identity.AKName):
 		return fmt.Errorf("host %s changes its key", h.Host.Short())
-	case r.Serial != h.Serial+1 || r.Number <= h.Answered:
+	case r.Serial != h.above(a.Foreign) || r.Number <= h.Answered:
 		return fmt.Errorf("response %d to request %d follows response %d to request %d", r.Serial, r.Number, h.Serial, h.Answered)
 	case h.Proven && !a.Proven:
 		return fmt.Errorf("host %s was proven before", h.Host.Short())
+	}
+	if r.Audit.Position == 0 && r.Audit != (capability.Head{}) {
+		return fmt.Errorf("request %d names the hash of no audit entry", r.Number)
 	}
 	if q := h.audit(r.Number, r.Audit); q != nil && !(q.ahead && r.Fork) {
 		return q.Refusal
@@ -177,10 +272,13 @@ func plausible(h *Host, a *Answered) error {
 	for n, s := range a.Returns {
 		seen, ok := h.seen(s.ID)
 		twice := slices.ContainsFunc(a.Returns[:n], func(o ReturnSeen) bool { return o.ID == s.ID })
-		if twice || ok && (seen.Credited || !s.Credited) {
+		if twice || ok && (seen.Credited || seen.Final || !s.Credited && !s.Final) {
 			return fmt.Errorf("return %.4x is there twice", s.ID[:])
 		}
-		if s.Credited == (s.Refused != 0) || s.Credited && (s.Copies == 0 || s.Epoch <= s.Floor) {
+		if s.Asked && !s.Credited {
+			return fmt.Errorf("return %.4x was asked for, and is not credited", s.ID[:])
+		}
+		if s.Credited == (s.Refused != 0) || s.Credited && s.Final || s.Credited && (s.Copies == 0 || s.Epoch <= s.Floor) {
 			return fmt.Errorf("return %.4x is both credited and refused, or of nothing, or of an epoch seen before", s.ID[:])
 		}
 	}
@@ -198,9 +296,12 @@ type sum struct {
 func (b *Book) sums(h *Host, a *Answered) ([]sum, error) {
 	credited := map[capability.ActivationID]uint64{}
 	for _, s := range a.Returns {
-		if s.Credited {
+		if s.Credited && !s.WrittenOff {
 			credited[s.ActivationID] += uint64(s.Copies)
 		}
+	}
+	for _, g := range a.Gone {
+		credited[g.ActivationID] += uint64(g.Copies)
 	}
 	var list []sum
 	for n, f := range a.Holds {
@@ -210,8 +311,17 @@ func (b *Book) sums(h *Host, a *Answered) ([]sum, error) {
 		}
 		have := h.held(f.ActivationID)
 		used := uint64(i.used) - uint64(have) + uint64(f.Copies)
-		if used > uint64(i.Copies) || used > math.MaxUint32 {
+		// What was reserved may be more than there is since the number was lowered: then a device gets what is there, and others wait in vain.
+		room, was := uint64(i.Copies)+uint64(i.Life.Extra), uint64(i.used)+uint64(i.reserved())
+		taken := used + b.reservedAfter(h, i, f.Copies, a)
+		if f.Copies > have && (used > room || taken > max(room, was)) || used > math.MaxUint32 || i.overs(used, a) {
 			return nil, fmt.Errorf("%d of %d copies of %s would be in use", used, i.Copies, f.ActivationID)
+		}
+		if no := b.closed(i); no != nil && f.Copies > have {
+			return nil, fmt.Errorf("%d copies of %s are given: %w", f.Copies, f.ActivationID, no)
+		}
+		if own := cmp.Or(h.Account, a.Account); own != "" && f.Copies > have && !b.Related(own, i.Customer) {
+			return nil, fmt.Errorf("%d copies of %s are given to a machine of %q", f.Copies, f.ActivationID, own)
 		}
 		if no := b.barred(i, a.Identity.Tier, f.Copies, ""); no != nil && f.Copies > have {
 			return nil, fmt.Errorf("%d copies of %s are given: %w", f.Copies, f.ActivationID, no)
@@ -222,16 +332,37 @@ func (b *Book) sums(h *Host, a *Answered) ([]sum, error) {
 		list = append(list, sum{i, uint32(used)})
 	}
 	for id, n := range credited {
-		if n > uint64(h.held(id)) {
+		if n == 0 || n > uint64(h.held(id)) {
 			return nil, fmt.Errorf("%d copies of %s are returned where %d were held", n, id, h.held(id))
+		}
+		if i := b.byID[id]; !slices.ContainsFunc(list, func(s sum) bool { return s.item == i }) && i.overs(uint64(i.used), a) {
+			return nil, fmt.Errorf("%d copies of %s are returned for nothing, and given once more", a.gone(id), id)
 		}
 	}
 	return list, nil
 }
 
+// overs says that more of an item would be in use above what is entitled than before, with what an answer takes out of that.
+func (i *item) overs(used uint64, a *Answered) bool {
+	room := uint64(i.Copies) + uint64(i.Life.Extra)
+	room -= min(room, uint64(a.gone(i.ActivationID)))
+	return used > room && used-room > uint64(i.overage())
+}
+
+// gone is how many copies of an item an answer takes out of what is entitled: they were returned, and are not credited to it.
+func (a *Answered) gone(id capability.ActivationID) (n uint32) {
+	for _, s := range a.Returns {
+		if s.Credited && s.Gone && s.ActivationID == id {
+			n += s.Copies
+		}
+	}
+	return n
+}
+
 // record writes everything of an answer into the host, but for the totals.
 func record(h *Host, a *Answered) {
 	h.Identity, h.Alias, h.Proven = a.Identity, a.Alias, a.Proven
+	h.Account = cmp.Or(h.Account, a.Account)
 	h.Epoch, h.Answered, h.Serial, h.Life = a.Epoch, a.Request.Number, a.Request.Serial, a.Life
 	for _, k := range append(slices.Clone(a.Named), a.Request) {
 		at, ok := h.findRequest(k.Number)

@@ -21,23 +21,108 @@ type Book struct {
 	items []*item // in the order they were entitled
 	byID  map[capability.ActivationID]*item
 	boots []*BootState // in the order they were allowed
-	hosts []*Host      // in the order they were first answered
-	byKey map[hostid.ID]*Host
+
+	catalog  catalog
+	hosts    []*Host // in the order they were first answered
+	byKey    map[hostid.ID]*Host
+	devices  []*device // in the order they were entered, or first mapped
+	deviceOf map[hostid.ID]*device
+	orders   []*Order
+	running  []*Order // those of them that are open
+	revoked  []*Host  // by place
 	// answered is where the same request comes back to.
 	answered map[capability.Digest]*Host
+
+	signers []Signer // certificates of signing keys, by number
+	signed  []Count  // what was signed in the last day, in order
+	limited *Limited
+
+	ofCustomer map[string][]*item
+	synced     map[hostid.ID]*synced
+
+	keys []*Done // in the order they were used
+	done map[part]*Done
+
+	users     []*User          // in the order they were made
+	userByID  map[UserID]*User // by folded name
+	logins    []*Login         // in the order they were made
+	proposals []*Proposal      // that are open, or were until they were over by their age, by number
+	seatedOn  map[hostid.ID][]*Seat
+	sessionOf map[SessionID]*item
 }
 
 // item is an Item with the sum of what hosts hold of it.
 type item struct {
 	Item
-	used uint32
+	used  uint32
+	ties  *ties   // nil: none
+	at    int     // its place in items
+	hosts []*Host // that hold copies of it, in their order
+
+	seats    []*Seat    // by number
+	pool     []UserID   // in order
+	sessions []*Session // by ID
 }
 
-func (i *item) left() uint32 { return i.Copies - i.used }
+// ties is what few items have: what was done with it so often as it may be, what was merged into it, and how many copies of that may come back.
+type ties struct {
+	acts     []Acts // by act
+	merged   []*item
+	incoming uint64
+	reserved uint32            // by mappings, for devices that have not got it yet
+	mappings int               // how many there are
+	replaced bool              // another one took its place
+	offs     []capability.Time // when copies of it were written off
+}
+
+// reserved is what devices get with their next responses.
+func (i *item) reserved() uint32 {
+	if i.ties == nil {
+		return 0
+	}
+	return i.ties.reserved
+}
+
+// left is what can be given: none while more are in use than entitled.
+func (i *item) left() uint32 {
+	return i.room() - min(i.room(), i.used+i.reserved()+i.seated())
+}
+
+// overage is how many more are in use than entitled.
+func (i *item) overage() uint32 {
+	if in := i.used + i.seated(); i.room() < in {
+		return in - i.room()
+	}
+	return 0
+}
+
+// room is how many copies there may be in use.
+func (i *item) room() uint32 { return i.Copies + i.Life.Extra }
+
+// seated is how many copies users have without a machine of the book: seats that are assigned, or sessions of a pool.
+func (i *item) seated() (n uint32) {
+	if len(i.seats) == 0 {
+		for _, s := range i.sessions {
+			if !s.Over {
+				n++
+			}
+		}
+		return n
+	}
+	for _, s := range i.seats {
+		if s.Host == (hostid.ID{}) {
+			n++
+		}
+	}
+	return n
+}
 
 // New is a book without a policy: the first entry sets it.
 func New() *Book {
-	return &Book{codec: wire.New(), byID: map[capability.ActivationID]*item{}, byKey: map[hostid.ID]*Host{}, answered: map[capability.Digest]*Host{}}
+	return &Book{
+		codec: wire.New(), byID: map[capability.ActivationID]*item{}, byKey: map[hostid.ID]*Host{}, deviceOf: map[hostid.ID]*device{}, answered: map[capability.Digest]*Host{}, catalog: newCatalog(), ofCustomer: map[string][]*item{}, synced: map[hostid.ID]*synced{}, done: map[part]*Done{},
+		userByID: map[UserID]*User{}, seatedOn: map[hostid.ID][]*Seat{}, sessionOf: map[SessionID]*item{},
+	}
 }
 
 // Head is the hash of the last entry and the number of entries.
@@ -46,17 +131,20 @@ func (b *Book) Head() (capability.Digest, uint64) { return b.head, b.length }
 // Policy is the one in force.
 func (b *Book) Policy() Policy {
 	p := b.policy
-	p.Limits = slices.Clone(p.Limits)
+	p.Limits, p.Excluded = slices.Clone(p.Limits), slices.Clone(p.Excluded)
 	return p
 }
 
 // ItemView is an item with what became of it.
 type ItemView struct {
 	Item
-	State State        `json:"state"`
-	Used  uint32       `json:"used"`
-	Left  uint32       `json:"left"`
-	Hosts []ItemHolder `json:"hosts"`
+	State    State        `json:"state"`
+	Used     uint32       `json:"used"`
+	Left     uint32       `json:"left"`
+	Reserved uint32       `json:"reserved,omitempty"` // for devices, with their next responses
+	Over     uint32       `json:"overage,omitempty"`  // in use above what is entitled
+	Acts     []Acts       `json:"acts,omitempty"`     // what was done with it that is counted
+	Hosts    []ItemHolder `json:"hosts"`
 }
 
 // ItemHolder is a host that has copies of an item.
@@ -64,6 +152,7 @@ type ItemHolder struct {
 	Host   hostid.ID `json:"host"`
 	Alias  string    `json:"alias,omitempty"`
 	Copies uint32    `json:"copies"`
+	Out    uint32    `json:"out,omitempty"` // of them, that its responses leave out and that are not proved to be gone
 }
 
 // Items are all items at the moment now, in the order they were entitled.
@@ -85,19 +174,9 @@ func (b *Book) Item(id capability.ActivationID, now capability.Time) (ItemView, 
 }
 
 func (b *Book) view(i *item, now capability.Time) ItemView {
-	v := ItemView{Item: i.Item, Used: i.used, Left: i.left(), State: PartlyUsed, Hosts: []ItemHolder{}}
-	switch {
-	case i.Expiry != 0 && now >= i.Expiry:
-		v.State = Expired
-	case i.used == 0:
-		v.State = Available
-	case i.left() == 0:
-		v.State = FullyUsed
-	}
-	for _, h := range b.hosts {
-		if n := h.held(i.ActivationID); n > 0 {
-			v.Hosts = append(v.Hosts, ItemHolder{h.Host, h.Alias, n})
-		}
+	v := ItemView{Item: i.Item, Used: i.used, Left: i.left(), Reserved: i.reserved(), Over: i.overage(), Acts: cloneActs(i.acts()), State: b.state(i, now), Hosts: []ItemHolder{}}
+	for _, h := range i.hosts {
+		v.Hosts = append(v.Hosts, ItemHolder{h.Host, h.Alias, h.held(i.ActivationID), h.held(i.ActivationID) - h.given(i.ActivationID)})
 	}
 	return v
 }
@@ -122,6 +201,7 @@ func (b *Book) Host(id hostid.ID) (Host, bool) {
 
 func (h *Host) clone() *Host {
 	c := *h
+	c.Out, c.Off = slices.Clone(h.Out), slices.Clone(h.Off)
 	c.Metered, c.Appearances = slices.Clone(h.Metered), slices.Clone(h.Appearances)
 	c.Holds, c.Requests, c.Returns, c.Incidents, c.Past = slices.Clone(h.Holds), slices.Clone(h.Requests), slices.Clone(h.Returns), slices.Clone(h.Incidents), slices.Clone(h.Past)
 	return &c
@@ -219,6 +299,30 @@ type Entry struct {
 	Answer   *Answered         `cbor:"6,keyasint,omitempty" json:"answer,omitempty"`
 	Incident *Incident         `cbor:"7,keyasint,omitempty" json:"incident,omitempty"`
 	Boot     *BootChange       `cbor:"8,keyasint,omitempty" json:"boot,omitempty"`
+	Device   *Device           `cbor:"20,keyasint,omitempty" json:"device,omitempty"`
+	Map      *Mapping          `cbor:"21,keyasint,omitempty" json:"map,omitempty"`
+	Order    *Order            `cbor:"22,keyasint,omitempty" json:"order,omitempty"`
+	Step     *OrderStep        `cbor:"23,keyasint,omitempty" json:"step,omitempty"` // that ends an order
+	Retire   *Retired          `cbor:"24,keyasint,omitempty" json:"retire,omitempty"`
+	WriteOff *WrittenOff       `cbor:"25,keyasint,omitempty" json:"writeOff,omitempty"`
+
+	User    *UserFact     `cbor:"30,keyasint,omitempty" json:"user,omitempty"`
+	Seat    *SeatFact     `cbor:"31,keyasint,omitempty" json:"seat,omitempty"`
+	Pool    *PoolFact     `cbor:"32,keyasint,omitempty" json:"pool,omitempty"`
+	Session *SessionFact  `cbor:"33,keyasint,omitempty" json:"session,omitempty"`
+	Convert *Converted    `cbor:"34,keyasint,omitempty" json:"convert,omitempty"`
+	Group   *Grouped      `cbor:"35,keyasint,omitempty" json:"group,omitempty"`
+	Account *Account      `cbor:"10,keyasint,omitempty" json:"account,omitempty"`
+	Product *Product      `cbor:"11,keyasint,omitempty" json:"product,omitempty"`
+	Model   *LicenseModel `cbor:"12,keyasint,omitempty" json:"model,omitempty"`
+	Change  *ItemChange   `cbor:"13,keyasint,omitempty" json:"change,omitempty"`
+	Signer  *Signer       `cbor:"40,keyasint,omitempty" json:"signer,omitempty"`
+	Limited *Limited      `cbor:"41,keyasint,omitempty" json:"limited,omitempty"`
+	Login   *LoginFact    `cbor:"60,keyasint,omitempty" json:"login,omitempty"`
+	SignIn  *SignIn       `cbor:"61,keyasint,omitempty" json:"signIn,omitempty"`
+	Once    *Mark         `cbor:"50,keyasint,omitempty" json:"once,omitempty"` // beside its section: the key under which it was asked for
+
+	Proposed *Proposed `cbor:"62,keyasint,omitempty" json:"proposed,omitempty"`
 }
 
 // Answered is the fact that a request was answered, with everything it changed.
@@ -240,11 +344,23 @@ type Answered struct {
 	Rehosted *Rehosted `cbor:"12,keyasint,omitempty" json:"rehosted,omitempty"` // first it takes what this machine had
 
 	Appearance *Appearance `cbor:"13,keyasint,omitempty" json:"appearance,omitempty"` // what it shows of itself, where that changed
+
+	Out     []LeftOut                 `cbor:"20,keyasint,omitempty" json:"out,omitempty"`    // what its responses leave out, where that changed; zero copies: nothing any more
+	Gone    []Gone                    `cbor:"21,keyasint,omitempty" json:"gone,omitempty"`   // copies that were left out and are proved to be gone
+	Mapped  []capability.ActivationID `cbor:"22,keyasint,omitempty" json:"mapped,omitempty"` // mappings that are done
+	Steps   []OrderStep               `cbor:"23,keyasint,omitempty" json:"steps,omitempty"`
+	Closed  []Gone                    `cbor:"24,keyasint,omitempty" json:"closed,omitempty"`  // what was written off, or without an activation ID re-hosted, and is proved to be gone
+	Account string                    `cbor:"14,keyasint,omitzero" json:"account,omitempty"`  // that it belongs to from now on
+	Foreign *Foreign                  `cbor:"15,keyasint,omitempty" json:"foreign,omitempty"` // it goes above a response that is none of this book's
+
+	Records []capability.Record `cbor:"30,keyasint,omitempty" json:"records,omitempty"` // of usage, counted by this answer
+	Missing uint64              `cbor:"31,keyasint,omitzero" json:"missing,omitempty"`  // so many before them never came
+	Seats   []Seat              `cbor:"25,keyasint,omitempty" json:"seats,omitempty"`   // that this answer brings, or of which the request says more than was known
 }
 
 // MaxEntry bounds an entry in bytes: 1,024 named requests of 50 bytes, 256 returns of 90, 256 totals of 40, two keys,
-// 4,096 metered totals of 160, an appearance of 6,000.
-const MaxEntry = 1 << 20
+// 4,096 metered totals of 160, an appearance of 6,000, and the records of a whole request file.
+const MaxEntry = capability.MaxFile + 1<<20
 
 // Encode is the entry's one encoding.
 func (e *Entry) Encode(c *wire.Codec) []byte { return c.Encode(e) }

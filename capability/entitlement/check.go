@@ -8,7 +8,10 @@ import (
 )
 
 // Check says whether every invariant of the book holds. It runs after each step of the tests, and whenever a book is opened.
-func (b *Book) Check() error {
+func (b *Book) Check() error { return b.check(inTurn, true) }
+
+// check leaves out, unless it is told, what a start sees when it reads an item: that it is valid, and found by its ID.
+func (b *Book) check(run Beside, read bool) error {
 	if b.length == 0 {
 		if len(b.items)+len(b.hosts) > 0 || b.head != (capability.Digest{}) {
 			return corrupt("a book without entries has %d items and %d hosts", len(b.items), len(b.hosts))
@@ -18,34 +21,100 @@ func (b *Book) Check() error {
 	if err := b.policy.Validate(); err != nil {
 		return corrupt("policy: %w", err)
 	}
+	if err := b.checkCatalog(); err != nil {
+		return corrupt("catalog: %w", err)
+	}
 	if err := b.checkBoots(); err != nil {
 		return corrupt("boot states: %w", err)
 	}
-	held := map[capability.ActivationID]uint64{}
-	answers := 0
-	for _, h := range b.hosts {
+	if err := b.checkSigners(); err != nil {
+		return corrupt("signing keys: %w", err)
+	}
+	if err := b.checkUsers(); err != nil {
+		return corrupt("%w", err)
+	}
+	if err := b.checkLogins(); err != nil {
+		return corrupt("%w", err)
+	}
+	if err := b.checkProposals(); err != nil {
+		return corrupt("%w", err)
+	}
+	if err := b.checkMappings(); err != nil {
+		return err
+	}
+	if err := b.checkOrders(); err != nil {
+		return err
+	}
+	if err := b.checkUsage(); err != nil {
+		return corrupt("%w", err)
+	}
+	if err := b.checkKeys(); err != nil {
+		return corrupt("keys: %w", err)
+	}
+	if err := b.checkIndex(run); err != nil {
+		return corrupt("%w", err)
+	}
+	answered := make([]int, len(b.hosts))
+	err := first(run, len(b.hosts), func(n int) (err error) {
+		h := b.hosts[n]
 		if b.byKey[h.Host] != h {
 			return corrupt("host %s is there twice", h.Host)
 		}
-		n, err := b.checkHost(h)
-		if err != nil {
+		if answered[n], err = b.checkHost(h); err != nil {
 			return corrupt("host %s: %w", h.Host.Short(), err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	answers := 0
+	for _, n := range answered {
 		answers += n
-		for _, f := range h.Holds {
-			held[f.ActivationID] += uint64(f.Copies)
-		}
 	}
 	if len(b.byKey) != len(b.hosts) || len(b.byID) != len(b.items) || len(b.answered) != answers {
 		return corrupt("%d hosts, %d items and %d answers are found as %d, %d and %d", len(b.hosts), len(b.items), answers, len(b.byKey), len(b.byID), len(b.answered))
 	}
-	for _, i := range b.items {
-		if err := i.Validate(); err != nil {
+	return first(run, len(b.items), func(n int) error {
+		i := b.items[n]
+		if read {
+			if err := i.Validate(); err != nil {
+				return corrupt("item %s: %w", i.ActivationID, err)
+			}
+			if b.byID[i.ActivationID] != i {
+				return corrupt("item %s is there twice", i.ActivationID)
+			}
+		}
+		if err := b.checkLife(i); err != nil {
 			return corrupt("item %s: %w", i.ActivationID, err)
 		}
-		// What hosts hold and what is left are all the copies there are.
-		if b.byID[i.ActivationID] != i || held[i.ActivationID] != uint64(i.used) || i.used > i.Copies {
-			return corrupt("item %s: hosts hold %d, the sum says %d, of %d copies", i.ActivationID, held[i.ActivationID], i.used, i.Copies)
+		// What hosts hold and what is left are all the copies there are. That they hold nothing else was found with the index.
+		held := uint64(0)
+		for _, h := range i.hosts {
+			held += uint64(h.held(i.ActivationID))
+		}
+		if held != uint64(i.used) {
+			return corrupt("item %s: hosts hold %d, the sum says %d, of %d copies", i.ActivationID, held, i.used, i.Copies)
+		}
+		if err := b.checkSeats(i); err != nil {
+			return corrupt("item %s: %w", i.ActivationID, err)
+		}
+		return nil
+	})
+}
+
+// first is the error of check for the lowest of the numbers below n for which there is one.
+func first(run Beside, n int, check func(int) error) error {
+	const span = 8 << 10
+	errs := make([]error, (n+span-1)/span)
+	run(len(errs), func(s int) {
+		for i := s * span; i < min(n, (s+1)*span) && errs[s] == nil; i++ {
+			errs[s] = check(i)
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -58,8 +127,8 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 	}
 	last := capability.ActivationID("")
 	for _, f := range h.Holds {
-		if b.byID[f.ActivationID] == nil || f.Copies == 0 || f.ActivationID <= last {
-			return 0, fmt.Errorf("%d copies of %s, not in order or not in the book", f.Copies, f.ActivationID)
+		if f.Copies == 0 || f.ActivationID <= last {
+			return 0, fmt.Errorf("%d copies of %s, not in order", f.Copies, f.ActivationID)
 		}
 		last = f.ActivationID
 	}
@@ -80,8 +149,8 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 			if k.Serial == 0 {
 				continue
 			}
-			// Serials grow with the numbers of the requests they answer, without gaps, from life to life.
-			if answers++; k.Serial != serial+1 || b.answered[k.Digest] != h {
+			// Serials grow with the numbers of the requests they answer, from life to life, without gaps but for responses that others made.
+			if answers++; k.Serial != max(serial, k.Claimed)+1 || b.answered[k.Digest] != h {
 				return 0, fmt.Errorf("response %d follows response %d", k.Serial, serial)
 			}
 			serial = k.Serial
@@ -106,7 +175,7 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 	}
 	ids := map[capability.ReturnID]bool{}
 	for _, s := range h.Returns {
-		if ids[s.ID] || s.Credited == (s.Refused != 0) || s.Credited && s.Epoch <= s.Floor {
+		if ids[s.ID] || s.Credited == (s.Refused != 0) || s.Credited && s.Final || s.Credited && s.Epoch <= s.Floor {
 			return 0, fmt.Errorf("return %.4x is there twice, or both credited and refused, or of an epoch seen before", s.ID[:])
 		}
 		ids[s.ID] = true
@@ -116,6 +185,12 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 	}
 	if m := h.Moved; m != nil && (len(h.Holds)+len(h.Metered) > 0 || b.byKey[m.To] == nil || m.To == h.Host || m.Approved == "" || m.Serial > h.Serial) {
 		return 0, fmt.Errorf("its rights went to %s with response %d, and it has some, or that is no other machine", m.To, m.Serial)
+	}
+	if err := h.checkOut(); err != nil {
+		return 0, err
+	}
+	if err := h.checkOff(); err != nil {
+		return 0, err
 	}
 	if err := h.checkAppearances(); err != nil {
 		return 0, err

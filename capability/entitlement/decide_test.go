@@ -192,6 +192,7 @@ func TestReturns(t *testing.T) {
 	m := start
 	m.giveBack(id, 4)
 	a := m.request(3)
+	a.Request.Returns[0].Proof = nil
 	a.Proofs[0] = Proof{Fault: "epoch proof is empty"}
 	w.mustDo(a)
 	d := w.mustDo(m.request(4))
@@ -205,7 +206,7 @@ func TestReturns(t *testing.T) {
 	// Its ID in another return is no proof of that one.
 	forged := m.copied()
 	forged.returns[0].Copies = 1
-	if d, err := w.book.Decide(w.now, forged.request(6)); err != nil || len(d.Response.Denials) != 1 || d.Host.held(id) != 2 {
+	if d, err := w.book.Decide(w.now, forged.request(6)); err != nil || !d.Response.Refuses(forged.returns[0]) || d.Host.held(id) != 2 {
 		t.Errorf("a return with a used ID: %v, %v", d, err)
 	}
 	if d := w.mustDo(b.request(1, want(id, 8))); d.Host.held(id) != 8 {

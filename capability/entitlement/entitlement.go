@@ -10,7 +10,10 @@
 package entitlement
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
@@ -65,7 +68,7 @@ type Feature struct {
 	PerCopy uint32             `cbor:"3,keyasint,omitzero" json:"perCopy"`
 }
 
-// Item is one line item of a customer's entitlement. It does not change; what is left of it follows from the hosts.
+// Item is one line item of a customer's entitlement. What is left of it follows from the hosts.
 type Item struct {
 	ActivationID   capability.ActivationID `cbor:"1,keyasint,omitzero" json:"activationId"`
 	Customer       string                  `cbor:"2,keyasint,omitzero" json:"customer"`
@@ -82,12 +85,40 @@ type Item struct {
 	Reusable       bool                    `cbor:"13,keyasint,omitzero" json:"reusable,omitempty"`     // what was used of them can be given back
 	UndoInterval   capability.Seconds      `cbor:"14,keyasint,omitzero" json:"undoInterval,omitempty"` // in which a device may take a report back
 	Limits         []TierLimit             `cbor:"15,keyasint,omitempty" json:"limits,omitempty"`      // instead of the policy's, for the tiers that they name
-	User           string                  `cbor:"30,keyasint,omitzero" json:"user,omitempty"`         // whose seats they are; empty: everybody's
+	Model          string                  `cbor:"16,keyasint,omitzero" json:"model,omitempty"`        // license model; empty: the one that allows everything
+	Life           Life                    `cbor:"17,keyasint,omitzero" json:"life,omitzero"`
+	Marks          *Marks                  `cbor:"18,keyasint,omitempty" json:"marks,omitempty"`
+	User           string                  `cbor:"30,keyasint,omitzero" json:"user,omitempty"`      // whose seats they are; empty: everybody's
+	Replaces       capability.ActivationID `cbor:"31,keyasint,omitzero" json:"replaces,omitempty"`  // an ID that was taken back, and is inactive
+	Mode           Mode                    `cbor:"35,keyasint,omitzero" json:"mode,omitempty"`      // how its seats are used
+	Everybody      bool                    `cbor:"36,keyasint,omitzero" json:"everybody,omitempty"` // of the account is in its pool
+	Groups         []string                `cbor:"37,keyasint,omitempty" json:"groups,omitempty"`   // in order, each once
+}
+
+// Marks are texts that a line item carries to the programs that use it.
+type Marks struct {
+	VendorString string `cbor:"1,keyasint,omitzero" json:"vendorString,omitempty"`
+	Notice       string `cbor:"2,keyasint,omitzero" json:"notice,omitempty"`
+	SerialNumber string `cbor:"3,keyasint,omitzero" json:"serialNumber,omitempty"`
+}
+
+func (i *Item) marks() Marks {
+	if i.Marks == nil {
+		return Marks{}
+	}
+	return *i.Marks
+}
+
+// has says whether the feature is one of the item's.
+func (i *Item) has(feature string) bool {
+	return slices.ContainsFunc(i.Features, func(f Feature) bool { return f.Name == feature })
 }
 
 // lineItem is what a host with so many copies stores of one feature.
 func (i *Item) lineItem(f Feature, copies uint32) capability.LineItem {
+	marks := i.marks()
 	return capability.LineItem{
+		VendorString: marks.VendorString, Notice: marks.Notice, SerialNumber: marks.SerialNumber,
 		ActivationID: i.ActivationID, Feature: f.Name, Version: f.Version, Count: copies * f.PerCopy, Copies: copies, Start: i.Start, Expiry: i.Expiry,
 		Product: i.Product, ProductVersion: i.ProductVersion, EntitlementID: i.EntitlementID, Issued: i.Issued,
 		Metered: i.Metered, Reusable: i.Reusable, UndoInterval: i.UndoInterval, User: i.User,
@@ -101,6 +132,9 @@ func (i *Item) Validate() error {
 			return fmt.Errorf("%s of %d bytes where 1 to %d are allowed", n.what, len(n.text), capability.MaxName)
 		}
 	}
+	if err := capability.CheckText(i.Customer); err != nil { // the other texts are judged with the features
+		return fmt.Errorf("customer: %w", err)
+	}
 	if len(i.Features) == 0 || len(i.Features) > MaxFeatures {
 		return fmt.Errorf("%d features where 1 to %d are allowed", len(i.Features), MaxFeatures)
 	}
@@ -113,17 +147,29 @@ func (i *Item) Validate() error {
 	if err := validateLimits(i.Limits, false); err != nil {
 		return err
 	}
+	if err := validateGroups(i.Groups); err != nil {
+		return err
+	}
+	if i.Mode > Offline {
+		return fmt.Errorf("mode %d is not known", i.Mode)
+	}
 	for n, f := range i.Features {
 		for _, other := range i.Features[:n] {
 			if other.Name == f.Name {
 				return fmt.Errorf("feature %q is there twice", f.Name)
 			}
 		}
-		if all := uint64(i.Copies) * uint64(f.PerCopy); f.PerCopy == 0 || all > capability.MaxCount {
-			return fmt.Errorf("feature %q: %d copies of %d counts where 1 to %d in all are allowed", f.Name, i.Copies, f.PerCopy, capability.MaxCount)
+		copies := max(1, uint64(i.Copies)+uint64(i.Life.Extra))
+		if f.PerCopy == 0 || copies > capability.MaxCount || copies*uint64(f.PerCopy) > capability.MaxCount {
+			return fmt.Errorf("feature %q: %d copies of %d counts where 1 to %d in all are allowed", f.Name, copies, f.PerCopy, capability.MaxCount)
 		}
-		line := i.lineItem(f, i.Copies)
-		line.Notice = i.Customer // a text like the others, judged with them
+		if n > 0 { // what the features have in common was judged with the first one
+			if err := capability.CheckName("feature", f.Name); err != nil {
+				return fmt.Errorf("feature %q: %w", f.Name, err)
+			}
+			continue
+		}
+		line := i.lineItem(f, uint32(copies))
 		if err := line.Validate(); err != nil {
 			return fmt.Errorf("feature %q: %w", f.Name, err)
 		}
@@ -144,6 +190,17 @@ type Policy struct {
 	Binding      hostid.Rule             `cbor:"9,keyasint,omitzero" json:"binding"` // what is asked of a machine beside its TPM
 	Grace        capability.Seconds      `cbor:"10,keyasint,omitzero" json:"grace"`  // how long that may be missing: zero for the default, capability.NoGrace
 	Dongle       hostid.ID               `cbor:"11,keyasint,omitzero" json:"dongle,omitzero"`
+	WriteOffs    RepairLimit             `cbor:"20,keyasint,omitzero" json:"writeOffs"`              // of one line item in WriteOffSpan; zero, in older books, is DefaultWriteOffs
+	ServiceSeats bool                    `cbor:"25,keyasint,omitzero" json:"serviceSeats,omitempty"` // service accounts may have seats of users
+	WaitTakeover bool                    `cbor:"26,keyasint,omitzero" json:"waitTakeover,omitempty"` // nobody takes over a session of their own on another machine: it has to end
+
+	ClientType HostType   `cbor:"12,keyasint,omitzero" json:"clientType,omitempty"` // of a client that is put on record by hand, where nobody says another
+	ServerType HostType   `cbor:"13,keyasint,omitzero" json:"serverType,omitempty"` // the same of a server
+	Excluded   []HostType `cbor:"14,keyasint,omitempty" json:"excluded,omitempty"`  // a machine whose host ID is of such a type is given nothing
+
+	Detail bool `cbor:"35,keyasint,omitzero" json:"detail,omitempty"` // records of usage name users, where the site allows it too
+
+	Online OnlinePolicy `cbor:"40,keyasint,omitzero" json:"online"` // whose requests are answered over the network
 }
 
 // The lifetimes a response file may have. A stick travels for days; a file of last year should not start a machine.
@@ -163,6 +220,8 @@ func (p *Policy) Validate() error {
 	switch {
 	case p.Producer == "" || len(p.Producer) > capability.MaxName:
 		return fmt.Errorf("producer of %d bytes where 1 to %d are allowed", len(p.Producer), capability.MaxName)
+	case !utf8.ValidString(p.Producer):
+		return errors.New("producer: not UTF-8")
 	case p.Lease < capability.MinLease || p.Lease > capability.MaxLease:
 		return fmt.Errorf("lease interval %s where %s to %s are allowed", p.Lease, capability.MinLease, capability.MaxLease)
 	case p.Holders > capability.HoldersNames:
@@ -171,16 +230,23 @@ func (p *Policy) Validate() error {
 		return fmt.Errorf("response lifetime %s where %s to %s are allowed", p.ResponseLife, MinResponseLife, MaxResponseLife)
 	case p.MinimumTier < Software || p.MinimumTier > Hardware:
 		return fmt.Errorf("tier %d is not known", p.MinimumTier)
+	case p.Online > AnyoneOnline:
+		return fmt.Errorf("policy %d for requests over the network is not known", p.Online)
 	case p.Forks > WarnForks:
 		return fmt.Errorf("policy %d for forks is not known", p.Forks)
 	case p.Repairs < NoRepairs || p.Repairs > MaxRepairs:
 		return fmt.Errorf("%d repairs a year where 0 to %d are allowed", p.Repairs, MaxRepairs)
+	case p.WriteOffs < NoRepairs || p.WriteOffs > MaxRepairs:
+		return fmt.Errorf("%d write-offs a year where 0 to %d are allowed", p.WriteOffs, MaxRepairs)
 	case !p.Binding.Known():
 		return fmt.Errorf("binding %d is not known", p.Binding)
 	case p.Grace < capability.NoGrace || p.Grace > capability.MaxGrace:
 		return fmt.Errorf("grace %s where at most %s is allowed", p.Grace, capability.MaxGrace)
 	case p.Dongle != hostid.ID{} && !p.Binding.AsksDongle():
 		return fmt.Errorf("a dongle %s that the binding %s does not ask for", p.Dongle, p.Binding)
+	}
+	if err := p.checkTypes(); err != nil {
+		return err
 	}
 	if p.Dongle != (hostid.ID{}) {
 		if err := p.Dongle.Validate(); err != nil {
@@ -206,6 +272,8 @@ type Identity struct {
 type Host struct {
 	Identity
 	Alias string `json:"alias,omitempty"` // as its last request named itself
+	// Account is that of the first activation ID it was given; empty: none was, or before accounts were on record.
+	Account string `json:"account,omitempty"`
 	// Proven: a request named the head inside a response that only a TPM with both keys could open. Until then the AK is claimed.
 	Proven   bool          `json:"proven"`
 	Epoch    uint64        `json:"epoch"`    // of the last request answered
@@ -223,8 +291,13 @@ type Host struct {
 	Moved *Moved `json:"moved,omitempty"`
 	// Incidents are the requests that were refused as a whole, or answered under a warning, at most MaxIncidents, each once.
 	Incidents []Incident `json:"incidents"`
+	// Out are copies that it holds and that its responses leave out, by activation ID. Off is what was written off of it, in order.
+	Out []LeftOut    `json:"out,omitempty"`
+	Off []WrittenOff `json:"writtenOff,omitempty"`
 	// Appearances are what it showed of itself, each where that changed, at most MaxAppearances.
 	Appearances []Appearance `json:"appearances"`
+
+	at int // its place in the book
 }
 
 // Fulfillment is a number of copies of an item given to a host.
@@ -243,6 +316,8 @@ type Known struct {
 	Time   capability.Time   `cbor:"6,keyasint,omitzero" json:"time,omitempty"`
 	Audit  capability.Head   `cbor:"7,keyasint,omitzero" json:"audit,omitzero"` // end of the machine's audit trail, if it named one: entries and hash of the last
 	Fork   bool              `cbor:"8,keyasint,omitzero" json:"fork,omitempty"` // it contradicted the record, and was answered because the policy only warns
+
+	Claimed uint64 `cbor:"9,keyasint,omitzero" json:"claimed,omitempty"` // serial it had applied, of a response that is none of this book's: the answer goes above that
 }
 
 // ReturnSeen is a return that a request brought. Floor is the last epoch seen before it first came, which its own must exceed,
@@ -254,7 +329,11 @@ type ReturnSeen struct {
 	Epoch        uint64                  `cbor:"4,keyasint,omitzero" json:"epoch"`
 	Floor        uint64                  `cbor:"5,keyasint,omitzero" json:"floor"`
 	Credited     bool                    `cbor:"6,keyasint,omitzero" json:"credited"`
-	Refused      capability.Code         `cbor:"7,keyasint,omitzero" json:"refused,omitempty"` // why not credited
+	Refused      capability.Code         `cbor:"7,keyasint,omitzero" json:"refused,omitempty"`    // why not credited
+	Gone         bool                    `cbor:"8,keyasint,omitzero" json:"gone,omitempty"`       // credited to the machine, and not to the item: its model says so
+	WrittenOff   bool                    `cbor:"9,keyasint,omitzero" json:"writtenOff,omitempty"` // its copies had been credited before, without it
+	Final        bool                    `cbor:"10,keyasint,omitzero" json:"final,omitempty"`     // refused, and its machine was told so for good: it is never credited
+	Asked        bool                    `cbor:"11,keyasint,omitzero" json:"asked,omitempty"`     // the producer asked for it, and no limit counts it
 }
 
 // MaxIncidents kept of one host: what comes after is refused all the same. Requests that wait for a repair fill at most half of them, so that they hide no fork.
@@ -284,4 +363,11 @@ const (
 	PartlyUsed State = "partly used"
 	FullyUsed  State = "fully used"
 	Expired    State = "expired"
+	InGrace    State = "in grace" // expired, and rights go on for the days that the model adds
+	Draft      State = "draft"
+	Suspended  State = "suspended"
+	Retiring   State = "retiring"
+	Merged     State = "merged" // into another one; what machines have of it lives on
+	Inactive   State = "inactive"
+	Obsolete   State = "obsolete"
 )

@@ -49,6 +49,15 @@ type dispute struct {
 	*capability.Refusal
 	against capability.Digest // the answered request whose file says otherwise
 	ahead   bool              // no request of the machine is newer, so that a policy may have it answered
+	foreign bool              // a response that is none of this book's explains it
+	advice  string            // to the operator, and not to the machine
+}
+
+// told is what the operator hears.
+func (q *dispute) told() *capability.Refusal {
+	d := q.Denial
+	d.Detail += q.advice
+	return &capability.Refusal{Denial: d}
 }
 
 // history compares what a request says of its machine's past with what is on record, and gives the earlier requests that it is the first to name.
@@ -61,7 +70,7 @@ func history(h *Host, c *Answer) ([]Known, *dispute) {
 	var found *dispute
 	fork := func(against capability.Digest, format string, args ...any) {
 		if found == nil {
-			found = &dispute{capability.Refuse(capability.ErrFork, subject, format, args...), against, true}
+			found = &dispute{Refusal: capability.Refuse(capability.ErrFork, subject, format, args...), against: against, ahead: true, foreign: h.foreign(r)}
 		}
 	}
 	first := r.Number - uint64(len(r.Outstanding))
@@ -73,10 +82,10 @@ func history(h *Host, c *Answer) ([]Known, *dispute) {
 	if q := h.contradiction(r); q != nil {
 		found = q
 	}
-	if h.Answered > 0 && r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding {
+	if c.foreign == nil && h.Answered > 0 && r.Applied < h.Serial && first > h.Answered && len(r.Outstanding) < capability.MaxOutstanding {
 		fork(h.witness(h.Answered), "request %d was answered, and this request %d does not know of it", h.Answered, r.Number)
 	}
-	if k, ok := h.bySerial(r.Applied); ok && r.BookHead != (capability.Digest{}) && k.Head != r.BookHead {
+	if k, ok := h.bySerial(r.Applied); c.foreign == nil && ok && r.BookHead != (capability.Digest{}) && k.Head != r.BookHead {
 		fork(k.Digest, "response %d named the book's head %.8x, this request says %.8x", r.Applied, k.Head[:], r.BookHead[:])
 	}
 	if q := h.audit(r.Number, checkpoint(r)); q != nil && found == nil {
@@ -102,9 +111,11 @@ func behind(h *Host, c *Answer) *dispute {
 		return no(capability.ErrOlderRequest, last, "this is request %d, request %d was answered", r.Number, h.Answered)
 	case r.Number <= h.Answered:
 		return no(capability.ErrFork, last, "request %d was answered, and it did not know of this request %d", h.Answered, r.Number)
-	case r.Applied > h.Serial:
-		return no(capability.ErrFork, last, "it has applied response %d, and the last one in this book is %d: the book may be an older copy", r.Applied, h.Serial)
-	case r.Epoch < h.Epoch && r.Condition == 0:
+	case r.Applied > h.Serial && c.foreign == nil:
+		q := no(capability.ErrFork, last, "it has applied response %d, and the last one in this book is %d: the book may be an older copy", r.Applied, h.Serial)
+		q.foreign = true
+		return q
+	case r.Epoch < h.Epoch: // whatever the machine says of its storage: a counter that was made anew begins above all that it was
 		if q := h.contradiction(r); q != nil {
 			q.ahead = false
 			return q
@@ -124,7 +135,8 @@ func (h *Host) contradiction(r *capability.Request) *dispute {
 		n := first + uint64(i)
 		if k, ok := h.known(n); ok && k.Digest != d {
 			return &dispute{
-				capability.Refuse(capability.ErrFork, h.Host.Short(), "number %d is on record with digest %.8x, request %d knows it as %.8x", n, k.Digest[:], r.Number, d[:]), h.witness(n), true,
+				Refusal: capability.Refuse(capability.ErrFork, h.Host.Short(), "number %d is on record with digest %.8x, request %d knows it as %.8x", n, k.Digest[:], r.Number, d[:]),
+				against: h.witness(n), ahead: true,
 			}
 		}
 	}
@@ -149,7 +161,7 @@ func (h *Host) audit(number uint64, at capability.Head) *dispute {
 	}
 	k := &h.Requests[i]
 	fork := func(ahead bool, format string, args ...any) *dispute {
-		return &dispute{capability.Refuse(capability.ErrFork, h.Host.Short(), format, args...), k.Digest, ahead}
+		return &dispute{Refusal: capability.Refuse(capability.ErrFork, h.Host.Short(), format, args...), against: k.Digest, ahead: ahead}
 	}
 	switch {
 	case at.Position < k.Audit.Position:
@@ -188,11 +200,11 @@ func (b *Book) incident(now capability.Time, c *Answer, h *Host, q *dispute) *De
 	known, repairs := false, 0
 	for _, i := range h.Incidents {
 		known = known || i.Digest == c.Digest
-		if i.Code == capability.ErrRepair {
+		if i.Code == capability.ErrRepair || i.Code == capability.ErrSpent {
 			repairs++
 		}
 	}
-	full := len(h.Incidents) >= MaxIncidents || q.Code == capability.ErrRepair && repairs >= maxRepairIncidents
+	full := len(h.Incidents) >= MaxIncidents || (q.Code == capability.ErrRepair || q.Code == capability.ErrSpent) && repairs >= maxRepairIncidents
 	if q.Code == capability.ErrOlderRequest || known || full || b.byKey[h.Host] == nil {
 		return nil
 	}

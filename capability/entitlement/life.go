@@ -56,6 +56,11 @@ func (b *Book) renewed(now capability.Time, h *Host, c *Answer) (*Host, *Repaire
 	case c.Approved == "" && h.Repairs(now) >= limit:
 		return nil, nil, capability.Refuse(capability.ErrRepair, subject, "%d repairs of it in 365 days, and %d are allowed on one person's word: a second person must approve, --approved-by NAME", h.Repairs(now), limit)
 	}
+	for _, f := range h.Holds {
+		if no := b.spent(b.byID[f.ActivationID], ActRepair, 1, now); no != nil {
+			return nil, nil, no
+		}
+	}
 	return h, &Repaired{Reason: c.Repair, Cause: r.Condition, Approved: c.Approved}, nil
 }
 

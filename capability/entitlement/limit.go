@@ -189,18 +189,21 @@ func (b *Book) most(i *item, tier Tier) uint32 {
 	if l := b.limit(i, tier); l.Copies > 0 {
 		return l.Copies
 	}
-	return i.Copies
+	return i.Copies + i.Life.Extra
 }
 
 // expiry is when the rights to an item end that a response gives to a machine of a tier. What begins later ends later.
 func (b *Book) expiry(i *item, tier Tier, now capability.Time) capability.Time {
-	life := b.limit(i, tier).Life
+	life, ends := b.limit(i, tier).Life, b.ends(i)
 	if life == 0 {
-		return i.Expiry
+		return ends
+	}
+	if i.Life.Suspended != 0 {
+		now = min(now, i.Life.Suspended) // what runs on is what was given before
 	}
 	end := max(now, i.Start).Add(life)
-	if i.Expiry != 0 {
-		end = min(end, i.Expiry)
+	if ends != 0 {
+		end = min(end, ends)
 	}
 	return end
 }

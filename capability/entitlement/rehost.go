@@ -1,8 +1,10 @@
 package entitlement
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
@@ -27,11 +29,13 @@ type Moved struct {
 	By       string          `cbor:"3,keyasint,omitzero" json:"by,omitempty"`
 	Approved string          `cbor:"4,keyasint,omitzero" json:"approved"`
 	Reason   string          `cbor:"5,keyasint,omitzero" json:"reason"`
-	Serial   uint64          `cbor:"6,keyasint,omitzero" json:"serial"` // of the last response that had them
+	Serial   uint64          `cbor:"6,keyasint,omitzero" json:"serial"`           // of the last response that had them
+	Epoch    uint64          `cbor:"7,keyasint,omitzero" json:"epoch,omitempty"`  // of the request that it answers
+	Proved   capability.Time `cbor:"8,keyasint,omitzero" json:"proved,omitempty"` // when the machine showed that it has none of them any more
 }
 
 // rehosted is the machine whose rights an answer moves, nil where none are, or why it cannot be. The new machine must be good enough for each of them.
-func (b *Book) rehosted(h *Host, c *Answer) (*Host, *capability.Refusal) {
+func (b *Book) rehosted(now capability.Time, h *Host, c *Answer) (*Host, *capability.Refusal) {
 	if c.Rehost == (hostid.ID{}) {
 		return nil, nil
 	}
@@ -48,17 +52,66 @@ func (b *Book) rehosted(h *Host, c *Answer) (*Host, *capability.Refusal) {
 		return no("%s", from.Moved)
 	case len(from.Holds) == 0:
 		return no("it has no rights")
+	case b.openMapping(from.Host) != "":
+		return no("%s is to have another number of copies than it has: end that first", b.openMapping(from.Host))
+	case h.Moved != nil && h.Moved.Proved == 0 && h.Moved.To != from.Host:
+		return no("the machine of the request lost its own rights, and has not proved that they are gone: %s", h.Moved)
+	case slices.ContainsFunc(b.running, func(o *Order) bool {
+		return o.To == from.Host || o.To == h.Host && from.held(o.ActivationID) > 0 && b.kindOf(b.byID[o.ActivationID]) == FixedUser
+	}):
+		return no("an order moves copies to it, or a seat to the other: end that first")
 	case c.Approved == "":
 		return no("nothing proves that it is gone, so a second person must approve: --approved-by NAME")
 	case len(from.Metered) > 0 && c.Request.Applied != 0:
 		return no("it has used metered items, and only a trusted storage that has applied no response can begin with what was used")
 	}
+	if err := b.bothSeated(from.Host, h.Host); err != nil {
+		return no("%v", err)
+	}
+	for _, s := range b.seatedOn[from.Host] {
+		if o := b.target(b.byID[s.ActivationID]).seatOnWhole(h.Host); o != nil {
+			return no("both have a seat of one license, %s and %s were merged: withdraw one first", s.ActivationID, o.ActivationID)
+		}
+	}
+	all := h.clone()
+	all.takes(from)
+	if no := b.crowded(h.Host, all, b.byID[from.Holds[0].ActivationID]); no != nil {
+		return nil, no
+	}
 	for _, f := range from.Holds {
+		if no := b.fits(b.byID[f.ActivationID], h, c, now); no != nil {
+			return nil, no
+		}
 		if no := b.barred(b.byID[f.ActivationID], c.Identity.Tier, h.held(f.ActivationID)+f.Copies, c.Shown.Why); no != nil {
 			return nil, no
 		}
+		if off := h.off(f.ActivationID); off != nil {
+			return no("%s: %s", f.ActivationID, off)
+		}
 	}
 	return from, nil
+}
+
+// ProvisionalSpan is how long re-hosted rights are provisional, 30 days, unless the machine that had them proves before that they are gone.
+const ProvisionalSpan capability.Seconds = 30 * day
+
+// Until is when they are no longer provisional.
+func (m *Moved) Until() capability.Time { return m.Time.Add(ProvisionalSpan) }
+
+// Provisional says of a machine that rights it has were re-hosted, and from where.
+type Provisional struct {
+	From  hostid.ID       `json:"from"`
+	Until capability.Time `json:"until"`
+}
+
+// provisional are the machines whose rights a host took over, and which have not proved since that they are gone.
+func (b *Book) provisional(h *Host) (list []Provisional) {
+	for _, from := range b.revoked {
+		if m := from.Moved; m != nil && m.To == h.Host && m.Proved == 0 {
+			list = append(list, Provisional{from.Host, m.Until()})
+		}
+	}
+	return list
 }
 
 // String says where the rights went, when and why.
@@ -76,12 +129,21 @@ func (h *Host) takes(from *Host) {
 		h.meter(m)
 	}
 	h.Moved = nil
+	h.Account = cmp.Or(h.Account, from.Account)
+}
+
+// openMapping is an item that a device is mapped to, or empty.
+func (b *Book) openMapping(id hostid.ID) capability.ActivationID {
+	if d := b.deviceOf[id]; d != nil && len(d.mapped) > 0 {
+		return d.mapped[0].ActivationID
+	}
+	return ""
 }
 
 // leaves is the other side of takes.
 func (h *Host) leaves(to hostid.ID, r *Rehosted, now capability.Time, by string) {
-	h.Holds, h.Metered = nil, nil
-	h.Moved = &Moved{To: to, Time: now, By: by, Approved: r.Approved, Reason: r.Reason, Serial: h.Serial}
+	h.Holds, h.Metered, h.Out = nil, nil, nil
+	h.Moved = &Moved{To: to, Time: now, By: by, Approved: r.Approved, Reason: r.Reason, Serial: h.Serial, Epoch: h.Epoch}
 }
 
 // moves asserts what rehosted promises, and gives the machine that loses its rights; nil where none does.
@@ -92,7 +154,7 @@ func (b *Book) moves(e *Entry, to *Host) (*Host, error) {
 	}
 	from := b.byKey[r.From]
 	switch {
-	case from == nil || from.Host == e.Answer.Identity.Host || from.Moved != nil || len(from.Holds) == 0:
+	case from == nil || from.Host == e.Answer.Identity.Host || from.Moved != nil || len(from.Holds) == 0 || b.openMapping(from.Host) != "":
 		return nil, fmt.Errorf("the rights of %s move, and it has none, or is not another machine", r.From)
 	case r.Approved == "" || strings.EqualFold(r.Approved, e.By):
 		return nil, errors.New("a re-host that no second person approved")

@@ -28,6 +28,7 @@ func TestSoakBook(t *testing.T) {
 		}
 		storagetest.Tried(t, tried, failed)
 	}()
+	var sold soldOutcomes
 	var seen outcomes
 	for seed := range uint64(lives) {
 		s := newSimulation(t, seed)
@@ -39,11 +40,17 @@ func TestSoakBook(t *testing.T) {
 			s.w.fatalf("the replica differs at the end")
 		}
 		tried++
+		sold.add(s.sold.seen)
 		seen.add(s.seen)
+	}
+	t.Logf("%d lives: %+v", lives, sold)
+	if !sold.all() {
+		t.Errorf("a kind of outcome never came: %+v", sold)
 	}
 	t.Logf("%d lives: %+v", lives, seen)
 	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 ||
 		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 || seen.Late == 0 ||
+		seen.Reserved == 0 || seen.Mapped == 0 || seen.LeftOut == 0 || seen.Proved == 0 || seen.Waited == 0 || seen.Moved == 0 || seen.Done == 0 || seen.Off == 0 || seen.Closed == 0 || seen.Retired == 0 ||
 		seen.Limited == 0 || seen.Capped == 0 || seen.Drifted == 0 || seen.Alarmed == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
@@ -51,6 +58,8 @@ func TestSoakBook(t *testing.T) {
 
 type outcomes struct {
 	Answered, Again, Older, Forks, Credited, Refused, Repaired, Replaced, Warned, Approved, Withdrawn, Rehosted, Gone, Late int
+
+	Reserved, Mapped, LeftOut, Proved, Waited, Moved, Done, Off, Closed, Retired int // what staff do with devices
 
 	Limited, Capped, Drifted, Alarmed int // a line above its tier's limit, a right that ends early, a change of what a machine shows, a machine that hears of its copy
 }
@@ -61,6 +70,8 @@ func (o *outcomes) add(p outcomes) {
 	o.Warned, o.Approved, o.Withdrawn = o.Warned+p.Warned, o.Approved+p.Approved, o.Withdrawn+p.Withdrawn
 	o.Rehosted, o.Gone, o.Late = o.Rehosted+p.Rehosted, o.Gone+p.Gone, o.Late+p.Late
 	o.Limited, o.Capped, o.Drifted, o.Alarmed = o.Limited+p.Limited, o.Capped+p.Capped, o.Drifted+p.Drifted, o.Alarmed+p.Alarmed
+	o.Reserved, o.Mapped, o.LeftOut, o.Proved, o.Waited = o.Reserved+p.Reserved, o.Mapped+p.Mapped, o.LeftOut+p.LeftOut, o.Proved+p.Proved, o.Waited+p.Waited
+	o.Moved, o.Done, o.Off, o.Closed, o.Retired = o.Moved+p.Moved, o.Done+p.Done, o.Off+p.Off, o.Closed+p.Closed, o.Retired+p.Retired
 	o.Forks, o.Credited, o.Refused = o.Forks+p.Forks, o.Credited+p.Credited, o.Refused+p.Refused
 }
 
@@ -83,6 +94,7 @@ type simulation struct {
 	answers  map[capability.Digest]*capability.Response
 	before   map[*machine]*machine // whose place a machine with another TPM took
 	seen     outcomes
+	sold     sold
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
@@ -99,13 +111,19 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		m.audited = n > 0 // and an older program
 		s.machines = append(s.machines, m)
 	}
+	s.sell(seed)
 	return s
 }
 
 func (s *simulation) act() {
+	if s.rng.IntN(8) == 0 {
+		s.handle()
+	}
 	s.w.now += capability.Time(s.rng.IntN(100))
 	m := s.machines[s.rng.IntN(len(s.machines))]
-	switch k := s.rng.IntN(20); {
+	switch k := s.rng.IntN(23); {
+	case k >= 20:
+		s.staff()
 	case k < 6:
 		s.write(m)
 	case k < 13 && len(s.written) > 0: // any file ever written, so most are late or repeated
@@ -116,11 +134,11 @@ func (s *simulation) act() {
 		s.send(f)
 	case k < 16 && len(s.written) > 0:
 		if f := s.written[s.rng.IntN(len(s.written))]; f.response != nil {
-			f.by.apply(f.response)
+			s.took(f.by, f.response)
 		}
 	case k < 17:
 		id := s.ids[s.rng.IntN(len(s.ids))]
-		if n := m.rights[id]; n > 0 {
+		if n := m.rights[id]; n > 0 && m.lent(id, s.w.now) == 0 {
 			m.giveBack(id, 1+s.rng.Uint32N(n))
 		}
 	case k < 18:
@@ -174,7 +192,13 @@ func (s *simulation) rehost(f *file) {
 	had, known := s.w.book.Host(old.id.Host)
 	order := f.request
 	order.Rehost, order.Repair, order.Approved = old.id.Host, "the board burnt", "a second person"
-	moves := known && had.Moved == nil && len(had.Holds) > 0 && (len(had.Metered) == 0 || order.Request.Applied == 0)
+	moves := known && had.Moved == nil && s.w.book.openMapping(old.id.Host) == "" && len(had.Holds) > 0 && (len(had.Metered) == 0 || order.Request.Applied == 0)
+	if to, here := s.w.book.Host(f.by.id.Host); here && to.Moved != nil && to.Moved.Proved == 0 && to.Moved.To != old.id.Host {
+		moves = false // it lost its own, and did not prove that they are gone
+	}
+	for _, o := range s.w.book.running {
+		moves = moves && o.To != old.id.Host
+	}
 	d, err := s.w.do(order)
 	if err == nil && d.Known == nil {
 		s.limited(f, d)
@@ -232,6 +256,7 @@ func (s *simulation) write(m *machine) {
 	if m.used > 0 && m.applied > 0 {
 		a.Request.Metered = []capability.Meter{{ActivationID: s.ids[2], Feature: "render", Count: m.used}}
 	}
+	a.Request.Settled = m.settled(s.w.now)
 	a.Request.Atomic = s.rng.IntN(5) == 0
 	a.Boot = state(byte(s.rng.IntN(8)))
 	a.Identity.Tier = Tier(1 + s.rng.IntN(3)) // certificates come, and their authorities expire
@@ -297,9 +322,13 @@ func (s *simulation) send(f *file) {
 			s.w.fatalf("%v", err)
 		}
 		s.limited(f, d)
+		s.steered(d)
+		s.honest(d)
 		s.answers[f.request.Digest], f.response = d.Response, d.Response
 		s.named(f)
 	case c == capability.ErrRepair && f.request.Request.Life != (capability.LifeID{}):
+	case c == capability.ErrSpent:
+		s.sold.seen.Spent++
 	case c == capability.ErrReplaced:
 		s.seen.Replaced++
 		if h, _ := s.w.book.Host(f.by.id.Host); h.Life == f.by.life {
@@ -309,6 +338,10 @@ func (s *simulation) send(f *file) {
 		s.seen.Gone++
 		if h, _ := s.w.book.Host(f.by.id.Host); h.Moved == nil {
 			s.w.fatalf("the rights of %s are said to have moved", h.Host.Short())
+		}
+	case c == capability.ErrWrittenOff:
+		if h, _ := s.w.book.Host(f.by.id.Host); !h.isRevoked() {
+			s.w.fatalf("rights of %s are said to be written off", h.Host.Short())
 		}
 	case c == capability.ErrSealed:
 		s.seen.Withdrawn++
@@ -406,9 +439,17 @@ func (s *simulation) isCopied(m *machine) bool {
 // check compares what machines serve with what is entitled. A machine that was copied counts as the book has it: what the copies do beside
 // that is found when they write, not before.
 func (s *simulation) check() {
+	s.inAll()
 	live := map[capability.ActivationID]uint32{}
 	for _, m := range s.machines {
-		rights := m.rights
+		rights := map[capability.ActivationID]uint32{}
+		h, known := s.w.book.Host(m.id.Host)
+		for _, id := range s.ids {
+			rights[id] = max(m.rights[id], m.lent(id, s.w.now))
+			if known { // nothing proves that what was written off is gone
+				rights[id] -= min(rights[id], s.off(&h, id))
+			}
+		}
 		if s.isCopied(m) {
 			rights = map[capability.ActivationID]uint32{}
 			if h, ok := s.w.book.Host(m.id.Host); ok {
@@ -422,7 +463,7 @@ func (s *simulation) check() {
 		}
 	}
 	for _, v := range s.w.book.Items(s.w.now) {
-		if n := live[v.ActivationID]; n > v.Copies || v.Used+v.Left != v.Copies {
+		if n := live[v.ActivationID]; !v.fits(n) {
 			s.w.fatalf("%s: machines serve %d, the book says %d used and %d left, of %d", v.ActivationID, n, v.Used, v.Left, v.Copies)
 		}
 		for _, m := range s.machines {
@@ -431,7 +472,7 @@ func (s *simulation) check() {
 				continue
 			}
 			// A machine never has more than the book says it has: what it returned is credited later, never earlier.
-			if have := m.rights[v.ActivationID]; have > h.held(v.ActivationID) {
+			if have := max(m.rights[v.ActivationID], m.lent(v.ActivationID, s.w.now)); have > h.held(v.ActivationID)+s.off(&h, v.ActivationID) {
 				s.w.fatalf("%s: %s serves %d, the book says %d; rights %v", v.ActivationID, m.id.Host.Short(), have, h.held(v.ActivationID), maps.Clone(m.rights))
 			}
 		}

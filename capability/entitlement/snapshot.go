@@ -1,7 +1,6 @@
 package entitlement
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 
@@ -9,7 +8,7 @@ import (
 )
 
 // A snapshot is a sequence of records, each with its length in 4 bytes before it: first the head, then items, boot states, then each host followed by what belongs
-// to it. Small records keep every length inside the decoder's bounds, however large the book.
+// to it. Small records keep every length inside the decoder's bounds, however large the book. Each section has its place in ranks.
 type section struct {
 	Head     *headRecord       `cbor:"1,keyasint,omitempty"`
 	Item     *Item             `cbor:"2,keyasint,omitempty"`
@@ -23,6 +22,29 @@ type section struct {
 	Boot     *BootState        `cbor:"10,keyasint,omitempty"`
 	Meter    *capability.Meter `cbor:"11,keyasint,omitempty"` // of the host before, as the next
 	Shown    *Appearance       `cbor:"12,keyasint,omitempty"`
+
+	User    *User         `cbor:"40,keyasint,omitempty"`
+	Seat    *Seat         `cbor:"41,keyasint,omitempty"` // after all hosts, as the next two
+	Member  *memberRecord `cbor:"42,keyasint,omitempty"`
+	Session *Session      `cbor:"43,keyasint,omitempty"`
+	Account *Account      `cbor:"20,keyasint,omitempty"`
+	Product *Product      `cbor:"21,keyasint,omitempty"`
+	Model   *LicenseModel `cbor:"22,keyasint,omitempty"`
+	Acts    *actsRecord   `cbor:"23,keyasint,omitempty"` // of an item before
+	Device  *Device       `cbor:"30,keyasint,omitempty"`
+	Mapped  *Mapping      `cbor:"31,keyasint,omitempty"` // of the device before
+	Out     *LeftOut      `cbor:"32,keyasint,omitempty"` // of the host before, as the next
+	Off     *WrittenOff   `cbor:"33,keyasint,omitempty"`
+	Order   *Order        `cbor:"34,keyasint,omitempty"`
+	Signer  *Signer       `cbor:"50,keyasint,omitempty"`
+	Signed  *Count        `cbor:"51,keyasint,omitempty"`
+	Limited *Limited      `cbor:"52,keyasint,omitempty"`
+	Synced  *Synced       `cbor:"55,keyasint,omitempty"` // of the host before, as the next
+	Used    *Used         `cbor:"56,keyasint,omitempty"`
+	Done    *Done         `cbor:"60,keyasint,omitempty"`
+	Login   *Login        `cbor:"65,keyasint,omitempty"`
+
+	Proposal *Proposal `cbor:"66,keyasint,omitempty"`
 }
 
 type headRecord struct {
@@ -42,6 +64,8 @@ type hostRecord struct {
 
 	Life  capability.LifeID `cbor:"7,keyasint,omitzero"`
 	Moved *Moved            `cbor:"8,keyasint,omitempty"`
+
+	Account string `cbor:"9,keyasint,omitzero"`
 }
 
 // maxRecord: the largest record is an item with all its features, 64 of 150 bytes, and as many limits.
@@ -55,14 +79,31 @@ func (b *Book) Snapshot() []byte {
 		out = append(binary.BigEndian.AppendUint32(out, uint32(len(record))), record...)
 	}
 	put(section{Head: &headRecord{b.policy, b.head, b.length, b.last}})
+	b.catalog.sections(put)
 	for _, i := range b.items {
 		put(section{Item: &i.Item})
+		if acts := i.acts(); len(acts) > 0 {
+			put(section{Acts: &actsRecord{i.ActivationID, acts}})
+		}
 	}
 	for _, s := range b.boots {
 		put(section{Boot: s})
 	}
+	b.signerSections(put)
+	for _, u := range b.users {
+		put(section{User: u})
+	}
+	for _, l := range b.logins {
+		put(section{Login: l})
+	}
+	for _, p := range b.proposals {
+		put(section{Proposal: p})
+	}
+	for _, d := range b.keys {
+		put(section{Done: d})
+	}
 	for _, h := range b.hosts {
-		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life, h.Moved}})
+		put(section{Host: &hostRecord{h.Identity, h.Alias, h.Proven, h.Epoch, h.Answered, h.Serial, h.Life, h.Moved, h.Account}})
 		for _, f := range h.Holds {
 			put(section{Hold: &f})
 		}
@@ -81,6 +122,13 @@ func (b *Book) Snapshot() []byte {
 		for _, a := range h.Appearances {
 			put(section{Shown: &a})
 		}
+		for _, o := range h.Out {
+			put(section{Out: &o})
+		}
+		for _, w := range h.Off {
+			put(section{Off: &w})
+		}
+		b.usageSections(h.Host, put)
 		for _, p := range h.Past {
 			put(section{Past: &p})
 			for _, k := range p.Requests {
@@ -88,96 +136,18 @@ func (b *Book) Snapshot() []byte {
 			}
 		}
 	}
+	for _, d := range b.devices {
+		put(section{Device: &d.Device})
+		for _, f := range d.mapped {
+			put(section{Mapped: &Mapping{Device: d.ID, ActivationID: f.ActivationID, Copies: f.Copies}})
+		}
+	}
+	for _, o := range b.orders {
+		put(section{Order: o})
+	}
+	b.seatSections(put)
 	return out
 }
 
 // Digest names the state: two books with the same digest answer alike.
 func (b *Book) Digest() capability.Digest { return sha256.Sum256(b.Snapshot()) }
-
-// Restore reads what Snapshot wrote, and nothing else.
-func Restore(snapshot []byte) (*Book, error) {
-	b := New()
-	rest := snapshot
-	for first := true; len(rest) > 0; first = false {
-		if len(rest) < 4 {
-			return nil, corrupt("snapshot ends inside a length")
-		}
-		n := binary.BigEndian.Uint32(rest)
-		if rest = rest[4:]; n > maxRecord || uint64(n) > uint64(len(rest)) {
-			return nil, corrupt("snapshot has a record of %d bytes where %d follow and at most %d are allowed", n, len(rest), maxRecord)
-		}
-		var s section
-		if err := b.codec.Decode(rest[:n], &s, maxRecord); err != nil {
-			return nil, corrupt("snapshot: %w", err)
-		}
-		rest = rest[n:]
-		if first != (s.Head != nil) {
-			return nil, corrupt("snapshot does not begin with its head, or has two")
-		}
-		if err := b.restore(&s); err != nil {
-			return nil, err
-		}
-	}
-	if err := b.Check(); err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(b.Snapshot(), snapshot) {
-		return nil, corrupt("snapshot is not in its one encoding")
-	}
-	return b, nil
-}
-
-// restore takes in one record. Order and doubles are found by Check and by writing the snapshot again.
-func (b *Book) restore(s *section) error {
-	var h *Host
-	if len(b.hosts) > 0 {
-		h = b.hosts[len(b.hosts)-1]
-	}
-	switch {
-	case s.Head != nil:
-		b.policy, b.head, b.length, b.last = s.Head.Policy, s.Head.Head, s.Head.Length, s.Head.Last
-	case s.Item != nil:
-		b.items = append(b.items, &item{Item: *s.Item})
-		b.byID[s.Item.ActivationID] = b.items[len(b.items)-1]
-	case s.Boot != nil:
-		b.boots = append(b.boots, s.Boot)
-	case s.Host != nil:
-		r := s.Host
-		h = &Host{Identity: r.Identity, Alias: r.Alias, Proven: r.Proven, Epoch: r.Epoch, Answered: r.Answered, Serial: r.Serial, Life: r.Life, Moved: r.Moved}
-		b.hosts, b.byKey[h.Host] = append(b.hosts, h), h
-	case h == nil:
-		return corrupt("snapshot has a part of a host before the host")
-	case s.Hold != nil:
-		i := b.byID[s.Hold.ActivationID]
-		if i == nil || s.Hold.Copies > i.left() {
-			return corrupt("snapshot has %d copies of %s held that are not there", s.Hold.Copies, s.Hold.ActivationID)
-		}
-		i.used += s.Hold.Copies
-		h.Holds = append(h.Holds, *s.Hold)
-	case s.Meter != nil:
-		h.Metered = append(h.Metered, *s.Meter)
-	case s.Request != nil:
-		h.Requests = append(h.Requests, *s.Request)
-		if s.Request.Serial != 0 {
-			b.answered[s.Request.Digest] = h
-		}
-	case s.Return != nil:
-		h.Returns = append(h.Returns, *s.Return)
-	case s.Shown != nil:
-		h.Appearances = append(h.Appearances, *s.Shown)
-	case s.Past != nil:
-		h.Past = append(h.Past, *s.Past)
-	case s.Before != nil:
-		if len(h.Past) == 0 {
-			return corrupt("snapshot has a request of a past life before the life")
-		}
-		p := &h.Past[len(h.Past)-1]
-		p.Requests = append(p.Requests, *s.Before)
-		if s.Before.Serial != 0 {
-			b.answered[s.Before.Digest] = h
-		}
-	case s.Incident != nil:
-		h.Incidents = append(h.Incidents, *s.Incident)
-	}
-	return nil
-}

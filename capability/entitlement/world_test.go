@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -127,7 +128,8 @@ type machine struct {
 	epoch       uint64
 	rights      map[capability.ActivationID]uint32
 	used        uint32 // of what is metered
-	shown       int    // host IDs beside the TPM's
+	lingers     map[capability.ActivationID]linger
+	shown       int // host IDs beside the TPM's
 	returns     []capability.Return
 	drawn       byte
 	audited     bool // it names the end of its audit trail
@@ -143,6 +145,7 @@ func newMachine(n byte) *machine {
 // copied is the same machine once more: its storage or all of it was copied.
 func (m *machine) copied() *machine {
 	c := *m
+	c.lingers = maps.Clone(m.lingers)
 	c.outstanding, c.returns = slices.Clone(m.outstanding), slices.Clone(m.returns)
 	c.rights = map[capability.ActivationID]uint32{}
 	for id, n := range m.rights {
@@ -199,7 +202,7 @@ func (m *machine) apply(r *capability.Response) {
 		return
 	}
 	m.applied, m.head = r.Serial, r.BookHead
-	m.returns = slices.DeleteFunc(m.returns, func(t capability.Return) bool { return slices.Contains(r.Acknowledged, t.ID) })
+	m.returns = slices.DeleteFunc(m.returns, func(t capability.Return) bool { return slices.Contains(r.Acknowledged, t.ID) || r.Refuses(t) })
 	m.outstanding = slices.DeleteFunc(m.outstanding, func(k Known) bool { return k.Number <= r.Number })
 	m.rights = map[capability.ActivationID]uint32{}
 	for _, i := range r.Items {
@@ -207,7 +210,7 @@ func (m *machine) apply(r *capability.Response) {
 		m.used = max(m.used, i.UsedBefore)
 	}
 	for _, t := range m.returns {
-		m.rights[t.ActivationID] -= t.Copies
+		m.rights[t.ActivationID] -= min(m.rights[t.ActivationID], t.Copies) // a response may leave them out as well
 	}
 }
 
@@ -224,3 +227,5 @@ func code(err error) capability.Code {
 
 // life is a seeded generator; a failure prints the seed.
 func life(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x1ea5e401d)) }
+
+func cardID() hostid.ID { return hostid.ID{Type: hostid.Ethernet, Value: "02004C4F4F50"} }

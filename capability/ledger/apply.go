@@ -38,6 +38,8 @@ func (l *Ledger) apply(e *Entry) error {
 	case e.Started != nil:
 		err = l.applyStarted(e.Started)
 	case e.Advanced != nil, e.Watched != nil, e.Stated != nil:
+	case e.Counted != nil:
+		l.endPeriod(l.now.Wall, l.moment)
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:
@@ -112,16 +114,24 @@ func (it *item) fits() bool {
 
 // advance ends what is due.
 func (l *Ledger) advance(now Now) {
+	before := l.now
 	l.now = now
 	l.hold = l.holdAt(now)
+	l.passDays(before, now)
+	l.endWaits()
+}
+
+// endDue ends the leases that end up to that moment on the lease clock, in the order of their ends, and goes on to it.
+func (l *Ledger) endDue(at capability.Seconds) {
 	for len(l.ends) > 0 {
 		s := l.ends[0].leases[0]
-		if s.end > now.Lease {
+		if s.end > at {
 			break
 		}
+		l.moment = max(l.moment, s.end)
 		l.end(s)
 	}
-	l.endWaits()
+	l.moment = max(l.moment, at)
 }
 
 // end takes a lease out.
@@ -137,7 +147,13 @@ func (l *Ledger) sweep() {
 		return
 	}
 	l.gone = false
-	l.items = slices.DeleteFunc(l.items, func(it *item) bool { return it.cut && it.idle() })
+	l.items = slices.DeleteFunc(l.items, func(it *item) bool {
+		goes := it.cut && it.idle()
+		if goes {
+			l.leave(it)
+		}
+		return goes
+	})
 	l.index()
 }
 
@@ -158,12 +174,21 @@ func (l *Ledger) applyStarted(f *Started) error {
 		return corrupt("what was lost before is %s, and %s now", l.lost, f.Lost)
 	}
 	l.run, l.hold, l.lost = *f, f.Hold, f.Lost
+	if f.Counts {
+		if l.usage.from != 0 {
+			return corrupt("usage is counted from now on, and was since %s", l.usage.from)
+		}
+		l.beginUsage()
+	}
 	return nil
 }
 
 func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	r := f.Response
 	if err := r.Validate(); err != nil {
+		return err
+	}
+	if err := l.revoke(f.Revoked); err != nil {
 		return err
 	}
 	if r.Serial <= l.applied.Serial {
@@ -180,8 +205,11 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 	}
 	for _, i := range r.Items {
 		it := l.find(i.ID())
-		if it == nil {
+		if it != nil {
+			it.tally.run(it.leased(), l.moment)
+		} else {
 			it = newItem(i)
+			l.come(it)
 			l.items = append(l.items, it)
 			l.features[i.Feature] = append(l.features[i.Feature], it)
 		}
@@ -206,6 +234,13 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 			l.closed = append(l.closed, id)
 		}
 	}
+	l.returns = slices.DeleteFunc(l.returns, func(t capability.Return) bool {
+		refused := r.Refuses(t)
+		if refused {
+			l.closed = append(l.closed, t.ID)
+		}
+		return refused
+	})
 	l.endDrains(func(d Drained) bool { _, copies := l.activation(d.ActivationID); return copies == 0 })
 	l.closed = l.closed[max(0, len(l.closed)-capability.MaxReturns):]
 	l.written = slices.DeleteFunc(l.written, func(w Written) bool { return w.Number <= r.Number })
@@ -216,6 +251,7 @@ func (l *Ledger) applyProvisioned(f *Provisioned) error {
 		l.before.id = r.For
 		l.bookBefore(items)
 	}
+	l.detail()
 	return nil
 }
 
@@ -282,7 +318,7 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 		}
 		l.ration = ration{f.Spent, l.now.Lease}
 	}
-	uses := l.usesOf(r.leases, leases)
+	uses, old := l.usesOf(r.leases, leases), r.leases
 	for _, s := range r.leases {
 		l.unbook(s)
 		l.gone = l.gone || s.slice.item.cut
@@ -301,6 +337,7 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	for _, s := range leases {
 		l.book(s)
 	}
+	l.countServed(f, old, leases)
 	if err := l.applyMeter(r, f); err != nil {
 		return err
 	}

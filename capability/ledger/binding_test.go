@@ -685,3 +685,71 @@ func TestBindingLives(t *testing.T) {
 		}
 	}
 }
+
+// Giving back a part never needs rights that are in order: what is not asked for any more is free for others, and what is goes on to its end, no further.
+func TestGivingBackPart(t *testing.T) {
+	strict := capability.Policy{Binding: hostid.RuleSecondaries, Grace: 500}
+	for _, x := range []struct {
+		name  string
+		code  capability.Code // of the refusal of the rest; zero: it is renewed
+		spoil func(v *life)
+	}{
+		{"in order", 0, func(*life) {}},
+		{"grace", 0, func(v *life) { v.shows("Ed") }},
+		{"grace is over", capability.ErrBinding, func(v *life) { v.shows("Ed"); v.pass(500); v.must(Advance{}) }},
+		{"grace is over, and nobody has noticed", capability.ErrBinding, func(v *life) { v.shows("Ed"); v.pass(500) }},
+		{"another machine", capability.ErrBinding, func(v *life) { v.shows("Xbnd") }},
+		{"clock is held", capability.ErrClock, func(v *life) { v.see(v.now.Wall.Add(-25 * hour)) }},
+		{"refused by the model", capability.ErrRule, func(v *life) {
+			v.must(SetModel{Text: []byte(`model "m" { on hostid("d1/ETHERNET") { deny } on any() { use "default" accept } }`), By: "admin"})
+		}},
+	} {
+		for _, lines := range [][]string{{"f:1.0 1", "g:1.0 1"}, {"g:1.0 2"}, {"f:1.0 2"}, {"f:1.0 1"}} {
+			t.Run(x.name+", "+strings.Join(lines, " and "), func(t *testing.T) {
+				dated := func(i *capability.LineItem) { i.Expiry = 1 << 40 }
+				v := begin(t)
+				v.respond(capability.Response{Items: items(lineItem('a', "f:1.0", 2, dated), lineItem('b', "g:1.0", 2, dated)), Policy: strict})
+				v.shows("Ebnd")
+				if r := v.ask("d1", "f:1.0 2", "g:1.0 2"); r.Status != capability.StatusOK {
+					t.Fatal(show(r))
+				}
+				x.spoil(v)
+				before := v.ends("d1")
+				r := v.ask("d1", lines...)
+				want := map[string]uint64{}
+				for _, l := range v.request("d1", lines...).Desired {
+					want[l.Feature] = uint64(l.Count)
+				}
+				got := map[string]uint64{}
+				id := hostid.ID{Type: hostid.Ethernet, Value: "d1"}
+				d, _ := v.l.Device(id, v.now)
+				for _, h := range d.Holdings {
+					got[h.Item.Feature] += uint64(h.Count)
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("asked for %v, and holds %v: %s", want, got, show(r))
+				}
+				for i, l := range r.Lines {
+					if l.Denial.Code != x.code {
+						t.Errorf("line %d: %s", i, show(r))
+					}
+				}
+				if after := v.ends("d1"); x.code != 0 && after > before {
+					t.Errorf("renewed from %d to %d", before, after)
+				}
+				if err := v.l.Check(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// ends is when the last of what a device holds does.
+func (v *life) ends(device string) (last capability.Time) {
+	d, _ := v.l.Device(hostid.ID{Type: hostid.Ethernet, Value: device}, v.now)
+	for _, h := range d.Holdings {
+		last = max(last, h.Expiry)
+	}
+	return last
+}

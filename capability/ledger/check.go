@@ -19,6 +19,9 @@ func (l *Ledger) verify(answers bool) error {
 	if err := l.checkItems(); err != nil {
 		return err
 	}
+	if err := l.checkUsage(); err != nil {
+		return err
+	}
 	used, users := make(map[*slice]uint64, len(l.items)), map[held]uint64{}
 	leases, waits := len(l.before.leases), 0
 	if err := l.checkBefore(used); err != nil {
@@ -84,6 +87,9 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("the items were divided %s, and it is %s", l.divided, l.now.Wall)
 	case len(l.written) > capability.MaxOutstanding || len(l.returns) > capability.MaxReturns || len(l.closed) > capability.MaxReturns:
 		return corrupt("%d requests and %d returns wait, %d returns are closed", len(l.written), len(l.returns), len(l.closed))
+	}
+	if err := l.checkRevoked(); err != nil {
+		return err
 	}
 	if err := l.clock.check(); err != nil {
 		return err

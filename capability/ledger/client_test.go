@@ -420,10 +420,12 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 	if s.Request.Operation != capability.Grant || len(s.Request.Desired) == 0 {
 		return nil
 	}
-	gave, refused := map[string]uint64{}, map[string]bool{}
+	gave, asked, refused, spoiled := map[string]uint64{}, map[string]uint64{}, map[string]bool{}, map[string]bool{}
 	for i, l := range a.Lines {
 		d := s.Request.Desired[i]
 		gave[d.Feature] += uint64(l.Count)
+		asked[d.Feature] += uint64(d.Count)
+		spoiled[d.Feature] = spoiled[d.Feature] || slices.Contains([]capability.Code{capability.ErrBinding, capability.ErrRule, capability.ErrClock, capability.ErrExpired}, l.Denial.Code)
 		refused[d.Feature] = refused[d.Feature] || l.Status == capability.LineInsufficient
 		switch {
 		case l.Status == capability.LineInsufficient && l.Count != 0, l.Status == capability.LineOK && l.Count != d.Count && a.Status != capability.StatusUnchanged:
@@ -438,6 +440,7 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 			case f == "n" && has[f] < max(had[f], gave[f]):
 				return fmt.Errorf("%q is not reusable, and fell from %d to %d", f, had[f], has[f])
 			case f == "n":
+			case refused[f] && spoiled[f] && has[f] >= min(had[f], asked[f]): // what is not asked for is given back
 			case refused[f] && hold == 0 && has[f] < had[f]:
 				return fmt.Errorf("refused, and %q fell from %d to %d", f, had[f], has[f])
 			case refused[f] && has[f] > had[f]+gave[f], !refused[f] && has[f] != gave[f]:
@@ -453,7 +456,8 @@ func (w *world) fair(s *Serve, a *capability.Response, hold capability.Seconds, 
 		}
 		free = min(free, int64(had[s.Request.Desired[0].Feature]))
 	}
-	if free >= 0 && hold == 0 && !dropped && s.Request.Desired[0].Count > 0 {
+	barred := len(a.Lines) > 0 && (a.Lines[0].Denial.Code == capability.ErrBinding || a.Lines[0].Denial.Code == capability.ErrRule) // it may give back
+	if free >= 0 && hold == 0 && !dropped && !barred && s.Request.Desired[0].Count > 0 {
 		asked := s.Request.Desired[0]
 		want := int64(asked.Count)
 		if free < want {

@@ -56,6 +56,9 @@ type Provision struct {
 	Response capability.Response
 	Digest   capability.Digest // of the response as it came
 	Raw      capability.Time   // what the system clock says; zero: it is not judged
+
+	Key     capability.Digest   // fingerprint of the signing key; zero: nobody looked
+	Revoked []capability.Digest // what its certificate says of other keys, in the order of wire.Learn
 }
 
 // Return takes copies of an activation ID out of service for good. The ID is drawn by the caller; the same ID again is the same return.

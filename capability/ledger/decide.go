@@ -21,6 +21,8 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.start(now, c)
 	case Advance:
 		return l.advanceTo(now), nil
+	case CloseUsage:
+		return l.closeUsage(now), nil
 	case Provision:
 		return l.provision(now, c)
 	case Return:
@@ -119,7 +121,7 @@ func (l *Ledger) start(now Now, c Start) (Decision, error) {
 	if c.HoldFor > 0 {
 		end = max(end, now.Lease+c.HoldFor)
 	}
-	f := &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Lost: l.lost, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease}
+	f := &Started{BootID: c.BootID, Hold: end, Cause: c.Cause, Lost: l.lost, Slept: l.slept(now.Lease, c.TPM), TPM: c.TPM, At: now.Lease, Counts: l.usage.from == 0}
 	if l.life == (capability.LifeID{}) {
 		f.Life = c.Life
 	}
@@ -152,6 +154,9 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	if err := r.Validate(); err != nil {
 		return Decision{}, err
 	}
+	if err := l.revokes(&c); err != nil {
+		return Decision{}, err
+	}
 	switch {
 	case r.Serial == 0:
 		return Decision{}, malformed("serial", "absent")
@@ -168,10 +173,10 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 	case r.Serial == l.applied.Serial:
 		return Decision{}, capability.Refuse(capability.ErrReplayedSerial, "", "serial %d", r.Serial)
 	}
-	// A response to an older request must not bring back what was returned since.
+	// A response to an older request must not bring back what was returned since; one that refuses the return does.
 	items := slices.Clone(r.Items)
 	for _, t := range l.returns {
-		if slices.Contains(r.Acknowledged, t.ID) {
+		if slices.Contains(r.Acknowledged, t.ID) || r.Refuses(t) {
 			continue
 		}
 		for i := range items {
@@ -194,6 +199,7 @@ func (l *Ledger) provision(now Now, c Provision) (Decision, error) {
 		f.Hold = max(l.holdAt(now), now.Lease+capability.MaxLease) // the policy that the lost leases were given by may have been another
 	}
 	div := l.division(l.rules(), now, clock.dates(now), l.arriving(r.Items))
+	f.Revoked = l.unheard(c.Revoked)
 	e := Entry{Provisioned: f, Division: div, Clock: changed}
 	if judged := l.answered(now, &r); !judged.same(l.machine.Judged) {
 		e.Judged = &judged
@@ -243,7 +249,7 @@ func (l *Ledger) giveUp(now Now, c Return) (Decision, error) {
 	end := l.holdAt(now)
 	switch {
 	case slices.Contains(l.closed, c.ID):
-		return refuse(capability.ErrNothingToReturn, "the back office has acknowledged this very return")
+		return refuse(capability.ErrNothingToReturn, "the back office has acknowledged this very return, or refused it")
 	case end != 0:
 		return Decision{}, &capability.Refusal{Denial: capability.Denial{Code: capability.ErrHold, Subject: string(c.ActivationID), Until: now.Told(end)}}
 	case len(l.returns) >= capability.MaxReturns:

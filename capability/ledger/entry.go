@@ -45,6 +45,7 @@ type Entry struct {
 	Recovery    *Recovery    `cbor:"32,keyasint,omitzero"`
 	Recognized  *Recognized  `cbor:"33,keyasint,omitzero"`
 	Planned     *Planned     `cbor:"34,keyasint,omitzero"`
+	Counted     *Counted     `cbor:"40,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -57,16 +58,19 @@ type Started struct {
 	At     capability.Seconds `cbor:"6,keyasint,omitzero"`  // on the lease clock, when the TPM showed that
 	Life   capability.LifeID  `cbor:"10,keyasint,omitzero"` // of the first run only
 	Lost   capability.Code    `cbor:"11,keyasint,omitzero"` // what became of the storage before this one
+	Counts bool               `cbor:"12,keyasint,omitzero"` // usage is counted from now on
 }
 
 // Advanced: time went on, and what was due ended.
 type Advanced struct{}
 
-// Provisioned: a response is in force. Its items are those the appliance has from now on: returns that the response did not acknowledge are taken off.
+// Provisioned: a response is in force. Its items are those the appliance has from now on: returns that the response neither acknowledged nor refused for good are taken off.
 type Provisioned struct {
 	Response capability.Response `cbor:"1,keyasint,omitzero"`
 	Digest   capability.Digest   `cbor:"2,keyasint,omitzero"`
 	Hold     capability.Seconds  `cbor:"3,keyasint,omitzero"` // end of the hold that begins with it: leases that the lost storage gave may still run
+
+	Revoked []capability.Digest `cbor:"4,keyasint,omitempty"` // signing keys that count no more from now on, beside those of before
 }
 
 // Served: a device holds exactly these leases from now on.
@@ -161,7 +165,7 @@ func decodeByLibrary(c *wire.Codec, b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil, e.Recognized != nil, e.Planned != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil, e.Recognized != nil, e.Planned != nil, e.Counted != nil} {
 		if set {
 			n++
 		}

@@ -8,7 +8,7 @@
 // There are two clocks (Now). Leases and holds end on the lease clock, which stands still while the machine is off; wall time matters for the dates of
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
-// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, Watch, Recognize, and those of an
+// Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, CloseUsage, Watch, Recognize, and those of an
 // administrator: SetTime, PlanChange, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain and CancelDrain. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
@@ -84,6 +84,7 @@ type Ledger struct {
 
 	applied  capability.Response // the response in force, without its items
 	digest   capability.Digest   // of that response as it came
+	revoked  []capability.Digest // fingerprints of signing keys, in order; none is ever taken away
 	number   uint64              // of the last request file
 	written  []Written
 	returns  []capability.Return // not acknowledged yet, oldest first
@@ -110,6 +111,8 @@ type Ledger struct {
 	waiting []*wait         // the longest first
 	leases  int
 
+	usage        usage
+	moment       capability.Seconds // on the lease clock: that of the last entry, or while leases end with one, that of their end
 	machine      machine
 	clock        Clock
 	dividedAhead capability.Seconds // of the clock at the last division
@@ -127,6 +130,7 @@ type item struct {
 	cut    bool
 	slices []*slice // the default pool, the overdraft, then the shares in the order of the division
 	place  int      // among the items
+	tally  sum      // of the running period of usage
 }
 
 // held is what the leases of one user are counted by.

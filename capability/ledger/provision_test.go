@@ -258,6 +258,42 @@ func TestReturnAgainstOlderRequest(t *testing.T) {
 	v.expect("items", "a 0/12, b 0/2")
 }
 
+// A return that is refused for good is closed, and what the response lists is here again: those copies, not those of returns it says nothing of. It is never made again.
+func TestReturnRefused(t *testing.T) {
+	all := items(lineItem('a', "f:1.0", 12, copies(4)))
+	v := begin(t, all...)
+	v.must(v.giveUp(1, 'a', 1))
+	v.must(v.giveUp(2, 'a', 2))
+	first, second := v.l.Returns()[0], v.l.Returns()[1]
+	refuses := func(t capability.Return) capability.Denial {
+		return capability.RefuseReturn(t, capability.ErrReturnProof)
+	}
+	other := refuses(first)
+	other.Code = capability.ErrReturnProof
+	for _, d := range []capability.Denial{other, {Code: capability.ErrReturnRefused}, {Code: capability.ErrReturnRefused, Subject: string(first.ActivationID)}, {Code: capability.ErrReturnRefused, Subject: "0F"}} {
+		v.respond(capability.Response{Items: all, Denials: []capability.Denial{d}})
+		if len(v.l.Returns()) != 2 {
+			t.Errorf("closed by %+v", d)
+		}
+	}
+	v.expect("items", "a 0/3")
+	v.respond(capability.Response{Items: all, Denials: []capability.Denial{refuses(first)}})
+	v.expect("items", "a 0/6")
+	if left := v.l.Returns(); len(left) != 1 || left[0].ID != second.ID {
+		t.Errorf("%+v", left)
+	}
+	v.refused(v.giveUp(1, 'a', 1), capability.ErrNothingToReturn)
+	v.respond(capability.Response{Items: all, Denials: []capability.Denial{refuses(first), refuses(second)}, Acknowledged: []capability.ReturnID{second.ID}}) // credited wins
+	v.expect("items", "a 0/12")
+	// What the back office does not list does not come back.
+	v.must(v.giveUp(3, 'a', 4))
+	v.respond(capability.Response{Denials: []capability.Denial{refuses(v.l.Returns()[0])}})
+	v.expect("items", "")
+	if len(v.l.Returns()) != 0 {
+		t.Error("it waits on")
+	}
+}
+
 func TestWriteRequest(t *testing.T) {
 	v := begin(t)
 	var m *capability.Malformed

@@ -92,10 +92,14 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		wants = s.wants()
 		pure = !slices.ContainsFunc(wants, func(w want) bool { return w.Count > 0 })
 		switch {
-		case !pure && l.unbound(now):
-			return s.deny(capability.Denial{Code: capability.ErrBinding})
-		case !s.route.Accept && !pure:
-			return s.deny(s.ruledOut())
+		case pure:
+		case l.unbound(now):
+			s.barred = capability.Denial{Code: capability.ErrBinding}
+		case !s.route.Accept:
+			s.barred = s.ruledOut()
+		}
+		if s.barred.Code != 0 && !s.givesBack(wants) {
+			return s.deny(s.barred)
 		}
 		s.release()
 		s.claim()
@@ -238,6 +242,7 @@ type serving struct {
 	rights    []capability.Right // of the receipt, less what lines have renewed
 	claims    []Booking          // of what was used before the repair
 	used      uint64             // serial of the receipt, once it renewed something
+	barred    capability.Denial  // why nothing is granted, of a request that gives back
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
@@ -390,6 +395,10 @@ func (s *serving) line(i int, w want) capability.Line {
 			return refuse(no)
 		}
 	}
+	if no := s.barred; no.Code != 0 {
+		no.Subject, no.Asked = w.Feature, w.Count
+		return refuse(no)
+	}
 	asked := w.Count
 	if s.hold != 0 {
 		covered := s.cover(w.Desired, asked)
@@ -465,19 +474,51 @@ func (s *serving) spend(rights []capability.Right, it *item, n uint64) (spent ui
 	return spent
 }
 
-// settleLines applies what refusals mean for what the device had, and says the outcome. Where it stays as it was, the lines still say what they would have had. In a hold a line that is not renewed gives back what it did not ask for.
+// givesBack says that the request asks for less of a feature than the device holds: that never needs rights that are in order. All or nothing of one that asks for more of another as well is nothing.
+func (s *serving) givesBack(wants []want) bool {
+	held := map[string]int64{}
+	for _, h := range s.held {
+		if h.end > s.now.Lease && (!h.slice.item.Metered || h.slice.item.Reusable) {
+			held[h.slice.item.Feature] += int64(h.count)
+		}
+	}
+	for _, w := range wants {
+		held[w.Feature] -= int64(w.Count)
+	}
+	less, more := false, false
+	for _, n := range held {
+		less, more = less || n > 0, more || n < 0
+	}
+	return less && !(more && s.req.Atomic) && s.req.Operation != capability.Report
+}
+
+// outOfOrder says that a feature was refused for the state of the machine or of the rights, and not for what others hold.
+func (s *serving) outOfOrder(name string) bool {
+	for i, l := range s.answer.Lines {
+		switch l.Denial.Code {
+		case capability.ErrBinding, capability.ErrRule, capability.ErrClock, capability.ErrExpired:
+			if s.req.Desired[i].Feature == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// settleLines applies what refusals mean for what the device had, and says the outcome. Where it stays as it was, the lines still say what they would have had. In a hold, and where rights are not in order, a line that is not renewed
+// gives back what it did not ask for.
 // What is metered and not reusable never goes down, and a report leaves alone what it does not name.
 func (s *serving) settleLines(pure bool) {
 	slices.Sort(s.refused)
 	s.refused = slices.Compact(s.refused)
-	if len(s.refused) > 0 && s.req.Atomic {
+	if len(s.refused) > 0 && s.req.Atomic && s.barred.Code == 0 {
 		s.restore(s.mayKeep)
 		s.answer.Status = capability.StatusUnchanged
 		return
 	}
 	for _, name := range s.refused {
 		limit := uint64(math.MaxUint64)
-		if s.hold != 0 {
+		if s.hold != 0 || s.outOfOrder(name) {
 			limit = 0
 			for _, w := range s.wants() {
 				if w.Feature == name {

@@ -27,12 +27,14 @@ func (o Owner) String() string {
 // Kind is the form of a setting's value.
 type Kind uint8
 
-// The kinds of values: true or false; seconds, also written as 15m; a number; text.
+// The kinds of values: true or false; seconds, also written as 15m; a number; text; the HTTPS address of a server; the SHA-256 of its certificate.
 const (
 	Flag Kind = iota
 	Interval
 	Number
 	Text
+	Location
+	Fingerprint
 )
 
 // Known is a setting that there is.
@@ -74,6 +76,8 @@ const (
 func KnownSettings() []Known {
 	const day, year = 24 * 60 * 60, 366 * 24 * 60 * 60
 	return []Known{
+		{OfficeCertificate, "", Administrator, Fingerprint, 0, 0, ""},
+		{OfficeURL, "lfs.url", Administrator, Location, 0, 0, ""},
 		{binding, "", Producer, Text, 0, 0, "tpm"},
 		{bindingDongle, "", Producer, Text, 0, 0, ""},
 		{bindingGrace, "", Producer, Interval, 0, year, "604800"},
@@ -92,13 +96,15 @@ func KnownSettings() []Known {
 		{ModelAtDates, "", Administrator, Flag, 0, 0, "true"},
 		{tolerance, "", Producer, Interval, 0, year, "0"},
 		{"open-reads", "security.anonymous", Both, Flag, 0, 0, "false"},
-		{"poll-period", "lfs.poll", Administrator, Interval, 60, year, "86400"},
-		{"poll-retries", "lfs.retries", Producer, Number, 0, 1000, "4"},
+		{PollPeriod, "lfs.poll", Administrator, Interval, 5, year, "86400"},
+		{PollRetries, "lfs.retries", Producer, Number, 0, 1000, "4"},
+		{PollRetryPeriod, "", Administrator, Interval, 1, day, "300"},
 		{renewInterval, "licensing.renewInterval", Producer, Number, 1, 90, "15"},
 		{responseLife, "licensing.responseLifetime", Producer, Interval, 1, 10 * year, "86400"},
 		{"session-timeout", "", Administrator, Interval, 60, day, "1800"},
 		{"storage-backup", "database.backup-enabled", Administrator, Flag, 0, 0, "true"},
 		{"token-life", "security.token.duration", Both, Interval, 60, day, "1800"},
+		{UsageDetail, "lfs.syncTo.includeAll", Administrator, Flag, 0, 0, "false"},
 		{"virtual-clients", "licensing.allowVirtualClients", Producer, Flag, 0, 0, "true"},
 		{"virtual-server", "licensing.allowVirtualServer", Producer, Flag, 0, 0, "true"},
 		{ZoneOffset, "", Administrator, Interval, -14 * 60 * 60, 14 * 60 * 60, "0"},
@@ -131,6 +137,10 @@ func (k Known) check(value string) (string, error) {
 		if err := capability.CheckText(value); err != nil {
 			return "", err
 		}
+	case Location:
+		return location(value)
+	case Fingerprint:
+		return fingerprint(value)
 	case Interval, Number:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil && k.Kind == Interval {
@@ -204,6 +214,7 @@ func (l *Ledger) applyConfigured(f *Configured) error {
 	if here {
 		l.settings = slices.Delete(l.settings, at, at+1)
 	}
+	defer l.detail()
 	if f.Setting.Value == "" {
 		return nil
 	}

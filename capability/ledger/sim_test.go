@@ -133,6 +133,8 @@ type world struct {
 	// The back office.
 	copies    map[capability.ActivationID]uint32
 	credited  []capability.ReturnID
+	refused   []capability.ReturnID // for good
+	denials   []capability.Denial   // that say so
 	responses []made
 	inForce   made
 	all       []capability.Return // every return that was ever decided
@@ -140,7 +142,7 @@ type world struct {
 	happened  [outcomes]int
 }
 
-// made is a response and what the back office had credited when it made it.
+// made is a response and what the back office had credited, or refused for good, when it made it.
 type made struct {
 	Provision
 	credited []capability.ReturnID
@@ -425,7 +427,11 @@ func (w *world) sell() error {
 func (w *world) respond() {
 	if w.rng.IntN(3) > 0 {
 		for _, t := range w.l.Returns() {
-			if t.Proof != nil && !slices.Contains(w.credited, t.ID) {
+			if t.Proof != nil && !slices.Contains(w.credited, t.ID) && !slices.Contains(w.refused, t.ID) {
+				if w.nature.IntN(6) == 0 { // as it stays from then on
+					w.refused, w.denials = append(w.refused, t.ID), append(w.denials, capability.RefuseReturn(t, capability.ErrReturnProof))
+					continue
+				}
 				w.credited = append(w.credited, t.ID)
 				w.copies[t.ActivationID] -= min(t.Copies, w.copies[t.ActivationID])
 			}
@@ -450,7 +456,8 @@ func (w *world) respond() {
 			r.Items = append(r.Items, it)
 		}
 	}
-	w.responses = append(w.responses, made{Provision{Response: r, Digest: capability.Digest{byte(r.Serial), byte(r.Serial >> 8)}}, r.Acknowledged})
+	r.Denials = slices.Clone(w.denials)
+	w.responses = append(w.responses, made{Provision{Response: r, Digest: capability.Digest{byte(r.Serial), byte(r.Serial >> 8)}}, slices.Concat(w.credited, w.refused)})
 }
 
 // entitled is what the back office entitled of a class, by the response in force, less the returns that it did not know of when it made it.

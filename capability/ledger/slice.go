@@ -117,6 +117,7 @@ func (l *Ledger) unbook(s *lease) {
 // count sets what is used of the slice of a lease, and with it the sums of its item and user.
 func (l *Ledger) count(s *lease, used uint64) {
 	it, change := s.slice.item, used-s.slice.used // modulo 2^64: both directions add up
+	l.countItem(it, change)
 	if s.slice.source.Overdraft {
 		l.overdrawn += compareBool(used > 0, s.slice.used > 0)
 	} else {
@@ -124,6 +125,7 @@ func (l *Ledger) count(s *lease, used uint64) {
 	}
 	s.slice.used = used
 	if user := s.row.who.User; user != "" {
+		l.countUser(user, it, change)
 		k := held{user, it}
 		if l.users[k] += change; l.users[k] == 0 {
 			delete(l.users, k)

@@ -90,7 +90,7 @@ func slowServe(l *Ledger, now Now, s *Serve) (slowAnswer, bool) {
 		}
 	}
 	x.limits = route.Limits
-	if !route.Accept {
+	if !route.Accept || l.unbound(now) { // then it is granted nothing, and may give back
 		return slowAnswer{}, false
 	}
 	reach := slices.Clone(own)

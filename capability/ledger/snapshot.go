@@ -10,7 +10,7 @@ import (
 )
 
 // A snapshot is a sequence of parts, each a four-byte big-endian length and that many bytes of deterministic CBOR: one header, then the items by ID,
-// then the rows by sequence. A reader of an older format is never edited; a new format gets a new number and a new reader.
+// then the rows by sequence, then what is used. A reader of an older format is never edited; a new format gets a new number and a new reader.
 const (
 	snapshotFormat = 1
 	maxPart        = 4 << 20 // the header: the response in force without its items, returns with proofs, digests, a model, reservations
@@ -49,6 +49,9 @@ type header struct {
 	Recovery     recovery           `cbor:"43,keyasint,omitzero"`
 	Before       []leasePart        `cbor:"44,keyasint,omitempty"`
 	Machine      machine            `cbor:"45,keyasint,omitzero"`
+
+	Revoked []capability.Digest `cbor:"46,keyasint,omitempty"`
+	Usage   usagePart           `cbor:"50,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -99,12 +102,14 @@ func (l *Ledger) Snapshot() []byte {
 	for _, s := range l.before.leases {
 		before = append(before, leasePart{Item: uint64(s.slice.item.place), Slice: uint64(slices.Index(s.slice.item.slices, s.slice)), Count: s.count, End: s.end, Told: s.told})
 	}
+	open := l.tallyParts()
 	b := l.part(make([]byte, 0, 1<<12+len(l.items)*256+len(l.rows)*512), &header{
-		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest,
+		Format: snapshotFormat, Position: l.position, Head: l.head, Now: l.now, Run: l.run, Hold: l.hold, Applied: l.applied, Digest: l.digest, Revoked: l.revoked,
 		Number: l.number, Written: l.written, Returns: l.returns, Closed: l.closed, Items: uint64(len(l.items)), Rows: uint64(len(l.rows)),
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
 		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before, Machine: l.machine,
+		Usage: usagePart{l.usage.from, l.usage.last, uint64(len(l.usage.kept)), uint64(len(open)), l.usage.other},
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -134,6 +139,12 @@ func (l *Ledger) Snapshot() []byte {
 			}
 		}
 		b = l.part(b, &p)
+	}
+	for i := range open {
+		b = l.part(b, &open[i])
+	}
+	for _, k := range l.usage.kept {
+		b = l.part(b, &recordPart{k.body})
 	}
 	return b
 }
@@ -172,12 +183,13 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	if h.Format != snapshotFormat {
 		return nil, corrupt("snapshot of format %d, and this program reads %d", h.Format, snapshotFormat)
 	}
-	l.position, l.head, l.now, l.run, l.hold = h.Position, h.Head, h.Now, h.Run, h.Hold
+	l.position, l.head, l.now, l.run, l.hold, l.moment = h.Position, h.Head, h.Now, h.Run, h.Hold, h.Now.Lease
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
 	l.life, l.lost, l.epoch, l.recovery, l.machine = h.Life, h.Lost, h.Epoch, h.Recovery, h.Machine
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
 	l.ration = ration{h.Spent, h.Moved}
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
+	l.revoked = h.Revoked
 	if len(l.text) > 0 {
 		var err error
 		if l.model, err = model.Reread(l.text); err != nil {
@@ -210,10 +222,13 @@ func Restore(snapshot []byte) (*Ledger, error) {
 			return nil, err
 		}
 	}
+	l.index()
+	if err := l.restoreUsage(h.Usage, next); err != nil {
+		return nil, err
+	}
 	if len(rest) > 0 {
 		return nil, corrupt("snapshot with %d bytes after its end", len(rest))
 	}
-	l.index()
 	if err := l.verify(false); err != nil {
 		return nil, err
 	}

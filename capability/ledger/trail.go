@@ -75,6 +75,8 @@ func (e *Entry) Words() (kind, subject, by string) {
 		return "machine recognized", e.Judged.describe(e.Recognized.Shown), ""
 	case e.Planned != nil:
 		return "change planned", "", e.Planned.By
+	case e.Counted != nil:
+		return "usage counted", "", ""
 	case e.Recovery != nil:
 		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
 	}

@@ -235,9 +235,9 @@ func TestForgedLeads(t *testing.T) {
 	v := begin(t, lineItem('a', "f:1.0", 4), lineItem('m', "m:1.0", 4, metered(true, 0)))
 	v.ask("d", "f:1.0 2", "m:1.0 1")
 	whole := v.l.Snapshot()
-	at := 0 // of the last part, which is the row
-	for next := 0; next < len(whole); next += 4 + int(binary.BigEndian.Uint32(whole[next:])) {
-		at = next
+	at, end := 0, 0 // of the row, which follows the header and two items
+	for range 4 {
+		at, end = end, end+4+int(binary.BigEndian.Uint32(whole[end:]))
 	}
 	for _, c := range []struct {
 		leads []capability.Seconds
@@ -247,11 +247,11 @@ func TestForgedLeads(t *testing.T) {
 		{[]capability.Seconds{-5, 5}, false}, {[]capability.Seconds{-5, 0}, false}, {[]capability.Seconds{1901, 0}, false},
 	} {
 		var p rowPart
-		if err := v.l.codec.Decode(whole[at+4:], &p, maxPart); err != nil || len(p.Leases) != 2 {
+		if err := v.l.codec.Decode(whole[at+4:end], &p, maxPart); err != nil || len(p.Leases) != 2 {
 			t.Fatal(p, err)
 		}
 		p.Leads = c.leads
-		b := v.l.part(slices.Clone(whole[:at]), &p)
+		b := append(v.l.part(slices.Clone(whole[:at]), &p), whole[end:]...)
 		l, err := Restore(b)
 		if good := err == nil; good != c.good || good && !bytes.Equal(l.Snapshot(), b) || !good && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("leads %v: %v", c.leads, err)

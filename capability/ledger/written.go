@@ -49,6 +49,7 @@ func (e *Entry) Encode(c *wire.Codec) []byte {
 	other(&w, c, 32, e.Recovery)
 	other(&w, c, 33, e.Recognized)
 	other(&w, c, 34, e.Planned)
+	other(&w, c, 40, e.Counted)
 	w.Close(outer)
 	return w.Written()
 }

@@ -19,6 +19,7 @@ func Code(err error) capability.Code {
 		{ErrType, capability.ErrFileKind},
 		{ErrOneSignature, capability.ErrOneSignature},
 		{ErrOtherProducer, capability.ErrOtherProducer},
+		{ErrRevoked, capability.ErrKeyRevoked},
 		{ErrSignature, capability.ErrSignature},
 		{ErrMalformed, capability.ErrFileForm},
 	} {

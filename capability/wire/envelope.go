@@ -24,6 +24,8 @@ const (
 	TypKey       = "application/vnd.leasehold.key+cose"
 	TypAppliance = "application/vnd.leasehold.appliance+cose"
 	TypGroup     = "application/vnd.leasehold.group+cose"
+	// TypKeyRequest is what a signing key says of itself to its root.
+	TypKeyRequest = "application/vnd.leasehold.key-request+cose"
 )
 
 // The kinds of no. Each wraps what it found.
@@ -35,6 +37,7 @@ var (
 	ErrSignature     = errors.New("bad signature")
 	ErrOneSignature  = errors.New("only one of the two signatures is good")
 	ErrOtherProducer = errors.New("signed by another producer")
+	ErrRevoked       = errors.New("signed by a revoked key")
 )
 
 // KeyID is the first half of a key's digest, as COSE's kid.
@@ -114,6 +117,12 @@ func responseMagic() []byte {
 func trustMagic() []byte {
 	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'T', 'R'}
 }
+func keyRequestMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'K', 'R', 0xd2}
+}
+func certifiedKeyMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'K', 'C'}
+}
 
 // FileKind is what a file begins as.
 type FileKind string
@@ -122,6 +131,9 @@ const (
 	KindRequest  FileKind = "request"
 	KindResponse FileKind = "response"
 	KindTrust    FileKind = "trust bundle"
+
+	KindKeyRequest   FileKind = "key request"
+	KindCertifiedKey FileKind = "certified key"
 )
 
 // Kind looks at the magic only. The error is ErrKind, or ErrCut for a file that ends inside it.
@@ -129,7 +141,7 @@ func Kind(file []byte) (FileKind, error) {
 	for _, k := range []struct {
 		kind  FileKind
 		magic []byte
-	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindTrust, trustMagic()}} {
+	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindTrust, trustMagic()}, {KindKeyRequest, keyRequestMagic()}, {KindCertifiedKey, certifiedKeyMagic()}} {
 		if bytes.HasPrefix(file, k.magic) {
 			return k.kind, nil
 		}

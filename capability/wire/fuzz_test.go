@@ -101,6 +101,38 @@ func FuzzDecodeTrust(f *testing.F) {
 	})
 }
 
+func FuzzReadKeyRequest(f *testing.F) {
+	seedVectors(f, "key-request")
+	c, good := New(), map[string]bool{}
+	for _, v := range vectorSet(f) {
+		if v.Kind == "key-request" && v.Expect == "ok" {
+			good[string(v.bytes())] = true
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := c.ReadKeyRequest(b); err == nil && !good[string(b)] {
+			t.Errorf("a request that no key signed is taken: %x", b)
+		}
+	})
+}
+
+func FuzzReadCertifiedKey(f *testing.F) {
+	seedVectors(f, "certified-key")
+	c, good := New(), map[string]bool{}
+	trust := &Trust{}
+	for _, v := range vectorSet(f) {
+		if v.Kind == "certified-key" && v.Expect == "ok" {
+			good[string(v.bytes())] = true
+			trust, _ = c.DecodeTrust(unhex(v.Keys["trust"]))
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, _, err := c.ReadCertifiedKey(trust, b); err == nil && !good[string(b)] {
+			t.Errorf("a certificate that no root signed is taken: %x", b)
+		}
+	})
+}
+
 func FuzzSigningKey(f *testing.F) {
 	p := newProducer(f, 1)
 	f.Add(p.certificate)

@@ -98,6 +98,7 @@ func (w *Writer) request(c *Codec, r *capability.Request) {
 	if len(r.Alarms) > 0 {
 		w.other(c, 34, r.Alarms)
 	}
+	w.Bool(36, r.Settled)
 	w.Close(outer)
 }
 
@@ -239,6 +240,7 @@ func (w *Writer) policy(k uint64, p *capability.Policy) {
 		w.Key(11)
 		w.putHost(&p.Dongle)
 	}
+	w.Bool(35, p.Detail)
 	w.Close(outer)
 }
 

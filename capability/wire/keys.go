@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
@@ -38,7 +39,7 @@ func (k PublicKeys) validate() error {
 
 // ProducerKey signs for a producer: as its root, or as a signing key that the root certified.
 type ProducerKey struct {
-	ed     ed25519.PrivateKey
+	ed     crypto.Signer
 	ml     *mldsa.PrivateKey
 	Public PublicKeys
 }
@@ -59,12 +60,41 @@ func NewProducerKey(seed []byte) (*ProducerKey, error) {
 	return &ProducerKey{ed, ml, PublicKeys{ed.Public().(ed25519.PublicKey), ml.PublicKey().Bytes()}}, nil
 }
 
+// NewSplitKey makes the key whose Ed25519 half is kept elsewhere, in a token: ed signs messages, not digests, as package crypto/ed25519 does.
+// What it signs is verified before anyone sees it. The ML-DSA-87 half is made of 32 bytes of chance.
+func NewSplitKey(ed crypto.Signer, seed []byte) (*ProducerKey, error) {
+	public, ok := ed.Public().(ed25519.PublicKey)
+	if !ok || len(public) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("producer key: %T where an Ed25519 key is wanted", ed.Public())
+	}
+	ml, err := mldsa.NewPrivateKey(mldsa.MLDSA87(), seed)
+	if err != nil {
+		return nil, fmt.Errorf("producer key: %w", err)
+	}
+	return &ProducerKey{ed, ml, PublicKeys{public, ml.PublicKey().Bytes()}}, nil
+}
+
+func (k *ProducerKey) signEd25519(message []byte) ([]byte, error) {
+	sig, err := k.ed.Sign(nil, message, crypto.Hash(0))
+	if err != nil {
+		return nil, fmt.Errorf("sign with Ed25519: %w", err)
+	}
+	if !ed25519.Verify(k.Public.Ed25519, message, sig) {
+		return nil, fmt.Errorf("sign with Ed25519: %w: what holds the key gave another", ErrSignature)
+	}
+	return sig, nil
+}
+
 // signTwice wraps payload in an Ed25519 envelope and that in an ML-DSA-87 envelope, so that stripping one signature leaves nothing that is taken.
 // Both are deterministic: the same payload gives the same bytes.
 func (c *Codec) signTwice(k *ProducerKey, typ string, payload []byte, u unprotected) ([]byte, error) {
 	id := c.keyID(k.Public)
 	inner := c.Encode(header{Alg: AlgEd25519, KID: id, Typ: typ})
-	in := c.Encode(sign1{Protected: inner, Payload: &payload, Signature: ed25519.Sign(k.ed, c.toBeSigned(inner, payload))})
+	first, err := k.signEd25519(c.toBeSigned(inner, payload))
+	if err != nil {
+		return nil, err
+	}
+	in := c.Encode(sign1{Protected: inner, Payload: &payload, Signature: first})
 	outer := c.Encode(header{Alg: AlgMLDSA87, KID: id, Typ: typ})
 	sig, err := k.ml.SignDeterministic(c.toBeSigned(outer, in), nil)
 	if err != nil {

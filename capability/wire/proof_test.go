@@ -219,7 +219,7 @@ func TestCOSEOracle(t *testing.T) {
 		envelope, detached []byte
 		key                ed25519.PrivateKey
 	}{
-		"key certificate": {*tw.outer.Payload, nil, p.root.ed},
+		"key certificate": {*tw.outer.Payload, nil, p.root.ed.(ed25519.PrivateKey)},
 		"group":           {answer.Proof, root[:], key},
 	} {
 		var m cose.UntaggedSign1Message

@@ -111,7 +111,7 @@ func (p *paperTPM) evidence(t testing.TB, purpose string, data []byte) []byte {
 
 // fields takes evidence apart: EK, AK, Quoted, Signature, PCRs.
 func fields(evidence []byte) (f [5][]byte, err error) {
-	if len(evidence) == 0 || evidence[0] != 0x11 && evidence[0] != 0x12 {
+	if len(evidence) == 0 || evidence[0] < 0x11 || evidence[0] > 0x13 {
 		return f, fmt.Errorf("%w: not evidence", ErrMalformed)
 	}
 	rest := evidence[1:]
@@ -122,6 +122,9 @@ func fields(evidence []byte) (f [5][]byte, err error) {
 		n := 2 + int(binary.BigEndian.Uint16(rest))
 		f[i], rest = rest[2:n], rest[n:]
 	}
+	if evidence[0] == 0x13 {
+		return f, intermediates(rest)
+	}
 	if evidence[0] == 0x12 && len(rest) > 3 && int(binary.BigEndian.Uint16(rest[1:])) == len(rest)-3 {
 		rest = rest[:1] // an event log, which is not judged here
 	} else if evidence[0] == 0x12 {
@@ -131,6 +134,28 @@ func fields(evidence []byte) (f [5][]byte, err error) {
 		return f, fmt.Errorf("%w: certificates, or bytes left over", ErrMalformed)
 	}
 	return f, nil
+}
+
+// intermediates takes the end of evidence apart that has some: no certificates, 1 to 6 intermediates of 6144 bytes together, and an event log, which may be empty.
+func intermediates(rest []byte) error {
+	if len(rest) < 2 || rest[0] != 0 || rest[1] == 0 || rest[1] > 6 {
+		return fmt.Errorf("%w: certificates, or no intermediates, or more than 6", ErrMalformed)
+	}
+	count, size := int(rest[1]), 0
+	rest = rest[2:]
+	for i := range count + 1 { // the last is the log
+		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
+			return fmt.Errorf("%w: evidence ends in intermediate %d of %d", ErrMalformed, i, count)
+		}
+		n := int(binary.BigEndian.Uint16(rest))
+		if rest = rest[2+n:]; i < count {
+			size += n
+		}
+	}
+	if size > 6144 || len(rest) > 0 {
+		return fmt.Errorf("%w: intermediates of %d bytes, or %d bytes left over", ErrMalformed, size, len(rest))
+	}
+	return nil
 }
 
 // judge is SPEC.md 7.2 for a statement by ak about data. It compares with the one form that statement can have.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/leasehold/leasehold/capability"
@@ -19,6 +20,9 @@ type Reader struct {
 
 // NewReader reads b.
 func NewReader(b []byte) Reader { return Reader{b: b} }
+
+// Lost says that a byte was not known.
+func (r *Reader) Lost() bool { return r.lost }
 
 // Done says that all was read and known.
 func (r *Reader) Done() bool { return !r.lost && len(r.b) == 0 }
@@ -273,6 +277,8 @@ func (r *Reader) policy(v *capability.Policy) {
 			v.Grace = capability.Seconds(r.Int())
 		case 11:
 			v.Dongle = r.Host()
+		case 35:
+			v.Detail = r.Bool()
 		default:
 			r.Lose()
 		}
@@ -434,6 +440,65 @@ func (r *Reader) Text() string {
 		return ""
 	}
 	return string(b)
+}
+
+// Shared is Text, with one copy of those that are equal: seen has them.
+func (r *Reader) Shared(seen map[string]string) string {
+	b := r.take(r.head(text))
+	if s, ok := seen[string(b)]; ok {
+		return s
+	}
+	if len(b) == 0 || !utf8.Valid(b) {
+		r.Lose()
+		return ""
+	}
+	s := string(b)
+	seen[s] = s
+	return s
+}
+
+// Texts keeps texts together that stay in memory as long as each other: a million of them are some thousand blocks. The zero value has none; it is not copied.
+type Texts struct {
+	block strings.Builder
+	last  string
+}
+
+const textBlock = 16 << 10
+
+func (t *Texts) keep(b []byte) string {
+	if t.last == string(b) {
+		return t.last
+	}
+	if t.block.Cap()-t.block.Len() < len(b) {
+		t.block.Reset()
+		t.block.Grow(max(textBlock, len(b)))
+	}
+	from := t.block.Len()
+	t.block.Write(b)
+	t.last = t.block.String()[from:]
+	return t.last
+}
+
+// Kept is Text, in a block of texts, and the same memory where it is the one that was kept before.
+func (r *Reader) Kept(texts *Texts) string {
+	b := r.take(r.head(text))
+	if len(b) == 0 || !utf8.Valid(b) {
+		r.Lose()
+		return ""
+	}
+	return texts.keep(b)
+}
+
+// Ahead is what is left.
+func (r *Reader) Ahead() []byte { return r.b }
+
+// Skip goes past an item that was read before, where the next one has the same bytes.
+func (r *Reader) Skip(item []byte) bool {
+	if len(item) == 0 || !bytes.HasPrefix(r.b, item) {
+		return false
+	}
+	r.b = r.b[len(item):]
+	return true
 }
 
 // Bytes are a copy, and not empty.

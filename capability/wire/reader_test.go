@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
@@ -306,4 +307,49 @@ func FuzzReader(f *testing.F) {
 		}
 		agree(t, c, b)
 	})
+}
+
+// Texts that are kept are those that came, one after the other the same memory where they are the same, and none is lost when a block is full.
+func TestKeptTexts(t *testing.T) {
+	var texts Texts
+	var want, got []string
+	for n := range 3000 {
+		s := strings.Repeat(string(rune('a'+n%26)), 1+n%40)
+		if n == 1000 {
+			s = strings.Repeat("x", 2*textBlock)
+		}
+		for range 2 {
+			r := NewReader(New().Encode(s))
+			kept := r.Kept(&texts)
+			if !r.Done() {
+				t.Fatalf("text %d was not read", n)
+			}
+			want, got = append(want, s), append(got, kept)
+		}
+		if a, b := got[2*n], got[2*n+1]; unsafe.StringData(a) != unsafe.StringData(b) {
+			t.Errorf("text %d is in memory twice", n)
+		}
+	}
+	if !slices.Equal(want, got) {
+		t.Error("a text has changed")
+	}
+	for name, b := range map[string][]byte{"empty": {0x60}, "not UTF-8": {0x61, 0xff}, "cut": {0x62, 'a'}, "bytes": {0x41, 'a'}} {
+		if r := NewReader(b); r.Kept(&texts) != "" || !r.Lost() {
+			t.Errorf("%s: read", name)
+		}
+	}
+}
+
+// An item is skipped where it comes next, whole, and nothing else is.
+func TestSkip(t *testing.T) {
+	r := NewReader([]byte{0x61, 'a', 0x61, 'a', 0x61, 'b'})
+	before := r.Ahead()
+	r.Text()
+	first := before[:len(before)-len(r.Ahead())]
+	if !r.Skip(first) || r.Skip(first) || r.Skip(nil) || r.Lost() {
+		t.Errorf("%x was not skipped once; %x is left", first, r.Ahead())
+	}
+	if r.Text() != "b" || !r.Done() || r.Skip(first) {
+		t.Error("what comes behind it was not read")
+	}
 }

@@ -38,12 +38,15 @@ func (c *Codec) DecodeTrust(file []byte) (*Trust, error) {
 	return &t, t.Root.validate()
 }
 
-// KeyCertificate is the root's word on a signing key.
+// KeyCertificate is the root's word on a signing key, and on those that count no more.
 type KeyCertificate struct {
-	Keys  PublicKeys      `cbor:"1,keyasint,omitzero" json:"keys"`
-	Name  string          `cbor:"2,keyasint,omitzero" json:"name"` // producer-2026-A
-	From  capability.Time `cbor:"3,keyasint,omitzero" json:"from"`
-	Until capability.Time `cbor:"4,keyasint,omitzero" json:"until,omitempty"`
+	Keys    PublicKeys        `cbor:"1,keyasint,omitzero" json:"keys"`
+	Name    string            `cbor:"2,keyasint,omitzero" json:"name"` // producer-2026-A
+	From    capability.Time   `cbor:"3,keyasint,omitzero" json:"from"`
+	Until   capability.Time   `cbor:"4,keyasint,omitzero" json:"until,omitempty"`
+	Number  uint64            `cbor:"5,keyasint,omitzero" json:"number,omitempty"`   // of this root's certificates, each higher than the one before
+	Revoked []RevokedKey      `cbor:"6,keyasint,omitempty" json:"revoked,omitempty"` // every signing key that was revoked before
+	Limits  capability.Digest `cbor:"7,keyasint,omitzero" json:"limits,omitzero"`    // of what the key may sign (Limits); zero: anything
 }
 
 // ApplianceCertificate is a signing key's word on an appliance: answers certified by this AK come from this host, and its rights are the producer's.
@@ -82,7 +85,10 @@ func (c *Codec) SigningKey(t *Trust, certificate []byte) (*KeyCertificate, error
 	if err := c.Decode(tw.payload, &k, capability.MaxSigned); err != nil {
 		return nil, fmt.Errorf("key certificate: %w", err)
 	}
-	return &k, k.Keys.validate()
+	if err := k.Keys.validate(); err != nil {
+		return nil, err
+	}
+	return &k, c.validateRevoked(&k)
 }
 
 // signedBy opens an item that a certified signing key signed, and says which signatures are good. The payload is believed only when err is nil.

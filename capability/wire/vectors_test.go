@@ -109,10 +109,10 @@ func TestVectors(t *testing.T) {
 // Each kind has a good vector, and each class of refusal has one.
 func TestVectorsCoverKindsAndClasses(t *testing.T) {
 	missing := map[string]bool{}
-	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "activation-id", "receipt", "return"} {
+	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "key-request", "certified-key", "activation-id", "receipt", "return", "usage"} {
 		missing["good "+s], missing["bad "+s] = true, true
 	}
-	for _, s := range []string{"ok", "malformed", "kind", "cut", "size", "type", "signature", "one-signature", "other-producer"} {
+	for _, s := range []string{"ok", "malformed", "kind", "cut", "size", "type", "signature", "one-signature", "other-producer", "revoked"} {
 		missing[s] = true
 	}
 	for _, v := range readVectors(t) {
@@ -168,6 +168,8 @@ func class(err error) string {
 		return "type"
 	case errors.Is(err, ErrOtherProducer):
 		return "other-producer"
+	case errors.Is(err, ErrRevoked):
+		return "revoked"
 	case errors.Is(err, ErrOneSignature):
 		return "one-signature"
 	case errors.Is(err, ErrSignature):
@@ -185,6 +187,9 @@ func judgeVector(v *vector, b []byte) error {
 	case "request":
 		var r capability.Request
 		return c.DecodeRequest(b, &r, capability.MaxFrame)
+	case "usage":
+		_, err := c.DecodeUsage(b)
+		return err
 	case "return":
 		var r capability.Return
 		if err := c.Decode(b, &r, capability.MaxFrame); err != nil {
@@ -215,7 +220,11 @@ func judgeVector(v *vector, b []byte) error {
 		if err != nil {
 			return err
 		}
-		if _, _, err := c.Verify(trust, s); err != nil {
+		k, _, err := c.Verify(trust, s)
+		if err != nil {
+			return err
+		}
+		if err := c.StillCounts(k, known(v)); err != nil {
 			return err
 		}
 		_, err = c.Open(s, unhex(v.Keys["contentKey"]))
@@ -232,7 +241,24 @@ func judgeVector(v *vector, b []byte) error {
 		if err := c.Decode(b, &ch, capability.MaxFrame); err != nil {
 			return err
 		}
+		k, err := c.SigningKey(trust, ch.Key)
+		if err != nil {
+			return err
+		}
+		if err := c.StillCounts(k, known(v)); err != nil {
+			return err
+		}
 		_, err = c.VerifyChain(trust, &ch, judgeServing)
+		return err
+	case "key-request":
+		_, err := c.ReadKeyRequest(b)
+		return err
+	case "certified-key":
+		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
+		if err != nil {
+			return fmt.Errorf("the vector's own trust bundle: %v", err)
+		}
+		_, _, err = c.ReadCertifiedKey(trust, b)
 		return err
 	case "answer":
 		var a Answer
@@ -259,8 +285,23 @@ func judgeVector(v *vector, b []byte) error {
 	return fmt.Errorf("kind %q is not known", v.Kind)
 }
 
+// known are the keys that the reader of a vector knows as revoked.
+func known(v *vector) []capability.Digest {
+	if v.Keys["revoked"] == "" {
+		return nil
+	}
+	return []capability.Digest{capability.Digest(unhex(v.Keys["revoked"]))}
+}
+
 // The inputs of the kinds that are more than one message.
 type (
+	keyRequestInput struct {
+		KeyRequest KeyRequest `json:"keyRequest"` // without its keys
+	}
+	certifiedKeyInput struct {
+		KeyCertificate KeyCertificate `json:"keyCertificate"` // without its keys and the digest of its limits
+		Limits         Limits         `json:"limits"`
+	}
 	requestFileInput struct {
 		Request  capability.Request `json:"request"`
 		KID      KeyID              `json:"kid"`
@@ -308,6 +349,10 @@ func encodeVector(t testing.TB, v *vector) ([]byte, error) {
 		var in capability.Request
 		read(&in)
 		return c.Encode(&in), in.Validate()
+	case "usage":
+		var in capability.Usage
+		read(&in)
+		return c.Encode(&in), nil
 	case "return":
 		var in capability.Return
 		read(&in)
@@ -329,6 +374,24 @@ func encodeVector(t testing.TB, v *vector) ([]byte, error) {
 		var in Trust
 		read(&in)
 		return c.EncodeTrust(&in), nil
+	case "key-request":
+		var in keyRequestInput
+		read(&in)
+		_, signing, err := keyPair(v.Keys)
+		if err != nil {
+			return nil, err
+		}
+		return c.SealKeyRequest(signing, &in.KeyRequest)
+	case "certified-key":
+		var in certifiedKeyInput
+		read(&in)
+		root, signing, err := keyPair(v.Keys)
+		if err != nil {
+			return nil, err
+		}
+		in.KeyCertificate.Keys, in.KeyCertificate.Limits = signing.Public, c.LimitsDigest(in.Limits)
+		certificate, err := c.CertifyKey(root, &in.KeyCertificate)
+		return c.EncodeCertifiedKey(&CertifiedKey{certificate, in.Limits}), err
 	case "chain":
 		var in chainInput
 		read(&in)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ func (s *set) twice(key *ProducerKey, typ string, payload []byte, f func(*twiceS
 	c := s.c
 	inner := c.Encode(header{Alg: w.algInner, KID: w.kidInner, Typ: w.typInner})
 	in := c.Encode(sign1{Protected: inner, Unprotected: w.innerExtra, Payload: &w.payload,
-		Signature: w.changeInner(ed25519.Sign(w.key.ed, c.toBeSigned(inner, w.payload)))})
+		Signature: w.changeInner(ed25519.Sign(w.key.ed.(ed25519.PrivateKey), c.toBeSigned(inner, w.payload)))})
 	outer := c.Encode(header{Alg: w.algOuter, KID: w.kidOuter, Typ: w.typOuter})
 	sig, err := w.key.ml.SignDeterministic(c.toBeSigned(outer, in), nil)
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *set) fullResponse() capability.Response {
 		Until: 5900, Highest: capability.Version{Major: 1}, Detail: "five are in use", Holders: []capability.Holder{{Name: "WS-114", Count: 5, Expiry: 5900}}}})
 	r.Denials = []capability.Denial{{Code: capability.ErrHold, Until: 5900}}
 	r.Policy = capability.Policy{Lease: 60, RenewPercent: 90, Holders: capability.HoldersNames, Tolerance: 86400, ResponseLife: 600, Granularity: 1, BorrowMaximum: 604800,
-		Binding: hostid.RuleDongle, Grace: 3600, Dongle: hostid.ID{Type: hostid.Flexid9, Value: "9-1A2B"}}
+		Binding: hostid.RuleDongle, Grace: 3600, Dongle: hostid.ID{Type: hostid.Flexid9, Value: "9-1A2B"}, Detail: true}
 	r.Salt, r.Hold, r.Key = [16]byte{5}, 5900, digest(0x13)
 	r.Acknowledged, r.Records, r.Revoked = []capability.ReturnID{{1, 2, 3}}, 2, []capability.Digest{digest(0x14)}
 	r.Boot = capability.Boot{Key: []byte("public key"), Ref: []byte("ref"), States: [][]byte{append([]byte{0x41}, make([]byte, 160)...)}}
@@ -130,6 +131,11 @@ func (s *set) responseFiles() {
 	bad("certificate-typ", "type", "the key certificate is of type appliance", s.responseFile(signing, read, nil, certified(validity, root, func(w *twiceSigned) { w.typInner, w.typOuter = TypAppliance, TypAppliance })))
 	bad("certificate-smuggles", "malformed", "the key certificate has unsigned bytes in its own unprotected header", s.responseFile(signing, read, nil, certified(validity, root, func(w *twiceSigned) { w.outerExtra.Certificate = []byte("anything") })))
 	bad("key-expired", "signature", "the signing key's time was over when the response was made", s.responseFile(signing, read, nil, certified(KeyCertificate{From: 1000, Until: 4999}, root, plain)))
+	bad("key-revokes-itself", "revoked", "the certificate of the signing key revokes that key", s.responseFile(signing, read, nil, certified(KeyCertificate{From: 1000, Until: 9000, Number: 2, Revoked: []RevokedKey{{c.Fingerprint(signing.Public), 4000}}}, root, plain)))
+	bad("key-revokes-twice", "malformed", "the key certificate revokes one key twice", s.responseFile(signing, read, nil, certified(KeyCertificate{From: 1000, Until: 9000, Revoked: []RevokedKey{{digest(1), 4000}, {digest(1), 4001}}}, root, plain)))
+	bad("key-revoked", "revoked", "a good file by a key that the reader knows as revoked", good)
+	s.last().Keys = maps.Clone(judge)
+	s.last().Keys["revoked"] = hex.EncodeToString(sliceOf(c.Fingerprint(signing.Public)))
 	bad("key-too-new", "signature", "the signing key's time had not begun when the response was made", s.responseFile(signing, read, nil, certified(KeyCertificate{From: 5001, Until: 9000}, root, plain)))
 
 	content := func(f func(*capability.Response), g func(*Clear)) []byte {
@@ -224,6 +230,14 @@ func (s *set) chains() {
 		o.Key = s.twice(root, TypKey, c.Encode(&k), plain)
 	})
 	bad("key-flipped", "signature", "one bit of the certified key is another", func(o *Chain) { o.Key = s.flipIn(o.Key, signing.Public.Ed25519, 0) })
+	bad("key-revokes-itself", "revoked", "the certificate of the signing key revokes that key", func(o *Chain) {
+		k := in.KeyCertificate
+		k.Keys, k.Revoked = signing.Public, []RevokedKey{{c.Fingerprint(signing.Public), 4000}}
+		o.Key = s.twice(root, TypKey, c.Encode(&k), plain)
+	})
+	bad("key-revoked", "revoked", "a good chain by a key that the reader knows as revoked", func(*Chain) {})
+	s.last().Keys = maps.Clone(judge)
+	s.last().Keys["revoked"] = hex.EncodeToString(sliceOf(c.Fingerprint(signing.Public)))
 	bad("appliance-flipped", "signature", "one bit of the AK is another", func(o *Chain) { o.Appliance = s.flipIn(o.Appliance, s.tpm.AK, -1) })
 	bad("appliance-one-signature", "one-signature", "the Ed25519 signature of the appliance certificate is bad", func(o *Chain) {
 		o.Appliance = appliance(in.ApplianceCertificate, signing, func(w *twiceSigned) { w.changeInner = lastFlipped })
@@ -453,4 +467,76 @@ func (s *set) activationIDs() {
 	bad("long", "21 symbols", string(id)+"7")
 	bad("letter-u", "U is no symbol", string(swap(0, 'U')))
 	bad("empty", "nothing", "")
+}
+
+func sliceOf(d capability.Digest) []byte { return d[:] }
+
+// certifications are what travels between a back office and the root.
+func (s *set) certifications() {
+	c, keys := s.c, s.producerKeys()
+	delete(keys, "contentKey")
+	root, signing, err := keyPair(keys)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ask := KeyRequest{Name: "producer-2026-B", From: 1000, Until: 9000, Root: c.Fingerprint(root.Public)}
+	good := s.good("key-request", "key-request-good", "a signing key asks its root for a certificate", keyRequestInput{ask}, keys)
+	judge := judgeKeys(keys)
+	bad := func(kind, name, expect, description string, b []byte) {
+		s.bad(kind, kind+"-"+name, expect, description, b, judge)
+	}
+	request := func(r KeyRequest, key *ProducerKey, f func(*twiceSigned)) []byte {
+		if r.Keys.Ed25519 == nil {
+			r.Keys = signing.Public
+		}
+		return append(keyRequestMagic(), s.twice(key, TypKeyRequest, c.Encode(&r), f)...)
+	}
+	plain := func(*twiceSigned) {}
+	mine := func(w *twiceSigned) { w.kidInner, w.kidOuter = c.keyID(signing.Public), c.keyID(signing.Public) }
+	bad("key-request", "cut", "cut", "half of a good request", good[:len(good)/2])
+	bad("key-request", "kind", "kind", "a key request under the magic of a response", append(responseMagic(), good[9:]...))
+	bad("key-request", "typ", "type", "the envelopes are of type key", append(keyRequestMagic(), s.twice(signing, TypKey, c.Encode(&ask), plain)...))
+	bad("key-request", "anothers-key", "signature", "signed by another key than the one it names", request(ask, root, plain))
+	bad("key-request", "anothers-kid", "signature", "signed by another key under the kid of the one it names", request(ask, root, mine))
+	bad("key-request", "one-signature", "one-signature", "the Ed25519 signature is bad", request(ask, signing, func(w *twiceSigned) { w.changeInner = lastFlipped }))
+	for name, change := range map[string]func(*KeyRequest){
+		"no-name": func(r *KeyRequest) { r.Name = "" }, "name-long": func(r *KeyRequest) { r.Name = strings.Repeat("n", MaxKeyName+1) },
+		"no-from": func(r *KeyRequest) { r.From = 0 }, "until-first": func(r *KeyRequest) { r.Until = 999 },
+		"escape": func(r *KeyRequest) { r.Name = "\x1b]0;" },
+	} {
+		r := ask
+		change(&r)
+		bad("key-request", name, "malformed", "a key request that breaks a rule", request(r, signing, plain))
+	}
+	slices.SortFunc(s.list[len(s.list)-5:], func(a, b *vector) int { return strings.Compare(a.Name, b.Name) })
+
+	validity := KeyCertificate{Name: "producer-2026-B", From: 1000, Until: 9000, Number: 3, Revoked: []RevokedKey{{digest(0x15), 4000}, {Key: digest(0x16)}}}
+	limits := Limits{Hour: 20, Day: 100, Products: []ProductLimit{{"Mesh", 10, 50}, {Product: "Solve"}}}
+	certified := s.good("certified-key", "certified-key-good", "the root certifies a signing key within limits, and revokes two others", certifiedKeyInput{validity, limits}, keys)
+	s.good("certified-key", "certified-key-unlimited", "the root certifies a signing key without limits", certifiedKeyInput{KeyCertificate: KeyCertificate{Name: "producer-2026-A", From: 1000}}, keys)
+	var k CertifiedKey
+	if err := c.Decode(certified[8:], &k, capability.MaxSigned); err != nil {
+		s.t.Fatal(err)
+	}
+	file := func(k CertifiedKey) []byte { return c.EncodeCertifiedKey(&k) }
+	bad("certified-key", "cut", "cut", "half of a good file", certified[:len(certified)/2])
+	bad("certified-key", "kind", "kind", "a certified key under the magic of a trust bundle", append(trustMagic(), certified[8:]...))
+	bad("certified-key", "no-certificate", "malformed", "limits alone", file(CertifiedKey{Limits: limits}))
+	bad("certified-key", "no-limits", "signature", "the certificate names limits, and there are none", file(CertifiedKey{Certificate: k.Certificate}))
+	more := limits
+	more.Hour++
+	bad("certified-key", "other-limits", "signature", "the limits are not those that the certificate names", file(CertifiedKey{k.Certificate, more}))
+	signed := func(l Limits) []byte {
+		v := validity
+		v.Keys, v.Limits = signing.Public, c.LimitsDigest(l)
+		return file(CertifiedKey{s.twice(root, TypKey, c.Encode(&v), plain), l})
+	}
+	bad("certified-key", "product", "malformed", "a limit of a product without a name", signed(Limits{Products: []ProductLimit{{Copies: 1}}}))
+	bad("certified-key", "order", "malformed", "products out of order", signed(Limits{Products: []ProductLimit{{Product: "Solve"}, {Product: "Mesh"}}}))
+	self := validity
+	self.Keys = signing.Public
+	bad("certified-key", "by-itself", "other-producer", "the key certified itself", file(CertifiedKey{Certificate: s.twice(signing, TypKey, c.Encode(&self), plain)}))
+	bad("certified-key", "by-itself-as-root", "signature", "the key certified itself under the kid of the root", file(CertifiedKey{Certificate: s.twice(signing, TypKey, c.Encode(&self), func(w *twiceSigned) {
+		w.kidInner, w.kidOuter = c.keyID(root.Public), c.keyID(root.Public)
+	})}))
 }

@@ -30,10 +30,12 @@ func vectorSet(t testing.TB) []*vector {
 	s := &set{t: t, c: New(), tpm: newPaperTPM(t, 0x21)}
 	s.requests()
 	s.returns()
+	s.usages()
 	s.requestFiles()
 	s.deviceFiles()
 	s.responseFiles()
 	s.trusts()
+	s.certifications()
 	s.chains()
 	s.answers()
 	s.receipts()
@@ -145,6 +147,7 @@ func (s *set) fullRequest() capability.Request {
 		Life: capability.LifeID{0x11, 0xfe}, Metered: []capability.Meter{{ActivationID: s.id(7), Feature: "calls", Count: 300}, {ActivationID: s.id(8), Feature: "calls", Count: 1}},
 		Platform: capability.Platform{Virtual: "kvm", Container: capability.Bare},
 		Alarms:   []capability.Alarm{{Code: capability.ErrDeviceKey, Count: 300, Last: 1789990000}, {Code: capability.ErrBinding, Count: 1, Last: 1789999000}},
+		Settled:  true,
 	}
 }
 
@@ -243,6 +246,8 @@ func (s *set) requests() {
 	alarm := capability.Alarm{Code: capability.ErrDeviceKey, Count: 1, Last: 1}
 	change("alarms-twice", "two alarms of one code", func(r *capability.Request) { r.Alarms = []capability.Alarm{alarm, alarm} })
 	change("alarm-never", "an alarm of no time", func(r *capability.Request) { r.Alarms = []capability.Alarm{{Code: alarm.Code, Count: 1}} })
+	change("records-gap", "records 1 and 3", func(r *capability.Request) { r.Records = []capability.Record{{Number: 1}, {Number: 3}} })
+	change("record-0", "a record without a number", func(r *capability.Request) { r.Records = []capability.Record{{Body: []byte{0xa0}}} })
 	change("lines", "257 lines", func(r *capability.Request) { r.Desired = slices.Repeat(r.Desired, capability.MaxDesired+1) })
 }
 
@@ -260,15 +265,40 @@ func (s *set) returns() {
 	s.bad("return", "return-id-short", "malformed", "an ID of 15 bytes", s.swap(b, append([]byte{1, 0x50}, r.ID[:]...), append([]byte{1, 0x4f}, r.ID[:15]...)), nil)
 }
 
+func (s *set) usages() {
+	full := capability.Usage{From: 1789948800, Until: 1790035200, ActivationID: s.id(7), Feature: "render", Peak: 24, Served: 300, Seconds: 1 << 33,
+		Denials: []capability.Denied{{Code: capability.ErrNoSeat, Count: 17}, {Code: capability.ErrBinding, Count: 1}}}
+	slices.SortFunc(full.Denials, func(a, b capability.Denied) int { return int(a.Code) - int(b.Code) })
+	s.good("usage", "usage-feature", "what was used and refused of a feature in one day", full, nil)
+	person := capability.Usage{From: 1789948800, Until: 1790035200, ActivationID: s.id(7), Feature: "render", User: "ana", Peak: 2, Served: 3, Seconds: 7200}
+	s.good("usage", "usage-user", "what one user had of it", person, nil)
+	none := capability.Usage{From: 1789948800, Until: 1789950000, Denials: []capability.Denied{{Code: capability.ErrNotEntitled, Count: 5}}}
+	s.good("usage", "usage-unknown-features", "what was refused of features that no line item has, in a part of a day", none, nil)
+	bad := func(name, description string, f func(*capability.Usage)) {
+		u := full
+		u.Denials = slices.Clone(full.Denials)
+		f(&u)
+		s.bad("usage", "usage-"+name, "malformed", description, s.c.Encode(&u), nil)
+	}
+	bad("never", "a period that does not begin", func(u *capability.Usage) { u.From = 0 })
+	bad("empty", "a period that ends where it begins", func(u *capability.Usage) { u.Until = u.From })
+	bad("no-feature", "an activation ID without a feature", func(u *capability.Usage) { u.Feature = "" })
+	bad("nothing", "nothing was used or refused, and a peak alone says nothing", func(u *capability.Usage) { u.Served, u.Seconds, u.Denials = 0, 0, nil })
+	bad("of-nothing", "counts served of no feature", func(u *capability.Usage) { u.Feature, u.ActivationID = "", "" })
+	bad("order", "codes that do not ascend", func(u *capability.Usage) { slices.Reverse(u.Denials) })
+	bad("denied-nothing", "a code that refused no line", func(u *capability.Usage) { u.Denials[0].Count = 0 })
+	bad("user-denied", "denials of one user", func(u *capability.Usage) { u.User = "ana" })
+	bad("most", "more seconds than 2^62", func(u *capability.Usage) { u.Seconds = capability.MaxUsed + 1 })
+	bad("escape", "an escape sequence for a terminal in the user", func(u *capability.Usage) { u.User, u.Denials = "a\x1b[2J", nil })
+}
+
 func (s *set) requestFiles() {
 	c := s.c
-	file := func(name, description string, r capability.Request, log ...byte) []byte {
+	as := func(name, description string, r capability.Request, change func([]byte) []byte) []byte {
 		kid := AttestationKeyID(s.tpm.AK)
 		var evidence []byte
 		if _, _, err := c.SignRequest(&r, AlgTPMQuote, kid, func(d capability.Digest) ([]byte, error) {
-			if evidence = s.tpm.evidence(s.t, "request", d[:]); len(log) > 0 {
-				evidence = withLog(evidence, log)
-			}
+			evidence = change(s.tpm.evidence(s.t, "request", d[:]))
 			return evidence, nil
 		}); err != nil {
 			s.t.Fatal(err)
@@ -277,11 +307,22 @@ func (s *set) requestFiles() {
 		s.last().Digest = s.digestOf(b)
 		return b
 	}
+	file := func(name, description string, r capability.Request) []byte {
+		return as(name, description, r, func(evidence []byte) []byte { return evidence })
+	}
 	r := capability.Request{Version: 1, Hosts: []hostid.ID{s.appliance()}, Correlation: correlation(), Number: 1,
 		Desired: []capability.Desired{{ActivationID: s.id(7), Count: 4}}, Alias: "line 4", Producer: digest(5)}
 	good := file("request-file-activation", "an appliance asks for four copies of an activation ID; the evidence is a TPM's quote", r)
 	file("request-file-every-field", "every field of a request, with evidence", s.fullRequest())
-	file("request-file-event-log", "the evidence carries an event log, which does not replay: that is no flaw of the request", r, []byte("what firmware says it measured")...)
+	as("request-file-event-log", "the evidence carries an event log, which does not replay: that is no flaw of the request", r, func(evidence []byte) []byte {
+		return withLog(evidence, []byte("what firmware says it measured"))
+	})
+	as("request-file-intermediates", "the evidence carries two intermediates and no event log; neither is a certificate: that is no flaw of the request", r, func(evidence []byte) []byte {
+		return withIntermediates(evidence, nil, []byte("what the maker wrote"), []byte("and more of it"))
+	})
+	as("request-file-intermediates-event-log", "the evidence carries as many intermediates as may be, of as many bytes, and an event log", r, func(evidence []byte) []byte {
+		return withIntermediates(evidence, []byte("what firmware says it measured"), slices.Repeat([][]byte{make([]byte, 1024)}, 6)...)
+	})
 
 	bad := func(name, expect, description string, b []byte) {
 		s.bad("request-file", "request-file-"+name, expect, description, b, nil)
@@ -331,6 +372,14 @@ func (s *set) requestFiles() {
 	bad("evidence-too-long", "malformed", "evidence of 81921 bytes", make1(sign1{Protected: protected, Payload: &payload, Signature: make([]byte, capability.MaxQuoted+1)}))
 	bad("event-log-empty", "malformed", "evidence with an event log of no bytes, which has another format byte", make1(sign1{Protected: protected, Payload: &payload, Signature: withLog(evidence, nil)}))
 	bad("event-log-cut", "malformed", "evidence whose event log is cut", make1(sign1{Protected: protected, Payload: &payload, Signature: withLog(evidence, []byte("log"))[:len(evidence)+4]}))
+	chained := func(log []byte, ders ...[]byte) []byte {
+		return make1(sign1{Protected: protected, Payload: &payload, Signature: withIntermediates(evidence, log, ders...)})
+	}
+	bad("intermediates-none", "malformed", "evidence with no intermediates, which has another format byte", chained([]byte("log")))
+	bad("intermediates-too-many", "malformed", "evidence with 7 intermediates", chained(nil, slices.Repeat([][]byte{{0x30, 0}}, 7)...))
+	bad("intermediates-too-long", "malformed", "evidence with intermediates of 6145 bytes", chained(nil, make([]byte, 6144), []byte{0}))
+	bad("intermediates-no-log", "malformed", "evidence with intermediates that ends before the length of the event log", make1(sign1{Protected: protected, Payload: &payload,
+		Signature: append(slices.Concat([]byte{0x13}, evidence[1:], []byte{1}), sized([]byte("der"))...)}))
 	bad("typ-response", "type", "typ is a response's", sign(c.Encode(header{Alg: AlgTPMQuote, KID: read.KID, Typ: TypResponse}), payload))
 	bad("typ-missing", "malformed", "a protected header without typ", sign(c.Encode(map[int]any{1: AlgTPMQuote, 4: read.KID}), payload))
 	bad("alg-ed25519", "malformed", "alg is Ed25519", sign(c.Encode(header{Alg: AlgEd25519, KID: read.KID, Typ: TypRequest}), payload))
@@ -353,6 +402,15 @@ func (s *set) requestFiles() {
 // withLog is evidence with an event log behind it.
 func withLog(evidence, log []byte) []byte {
 	return append(slices.Concat([]byte{0x12}, evidence[1:]), sized(log)...)
+}
+
+// withIntermediates is evidence with intermediates and an event log behind it.
+func withIntermediates(evidence, log []byte, ders ...[]byte) []byte {
+	b := append(slices.Concat([]byte{0x13}, evidence[1:]), byte(len(ders)))
+	for _, der := range ders {
+		b = append(b, sized(der)...)
+	}
+	return append(b, sized(log)...)
 }
 
 // replaceQuote is evidence for the same digest whose quote was made for a session.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -23,15 +22,18 @@ type itemData struct {
 
 func entitleCommand(f *flags) *cobra.Command {
 	var (
-		item                                 entitlement.Item
-		productVersion, start, expires, tier string
-		features, limits                     []string
-		undo                                 time.Duration
+		item                                                 entitlement.Item
+		productVersion, start, expires, tier, mode, replaces string
+		features, limits                                     []string
+		draft                                                bool
+		marks                                                entitlement.Marks
+		undo                                                 time.Duration
 	)
 	c := &cobra.Command{
 		Use: "entitle", Short: "Entitle a customer to copies of a product, and get the activation ID",
 		Long: "Entitle adds a line item to the book and prints its activation ID, which the customer's administrator names in a request.\n\n" +
 			"Each copy is worth one count of each feature, or as many as =PER_COPY says. A feature without a version is licensed for version 0 only.\n\n" +
+			"A license model says how copies may be used (freehold model), and a product on record has its features (freehold product): --feature is for products that are not.\n\n" +
 			"What a machine of a lower tier may have is limited with --tier-limit: not more copies than that, and its rights end so long after each response, so that it has to exchange files again in time.\n\n" +
 			"With --metered the counts are used up, not leased: what a device reports stays used, also after a repair. --reusable lets it go down again, --undo lets a device take a report back for a while.",
 		Example: "  freehold entitle --customer \"ACME Works\" --product \"Render Pro\" --product-version 2026 --feature render:2026.1 --feature export:2026.1=5 --count 40 --expires 2027-03-31",
@@ -59,13 +61,29 @@ func entitleCommand(f *flags) *cobra.Command {
 				return terminal.Usage("--undo %s: want whole seconds", undo)
 			}
 			item.UndoInterval = capability.Seconds(undo / time.Second)
+			if replaces != "" {
+				if item.Replaces, err = capability.ParseActivationID(replaces); err != nil {
+					return terminal.Usage("--replaces: %w", err)
+				}
+			}
 			if tier != "" {
 				if item.MinimumTier, err = entitlement.ParseTier(tier); err != nil {
 					return terminal.Usage("--minimum-tier: %w", err)
 				}
 			}
+			if mode != "" {
+				if item.Mode, err = entitlement.ParseMode(mode); err != nil {
+					return terminal.Usage("--mode: %w", err)
+				}
+			}
 			if item.Limits, err = tierLimits(limits); err != nil {
 				return err
+			}
+			if draft {
+				item.Life.Stage = entitlement.StageDraft
+			}
+			if marks != (entitlement.Marks{}) {
+				item.Marks = &marks
 			}
 			return f.entitle(c.OutOrStdout(), item)
 		},
@@ -73,7 +91,7 @@ func entitleCommand(f *flags) *cobra.Command {
 	c.Flags().StringVar(&item.Customer, "customer", "", "`name` of the customer")
 	c.Flags().StringVar(&item.Product, "product", "", "`name` of the product")
 	c.Flags().StringVar(&productVersion, "product-version", "", "`version` of the product, as 2026.1")
-	c.Flags().StringArrayVar(&features, "feature", nil, "a feature as `NAME[:VERSION][=PER_COPY]`; may be repeated")
+	c.Flags().StringArrayVar(&features, "feature", nil, "a feature as `NAME[:VERSION][=PER_COPY]`; may be repeated; those of the product on record if absent")
 	c.Flags().Uint32Var(&item.Copies, "count", 0, "`number` of copies")
 	c.Flags().StringVar(&start, "start", "", "`date` from which the rights can be used, as 2026-12-01; at once if absent")
 	c.Flags().StringVar(&expires, "expires", "", "last `date` on which they can be used, as 2027-03-31; never if absent")
@@ -82,9 +100,16 @@ func entitleCommand(f *flags) *cobra.Command {
 	c.Flags().BoolVar(&item.Reusable, "reusable", false, "metered counts may go down again")
 	c.Flags().DurationVar(&undo, "undo", 0, "`time` in which a device can take a metered report back, as 10m")
 	c.Flags().StringVar(&item.User, "user", "", "`name` of the user whose seats they are; without it they are everybody's on the machine")
+	c.Flags().StringVar(&replaces, "replaces", "", "`activation ID` that was taken back, and whose place it takes")
+	c.Flags().StringVar(&mode, "mode", "", "how its seats are used, online or offline; if absent online for fixed-user licenses and offline for others")
 	c.Flags().StringVar(&tier, "minimum-tier", "", "lowest `tier` of machines for these rights; the policy's if absent")
 	c.Flags().StringArrayVar(&limits, "tier-limit", nil, "how many copies a machine of a tier may have, and for how long after each response, as `TIER:COPIES:TIME` (virtual:10:30d); instead of the policy's; may be repeated")
-	for _, name := range []string{"customer", "product", "feature", "count"} {
+	c.Flags().StringVar(&item.Model, "model", "", "`name` of the license model; without one everything is allowed, and nothing added")
+	c.Flags().BoolVar(&draft, "draft", false, "give nothing of it until freehold item deploy")
+	c.Flags().StringVar(&marks.VendorString, "vendor-string", "", "`text` for the programs that use it")
+	c.Flags().StringVar(&marks.Notice, "notice", "", "`text` for its users")
+	c.Flags().StringVar(&marks.SerialNumber, "serial-number", "", "`text` that numbers it")
+	for _, name := range []string{"customer", "product", "count"} {
 		if err := c.MarkFlagRequired(name); err != nil {
 			panic(err)
 		}
@@ -138,12 +163,14 @@ func (f *flags) entitle(w io.Writer, item entitlement.Item) error {
 	}
 	defer o.Close()
 	v, err := o.Entitle(item, operator(), now())
-	if errors.Is(err, entitlement.ErrItem) {
-		return terminal.Usage("%w", err)
-	}
 	if err != nil {
-		return f.coded(err)
+		return f.said(err)
 	}
+	return f.printNew(w, v)
+}
+
+// printNew tells the activation ID of a line item that was made.
+func (f *flags) printNew(w io.Writer, v entitlement.ItemView) error {
 	if f.json {
 		if err := printJSON(w, itemData{terminal.NewData("freehold.item/1"), v}); err != nil {
 			return unheard(err)

@@ -91,12 +91,28 @@ func write(path string, b []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// writeNew makes a file that somebody named, durable before it returns. What is there is never replaced; the same bytes are there already, which is as good.
-func writeNew(path string, b []byte) error {
-	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, b) {
-		return nil
+// creatable says, before anything is done that cannot be taken back, whether a file can be made under this name.
+func creatable(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(path))
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	return nil
+}
+
+// writeNew makes a file that somebody named, durable before it returns. What is there is never replaced; the same bytes are there already, which is as good.
+func writeNew(path string, b []byte) error { return writeMode(path, b, 0o644) }
+
+func writeMode(path string, b []byte, mode fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Size() == int64(len(b)) {
+		if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, b) {
+			return nil
+		}
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return terminal.Coded(capability.ErrFileRead, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +36,7 @@ func initCommand(f *flags) *cobra.Command {
 		hardware, virtual []string
 		limits            []string
 		shipped           bool
+		elsewhere         string
 	)
 	setup.Policy = entitlement.DefaultPolicy("")
 	lease, life := setup.Policy.Lease.Duration(), setup.Policy.ResponseLife.Duration()
@@ -66,6 +66,11 @@ func initCommand(f *flags) *cobra.Command {
 				return err
 			}
 			setup.Policy.Lease, setup.Policy.ResponseLife = capability.Seconds(lease.Seconds()), capability.Seconds(life.Seconds())
+			if elsewhere != "" {
+				if err := rootOf(&setup, elsewhere); err != nil {
+					return err
+				}
+			}
 			if err := setup.Policy.Validate(); err != nil {
 				return terminal.Usage("%w", err)
 			}
@@ -98,10 +103,27 @@ func initCommand(f *flags) *cobra.Command {
 	c.Flags().BoolVar(&shipped, "shipped-roots", true, "also trust the authorities that ship with freehold: freehold roots names them")
 	c.Flags().StringVar(&setup.KeyName, "key-name", "producer-A", "`name` of the first signing key, as inspect shows it")
 	c.Flags().StringVar(&trust, "trust", "", "also write the trust bundle to `file`, which must not be there")
-	if err := c.MarkFlagRequired("producer"); err != nil {
-		panic(err)
-	}
+	c.Flags().StringVar(&elsewhere, "root-elsewhere", "", "trust `bundle` of a root that was made in a ceremony: no root is made here, and no signing key before one is requested")
+	c.MarkFlagsOneRequired("producer", "root-elsewhere")
 	return c
+}
+
+// rootOf has the back office believe a root that is elsewhere.
+func rootOf(s *backoffice.Setup, file string) error {
+	b, err := readOurs(file)
+	if err != nil {
+		return err
+	}
+	if s.Root, err = wire.New().DecodeTrust(b); err != nil {
+		return terminal.Coded(wire.Code(err), err)
+	}
+	switch s.Policy.Producer {
+	case "", s.Root.Producer:
+		s.Policy.Producer = s.Root.Producer
+	default:
+		return terminal.Usage("--producer %q, and the root is that of %q", s.Policy.Producer, s.Root.Producer)
+	}
+	return nil
 }
 
 // bind puts what is asked of an appliance beside its TPM into the policy.
@@ -128,9 +150,9 @@ func bind(p *entitlement.Policy, rule, dongle string, grace time.Duration) (err 
 func readFiles(names []string) ([][]byte, error) {
 	var list [][]byte
 	for _, name := range names {
-		b, err := os.ReadFile(name)
+		b, err := readBounded(name)
 		if err != nil {
-			return nil, terminal.Coded(capability.ErrFileRead, err)
+			return nil, err
 		}
 		list = append(list, b)
 	}
@@ -138,6 +160,7 @@ func readFiles(names []string) ([][]byte, error) {
 }
 
 func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
+	s.Cost = f.cost
 	place := backoffice.Dir(f.dir)
 	if err := backoffice.Free(place); err != nil {
 		return f.coded(err) // before anyone is asked for a passphrase, twice
@@ -160,6 +183,9 @@ func (f *flags) create(w io.Writer, s backoffice.Setup, trust string) error {
 		if err := f.writeTrust(trust); err != nil {
 			return err
 		}
+	}
+	if s.Root != nil {
+		return f.printTrust(w, trust, "next: freehold key request --name "+s.KeyName+" -o request.lhk, and take it to the root")
 	}
 	return f.printTrust(w, trust, "next: keep keys/root.key in two safe places off this machine, then: freehold entitle --help")
 }

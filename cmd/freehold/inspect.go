@@ -16,9 +16,9 @@ import (
 func inspectCommand(f *flags) *cobra.Command {
 	var bundle string
 	c := &cobra.Command{
-		Use: "inspect FILE", Short: "Say what is in a request, a response or a trust bundle",
+		Use: "inspect FILE", Short: "Say what is in a request, a response, a trust bundle, or a file of the ceremony",
 		Long: "The first line is the verdict on the signatures, and the exit status follows it: 0 for GOOD, 20 for BAD and UNKNOWN KEY. " +
-			"It needs no passphrase. Responses are judged by the trust bundle of --dir, if one is there, or of --trust.",
+			"It needs no passphrase. Of a response only its machine can show the rights; which signing keys are revoked anyone can read. Responses and certified keys are judged by the trust bundle of --dir, if one is there, or of --trust.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			trust, err := f.readTrust(bundle)

@@ -2,12 +2,12 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,21 +16,27 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/tpm"
 )
 
 func main() { os.Exit(run()) }
 
-func run() int { return terminal.Program(command(), os.Stderr) }
+func run() int { return terminal.Program(command(&flags{}), os.Stderr) }
 
 // flags are the ones of every command.
 type flags struct {
 	dir        string
 	json       bool
+	wait       time.Duration
 	passphrase passphraseFlags
+	tpm, token string
+	cost       backoffice.Cost // of guessing the passphrases of new keys; tests alone make it less than the usual
+
+	key   string // of a command that is done once
+	asked capability.Digest
 }
 
-func command() *cobra.Command {
-	f := &flags{}
+func command(f *flags) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "freehold",
 		Short: "The back office of Leasehold: grant rights, answer request files",
@@ -43,11 +49,33 @@ func command() *cobra.Command {
 	}
 	p := root.PersistentFlags()
 	p.StringVar(&f.dir, "dir", "/var/lib/freehold", "`directory` of keys and book")
+	p.DurationVar(&f.wait, "wait", 5*time.Second, "longest `time` to wait for another freehold that has the directory open")
 	p.BoolVar(&f.json, "json", false, "print one JSON object with a schema field")
 	p.StringVar(&f.passphrase.file, "passphrase-file", "", "`file` with the passphrase of the producer's keys on its first line")
 	p.IntVar(&f.passphrase.fd, "passphrase-fd", -1, "open file descriptor `number` to read the passphrase from")
+	p.StringVar(&f.tpm, "tpm", tpm.DefaultAddress, "`address` of the TPM 2.0 that the signing key is sealed to, where it is: a device, unix:SOCKET or tcp:HOST:PORT")
+	p.StringVar(&f.token, "token", "", "`socket` of freehold-token, which has one half of the signing key in a token")
 	root.MarkFlagsMutuallyExclusive("passphrase-file", "passphrase-fd")
-	root.AddCommand(initCommand(f), trustCommand(f), entitleCommand(f), respondCommand(f), showCommand(f), rootsCommand(f), bootCommand(f), inspectCommand(f), terminal.Text(readOurs), terminal.Explain("freehold", &f.json), terminal.Man(root))
+	for n, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Every day:", []*cobra.Command{once(f, entitleCommand(f)), respondCommand(f), showCommand(f), inspectCommand(f), terminal.Text(readOurs), terminal.Explain("freehold", &f.json)}},
+		{"What is sold, and to whom:", []*cobra.Command{accountCommand(f), productCommand(f), modelCommand(f), itemCommand(f), groupCommand(f)}},
+		{"Machines:", []*cobra.Command{deviceCommand(f), once(f, mapCommand(f)), once(f, returnCommand(f)), once(f, retireCommand(f)), rehostCommand(f), once(f, writeOffCommand(f)), bootCommand(f), rootsCommand(f)}},
+		{"Users and seats:", []*cobra.Command{userCommand(f), seatCommand(f), sessionCommand(f), once(f, convertCommand(f))}},
+		{"The portal:", []*cobra.Command{loginCommand(f)}},
+		{"The book:", []*cobra.Command{reportCommand(f), auditCommand(f), exportCommand(f), once(f, importCommand(f)), policyCommand(f)}},
+		{"Keys:", []*cobra.Command{initCommand(f), trustCommand(f), keyCommand(f), ceremonyCommand(f)}},
+	} {
+		group := cobra.Group{ID: strconv.Itoa(n), Title: g.title}
+		root.AddGroup(&group)
+		for _, c := range g.commands {
+			c.GroupID = group.ID
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(terminal.Man(root))
 	return root
 }
 
@@ -56,11 +84,14 @@ func (f *flags) open() (*backoffice.Office, error) {
 	if err := backoffice.Look(backoffice.Dir(f.dir)); err != nil {
 		return nil, f.coded(err) // before anyone is asked for a passphrase
 	}
-	pass, err := f.passphrase.read(false)
+	u, err := f.unlock()
 	if err != nil {
 		return nil, err
 	}
-	o, err := backoffice.Open(backoffice.Dir(f.dir), pass, rand.Reader)
+	o, err := f.openInTurn(u)
+	if err == nil && f.key != "" {
+		o.Once(f.key, f.asked)
+	}
 	return o, f.coded(err)
 }
 

@@ -10,12 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/attest"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
@@ -23,7 +27,11 @@ import (
 
 // The test binary is the program.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"freehold": main})
+	// Guessing passphrases is dear, and so is giving one to each of a thousand commands.
+	cheap := func() {
+		os.Exit(terminal.Program(command(&flags{cost: backoffice.Cost{Passes: 1, Memory: 64, Threads: 1}}), os.Stderr))
+	}
+	testscript.Main(m, map[string]func(){"freehold": cheap})
 }
 
 func TestScripts(t *testing.T) {
@@ -32,9 +40,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CREDENTIALS_DIRECTORY", "")
 			e.Values[boxKey("boxes")] = map[string]*box{}
+			e.Values[boxKey("hsm")] = map[string]func(){}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: keyCommands(map[string]func(*testscript.TestScript, bool, []string){
 			"status":    status,
 			"fourlines": fourLines,
 			"machine":   machine,
@@ -44,7 +53,8 @@ func TestScripts(t *testing.T) {
 			"flip":      flip,
 			"id":        id,
 			"grow":      grow,
-		},
+			"hold":      hold,
+		}),
 	})
 }
 
@@ -239,4 +249,17 @@ func id(ts *testscript.TestScript, _ bool, args []string) {
 	v, err := capability.ParseActivationID(strings.TrimSpace(ts.ReadFile("stdout")))
 	ts.Check(err)
 	ts.Setenv(args[0], string(v))
+}
+
+// hold DIR [PROGRAM ARGS] keeps a back office open as another process does: until the end of the script, or until the program it starts has waited for it for a while and then ends well.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	unlock, err := storage.Dir(ts.MkAbs(filepath.Join(args[0], "book"))).Lock()
+	ts.Check(err)
+	if len(args) == 1 {
+		ts.Defer(func() { ts.Check(unlock.Close()) })
+		return
+	}
+	timer := time.AfterFunc(time.Second, func() { unlock.Close() })
+	defer timer.Stop()
+	ts.Check(ts.Exec(args[1], args[2:]...))
 }

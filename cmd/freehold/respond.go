@@ -44,6 +44,7 @@ type answered struct {
 	Repaired    bool                     `json:"repaired,omitempty"`
 	RepairNote  string                   `json:"repairNote,omitempty"` // why --repair changed nothing
 	Rehosted    string                   `json:"rehosted,omitempty"`   // the machine whose rights it took over
+	Foreign     uint64                   `json:"foreign,omitempty"`    // a response that the machine has applied, and nobody made here: the answer goes above it
 	Warning     string                   `json:"warning,omitempty"`    // another history of this machine is known: what contradicts
 	Serial      uint64                   `json:"serial,omitempty"`
 	Made        capability.Time          `json:"made,omitempty"`
@@ -52,6 +53,8 @@ type answered struct {
 	Lines       []backoffice.Line        `json:"lines,omitempty"`
 	Items       []capability.LineItem    `json:"items,omitempty"`
 	Credited    []entitlement.ReturnSeen `json:"credited,omitempty"`
+	Proved      []entitlement.Gone       `json:"proved,omitempty"`  // copies asked back, and gone
+	Counted     int                      `json:"counted,omitempty"` // records of usage, for the first time
 	Denials     []capability.Denial      `json:"denials,omitempty"`
 	Response    string                   `json:"response,omitempty"` // the file that was written
 }
@@ -70,6 +73,7 @@ func respondCommand(f *flags) *cobra.Command {
 			"Above the number of repairs that the policy allows in 365 days a second person must stand for one, and is kept on record with it: --approved-by.\n\n" +
 			"A machine whose TPM was replaced is another machine. With --rehost HOST it gets everything that HOST has on record, and HOST has no rights from then on: it gets no answer of before again, what it asks for is refused, and its next response takes what it has. " +
 			"Nothing proves that the old machine is gone, so a second person must approve each; leases that it had lent may be in use for as long as it runs.\n\n" +
+			"A machine that applied a file of somebody who had stolen a signing key contradicts the book for ever. Once that key is revoked, --repair REASON --approved-by NAME has it answered above the stolen response: it then has what the book says, and nothing of what the thief gave.\n\n" +
 			"A request that contradicts the machine's earlier ones comes from a copy of the machine or of its storage. Its file is kept as evidence beside the ones it contradicts; freehold show HOST names them. " +
 			"The policy refuses it, or warns and answers the history that is ahead.\n\n" +
 			"Each file has its own verdict, and one bad file stops no other; the exit status is the highest of all. " +
@@ -161,12 +165,12 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
 	a.Why, a.Booted, a.Gone, a.Came, a.Capped, a.Alarms = r.Why, r.Booted, r.Gone, r.Came, r.Capped, r.Alarms
-	a.Repaired, a.RepairNote, a.Warning = r.Repaired, r.RepairNote, r.Warning
+	a.Repaired, a.RepairNote, a.Warning, a.Foreign = r.Repaired, r.RepairNote, r.Warning, r.Foreign
 	if r.Rehosted != (hostid.ID{}) {
 		a.Rehosted = r.Rehosted.String()
 	}
 	a.Signature, a.Again, a.Serial, a.Made, a.ApplyBefore = "GOOD", r.Again, r.Serial, r.Made, r.ApplyBefore
-	a.Lines, a.Items, a.Credited, a.Denials = r.Lines, r.Items, r.Credited, r.Denials
+	a.Lines, a.Items, a.Credited, a.Proved, a.Denials, a.Counted = r.Lines, r.Items, r.Credited, r.Proved, r.Denials, r.Counted
 	if !r.Again {
 		a.Status = r.Status.String()
 	}
@@ -220,6 +224,9 @@ func (a *answered) print(w io.Writer) {
 	if a.Repaired {
 		line("  repairs     what the machine has on record goes into its new trusted storage; the old one is refused from now on")
 	}
+	if a.Foreign != 0 {
+		line("  overrules   response %d, which the machine has applied and which was not made here; it has what the book says, and nothing else", a.Foreign)
+	}
 	if a.Rehosted != "" {
 		line("  re-hosts    what %s had is this machine's; %s gets nothing any more", short(a.Rehosted), short(a.Rehosted))
 	}
@@ -228,6 +235,12 @@ func (a *answered) print(w io.Writer) {
 	}
 	for _, s := range a.Credited {
 		line("  credits     %d copies of %s, returned at epoch %d", s.Copies, s.ActivationID, s.Epoch)
+	}
+	for _, g := range a.Proved {
+		line("  proves      %d copies of %s, asked back, are gone", g.Copies, g.ActivationID)
+	}
+	if a.Counted > 0 {
+		line("  counts      %s of usage", terminal.Plural(a.Counted, "record"))
 	}
 	for _, l := range a.Lines {
 		if l.Denial.Code != 0 {
@@ -241,6 +254,9 @@ func (a *answered) print(w io.Writer) {
 		verb := "refuses"
 		if entitlement.IsAlarm(d.Code) {
 			verb = "tells" // the machine that it was copied
+		}
+		if d.Code == capability.AskedBack {
+			verb = "asks back"
 		}
 		line("  %-11s %s %s", verb, d.Code, d.Sentence())
 	}

@@ -24,6 +24,9 @@ type bookData struct {
 	Head    string                 `json:"head"` // hash of the last entry
 	Items   []entitlement.ItemView `json:"items"`
 	Hosts   []hostSummary          `json:"hosts"`
+	// There are more after the last of them.
+	MoreItems bool `json:"moreItems,omitempty"`
+	MoreHosts bool `json:"moreHosts,omitempty"`
 }
 
 type hostSummary struct {
@@ -63,7 +66,8 @@ type refusedRequest struct {
 }
 
 func showCommand(f *flags) *cobra.Command {
-	return &cobra.Command{
+	var page pageFlags
+	c := &cobra.Command{
 		Use: "show [ACTIVATION-ID | HOST]", Short: "Show the book, one line item or one machine",
 		Long: "Show prints what was entitled, how much of it is left, and which machines hold the rest. " +
 			"A machine is named by its host ID or the first digits of it, as 7F3A-22C9. With a machine, what it showed of itself is shown with every change of it, and the requests that were refused, with the files that are kept as evidence: freehold inspect says what is in them.",
@@ -75,11 +79,13 @@ func showCommand(f *flags) *cobra.Command {
 			}
 			defer o.Close()
 			if len(args) == 0 {
-				return f.showBook(c.OutOrStdout(), o)
+				return f.showBook(c.OutOrStdout(), o, &page)
 			}
 			return f.showOne(c.OutOrStdout(), o, args[0])
 		},
 	}
+	page.add(c, "line item, or of machines after the host,")
+	return c
 }
 
 func (f *flags) showOne(w io.Writer, o *backoffice.Office, name string) error {
@@ -107,19 +113,14 @@ func (f *flags) showOne(w io.Writer, o *backoffice.Office, name string) error {
 
 // findHost is the one machine on record whose host ID begins so.
 func findHost(b *entitlement.Book, name string) (*entitlement.Host, error) {
-	var found []entitlement.Host
-	for _, h := range b.Hosts() {
-		if matches(h.Host, name) {
-			found = append(found, h)
-		}
-	}
-	switch {
-	case len(found) > 1:
-		return nil, terminal.Usage("%d machines begin with %q: give more digits", len(found), name)
+	switch found, more := b.HostPage(entitlement.HostFilter{ID: func(id hostid.ID) bool { return matches(id, name) }}, hostid.ID{}, 1); {
+	case more:
+		return nil, terminal.Usage("several machines begin with %q: give more digits", name)
 	case len(found) == 0:
 		return nil, capability.Refuse(capability.ErrNotFound, name, "it is no host on record")
+	default:
+		return &found[0], nil
 	}
-	return &found[0], nil
 }
 
 // matches compares as people type: with or without hyphens and type, in any case, the first digits being enough.
@@ -145,12 +146,30 @@ func summary(h *entitlement.Host) hostSummary {
 	return s
 }
 
-func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
+func (f *flags) showBook(w io.Writer, o *backoffice.Office, page *pageFlags) error {
 	b := o.Book()
 	head, length := b.Head()
-	data := bookData{terminal.NewData("freehold.book/1"), b.Policy(), length, fmt.Sprintf("%x", head), b.Items(now()), []hostSummary{}}
-	for _, h := range b.Hosts() {
-		data.Hosts = append(data.Hosts, summary(&h))
+	data := bookData{Data: terminal.NewData("freehold.book/1"), Policy: b.Policy(), Entries: length, Head: fmt.Sprintf("%x", head), Items: []entitlement.ItemView{}, Hosts: []hostSummary{}}
+	item, host := capability.ActivationID(""), hostid.ID{}
+	if page.after != "" {
+		var err error
+		if item, err = capability.ParseActivationID(page.after); err != nil {
+			h, err := findHost(b, page.after)
+			if err != nil {
+				return err
+			}
+			host = h.Host
+		}
+	}
+	if host == (hostid.ID{}) {
+		data.Items, data.MoreItems = b.ItemPage(now(), entitlement.ItemFilter{}, item, page.size())
+	}
+	if item == "" {
+		var hosts []entitlement.Host
+		hosts, data.MoreHosts = b.HostPage(entitlement.HostFilter{}, host, page.size())
+		for _, h := range hosts {
+			data.Hosts = append(data.Hosts, summary(&h))
+		}
 	}
 	if f.json {
 		return printJSON(w, data)
@@ -168,6 +187,9 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
 	for _, v := range data.Items {
 		fmt.Fprintf(t, "%s\t%s\t%s %s\t%d\t%d\t%d\t%s\t%s\n", v.ActivationID, terminal.Plain(v.Customer), terminal.Plain(v.Product), v.ProductVersion, v.Copies, v.Used, v.Left, v.State, until(v.Expiry))
 	}
+	if data.MoreItems {
+		fmt.Fprintf(t, "more: freehold show --after %s\n", data.Items[len(data.Items)-1].ActivationID)
+	}
 	if len(data.Hosts) > 0 {
 		fmt.Fprintln(t, "\nHOST\tALIAS\tTIER\tKEYS\tREQUEST\tRESPONSE\tHOLDS\tREFUSED")
 	}
@@ -181,6 +203,9 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office) error {
 			refused += ", forked"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d copies\t%s\n", short(h.Host), terminal.Plain(h.Alias), h.Tier, keys(h.Proven), h.Answered, h.Serial, copies, refused)
+	}
+	if data.MoreHosts {
+		fmt.Fprintf(t, "more: freehold show --after %s\n", short(data.Hosts[len(data.Hosts)-1].Host))
 	}
 	return t.Flush()
 }
@@ -199,6 +224,7 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 		fmt.Fprintf(w, "feature      %s:%s, %d a copy\n", terminal.Plain(f.Name), f.Version, f.PerCopy)
 	}
 	fmt.Fprintf(w, "copies       %d, used %d, left %d\n", v.Copies, v.Used, v.Left)
+	printLife(w, v)
 	if v.Metered {
 		fmt.Fprintf(w, "metered      %s\n", meteredWords(&v.Item))
 	}
@@ -209,8 +235,15 @@ func printItem(w io.Writer, v *entitlement.ItemView) {
 	for _, l := range v.Limits {
 		fmt.Fprintf(w, "limit        %s\n", limitWords(l))
 	}
+	if v.Reserved > 0 {
+		fmt.Fprintf(w, "reserved     %d, for devices with their next responses\n", v.Reserved)
+	}
 	for _, h := range v.Hosts {
-		fmt.Fprintf(w, "held         %d by %s%s\n", h.Copies, h.Host.Short(), terminal.Plain(quoted(h.Alias)))
+		out := ""
+		if h.Out > 0 {
+			out = fmt.Sprintf(", %d of them asked back and not proved to be gone", h.Out)
+		}
+		fmt.Fprintf(w, "held         %d by %s%s%s\n", h.Copies, h.Host.Short(), terminal.Plain(quoted(h.Alias)), out)
 	}
 }
 
@@ -278,10 +311,16 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 		fmt.Fprintln(w, "forked       two histories of this machine have sent requests: it, or its storage, was copied")
 	}
 	if m := h.Moved; m != nil {
-		fmt.Fprintf(w, "re-hosted    %s to %s by %s, approved by %s: %s\n", m.Time, m.To.Short(), terminal.Plain(m.By), terminal.Plain(m.Approved), terminal.Plain(m.Reason))
+		fmt.Fprintf(w, "re-hosted    %s\n", terminal.Plain(movedWords(m)))
 	}
 	for _, held := range h.Holds {
 		fmt.Fprintf(w, "holds        %d copies of %s\n", held.Copies, held.ActivationID)
+	}
+	for _, o := range h.Out {
+		fmt.Fprintf(w, "asked back   %d copies of %s %s, left out of response %d\n", o.Copies, o.ActivationID, o.Since, o.Serial)
+	}
+	for _, off := range h.Off {
+		fmt.Fprintf(w, "written off  %s\n", terminal.Plain(offWords(&off)))
 	}
 	for _, m := range h.Metered {
 		fmt.Fprintf(w, "used         %d of %s, metered, of %s, as of request %d\n", m.Count, terminal.Plain(m.Feature), m.ActivationID, h.Answered)
@@ -290,6 +329,9 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 		what := "credited"
 		if !s.Credited {
 			what = "not credited: " + s.Refused.String() + " " + s.Refused.Entry().Title
+			if s.Final {
+				what += ", for good"
+			}
 		}
 		fmt.Fprintf(w, "returned     %d copies of %s at epoch %d, %s\n", s.Copies, s.ActivationID, s.Epoch, what)
 	}

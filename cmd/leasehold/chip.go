@@ -11,6 +11,7 @@ import (
 	"github.com/leasehold/leasehold/capability/client"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/cmd/internal/tpmfault"
 	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/attest"
@@ -39,19 +40,8 @@ func openTPM(address string) (*tpm.Device, error) {
 
 // ofTPM gives an error of the TPM its code.
 func ofTPM(err error) error {
-	for _, m := range []struct {
-		err  error
-		code capability.Code
-	}{
-		{tpm.ErrUnavailable, capability.ErrTPMAbsent},
-		{tpm.ErrLockout, capability.ErrTPMLockout},
-		{tpm.ErrPassword, capability.ErrTPMPassword},
-		{tpm.ErrCounter, capability.ErrCounter},
-		{tpm.ErrEpoch, capability.ErrRollback},
-	} {
-		if errors.Is(err, m.err) {
-			return terminal.Coded(m.code, err)
-		}
+	if c := tpmfault.Code(err); c != 0 {
+		return terminal.Coded(c, err)
 	}
 	return err
 }
@@ -126,6 +116,14 @@ func (c *chip) Epoch() (uint64, bool, error) {
 		return 0, false, nil
 	}
 	return epoch, err == nil, ofTPM(err)
+}
+
+func (c *chip) Moves(secret []byte) (bool, error) {
+	moves, err := c.counter.Moves(secret)
+	if errors.Is(err, tpm.ErrCounter) {
+		return false, nil
+	}
+	return moves, ofTPM(err)
 }
 
 func (c *chip) Provision(secret []byte) (uint64, error) {

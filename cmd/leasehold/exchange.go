@@ -87,23 +87,30 @@ func (l *place) open(host hostid.ID) (*courier.Medium, error) {
 func (p *program) requestCommand() *cobra.Command {
 	var w wish
 	var to place
+	var from uint64
 	c := &cobra.Command{
 		Use: "request [--id ID --count N]... (-o DIR | --stick DIR)", Short: "Write a request for the back office", Args: cobra.NoArgs,
 		Long: "Writes REQ-nnnn.LHQ, and beside it REQ-nnnn.TXT, which says in words every datum in it.\n\n" +
 			"Without --id it asks for what is this appliance's own. With --id, the count is the whole wanted total of that activation ID: asking for 10 twice gives 10. " +
 			"A request can be written any number of times; proofs of returns ride in each until they are credited.\n\n" +
+			"What was used goes along until the back office has acknowledged it, the oldest first, as much as one file holds; --from sends again what is still kept of before.\n\n" +
 			"With --store it is this machine that asks, for rights of its own, and no daemon is needed: it signs with its TPM, or, where it has none, with a key that is bound to it.",
 		Example: "  leasehold request --stick /media/usb\n  leasehold request --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40 -o .",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if p.own.given() {
+			switch {
+			case p.own.given() && from != 0:
+				return terminal.Usage("--from is about the records of an appliance, and --store says that there is none")
+			case p.own.given():
 				return p.requestOwn(c.Context(), w, to)
 			}
-			return p.request(c.Context(), w, to)
+			return p.request(c.Context(), console.Wish{Desired: w, From: from}, to)
 		},
 	}
 	p.own.flags(c)
+	c.Flags().BoolVar(&p.own.replace, "replace-store", false, "say that the other store of rights, or the appliance, that this machine's TPM counts for is gone for good: the response ends it")
 	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
 	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
+	c.Flags().Uint64Var(&from, "from", 0, "send the records of usage from number `N` on again, as far as they are kept")
 	to.flags(c)
 	c.MarkFlagsOneRequired("output", "stick")
 	return c
@@ -115,9 +122,10 @@ type writtenRequest struct {
 	Request     string    `json:"request"`     // path
 	Description string    `json:"description"` // path
 	Size        int       `json:"size"`        // bytes
+	Records     []uint64  `json:"records"`     // of usage: number of the first and of the last that go along
 }
 
-func (p *program) request(ctx context.Context, w wish, to place) error {
+func (p *program) request(ctx context.Context, w console.Wish, to place) error {
 	r, err := p.writeRequest(ctx, w, to)
 	if err != nil {
 		return err
@@ -138,10 +146,13 @@ func (p *program) printRequest(r *writtenRequest) error {
 
 func (p *program) requested(r *writtenRequest) {
 	p.printf("request %d written: %s (%d bytes)\n", r.Number, r.Request, r.Size)
+	if len(r.Records) == 2 {
+		p.printf("usage: records %d to %d go along\n", r.Records[0], r.Records[1])
+	}
 	p.say("%s says in words everything that is in it.\nnext: take it to the back office, and bring back the response: leasehold import FILE\n", r.Description)
 }
 
-func (p *program) writeRequest(ctx context.Context, w wish, to place) (*writtenRequest, error) {
+func (p *program) writeRequest(ctx context.Context, w console.Wish, to place) (*writtenRequest, error) {
 	h, err := p.health(ctx)
 	if err != nil {
 		return nil, err
@@ -152,7 +163,7 @@ func (p *program) writeRequest(ctx context.Context, w wish, to place) (*writtenR
 	}
 	defer m.Close()
 	var r console.Written
-	if err := p.call(ctx, http.MethodPost, "requests", console.Wish{Desired: w}, &r); err != nil {
+	if err := p.call(ctx, http.MethodPost, "requests", w, &r); err != nil {
 		return nil, err
 	}
 	return describeRequest(m, h.Host, r.Number, r.File)
@@ -169,7 +180,11 @@ func describeRequest(m *courier.Medium, host hostid.ID, number uint64, file []by
 		return nil, terminal.Coded(courier.Code(err), err)
 	}
 	path := m.Path() + "/" + name
-	return &writtenRequest{number, host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(file)}, nil
+	w := &writtenRequest{number, host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(file), []uint64{}}
+	if records := in.Request.Fields.Records; len(records) > 0 {
+		w.Records = []uint64{records[0].Number, records[len(records)-1].Number}
+	}
+	return w, nil
 }
 
 func (p *program) returnCommand() *cobra.Command {
@@ -243,7 +258,7 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 		}
 		return err
 	}
-	return p.returned(&t, to.given(), func() (*writtenRequest, error) { return p.writeRequest(ctx, nil, to) })
+	return p.returned(&t, to.given(), func() (*writtenRequest, error) { return p.writeRequest(ctx, console.Wish{}, to) })
 }
 
 // returned tells of a return, and writes the request with its proof if one is wanted at once.
@@ -456,6 +471,10 @@ func describeImport(r *importResult) string {
 		fmt.Fprintf(&b, "%s: %d of them are used, as the back office heard before the repair\n", m.Feature, m.Count)
 	}
 	for _, d := range r.Denials {
+		if d.Code == capability.ErrReturnRefused {
+			fmt.Fprintf(&b, "refused: %s\n", returnRefused(d))
+			continue
+		}
 		fmt.Fprintf(&b, "refused: %s %s\n", d.Code, d.Sentence())
 	}
 	for _, n := range r.Notices {

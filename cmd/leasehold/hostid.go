@@ -54,12 +54,13 @@ func (p *program) hostidCommand() *cobra.Command {
 			"The board's UUID and some serial numbers can only be read by root. Network cards count by the permanent address of a built-in PCI card; docks, USB and wireless " +
 			"adapters, bonds and bridges never do, so none of them makes a machine another one.\n\n" +
 			"The host of a container tells its ID on a Unix socket in one line: whatever connects gets it.\n\n" +
-			"--tell tells the daemon, which judges whether it is still the machine that the rights belong to, and --planned announces that it will be changed.\n\n" +
+			"--tell tells the daemon, which judges whether it is still the machine that the rights belong to, and the firmware's log of what was started, where the daemon wants it and cannot read it: requests carry it. --planned announces that it will be changed.\n\n" +
 			"--record writes to a directory what was read, to be sent to support: serial numbers, addresses and UUIDs are made-up ones of the same kind there, and host names, " +
 			"user names, labels and comments are not in it. The recording shows the same verdicts: leasehold hostid --root DIRECTORY.",
 		Example: "  sudo leasehold hostid\n  leasehold hostid --choose 2CEA7FA1B210/ETHERNET\n  sudo leasehold hostid --record /tmp/recording",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if t.given() {
+				t.root = l.root
 				return p.speak(c.Context(), t, func() (hostid.Machine, error) {
 					m, _, err := p.look(c.Context(), &l)
 					return m, err
@@ -146,7 +147,7 @@ func (p *program) look(ctx context.Context, l *looking) (m hostid.Machine, notes
 		if err == nil && h.Host.Type == hostid.TPMEK {
 			o.Given = append(o.Given, hostid.Finding{ID: h.Host, Strength: hostid.Proven, Source: "TPM, by the daemon"})
 		} else {
-			notes = append(notes, "no daemon answers for the TPM; ask it with --tpm "+tpm.DefaultAddress)
+			notes = append(notes, unaskedTPM(tpm.DefaultAddress)...)
 		}
 	}
 	if l.container != "" {
@@ -155,6 +156,14 @@ func (p *program) look(ctx context.Context, l *looking) (m hostid.Machine, notes
 	o.Given = append(o.Given, told...)
 	m, err = l.read(o)
 	return m, notes, err
+}
+
+// unaskedTPM is how the TPM at an address can be asked for its key, where one is there; nothing is said of one that is not.
+func unaskedTPM(address string) []string {
+	if _, err := os.Stat(address); err != nil {
+		return nil
+	}
+	return []string{"no daemon answers for the TPM; ask it with --tpm " + address}
 }
 
 // read probes this machine or the recorded one, and records.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/txtar"
+
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
@@ -75,7 +77,9 @@ func (l listed) of(t hostid.Type) (out []listedID) {
 // With a TPM, with a daemon that knows one, and with none: this machine.
 func TestHostIDsOfThisMachine(t *testing.T) {
 	m := newMachine(t)
-	if l := m.listed(); len(l.Warnings) == 0 || !strings.Contains(l.Warnings[0], "--tpm /dev/tpmrm0") || slices.ContainsFunc(l.of(hostid.TPMEK), func(i listedID) bool { return i.Flaw == "" }) {
+	_, err := os.Stat("/dev/tpmrm0")
+	advised := func(s string) bool { return strings.Contains(s, "--tpm /dev/tpmrm0") }
+	if l := m.listed(); slices.ContainsFunc(l.Warnings, advised) != (err == nil) || slices.ContainsFunc(l.of(hostid.TPMEK), func(i listedID) bool { return i.Flaw == "" }) {
 		t.Errorf("without a daemon: %+v", l)
 	}
 	m.daemon()
@@ -228,5 +232,51 @@ func TestHostIDUsage(t *testing.T) {
 	}
 	if status, out, stderr := m.run("hostid", "--root", "empty"); status != 0 || out != "" || stderr != "This machine shows nothing of itself.\nnote: no identity of this machine: it shows nothing that only one machine has\n" {
 		t.Errorf("an empty machine: %d\n%s%s", status, out, stderr)
+	}
+}
+
+// Only a TPM that is there is advised to be asked.
+func TestUnaskedTPM(t *testing.T) {
+	if notes := unaskedTPM(filepath.Join(t.TempDir(), "tpmrm0")); len(notes) != 0 {
+		t.Errorf("no TPM is there: %q", notes)
+	}
+	if notes := unaskedTPM(os.DevNull); len(notes) != 1 || !strings.HasSuffix(notes[0], "--tpm "+os.DevNull) {
+		t.Errorf("one is there: %q", notes)
+	}
+}
+
+// The firmware's log is told where the daemon lacks it and the machine shows it; where there is none nothing is said of it, and what cannot be read stops nothing.
+func TestTheLogIsTold(t *testing.T) {
+	for _, c := range []struct {
+		name, log string
+		lacks     bool
+		told      []string
+		note      string
+	}{
+		{name: "not wanted", log: "-- " + probe.EventLogPath + " --\nlog\n"},
+		{name: "wanted", log: "-- " + probe.EventLogPath + " --\nlog\n", lacks: true, told: []string{"log\n"}},
+		{name: "none is there", log: "-- sys/none --\n", lacks: true},
+		{name: "too long", log: "-- " + probe.EventLogPath + " (long 65536) --\n", lacks: true, note: "longer than 65535 bytes"},
+		{name: "a pipe", log: "-- " + probe.EventLogPath + " (fifo) --\n", lacks: true, note: "not a regular file"},
+		{name: "a link", log: "-- sys/other --\nlog\n-- " + probe.EventLogPath + " -> ../../../other --\n", lacks: true, note: "not a regular file"},
+	} {
+		m := newMachine(t)
+		d := m.daemon()
+		d.says("PUT hostids", console.Machine{LacksLog: c.lacks})
+		var told []string
+		d.does("PUT hostids/eventlog", func(body []byte) (any, *capability.Refusal) {
+			told = append(told, string(body))
+			return console.Machine{}, nil
+		})
+		root := probetest.Plant(t, txtar.Parse([]byte(c.log)))
+		status, out, stderr := m.run("hostid", "--tell", "--root", root.Name())
+		if status != 0 || !slices.Equal(told, c.told) || strings.Contains(stderr, "log") != (c.note != "") || !strings.Contains(stderr, c.note) {
+			t.Errorf("%s: %d, %q\n%s%s", c.name, status, told, out, stderr)
+		}
+		m.put("log", []byte("named"))
+		told = nil
+		if status, _, stderr := m.run("hostid", "--tell", "--root", root.Name(), "--event-log", "log"); status != 0 || !slices.Equal(told, []string{"named"}) {
+			t.Errorf("%s, and another is named: %d, %q\n%s", c.name, status, told, stderr)
+		}
 	}
 }

@@ -135,17 +135,20 @@ func (p *program) proveKey(ctx context.Context, k keys, file string, m *console.
 	if err != nil {
 		return terminal.Coded(capability.ErrFileForm, fmt.Errorf("%s: %w", file, err))
 	}
-	// They are looked for first: from the question on there are two seconds.
-	devices, err := k.list()
-	if err != nil {
-		p.say("# the security keys that are plugged in cannot be listed: %s\n", err)
-	}
-	var q hostid.Challenge
-	if err := p.call(ctx, http.MethodPost, "hostids/challenge", c, &q); err != nil {
-		return err
-	}
-	answer, err := dongle.Prove(ctx, devices, k.open, c, q)
-	if err != nil {
+	var answer hostid.Assertion
+	for range 2 { // one that is there may fail once: another program uses it, or its bus is reset
+		// They are looked for first: from the question on there are two seconds.
+		devices, err := k.list()
+		if err != nil {
+			p.say("# the security keys that are plugged in cannot be listed: %s\n", err)
+		}
+		var q hostid.Challenge
+		if err := p.call(ctx, http.MethodPost, "hostids/challenge", c, &q); err != nil {
+			return err
+		}
+		if answer, err = dongle.Prove(ctx, devices, k.open, c, q); err == nil {
+			break
+		}
 		answer = hostid.Assertion{}
 		p.say("# no proof of the security key: %s\n", err)
 	}

@@ -24,6 +24,7 @@ type judge struct {
 	watch    *hostid.Watch
 	verdicts []error
 	empty    int
+	asked    byte
 }
 
 func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +42,8 @@ func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			j.watch, err = hostid.NewWatch(c, host, hostid.WatchRules{Every: time.Hour, Within: time.Second}, hostid.WatchState{}, now)
 		}
 		if err == nil {
-			out, err = j.watch.Ask(now, hostid.ToStart, hostid.Nonce{byte(len(j.verdicts) + 1)})
+			j.asked++
+			out, err = j.watch.Ask(now, hostid.ToStart, hostid.Nonce{j.asked})
 		}
 	case "hostids/answer":
 		var a console.KeyAnswer
@@ -118,15 +120,27 @@ func TestSecurityKeyFile(t *testing.T) {
 	if err := p.proveKey(t.Context(), k, file, &m); err != nil || len(j.verdicts) != 1 || j.verdicts[0] != nil || m.Outcome != "same" {
 		t.Errorf("proven: %v, %v, %+v", err, j.verdicts, m)
 	}
+	opened := k.open
+	busy := true
+	k.open = func(d dongle.Device) (*dongle.Key, error) {
+		if busy {
+			busy = false
+			return nil, dongle.ErrBusy
+		}
+		return opened(d)
+	}
+	if err := p.proveKey(t.Context(), k, file, &m); err != nil || len(j.verdicts) != 2 || j.verdicts[1] != nil {
+		t.Errorf("used by another program once: %v, %v", err, j.verdicts)
+	}
 	plugged = nil
-	if err := p.proveKey(t.Context(), k, file, &m); err != nil || j.empty != 1 || !errors.Is(j.verdicts[1], hostid.ErrMalformedAnswer) || !strings.Contains(said.String(), "not plugged in") {
+	if err := p.proveKey(t.Context(), k, file, &m); err != nil || j.empty != 1 || !errors.Is(j.verdicts[2], hostid.ErrMalformedAnswer) || !strings.Contains(said.String(), "not plugged in") {
 		t.Errorf("pulled out: %v, %v, %d told as gone", err, j.verdicts, j.empty)
 	}
 	for name, text := range map[string]string{"no JSON": "x", "no key": "{}", "cut": string(before[:len(before)/2])} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.proveKey(t.Context(), k, file, &m); err == nil || len(j.verdicts) != 2 {
+		if err := p.proveKey(t.Context(), k, file, &m); err == nil || len(j.verdicts) != 3 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

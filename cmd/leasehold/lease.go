@@ -114,6 +114,7 @@ func (p *program) acquireCommand() *cobra.Command {
 	c.Flags().DurationVar(&wait, "wait", 0, "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
 	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a device that has none yet is kept: file, machine (bound to what this machine shows) or tpm; programs that use the SDK must be told too ($LEASEHOLD_KEEP_KEY)")
+	c.Flags().BoolVar(&p.own.newDevice, "new-device", false, "begin as a new device where this machine, as this account sees it, shows too little of itself to open the key that is bound to it")
 	p.own.flags(c)
 	return c
 }

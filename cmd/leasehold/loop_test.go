@@ -11,12 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -285,18 +288,26 @@ func (m *machine) golden(name, out string) {
 	}
 }
 
+// signalled is the argument that makes of this test a program under a lease, which says that it is up and ends by the first signal. A shell will not do:
+// one that comes between its trap and its read is taken up only after the read.
+const signalled = "end-by-signal"
+
+var statusOf = map[os.Signal]int{syscall.SIGTERM: 9, syscall.SIGHUP: 8, syscall.SIGINT: 7}
+
+func untilSignalled() {
+	come := make(chan os.Signal, 1)
+	signal.Notify(come, slices.Collect(maps.Keys(statusOf))...)
+	fmt.Println("up")
+	os.Exit(statusOf[<-come])
+}
+
 // A program whose lease is lost gets SIGTERM, and the reason is the program's end. Another program of the device releases for all of it.
 func TestLostLeaseEndsTheProgram(t *testing.T) {
 	t.Parallel() // it waits for a renewal, which comes after 5 s
 	m := newMachine(t)
 	m.activated(newProducer(t, 1))
-	c := exec.Command(os.Args[0], "acquire", "render", "--", "sh", "-c", "trap 'exit 9' TERM; echo up; read x")
+	c := exec.Command(os.Args[0], "acquire", "render", "--", os.Args[0], signalled)
 	c.Dir, c.Env = m.dir, m.env
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	out, err := c.StdoutPipe()
@@ -340,13 +351,9 @@ func (m *machine) activated(p *producer) {
 func TestSignalsArePassedOn(t *testing.T) {
 	m := newMachine(t)
 	m.activated(newProducer(t, 1))
-	for s, want := range map[syscall.Signal]int{syscall.SIGTERM: 9, syscall.SIGHUP: 8, syscall.SIGINT: 7} {
-		c := exec.Command(os.Args[0], "acquire", "render", "--", "sh", "-c", "trap 'exit 9' TERM; trap 'exit 8' HUP; trap 'exit 7' INT; echo up; read x")
+	for s, want := range statusOf {
+		c := exec.Command(os.Args[0], "acquire", "render", "--", os.Args[0], signalled)
 		c.Dir, c.Env = m.dir, m.env
-		in, err := c.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
 		out, err := c.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -361,7 +368,6 @@ func TestSignalsArePassedOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Wait()
-		in.Close()
 		if got := c.ProcessState.ExitCode(); got != want {
 			t.Errorf("%s: exit status %d where the program's is %d", s, got, want)
 		}

@@ -28,6 +28,9 @@ import (
 
 // TestMain is also the program itself, so that the tests run what users run.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == signalled {
+		untilSignalled()
+	}
 	if os.Getenv("LEASEHOLD_TEST_PROGRAM") != "" {
 		main()
 	}
@@ -123,6 +126,7 @@ func (m *machine) daemon() *daemon {
 		Requests: 12, Total: 50, Used: 43, Features: 6, Devices: 3, Expiry: 1806451199, Policy: capability.DefaultPolicy(), Media: "auto",
 		Binding: console.Binding{Rule: "secondaries", Outcome: "grace", Score: 2, Of: 5, Changes: []string{"02004C4F4F50/ETHERNET is gone", "S1/DISK is gone"}, Since: 1795240000, Grace: 1795844800},
 		Alarms:  []console.Alarm{{Code: capability.ErrDeviceKey, Title: capability.ErrDeviceKey.Entry().Title, Count: 3, Last: 1795247000, Subject: "WS-1"}},
+		Usage:   &console.Usage{Last: 40, Acknowledged: 28, Waiting: 12, Since: 1795160000},
 		Clock:   &console.Clock{State: "trusted", Trusted: 1795248000, System: 1795248000}})
 	return d
 }

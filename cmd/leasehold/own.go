@@ -22,7 +22,12 @@ import (
 )
 
 // own is where this machine keeps rights of its own, which need no appliance and no daemon.
-type own struct{ dir, machine, tpm, keep string }
+type own struct {
+	dir, machine, tpm, keep string
+	newDevice               bool // though this machine shows too little of itself
+	makes                   bool // the directory, where it is not there yet
+	replace                 bool // another store, which is gone
+}
 
 func ownOfEnvironment() own {
 	return own{machine: from("LEASEHOLD_MACHINE", ""), tpm: from("LEASEHOLD_TPM", ""), keep: from("LEASEHOLD_KEEP_KEY", "")}
@@ -92,6 +97,7 @@ func (o *own) keys(options *client.Options) (err error) {
 	case client.KeptInTPM:
 		options.Keys = keysIn{o.tpm}
 	case client.KeptByMachine:
+		options.NewDevice = o.newDevice
 		options.Machine, err = o.shown()
 	default:
 		return terminal.Usage("--keep-key %q: want %s, %s or %s", how, client.KeptInFile, client.KeptByMachine, client.KeptInTPM)
@@ -106,7 +112,7 @@ func (p *program) withOwn(ctx context.Context, user string, f func(*client.Stand
 	if err != nil {
 		return err
 	}
-	options := client.StandaloneOptions{Dir: o.dir, TrustFile: p.trust, Machine: m, User: user}
+	options := client.StandaloneOptions{Dir: o.dir, TrustFile: p.trust, Machine: m, User: user, Existing: !o.makes, Replace: o.replace}
 	d, err := openTPM(o.tpm)
 	if err != nil {
 		return err
@@ -142,6 +148,8 @@ func (o *own) advised(err error) error {
 		next = "use it on the machine it belongs to, where nothing is lost; if that one is gone: leasehold request --store NEWDIR -o DIR, and ask the producer to re-host its rights (freehold respond FILE --rehost HOST)"
 	case no.Code == capability.ErrRollback || no.Code == capability.ErrCorrupt || no.Code == capability.ErrCounter || no.Code == capability.ErrStorageGone:
 		next = fmt.Sprintf("put the newest copy back, or have it repaired: leasehold request --store %s -o DIR, and bring back the response", o.dir)
+	case no.Code == capability.ErrOtherStore:
+		next = fmt.Sprintf("use the other store or the appliance of this machine; only if that is gone for good: leasehold request --store %s --replace-store -o DIR, and have it repaired", o.dir)
 	case no.Code == capability.ErrNotProvisioned:
 		next = fmt.Sprintf("leasehold request --store %s --id ID -o DIR, and import the response", o.dir)
 	case no.Code == capability.ErrNothingToReturn:
@@ -160,6 +168,7 @@ func (o *own) advised(err error) error {
 
 // requestOwn is request without a daemon.
 func (p *program) requestOwn(ctx context.Context, w wish, to place) error {
+	p.own.makes = true
 	return p.withOwn(ctx, "", func(s *client.Standalone) error {
 		r, err := p.writeOwn(ctx, s, w, to)
 		if err != nil {
@@ -184,6 +193,7 @@ func (p *program) writeOwn(ctx context.Context, s *client.Standalone, w wish, to
 
 // importOwn applies a response without a daemon; of a directory or a stick the newest one for this machine.
 func (p *program) importOwn(ctx context.Context, path string) error {
+	p.own.makes = true // a response for another machine is told apart first
 	return p.withOwn(ctx, "", func(s *client.Standalone) error {
 		files, skipped := []candidate{{name: path}}, []string(nil)
 		if !courier.IsDirectory(path) || path == "-" {
@@ -289,6 +299,7 @@ type rightsResult struct {
 	Items    []capability.LineItem `json:"items"`
 	Held     []heldRow             `json:"held"`
 	Returns  []capability.Return   `json:"returns"`
+	Refused  []capability.Denial   `json:"refused,omitempty"` // returns that are sent no more
 }
 
 func (p *program) rightsCommand() *cobra.Command {
@@ -314,7 +325,7 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 		return err
 	}
 	r := rightsResult{Data: terminal.NewData("leasehold.rights/1"), Host: s.Host(), Serial: v.Serial, Made: v.Made, Requests: v.Requests, Epoch: v.Epoch, Clock: s.Clock().String(),
-		Items: v.Items, Held: []heldRow{}, Returns: v.Returns}
+		Items: v.Items, Held: []heldRow{}, Returns: v.Returns, Refused: v.Refused}
 	for _, h := range v.Held {
 		r.Held = append(r.Held, heldRow{Feature: h.Feature, Version: h.Version, Count: h.Count})
 	}
@@ -322,7 +333,7 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 		r.Warnings = append(r.Warnings, v.Lost.Error())
 	}
 	if v.Asked {
-		r.Warnings = append(r.Warnings, "the producer wants rights returned that it has left out: leasehold return")
+		r.Warnings = append(r.Warnings, "the producer took rights back; a request shows that they are gone: leasehold request -o DIR")
 	}
 	if p.json {
 		if r.Items == nil {
@@ -355,6 +366,9 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 	}
 	for _, t := range v.Returns {
 		p.printf("returned %s of %s at epoch %d, not credited yet\n", copies(t.Copies), t.ActivationID, t.Epoch)
+	}
+	for _, d := range v.Refused {
+		p.printf("refused  %s\n", returnRefused(d))
 	}
 	for _, w := range r.Warnings {
 		p.say("warning: %s\n", w)

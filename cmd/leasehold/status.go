@@ -37,11 +37,18 @@ func (p *program) statusCommand() *cobra.Command {
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
 			}
+			for _, d := range h.Refused {
+				notes = append(notes, returnRefused(d))
+			}
+			for _, b := range h.TakenBack {
+				notes = append(notes, takenBackNote(&b))
+			}
 			notes = append(notes, bindingNotes(&h.Binding)...)
 			for _, a := range h.Alarms {
 				notes = append(notes, alarmNote(a))
 			}
 			notes = append(notes, clockNotes(h.Clock)...)
+			notes = append(notes, pollingNotes(h.Polling)...)
 			if p.json {
 				err = terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
@@ -74,6 +81,12 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 			p.printf("expiry       none to come\n")
 		}
 		p.printf("back office  %s; %s\n", exchange(h), waiting(h))
+		if h.Polling != nil {
+			p.printf("polling      %s every %s: %s\n", h.Polling.URL, h.Polling.Every, pollingWords(h.Polling))
+		}
+		if u := h.Usage; u != nil && u.Waiting > 0 {
+			p.printf("usage        %s since %s for the next requests%s\n", terminal.Plural(u.Waiting, "record"), minute(u.Since), usageEnd(u))
+		}
 		for _, d := range h.Drains {
 			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", copies(d.Copies), d.ActivationID, d.InTheWay, minute(d.Deadline))
 		}
@@ -94,6 +107,20 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 	}
 }
 
+// returnRefused says which return the back office credits never, and what to do about it.
+func returnRefused(d capability.Denial) string {
+	return fmt.Sprintf("%s %s: %s; %s", d.Code, d.Code.Entry().Title, d.Detail, d.Code.Entry().Next)
+}
+
+// takenBackNote says of rights that the producer took back what is still to do.
+func takenBackNote(b *console.TakenBack) string {
+	next := "when what is lent of them has ended, a request shows that they are gone: leasehold request -o DIR"
+	if b.Settled {
+		next = "nothing is lent of them any more, and a request shows that: leasehold request -o DIR"
+	}
+	return fmt.Sprintf("%s %s, %s of %s: %s", b.Code, b.Text, copies(b.Copies), b.ActivationID, next)
+}
+
 // bindingEnd is until when the machine is what it is.
 func bindingEnd(b *console.Binding) string {
 	switch {
@@ -101,6 +128,17 @@ func bindingEnd(b *console.Binding) string {
 		return fmt.Sprintf(": what the producer asks for is missing, and from %s on nothing is served", b.Grace)
 	case b.Planned != 0:
 		return fmt.Sprintf("; a change is planned until %s", b.Planned)
+	}
+	return ""
+}
+
+// usageEnd is what to know of the records that wait.
+func usageEnd(u *console.Usage) string {
+	switch {
+	case u.Full:
+		return "; there is no room for more, and days are no longer told apart"
+	case u.Detailed:
+		return "; they name users"
 	}
 	return ""
 }

@@ -153,11 +153,15 @@ func TestNotOpened(t *testing.T) {
 	}{
 		{&os.PathError{Op: "open", Path: "/dev/tpmrm0", Err: syscall.EACCES}, capability.ErrTPMAccess},
 		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.EPERM), capability.ErrTPMAccess},
-		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.ENOENT), capability.ErrTPMAbsent},
+		{fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.ENOENT), capability.ErrNoTPM},
 		{fmt.Errorf("open tpm: %w", tpm.ErrUnavailable), capability.ErrTPMAbsent},
 	} {
 		if code := terminal.CodeOf(notOpened("/dev/tpmrm0", c.err)); code != c.code {
 			t.Errorf("%v: %s, want %s", c.err, code, c.code)
 		}
+	}
+	// A socket that is not there is no machine without a TPM.
+	if code := terminal.CodeOf(notOpened("unix:/run/swtpm", fmt.Errorf("open tpm: %w: %w", tpm.ErrUnavailable, syscall.ENOENT))); code != capability.ErrTPMAbsent {
+		t.Errorf("a socket: %s", code)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/leasehold/leasehold/tpm/attest"
 )
@@ -11,12 +12,17 @@ import (
 // firmwareLog is where the kernel shows the event log of the machine's first TPM. Only root may read it, or whom root lets.
 const firmwareLog = "/sys/kernel/security/tpm0/binary_bios_measurements"
 
+// ofItsTPM says whether a log is wanted at all, and could be that of the TPM: the machine's own log says nothing of one behind a socket.
+func ofItsTPM(path, tpm string) bool {
+	return path != "" && (path != firmwareLog || strings.HasPrefix(tpm, "/dev/"))
+}
+
 // eventLog reads what firmware and boot loader say they measured; nil where nobody says it: no log, one that this account may not read, one too long for a request, or another TPM than that of the machine.
 func eventLog(path, tpm string) []byte {
-	if path == "" || path == firmwareLog && !strings.HasPrefix(tpm, "/dev/") {
+	if !ofItsTPM(path, tpm) {
 		return nil
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
 		return nil
 	}

@@ -27,7 +27,7 @@ func main() {
 
 // flags are what an administrator may say on the command line.
 type flags struct {
-	state, tpm, trust, listen, socket, level, events string
+	state, tpm, trust, listen, socket, poll, level, events string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -36,18 +36,22 @@ func command(ctx context.Context) *cobra.Command {
 		Use:   "leaseholdd",
 		Short: "Serve licenses to an isolated network",
 		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3).\n\n" +
-			"Under systemd it takes its sockets from leaseholdd.socket (clients) and leaseholdd-admin.socket (the leasehold command); otherwise it opens them itself.\n\n" +
-			"It never connects to anything. Files carried by an administrator are its only link to the producer: see leasehold-request(1) and leasehold-import(1).",
+			"Without a TPM 2.0 it does not start: nothing would tell an older copy of its disk. Whether a TPM is a chip, the firmware's or a virtual one, and what each may hold, is the producer's policy. " +
+			"A machine without one can have rights of its own where that policy allows it: leasehold request --store.\n\n" +
+			"Under systemd it takes its sockets from leaseholdd.socket (clients), leaseholdd-admin.socket (the leasehold command) and leaseholdd-poll.socket (leasehold poll); otherwise it opens them itself.\n\n" +
+			"It never connects to anything. Files carried by an administrator are its link to the producer, see leasehold-request(1) and leasehold-import(1), or another program that carries the same bytes, where an " +
+			"administrator starts that: see leasehold-poll(1).",
 		Args:    cobra.NoArgs,
 		Version: terminal.Version(),
 		RunE:    func(*cobra.Command, []string) error { return run(ctx, f) },
 	}
 	root.Flags().StringVar(&f.state, "state", env("STATE_DIRECTORY", "/var/lib/leasehold"), "`directory` of trusted storage, on a disk that keeps what it was told to sync ($STATE_DIRECTORY)")
 	root.Flags().StringVar(&f.tpm, "tpm", tpm.DefaultAddress, "`address` of the TPM 2.0: a device, unix:SOCKET or tcp:HOST:PORT")
-	root.Flags().StringVar(&f.events, "event-log", firmwareLog, "`file` with the firmware's log of what was started, which goes with requests where this account may read it; empty: none goes")
+	root.Flags().StringVar(&f.events, "event-log", firmwareLog, "`file` with the firmware's log of what was started, which goes with requests where this account may read it, or root tells it; empty: none goes")
 	root.Flags().StringVar(&f.trust, "trust", "/etc/leasehold/producer.lht", "`file` with the producer's root public keys")
 	root.Flags().StringVar(&f.listen, "listen", ":7070", "`address` for clients, when systemd passed no socket")
 	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")
+	root.Flags().StringVar(&f.poll, "poll-socket", "", "Unix socket `path` for leasehold poll, when systemd passed none; empty: no back office is asked over the network")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	root.AddCommand(unitsCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true

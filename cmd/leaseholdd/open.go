@@ -16,6 +16,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/tpmfault"
 	"github.com/leasehold/leasehold/storage"
 	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/attest"
@@ -111,7 +112,7 @@ func (p place) lost() (*capability.Refusal, error) {
 	case err != nil:
 		return nil, condition(err)
 	default:
-		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d", epoch), nil
+		return capability.Refuse(capability.ErrStorageGone, "", "the counter is at %d; whatever store it counts for ends when this one is repaired", epoch), nil
 	}
 }
 
@@ -383,19 +384,18 @@ func codeOf(err error) capability.Code {
 		{storage.ErrOwner, capability.ErrStorageOwner},
 		{storage.ErrMode, capability.ErrStorageMode},
 		{storage.ErrForeign, capability.ErrForeignFile},
-		{tpm.ErrBootState, capability.ErrSealed},
-		{tpm.ErrEpoch, capability.ErrRollback},
-		{tpm.ErrCounter, capability.ErrCounter},
-		{tpm.ErrNotOurs, capability.ErrTPMCleared},
-		{tpm.ErrLockout, capability.ErrTPMLockout},
-		{tpm.ErrPassword, capability.ErrTPMPassword},
-		{tpm.ErrUnavailable, capability.ErrTPMAbsent},
-		{ledger.ErrCorrupt, capability.ErrCorrupt},
-		{appliance.ErrStorage, capability.ErrStorage},
 	} {
 		if errors.Is(err, m.err) {
 			return m.code
 		}
+	}
+	switch c := tpmfault.Code(err); {
+	case c != 0:
+		return c
+	case errors.Is(err, ledger.ErrCorrupt):
+		return capability.ErrCorrupt
+	case errors.Is(err, appliance.ErrStorage):
+		return capability.ErrStorage
 	}
 	return 0
 }

@@ -109,8 +109,8 @@ func run(ctx context.Context, f flags) error {
 	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Shared: s.shared, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) },
-		Now: time.Now, Elapsed: elapsed, Rand: rand.Reader, Log: log,
+		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm),
+		Now: time.Now, Elapsed: func() time.Duration { return clock(unix.CLOCK_BOOTTIME) }, Awake: func() time.Duration { return clock(unix.CLOCK_MONOTONIC) }, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
 		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
 	})
@@ -124,11 +124,14 @@ func run(ctx context.Context, f flags) error {
 	return serve(ctx, f, a, c, device, log)
 }
 
-// notOpened is why there is no TPM at the address: nothing is there, or it is not for this account.
+// notOpened is why there is no TPM at the address: the machine has none, nothing answers there, or it is not for this account. A device may come late, so a start is tried again.
 func notOpened(address string, err error) error {
 	code := capability.ErrTPMAbsent
-	if errors.Is(err, os.ErrPermission) {
+	switch {
+	case errors.Is(err, os.ErrPermission):
 		code = capability.ErrTPMAccess
+	case errors.Is(err, os.ErrNotExist) && strings.HasPrefix(address, "/dev/"):
+		code = capability.ErrNoTPM
 	}
 	return terminal.Coded(code, fmt.Errorf("open the TPM at %s: %w", address, err))
 }
@@ -158,11 +161,11 @@ func readTrust(path string) (*wire.Trust, error) {
 	return t, nil
 }
 
-// elapsed is the time since boot, counting suspend: what leases run on.
-func elapsed() time.Duration {
+// clock reads a clock that nobody can set.
+func clock(id int32) time.Duration {
 	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		panic(fmt.Sprintf("CLOCK_BOOTTIME: %v", err)) // in every kernel since 2.6.39
+	if err := unix.ClockGettime(id, &t); err != nil {
+		panic(fmt.Sprintf("clock %d: %v", id, err)) // both are in every kernel since 2.6.39
 	}
 	return time.Duration(t.Nano())
 }
@@ -210,25 +213,44 @@ func ticks(device *tpm.Device) ledger.TPMClock {
 	return ledger.TPMClock{Milliseconds: uint64(c.Elapsed / time.Millisecond), Resets: c.Resets, Restarts: c.Restarts}
 }
 
-// listeners are the passed sockets, or our own where none were passed.
-func listeners(f flags) (clients, admin net.Listener, err error) {
+// listening is the passed sockets, or our own where none were passed. Without one for it, nothing is asked over the network.
+type listening struct{ clients, admin, poll net.Listener }
+
+func listeners(f flags) (l listening, err error) {
 	passed, err := systemd.Listeners()
 	if err != nil {
-		return nil, nil, err
+		return l, err
 	}
-	clients, admin = passed["clients"], passed["admin"]
-	if clients == nil {
-		if clients, err = net.Listen("tcp", f.listen); err != nil {
-			return nil, nil, terminal.Coded(capability.ErrUsage, fmt.Errorf("--listen %s: %w", f.listen, err))
+	l = listening{passed["clients"], passed["admin"], passed["poll"]}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.clients == nil {
+		if l.clients, err = net.Listen("tcp", f.listen); err != nil {
+			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--listen %s: %w", f.listen, err))
 		}
 	}
-	if admin == nil {
-		if admin, err = listenUnix(f.socket); err != nil {
-			clients.Close()
-			return nil, nil, terminal.Coded(capability.ErrUsage, fmt.Errorf("--socket %s: %w", f.socket, err))
+	if l.admin == nil {
+		if l.admin, err = listenUnix(f.socket); err != nil {
+			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--socket %s: %w", f.socket, err))
 		}
 	}
-	return clients, admin, nil
+	if l.poll == nil && f.poll != "" {
+		if l.poll, err = listenUnix(f.poll); err != nil {
+			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--poll-socket %s: %w", f.poll, err))
+		}
+	}
+	return l, nil
+}
+
+func (l *listening) close() {
+	for _, one := range []net.Listener{l.clients, l.admin, l.poll} {
+		if one != nil {
+			one.Close()
+		}
+	}
 }
 
 // listenUnix opens the administrators' socket. A socket file that nobody answers on is a dead daemon's, and is replaced; the lock of the state directory was
@@ -251,8 +273,8 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, os.Chmod(path, 0o660)
 }
 
-func adminServer(c *console.Console) *http.Server {
-	return &http.Server{Handler: c.Handler(), ConnContext: console.WithPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+func unixServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ConnContext: console.WithPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
 
 // stopPatience is how long a stop waits for what administrators have asked: a return is done in a second, and a backup that is cut off is made again. It is well
@@ -261,13 +283,13 @@ const stopPatience = 8 * time.Second
 
 // serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
 func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, device *tpm.Device, log *slog.Logger) error {
-	clients, admin, err := listeners(f)
+	l, err := listeners(f)
 	if err != nil {
 		return errors.Join(err, stopped(a))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	server := adminServer(c)
+	servers := []*http.Server{}
 	var parts sync.WaitGroup
 	part := func(f func() error) {
 		parts.Go(func() {
@@ -286,13 +308,23 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 		ended <- err
 		cancel(err)
 	}()
-	part(func() error { return a.Serve(ctx, clients) })
-	part(func() error {
-		if err := server.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	part(func() error { return a.Serve(ctx, l.clients) })
+	administrate := func(on net.Listener, h http.Handler) {
+		server := unixServer(h)
+		server.RegisterOnShutdown(c.Poll.Stop) // who waits for an errand holds up no stop
+		servers = append(servers, server)
+		part(func() error {
+			if err := server.Serve(on); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	if l.poll != nil {
+		c.Poll = console.NewPoll(a)
+		administrate(l.poll, c.Poll.Handler(c))
+	}
+	administrate(l.admin, c.Handler())
 	unheard := func(err error) { log.Warn("the service manager does not hear", "cause", err.Error()) }
 	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
 	part(func() error { return tellStatus(ctx, a, unheard) })
@@ -302,9 +334,11 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	systemd.Stopping()
 	patience, end := context.WithTimeout(context.Background(), stopPatience)
 	defer end()
-	if err := server.Shutdown(patience); err != nil {
-		log.Warn("what an administrator asked is cut off", "cause", err.Error())
-		server.Close()
+	for _, server := range servers {
+		if err := server.Shutdown(patience); err != nil {
+			log.Warn("what an administrator asked is cut off", "cause", err.Error())
+			server.Close()
+		}
 	}
 	parts.Wait()
 	stopOwner()

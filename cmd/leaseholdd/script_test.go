@@ -58,6 +58,9 @@ func TestScripts(t *testing.T) {
 			"stranger": script((*machines).stranger),
 			"rogue":    script((*machines).rogue),
 			"until":    until,
+			"office":   script((*machines).office),
+			"poller":   script((*machines).poller),
+			"liar":     script((*machines).liar),
 		},
 	})
 }
@@ -120,7 +123,7 @@ func script(f func(*machines, *testscript.TestScript, []string)) func(*testscrip
 	}
 }
 
-// tpm NAME ACTION: start, cut, kill, boot, clear, extend, share, uncount, lockout, password HIERARCHY. start sets $TPM_NAME and $ROOTS_NAME.
+// tpm NAME ACTION: start, cut, kill, boot, clear, extend, share, uncount, lockout, measure LOG, password HIERARCHY. start sets $TPM_NAME and $ROOTS_NAME.
 func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 	name, action := args[0], args[1]
 	if action == "start" {
@@ -157,6 +160,11 @@ func (m *machines) tpm(ts *testscript.TestScript, args []string) {
 		hierarchy := map[string]tpm2.TPMHandle{"owner": tpm2.TPMRHOwner, "endorsement": tpm2.TPMRHEndorsement}[args[2]]
 		_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("hunter2")}}.Execute(t.Bus())
 		ts.Check(err)
+		ts.Setenv("TPM_"+name, t.Address())
+	case "measure": // as firmware and boot loader do, into LOG
+		log, err := measure(t, booted()...)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[2]), log, 0o400))
 		ts.Setenv("TPM_"+name, t.Address())
 	case "lockout":
 		ts.Check(lockOut(t))
@@ -212,7 +220,7 @@ func lockOut(t *tpmtest.TPM) error {
 	return fmt.Errorf("the TPM does not lock out: %w", err)
 }
 
-// daemon NAME STATE: starts leaseholdd on the TPM of that name, sets $SOCK_NAME and $ADDR_NAME, and waits until it answers.
+// daemon NAME STATE [FLAG...]: starts leaseholdd on the TPM of that name, sets $SOCK_NAME and $ADDR_NAME, and waits until it answers.
 func (m *machines) daemon(ts *testscript.TestScript, args []string) {
 	name, state := args[0], ts.MkAbs(args[1])
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -225,7 +233,8 @@ func (m *machines) daemon(ts *testscript.TestScript, args []string) {
 	if err != nil {
 		program = filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "leaseholdd")
 	}
-	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--log-level", "debug")
+	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--log-level", "debug")
+	cmd.Args = append(cmd.Args, args[2:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ts.Check(cmd.Start())

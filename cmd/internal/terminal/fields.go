@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -34,6 +35,9 @@ func appendFields(fields []Field, path string, v reflect.Value) []Field {
 		}
 		v = v.Elem()
 	}
+	if r, is := v.Interface().(capability.Record); is {
+		return append(fields, Field{path + ".number", fmt.Sprint(r.Number)}, Field{path + ".body", recordWords(r)})
+	}
 	if text, ok := scalar(v); ok {
 		return append(fields, Field{path, text})
 	}
@@ -57,6 +61,20 @@ func appendFields(fields []Field, path string, v reflect.Value) []Field {
 		return fields
 	}
 	panic(fmt.Sprintf("field %s: a %s has no words", path, v.Type()))
+}
+
+// recordWords is every datum of a record's body in one line; a body that is none of ours is shown as it is.
+func recordWords(r capability.Record) string {
+	u, err := wire.New().DecodeUsage(r.Body)
+	if err != nil {
+		text, _ := scalar(reflect.ValueOf(r.Body))
+		return text
+	}
+	var words []string
+	for _, f := range Fields(u) {
+		words = append(words, f.Path+" "+f.Value)
+	}
+	return strings.Join(words, "; ")
 }
 
 type member struct {

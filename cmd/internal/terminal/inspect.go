@@ -64,6 +64,10 @@ func Describe(in *client.Inspection, here hostid.ID) string {
 		describeResponse(&b, in)
 	case in.Trust != nil:
 		section(&b, "trust bundle", Fields(*in.Trust), trustWords())
+	case in.KeyRequest != nil:
+		describeKey(&b, in.KeyRequest)
+	case in.Certified != nil:
+		describeKey(&b, in.Certified)
 	}
 	fmt.Fprintf(&b, "\nThe file has %d bytes; its SHA-256 is %x.\n", in.Size, in.Digest)
 	return plainLines(b.String())
@@ -95,7 +99,7 @@ func verdict(in *client.Inspection, here hostid.ID) string {
 	case in.Trust != nil:
 		line += "  trust bundle of " + in.Trust.Producer
 	}
-	return line
+	return line + keyVerdict(in)
 }
 
 func goodOrBad(good bool) string {
@@ -157,6 +161,7 @@ func describeResponse(b *strings.Builder, in *client.Inspection) {
 	if r.Key != nil {
 		section(b, "The key that signed it", Fields(*r.Key), keyWords())
 	}
+	describeRevoked(b, r.Revoked)
 	section(b, "Its parts", Fields(struct {
 		Certificate int       `json:"certificate"`
 		Wrap        int       `json:"wrap"`

@@ -82,6 +82,11 @@ func full(t *testing.T, host hostid.ID) *capability.Request {
 	r.Desired[0].ActivationID, r.Desired[1].Feature = "", ""
 	r.Platform = capability.Platform{Virtual: "kvm", Container: "docker"}
 	r.Alarms[0].Code, r.Alarms[1].Code = capability.ErrDeviceKey, capability.ErrBinding
+	var person, refused capability.Usage
+	fill(t, reflect.ValueOf(&person).Elem(), &n)
+	fill(t, reflect.ValueOf(&refused).Elem(), &n)
+	person.Denials, refused.User = nil, ""
+	r.Records = []capability.Record{{Number: 41, Body: wire.New().Encode(&person)}, {Number: 42, Body: wire.New().Encode(&refused)}, {Number: 43, Body: []byte("another kind")}}
 	return &r
 }
 
@@ -97,7 +102,7 @@ func sign(t *testing.T, r *capability.Request, evidence func(digest []byte) *att
 
 // The text beside a request has every datum of it: the file is decoded, and each of its values is looked for under its name.
 func TestTextHasEveryDatum(t *testing.T) {
-	d := tpmtest.Start(t).Device(t)
+	d := tpmtest.Start(t, tpmtest.Chained).Device(t)
 	id, err := d.HostID()
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +144,17 @@ func TestTextHasEveryDatum(t *testing.T) {
 			t.Errorf("%s is %q in the file and %q in the text", path, value, line)
 		}
 	})
-	if names < 60 {
+	if names < 75 {
 		t.Errorf("%d data in a request with all fields", names)
 	}
 	e, err := attest.DecodeEvidence(back.Signature)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, b := range map[string][]byte{"ek": e.EK, "ak": e.AK, "pcrs": e.PCRs, "certificates[0].bytes": e.EKCertificates[0]} {
+	if len(e.Intermediates) != 1 {
+		t.Fatalf("the evidence has %d intermediates", len(e.Intermediates))
+	}
+	for name, b := range map[string][]byte{"ek": e.EK, "ak": e.AK, "pcrs": e.PCRs, "certificates[0].bytes": e.EKCertificates[0], "intermediates[0].bytes": e.Intermediates[0]} {
 		if !strings.Contains(shown[name], fmt.Sprintf("%x", b)) {
 			t.Errorf("the evidence's %s is not in the text", name)
 		}
@@ -176,6 +184,15 @@ func walk(t *testing.T, v reflect.Value, path string, visit func(path, value str
 		return
 	case capability.Operation:
 		visit(path, x.String())
+		return
+	}
+	if r, is := v.Interface().(capability.Record); is {
+		visit(path+".number", fmt.Sprint(r.Number))
+		if u, err := wire.New().DecodeUsage(r.Body); err != nil {
+			visit(path+".body", fmt.Sprintf("%x", r.Body))
+		} else {
+			walk(t, reflect.ValueOf(u), "", func(name, value string) { visit(path+".body", name+" "+value) })
+		}
 		return
 	}
 	switch v.Kind() {
@@ -224,7 +241,7 @@ func TestWordsForEachField(t *testing.T) {
 		v     any
 		words map[string]string
 	}{
-		{client.Machine{Certificates: make([]client.EKCertificate, 1)}, machineWords()}, {client.Machine{}, machineWords()}, {client.Proof{}, proofWords()}, {wire.Clear{}, clearWords()},
+		{client.Machine{Certificates: make([]client.EKCertificate, 1), Intermediates: make([]client.EKCertificate, 1)}, machineWords()}, {client.Machine{}, machineWords()}, {client.Proof{}, proofWords()}, {wire.Clear{}, clearWords()},
 		{client.InspectedKey{}, keyWords()}, {client.InspectedTrust{}, trustWords()},
 	} {
 		for _, f := range Fields(row.v) {

@@ -105,23 +105,29 @@ func meant(root *cobra.Command) string {
 	if len(words) == 0 {
 		return ""
 	}
-	const near = 2 // letters that are wrong, missing or too many
-	best, at := "", near+1
 	names := []string{"help"}
 	for _, c := range root.Commands() {
 		if !c.Hidden {
 			names = append(names, c.Name())
 		}
 	}
-	for _, n := range names {
-		if d := distance(words[0], n); d < at && d > 0 {
-			best, at = n, d
-		}
-	}
+	best := Nearest(words[0], names)
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf("%s %s (did you mean that?)", root.Name(), best)
+}
+
+// Nearest is the one of some words that a misspelled one is nearest to, or empty where none is near.
+func Nearest(word string, words []string) string {
+	const near = 2 // letters that are wrong, missing or too many
+	best, at := "", near+1
+	for _, w := range words {
+		if d := distance(word, w); d < at && d > 0 {
+			best, at = w, d
+		}
+	}
+	return best
 }
 
 // distance is how many letters to change, add or take away to get from a to b (Levenshtein).

@@ -32,7 +32,8 @@ func requestWords() map[string]string {
 		"life":        "names the trusted storage, drawn at random when it was made",
 		"metered":     "what is used of each metered line item",
 
-		"alarms": "what has looked like a copy or a change of the machine",
+		"alarms":  "what has looked like a copy or a change of the machine",
+		"settled": "nothing is lent any more of what the producer took back, as the machine says",
 
 		"platform.virtual":   "virtual machine monitor by its name, or bare metal",
 		"platform.container": "container manager by its name, or bare of one",
@@ -85,24 +86,31 @@ func signatureWords() map[string]string {
 
 func machineWords() map[string]string {
 	return map[string]string{
-		"host":         "host ID: digest of the TPM's endorsement key",
-		"ek":           "public endorsement key",
-		"ak":           "public attestation key",
-		"akName":       "its TPM name",
-		"pcrs":         "boot state: PCR 7, 11 and 12",
-		"clock":        "milliseconds the TPM has run",
-		"resetCount":   "power cycles of the TPM",
-		"restartCount": "restarts within this one",
-		"safe":         "the TPM's clock was never set back",
-		"firmware":     "version of the TPM's firmware",
-		"eventLog":     "length of the firmware's log of what it started and measured, which is in the evidence too: names and digests of firmware, boot loader and kernel, with its command line",
-		"certificates": "the TPM maker's certificates, by which the back office judges the tier",
+		"host":          "host ID: digest of the TPM's endorsement key",
+		"ek":            "public endorsement key",
+		"ak":            "public attestation key",
+		"akName":        "its TPM name",
+		"pcrs":          "boot state: PCR 7, 11 and 12",
+		"clock":         "milliseconds the TPM has run",
+		"resetCount":    "power cycles of the TPM",
+		"restartCount":  "restarts within this one",
+		"safe":          "the TPM's clock was never set back",
+		"firmware":      "version of the TPM's firmware",
+		"eventLog":      "length of the firmware's log of what it started and measured, which is in the evidence too: names and digests of firmware, boot loader and kernel, with its command line",
+		"certificates":  "the TPM maker's certificates, by which the back office judges the tier",
+		"intermediates": "certificates of the maker's authorities above these, which the TPM has",
 
 		"certificates.issuer": "who says that the key is one of a TPM; not judged here",
 		"certificates.key":    "kind of key",
 		"certificates.from":   "valid from",
 		"certificates.until":  "valid until",
 		"certificates.bytes":  "the whole certificate",
+
+		"intermediates.issuer": "who certified this authority; not judged here",
+		"intermediates.key":    "kind of key",
+		"intermediates.from":   "valid from",
+		"intermediates.until":  "valid until",
+		"intermediates.bytes":  "the whole certificate",
 	}
 }
 

@@ -1,0 +1,56 @@
+package backoffice
+
+import "errors"
+
+// ErrEnded: the desk was closed, and nothing of what was asked was done.
+var ErrEnded = errors.New("the back office is closed")
+
+// Desk lets many goroutines use one Office: its own does what they ask, one after the other, so that each finds the book as the one before left it.
+type Desk struct {
+	asks  chan func(*Office)
+	end   chan chan error
+	ended chan struct{}
+}
+
+// NewDesk takes an office over. Nobody else uses it from then on.
+func NewDesk(o *Office) *Desk {
+	d := &Desk{make(chan func(*Office)), make(chan chan error), make(chan struct{})}
+	go d.run(o)
+	return d
+}
+
+func (d *Desk) run(o *Office) {
+	for {
+		select {
+		case f := <-d.asks:
+			f(o)
+			o.once = nil // a key is of what was asked under it, and of nothing after
+		case done := <-d.end:
+			close(d.ended)
+			done <- o.Close()
+			return
+		}
+	}
+}
+
+// Ask has f done with the office, and gives its error. What f was given it must not keep.
+func (d *Desk) Ask(f func(*Office) error) error {
+	done := make(chan error, 1)
+	select {
+	case d.asks <- func(o *Office) { done <- f(o) }:
+		return <-done
+	case <-d.ended:
+		return ErrEnded
+	}
+}
+
+// Close waits for what is being done and closes the office.
+func (d *Desk) Close() error {
+	done := make(chan error, 1)
+	select {
+	case d.end <- done:
+		return <-done
+	case <-d.ended:
+		return ErrEnded
+	}
+}

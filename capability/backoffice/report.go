@@ -1,0 +1,314 @@
+package backoffice
+
+import (
+	"cmp"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/entitlement"
+)
+
+// ReportKind is what a report is about.
+type ReportKind string
+
+// The reports.
+const (
+	ReportUsage    ReportKind = "usage"    // what was used, by day and machine
+	ReportLicenses ReportKind = "licenses" // each line item, with what was used of it
+	ReportDevices  ReportKind = "devices"  // each machine, and since when nothing was heard of it
+	ReportExpiring ReportKind = "expiring" // line items that end in that time
+	ReportUnused   ReportKind = "unused"   // line items in force of which nothing was used
+	ReportDenials  ReportKind = "denials"  // what was refused, by code
+	ReportSeats    ReportKind = "seats"    // seats that belong to somebody, and sessions that run
+)
+
+// ReportKinds are all of them.
+func ReportKinds() []ReportKind {
+	return []ReportKind{ReportUsage, ReportLicenses, ReportDevices, ReportExpiring, ReportUnused, ReportDenials, ReportSeats}
+}
+
+// Query is what a report is cut to.
+type Query struct {
+	From, Until capability.Time // first moment, and first moment after
+	Account     string          // with its parts; empty: all
+	Group       string          // of line items; empty: all
+	Now         capability.Time
+}
+
+// Report is a table, and what its columns add up to.
+type Report struct {
+	Columns []string
+	Rows    [][]any           // of texts, numbers and times, as the columns
+	Totals  map[string]uint64 // by column, of those that add up
+}
+
+// MakeReport reads a report from a book. Its sums are those of the records that were acknowledged, of its time and account.
+func MakeReport(b *entitlement.Book, kind ReportKind, q Query) (*Report, error) {
+	switch kind {
+	case ReportUsage:
+		return usageReport(b, q), nil
+	case ReportLicenses:
+		return licenseReport(b, q), nil
+	case ReportDevices:
+		return deviceReport(b, q), nil
+	case ReportExpiring:
+		return expiringReport(b, q), nil
+	case ReportUnused:
+		return unusedReport(b, q), nil
+	case ReportDenials:
+		return denialReport(b, q), nil
+	case ReportSeats:
+		return seatReport(b, q), nil
+	}
+	return nil, fmt.Errorf("%q is no report: want %v", kind, ReportKinds())
+}
+
+func newReport(columns ...string) *Report {
+	return &Report{Columns: columns, Rows: [][]any{}, Totals: map[string]uint64{}}
+}
+
+func (r *Report) row(cells ...any) { r.Rows = append(r.Rows, cells) }
+
+// add counts into the totals. Rows that say more of what others say count for nothing.
+func (r *Report) add(column string, n uint64) {
+	r.Totals[column] = min(capability.MaxUsed, r.Totals[column]+n)
+}
+
+// passes says that what is about a line item is of the query's group.
+func (q *Query) passes(b *entitlement.Book, id capability.ActivationID) bool {
+	if q.Group == "" {
+		return true
+	}
+	v, known := b.Item(id, q.Now)
+	return known && slices.Contains(v.Groups, q.Group)
+}
+
+// usage is what was used in the time, of the account and the group.
+func usage(b *entitlement.Book, q Query) []entitlement.UsageRow {
+	passes := map[capability.ActivationID]bool{}
+	return slices.DeleteFunc(b.Usage(q.From, q.Until, q.Account), func(u entitlement.UsageRow) bool {
+		pass, known := passes[u.ActivationID]
+		if !known {
+			pass = q.passes(b, u.ActivationID)
+			passes[u.ActivationID] = pass
+		}
+		return !pass
+	})
+}
+
+func usageReport(b *entitlement.Book, q Query) *Report {
+	r := newReport("day", "span", "account", "product", "activation_id", "feature", "host", "alias", "user", "peak", "served", "seconds", "denied")
+	for _, u := range usage(b, q) {
+		r.row(u.Day, u.Span.String(), u.Account, u.Product, string(u.ActivationID), u.Feature, u.Host.String(), u.Alias, u.User, u.Peak, u.Served, u.Seconds, u.Denied())
+		if u.User == "" {
+			r.add("served", u.Served)
+			r.add("seconds", u.Seconds)
+			r.add("denied", u.Denied())
+		}
+	}
+	return r
+}
+
+// sumOf is what was used of a line item in the time of a report.
+type sumOf struct {
+	peak, served, seconds, denied uint64
+	last                          capability.Time
+}
+
+func sums(b *entitlement.Book, q Query) map[capability.ActivationID]*sumOf {
+	out := map[capability.ActivationID]*sumOf{}
+	for _, u := range usage(b, q) {
+		if u.User != "" {
+			continue
+		}
+		s := out[u.ActivationID]
+		if s == nil {
+			s = &sumOf{}
+			out[u.ActivationID] = s
+		}
+		s.peak, s.served, s.seconds, s.denied = max(s.peak, u.Peak), s.served+u.Served, s.seconds+u.Seconds, s.denied+u.Denied()
+		if u.Served+u.Seconds > 0 {
+			s.last = max(s.last, u.Day)
+		}
+	}
+	return out
+}
+
+// items are the line items of the account of a report.
+func items(b *entitlement.Book, q Query) (list []entitlement.ItemView) {
+	for _, v := range b.Items(q.Now) {
+		if b.Within(v.Customer, q.Account) && (q.Group == "" || slices.Contains(v.Groups, q.Group)) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func licenseReport(b *entitlement.Book, q Query) *Report {
+	r := newReport("account", "entitlement", "product", "activation_id", "model", "state", "copies", "in_use", "left", "expires", "peak", "served", "seconds", "denied")
+	used := sums(b, q)
+	for _, v := range items(b, q) {
+		s := cmp.Or(used[v.ActivationID], &sumOf{})
+		r.row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), v.Model, string(v.State), uint64(v.Copies), uint64(v.Used), uint64(v.Left), v.Expiry, s.peak, s.served, s.seconds, s.denied)
+		r.add("copies", uint64(v.Copies))
+		r.add("in_use", uint64(v.Used))
+		r.add("left", uint64(v.Left))
+		r.add("served", s.served)
+		r.add("seconds", s.seconds)
+		r.add("denied", s.denied)
+	}
+	return r
+}
+
+// deviceReport has the machines of an account. Nothing is known of one since its last request that was answered, and of what it uses only up to the end of its newest record.
+func deviceReport(b *entitlement.Book, q Query) *Report {
+	r := newReport("account", "host", "alias", "tier", "copies", "not_synchronized_since", "usage_until", "records", "missing", "unread", "refused")
+	for _, h := range b.Hosts() {
+		account := b.AccountOf(h.Host)
+		if !b.Within(account, q.Account) || q.Group != "" && !slices.ContainsFunc(h.Holds, func(f entitlement.Fulfillment) bool { return q.passes(b, f.ActivationID) }) {
+			continue
+		}
+		var copies uint64
+		for _, f := range h.Holds {
+			copies += uint64(f.Copies)
+		}
+		var last capability.Time
+		for _, k := range h.Requests {
+			last = max(last, k.Time)
+		}
+		s, _ := b.Synced(h.Host)
+		r.row(account, h.Host.String(), h.Alias, h.Tier.String(), copies, last, s.Until, s.Upto, s.Missing, s.Unread, uint64(len(h.Incidents)))
+		r.add("copies", copies)
+	}
+	return r
+}
+
+func expiringReport(b *entitlement.Book, q Query) *Report {
+	r := newReport("expires", "account", "entitlement", "product", "activation_id", "copies", "in_use", "state")
+	for _, v := range items(b, q) {
+		if v.Expiry != 0 && v.Expiry >= q.From && v.Expiry < q.Until {
+			r.row(v.Expiry, v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), string(v.State))
+			r.add("copies", uint64(v.Copies))
+			r.add("in_use", uint64(v.Used))
+		}
+	}
+	slices.SortStableFunc(r.Rows, func(a, b []any) int { return cmp.Compare(a[0].(capability.Time), b[0].(capability.Time)) })
+	return r
+}
+
+// unusedReport has what is paid for and idle: line items that were in force in all of that time.
+func unusedReport(b *entitlement.Book, q Query) *Report {
+	r := newReport("account", "entitlement", "product", "activation_id", "copies", "in_use", "expires", "last_used")
+	ever := q
+	ever.From = 0
+	used := sums(b, ever)
+	for _, v := range items(b, q) {
+		s := cmp.Or(used[v.ActivationID], &sumOf{})
+		inForce := v.Start < q.Until && (v.Expiry == 0 || v.Expiry > q.From)
+		if inForce && (s.last == 0 || s.last < q.From) {
+			r.row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), v.Expiry, s.last)
+			r.add("copies", uint64(v.Copies))
+			r.add("in_use", uint64(v.Used))
+		}
+	}
+	return r
+}
+
+func denialReport(b *entitlement.Book, q Query) *Report {
+	type what struct {
+		account, product, feature string
+		id                        capability.ActivationID
+		code                      capability.Code
+	}
+	counts := map[what]uint64{}
+	for _, u := range usage(b, q) {
+		for _, d := range u.Denials {
+			k := what{u.Account, u.Product, u.Feature, u.ActivationID, d.Code}
+			counts[k] = min(capability.MaxUsed, counts[k]+d.Count)
+		}
+	}
+	keys := make([]what, 0, len(counts))
+	for k := range counts {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b what) int {
+		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(a.product, b.product), cmp.Compare(a.id, b.id), cmp.Compare(a.feature, b.feature), cmp.Compare(a.code, b.code))
+	})
+	r := newReport("account", "product", "activation_id", "feature", "code", "meaning", "count")
+	for _, k := range keys {
+		r.row(k.account, k.product, string(k.id), k.feature, k.code.String(), k.code.Entry().Title, counts[k])
+		r.add("count", counts[k])
+	}
+	return r
+}
+
+// seatReport has the seats as they are now.
+func seatReport(b *entitlement.Book, q Query) *Report {
+	r := newReport("account", "product", "activation_id", "kind", "use", "user", "state", "machine", "since", "idle")
+	sessions := map[capability.ActivationID][]entitlement.SessionView{}
+	for _, s := range b.Sessions("", q.Now) {
+		sessions[s.ActivationID] = append(sessions[s.ActivationID], s)
+	}
+	for _, v := range items(b, q) {
+		kind, mode := b.Use(v.ActivationID)
+		for _, s := range b.Seats(v.ActivationID) {
+			machine := ""
+			if s.Serial != 0 {
+				machine = s.Host.Short()
+			}
+			r.row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), string(s.State), machine, s.Assigned, "")
+			r.add("seats", 1)
+		}
+		for _, s := range sessions[v.ActivationID] {
+			r.row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), "in use", s.Machine, s.Taken, s.Idle.String())
+			r.add("sessions", 1)
+		}
+	}
+	return r
+}
+
+// Objects are the rows with their cells by column.
+func (r *Report) Objects() []map[string]any {
+	list := []map[string]any{}
+	for _, row := range r.Rows {
+		m := map[string]any{}
+		for i, v := range row {
+			m[r.Columns[i]] = v
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// Cell is a cell in words; nothing where there is nothing to say.
+func Cell(v any) string {
+	if t, is := v.(capability.Time); is {
+		if t == 0 {
+			return ""
+		}
+		return t.String()
+	}
+	return fmt.Sprint(v)
+}
+
+// WriteCSV writes the rows with a heading. No cell is a formula to the program that opens it.
+func (r *Report) WriteCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(r.Columns); err != nil {
+		return err
+	}
+	for _, row := range r.Rows {
+		cells := make([]string, len(row))
+		for i, v := range row {
+			cells[i] = neutral(Cell(v))
+		}
+		if err := out.Write(cells); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}

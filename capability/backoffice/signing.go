@@ -1,0 +1,105 @@
+package backoffice
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// The root may limit what a signing key signs: which products, how many copies, how many responses in an hour and a day. The limits are the root's, signed through the
+// certificate, and what was signed lately is the book's, whose entries are chained: who uses freehold can change neither. Who owns its machine can: he has the ML-DSA half
+// of the key in memory, and writes what he wants around this program. Against him there is a token, which counts by itself, and revocation.
+
+// allowed refuses a decision that the key of its moment may not sign, and puts that on record.
+func (o *Office) allowed(d *entitlement.Decision, host hostid.ID, by string, now capability.Time) error {
+	s, err := o.signerAt(d.Response.Time)
+	if err != nil {
+		return capability.Refuse(capability.ErrNoSigningKey, host.Short(), "%v", err)
+	}
+	why := beyond(&s.limits, o.book.Signed(d.Response.Time), o.book.Gains(d))
+	if why == "" {
+		return nil
+	}
+	return errors.Join(capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why), o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
+}
+
+// beyond says which limit a response would pass that gives so much more, or is empty.
+func beyond(l *wire.Limits, signed entitlement.Signed, gains []entitlement.Gain) string {
+	switch {
+	case l.Hour > 0 && signed.Hour >= uint64(l.Hour):
+		return fmt.Sprintf("%d responses were signed in this hour, and %d are allowed", signed.Hour, l.Hour)
+	case l.Day > 0 && signed.Day >= uint64(l.Day):
+		return fmt.Sprintf("%d responses were signed in this and the 23 hours before, and %d are allowed", signed.Day, l.Day)
+	case len(l.Products) == 0:
+		return ""
+	}
+	for _, g := range gains {
+		at := slices.IndexFunc(l.Products, func(p wire.ProductLimit) bool { return p.Product == g.Product })
+		if at < 0 {
+			return fmt.Sprintf("the key may not give %q", g.Product)
+		}
+		p := l.Products[at]
+		if p.Copies > 0 && g.Has > uint64(p.Copies) {
+			return fmt.Sprintf("%d copies of %q in one response, and %d are allowed", g.Has, g.Product, p.Copies)
+		}
+		if p.Day > 0 && g.More > 0 && signed.Products[g.Product]+g.More > uint64(p.Day) {
+			return fmt.Sprintf("%d copies of %q were given in this and the 23 hours before and %d would come, and %d are allowed", signed.Products[g.Product], g.Product, g.More, p.Day)
+		}
+	}
+	return ""
+}
+
+// LimitsView is what the key that signs now may sign, and what was signed lately.
+type LimitsView struct {
+	Name    string               `json:"name"`
+	Limits  wire.Limits          `json:"limits"`
+	Signed  entitlement.Signed   `json:"signed"`
+	Limited *entitlement.Limited `json:"limited,omitempty"` // the last response that was not signed for it
+}
+
+// LimitWords says what a signing key may sign at most, a line for each limit; none: anything.
+func LimitWords(l *wire.Limits) (lines []string) {
+	if l.Hour > 0 {
+		lines = append(lines, fmt.Sprintf("%d responses an hour", l.Hour))
+	}
+	if l.Day > 0 {
+		lines = append(lines, fmt.Sprintf("%d responses a day", l.Day))
+	}
+	for _, p := range l.Products {
+		line := p.Product
+		if p.Copies > 0 {
+			line += fmt.Sprintf(", %d copies in a response", p.Copies)
+		}
+		if p.Day > 0 {
+			line += fmt.Sprintf(", %d more copies a day", p.Day)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Limits are those of the key that signs now.
+func (o *Office) Limits(now capability.Time) (LimitsView, error) {
+	s, err := o.signerAt(now)
+	if err != nil {
+		return LimitsView{}, err
+	}
+	return LimitsView{s.said.Name, s.limits, o.book.Signed(now), o.book.Limited()}, nil
+}
+
+// revokedSince refuses to hand out again what a key signed that has been revoked since: the machine would not take it.
+func (o *Office) revokedSince(certificate []byte, host hostid.ID, serial uint64) error {
+	k, err := o.codec.SigningKey(o.trust, certificate)
+	if err != nil {
+		return fmt.Errorf("the certificate of a response that was made: %w", err)
+	}
+	if err := o.codec.StillCounts(k, o.known()); err != nil {
+		return capability.Refuse(capability.ErrKeyRevoked, host.Short(), "response %d was made before: %v", serial, err)
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package entitlement
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// proposing is a book with a machine that has 6 of 10 copies, and logins who may propose and approve.
+func proposing(t *testing.T) (w *world, id capability.ActivationID, m *machine) {
+	w = newWorld(t, anyTier())
+	id = w.entitle(1, 10, nil)
+	m = newMachine(1)
+	ask(w, m, 1, true, want(id, 6))
+	w.mustDo(AddLogin{Name: "Keller", Roles: []Role{LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Chen", Roles: []Role{LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Security", Roles: []Role{SecurityAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Operator", Roles: []Role{Operator}, By: "test"})
+	w.mustDo(AddLogin{Name: "larsen@acme", Account: "ACME Works", Roles: []Role{LicenseAdministrator}, By: "test"})
+	return w, id, m
+}
+
+func (w *world) propose(by string, p Proposal) uint64 {
+	w.t.Helper()
+	p.Reason = "it burnt"
+	return w.mustDo(Propose{Proposal: p, By: by}).Entries[0].Proposed.Proposal.Number
+}
+
+// A write-off is proposed by one and approved by another: both are on record with it, and it is done once.
+func TestProposals(t *testing.T) {
+	w, id, m := proposing(t)
+	off := Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id}
+	for _, by := range []string{"Operator", "Security", "nobody", ""} {
+		with := off
+		with.Reason = "x"
+		w.refused(Propose{Proposal: with, By: by}, capability.ErrPermission)
+	}
+	for name, bad := range map[string]func(*Proposal){
+		"no reason":      func(p *Proposal) { p.Reason = "" },
+		"half a reason":  func(p *Proposal) { p.Reason = "a\nb" },
+		"nothing":        func(p *Proposal) { p.Freeing = 0 },
+		"unknown":        func(p *Proposal) { p.Freeing = 4 },
+		"with a request": func(p *Proposal) { p.Request = capability.Digest{1} },
+		"with another":   func(p *Proposal) { p.From = newMachine(2).id.Host },
+		"repair of none": func(p *Proposal) { p.Freeing = FreeByRepair },
+		"from itself": func(p *Proposal) {
+			*p = Proposal{Freeing: FreeByRehost, Host: m.id.Host, From: m.id.Host, Request: capability.Digest{1}, Reason: "x"}
+		},
+	} {
+		p := off
+		p.Reason = "x"
+		bad(&p)
+		if d, err := w.do(Propose{Proposal: p, By: "Keller"}); !errors.Is(err, ErrDevice) || d != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	none := off
+	none.Host, none.Reason = newMachine(9).id.Host, "x"
+	w.refused(Propose{Proposal: none, By: "Keller"}, capability.ErrNoWriteOff) // what cannot be done is not proposed
+	n := w.propose("larsen@acme", off)
+	w.sums(id, 6, 0, 4)
+	twice := off
+	twice.Reason = "again"
+	if _, err := w.do(Propose{Proposal: twice, By: "Keller"}); !errors.Is(err, ErrDevice) {
+		t.Errorf("the same twice: %v", err)
+	}
+	for account, want := range map[string]int{"": 1, "ACME Works": 1, "Other": 0} {
+		if got := w.book.Proposals(w.now, account); len(got) != want {
+			t.Errorf("%q sees %d proposals", account, len(got))
+		}
+	}
+	w.refused(Approve{Number: n, By: "larsen@acme"}, capability.ErrPermission) // a customer approves nothing
+	w.refused(Approve{Number: n, By: "Operator"}, capability.ErrPermission)
+	w.refused(Approve{Number: n, By: "nobody"}, capability.ErrPermission)
+	w.refused(Approve{Number: n + 1, By: "Keller"}, capability.ErrNotFound)
+	w.refused(EndProposal{Number: n, By: "Operator"}, capability.ErrPermission)
+	d := w.mustDo(Approve{Number: n, By: "Security"})
+	if off := d.Entries[1].WriteOff; len(d.Entries) != 2 || off.By != "larsen@acme" || off.Approved != "Security" || off.Reason != "it burnt" || d.Entries[0].By != "Security" {
+		t.Errorf("%+v", d.Entries)
+	}
+	w.sums(id, 0, 0, 10)
+	w.refused(Approve{Number: n, By: "Keller"}, capability.ErrNotFound)
+	w.refused(EndProposal{Number: n, By: "Keller"}, capability.ErrNotFound)
+}
+
+// Nobody approves the own proposal, in whatever case the name is typed; who proposed may take it back, and others with the permission turn it down.
+func TestOwnProposals(t *testing.T) {
+	w, id, m := proposing(t)
+	off := Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id}
+	n := w.propose("Keller", off)
+	w.refused(Approve{Number: n, By: "Keller"}, capability.ErrSecondPerson)
+	w.refused(Approve{Number: n, By: "KELLER"}, capability.ErrSecondPerson)
+	w.mustDo(EndProposal{Number: n, Reason: "found it", By: "Keller"})
+	w.refused(Approve{Number: n, By: "Chen"}, capability.ErrNotFound)
+	n = w.propose("keller", off)
+	yes := true
+	w.mustDo(ChangeLogin{Name: "Chen", Disabled: &yes, By: "test"})
+	w.refused(Approve{Number: n, By: "Chen"}, capability.ErrPermission)
+	w.mustDo(EndProposal{Number: n, Reason: "look again", By: "Security"})
+	// After its time it is not there, and the same can be proposed again; a snapshot says the same.
+	n = w.propose("Keller", off)
+	w.now += capability.Time(ProposalLife) - 1
+	if len(w.book.Proposals(w.now, "")) != 1 {
+		t.Error("over before its time")
+	}
+	w.now++
+	w.refused(Approve{Number: n, By: "Security"}, capability.ErrNotFound)
+	again := w.propose("Keller", off)
+	restored, err := Restore(w.book.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := restored.Proposals(w.now, ""); len(got) != 1 || got[0].Number != again || restored.Digest() != w.book.Digest() {
+		t.Errorf("%+v", got)
+	}
+	w.sums(id, 6, 0, 4)
+}
+
+// A login has so many proposals open at most, and all logins so many.
+func TestManyProposals(t *testing.T) {
+	w, _, m := proposing(t)
+	propose := func(by string, n int) error {
+		_, err := w.do(Propose{Proposal: Proposal{Freeing: FreeByRepair, Host: m.id.Host, Request: capability.Digest{byte(n), byte(n >> 8), 1}, Reason: "x"}, By: by})
+		return err
+	}
+	for n := range MaxOwnProposals {
+		if err := propose("Keller", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := propose("KELLER", 99); !errors.Is(err, ErrDevice) {
+		t.Errorf("one more: %v", err)
+	}
+	for n := MaxOwnProposals; n < MaxProposals; n++ {
+		by := fmt.Sprint("login ", n/MaxOwnProposals)
+		if n%MaxOwnProposals == 0 {
+			w.mustDo(AddLogin{Name: by, Roles: []Role{LicenseAdministrator}, By: "test"})
+		}
+		if err := propose(by, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := propose("Chen", 999); !errors.Is(err, ErrDevice) {
+		t.Errorf("one more in all: %v", err)
+	}
+}
+
+// A machine that is gone is re-hosted, and one that lost its storage repaired, by the request that was proposed and no other.
+func TestProposedAnswers(t *testing.T) {
+	w, id, old, m, ask := gone(t)
+	w.mustDo(AddLogin{Name: "Keller", Roles: []Role{LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Security", Roles: []Role{SecurityAdministrator}, By: "test"})
+	plain := ask
+	plain.Rehost, plain.Repair, plain.Approved, plain.By = hostid.ID{}, "", "", ""
+	n := w.propose("Keller", Proposal{Freeing: FreeByRehost, Host: m.id.Host, From: old.id.Host, Request: ask.Digest})
+	other := newMachine(3).request(7)
+	for _, a := range []*Answer{nil, &other} {
+		if d, err := w.do(Approve{Number: n, By: "Security", Answer: a}); !errors.Is(err, ErrDevice) || d != nil {
+			t.Errorf("another request: %v", err)
+		}
+	}
+	d := w.mustDo(Approve{Number: n, By: "Security", Answer: &plain})
+	if r := d.Answered(); r == nil || r.Rehosted == nil || r.Rehosted.From != old.id.Host || r.Rehosted.Approved != "Security" || d.Entries[len(d.Entries)-1].By != "Keller" || d.Response.Items[0].Copies != 6 {
+		t.Errorf("%+v", d.Answered())
+	}
+	m.apply(d.Response)
+	wiped := m.wiped()
+	lost := wiped.request(9)
+	n = w.propose("Keller", Proposal{Freeing: FreeByRepair, Host: m.id.Host, Request: lost.Digest})
+	d = w.mustDo(Approve{Number: n, By: "Security", Answer: &lost})
+	if r := d.Answered(); r.Repair == nil || r.Repair.Approved != "Security" || r.Repair.Reason != "it burnt" {
+		t.Errorf("%+v", r)
+	}
+	// What was answered meanwhile, or needs none, is not done under the name of a proposal.
+	wiped.apply(d.Response)
+	whole := wiped.request(10)
+	n = w.propose("Keller", Proposal{Freeing: FreeByRepair, Host: m.id.Host, Request: whole.Digest})
+	for range 2 {
+		if d, err := w.do(Approve{Number: n, By: "Security", Answer: &whole}); !errors.Is(err, ErrDevice) || d != nil {
+			t.Errorf("%v", err)
+		}
+		w.do(whole) // answered without it
+	}
+	if got, _ := w.book.Item(id, w.now); got.Used != 6 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Facts that Decide does not write are found wrong.
+func TestProposedIsAsserted(t *testing.T) {
+	w, id, m := proposing(t)
+	n := w.propose("Keller", Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id})
+	good := func() Proposal {
+		_, length := w.book.Head()
+		return Proposal{Number: length + 1, Freeing: FreeByRepair, Host: m.id.Host, Request: capability.Digest{1}, Reason: "x", By: "Keller", Time: w.now}
+	}
+	fact := func(change func(*Proposal)) Proposed {
+		p := good()
+		change(&p)
+		return Proposed{Proposal: &p}
+	}
+	p := good()
+	for name, f := range map[string]Proposed{
+		"nothing":            {},
+		"approved by itself": {Approved: n},
+		"not there":          {Approved: n + 9},
+		"both":               {Approved: n, Ended: n},
+		"with a reason":      {Approved: n, Reason: "x"},
+		"a bad reason":       {Ended: n, Reason: "a\nb"},
+		"all of it":          {Proposal: &p, Ended: n},
+		"another number":     fact(func(p *Proposal) { p.Number++ }),
+		"another time":       fact(func(p *Proposal) { p.Time-- }),
+		"another's":          fact(func(p *Proposal) { p.By = "Chen" }),
+		"the same again": fact(func(p *Proposal) {
+			p.Freeing, p.ActivationID, p.Request = FreeByWriteOff, id, capability.Digest{}
+		}),
+		"without a reason": fact(func(p *Proposal) { p.Reason = "" }),
+	} {
+		e := w.book.entry(w.now, "Keller")
+		e.Proposed = &f
+		b, err := Restore(w.book.Snapshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Apply(e); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Lives in which logins come, go and change what they may, propose and approve in any order: nothing frees rights without a proof but what one login with the permission proposed and another approved.
+func TestTwoLoginsAlways(t *testing.T) {
+	done, refused := 0, map[capability.Code]int{}
+	for seed := range uint64(120) {
+		w, rng := newWorld(t, anyTier()), life(seed)
+		w.note = func() string { return fmt.Sprintf("seed %d: ", seed) }
+		id := w.entitle(1, 40, nil)
+		machines := []*machine{}
+		for n := range 5 {
+			m := newMachine(byte(n + 1))
+			ask(w, m, uint64(n+1), true, want(id, 4))
+			machines = append(machines, m)
+		}
+		names := []string{"ann", "Bob", "cid@acme", "dora"}
+		who := func() string {
+			name := names[rng.IntN(len(names))]
+			if rng.IntN(4) == 0 {
+				return strings.ToUpper(name)
+			}
+			return name
+		}
+		may := func(name string, p Permission) bool {
+			l, ok := w.book.Login(name)
+			return ok && l.May(p)
+		}
+		requests := map[capability.Digest]Answer{}
+		salt := uint64(100)
+		for range 80 {
+			var c Command
+			switch rng.IntN(9) {
+			case 0:
+				l := AddLogin{Name: who(), Roles: []Role{Role(1 + rng.IntN(int(maxRole)))}, By: "test"}
+				if strings.Contains(strings.ToLower(l.Name), "acme") {
+					l.Account = "ACME Works"
+				}
+				c = l
+			case 1:
+				roles, off := []Role{Role(1 + rng.IntN(int(maxRole)))}, rng.IntN(4) == 0
+				c = ChangeLogin{Name: who(), Roles: &roles, Disabled: &off, By: "test"}
+			case 2, 3:
+				m := machines[rng.IntN(len(machines))]
+				p := Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id, Reason: "r"}
+				if k := rng.IntN(3); k > 0 {
+					salt++
+					asked := m.wiped().request(salt)
+					if p = (Proposal{Freeing: FreeByRepair, Host: m.id.Host, Request: asked.Digest, Reason: "r"}); k == 2 {
+						fresh := newMachine(byte(50 + rng.IntN(100)))
+						asked = fresh.request(salt)
+						p = Proposal{Freeing: FreeByRehost, Host: fresh.id.Host, From: m.id.Host, Request: asked.Digest, Reason: "r"}
+					}
+					requests[asked.Digest] = asked
+				}
+				c = Propose{Proposal: p, By: who()}
+			case 4:
+				c = EndProposal{Number: uint64(rng.IntN(60)), By: who()}
+			case 5:
+				w.now += capability.Time(rng.IntN(int(10 * day)))
+				continue
+			default:
+				a := Approve{By: who()}
+				if open := w.book.proposals; len(open) > 0 {
+					p := open[rng.IntN(len(open))]
+					a.Number = p.Number
+					if asked, ok := requests[p.Request]; ok {
+						asked.By, asked.Approved = "mallory", "mallory's friend"
+						a.Answer = &asked
+					}
+				}
+				c = a
+			}
+			open := w.book.Proposals(w.now, "")
+			d, err := w.do(c)
+			if err != nil {
+				refused[code(err)]++
+			}
+			if d == nil {
+				continue
+			}
+			for n, e := range d.Entries {
+				by, approved := "", ""
+				switch a := e.Answer; {
+				case e.WriteOff != nil:
+					by, approved = e.By, e.WriteOff.Approved
+				case a != nil && a.Rehosted != nil:
+					by, approved = e.By, a.Rehosted.Approved
+				case a != nil && a.Repair != nil:
+					by, approved = e.By, a.Repair.Approved
+				case a != nil:
+					w.fatalf("an answer that frees nothing came of %+v", c)
+				default:
+					continue
+				}
+				step := d.Entries[0].Proposed
+				if n == 0 || step == nil || d.Entries[0].By != approved || strings.EqualFold(by, approved) || !may(approved, ToApprove) ||
+					!slices.ContainsFunc(open, func(p Proposal) bool { return p.Number == step.Approved && p.By == by }) {
+					w.fatalf("%s freed rights, %q approved: %+v", by, approved, e)
+				}
+				done++
+			}
+			if p := d.Entries[0].Proposed; p != nil && p.Proposal != nil && !may(p.Proposal.By, ToMove) {
+				w.fatalf("%s proposes, and may not", p.Proposal.By)
+			}
+		}
+	}
+	t.Logf("%d done, refused %v", done, refused)
+	if done < 50 || refused[capability.ErrSecondPerson] < 20 || refused[capability.ErrPermission] < 100 {
+		t.Errorf("%d were done, refused %v", done, refused)
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+// loginData is freehold.login/1.
+type loginData struct {
+	terminal.Data
+	Logins []entitlement.Login `json:"logins"`
+	Code   string              `json:"code,omitempty"` // the one-time code that was made now
+}
+
+func loginCommand(f *flags) *cobra.Command {
+	c := &cobra.Command{
+		Use: "login", Short: "Show and change who may sign in at the portal",
+		Long: "A login is somebody of the producer's staff, or with --account of a customer, who sees that account and those below it only. What it may do follows from its roles: viewer, operator, license administrator, " +
+			"security administrator, auditor. A new login sets its password with a one-time code, which is printed here once.\n\nWithout a verb the logins are listed.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return f.with(func(o *backoffice.Office) error { return f.printLogins(c.OutOrStdout(), o.Book().Logins(), "") })
+		},
+	}
+	c.AddCommand(once(f, loginAdd(f)), once(f, loginCode(f)),
+		once(f, loginVerb(f, "disable NAME", "End the sessions of a login, and let it sign in no more", func(name string) entitlement.Command {
+			yes := true
+			return entitlement.ChangeLogin{Name: name, Disabled: &yes, By: operator()}
+		})),
+		once(f, loginVerb(f, "enable NAME", "Let a login sign in again", func(name string) entitlement.Command {
+			no := false
+			return entitlement.ChangeLogin{Name: name, Disabled: &no, By: operator()}
+		})),
+		once(f, loginVerb(f, "remove NAME", "Take a login out of the book", func(name string) entitlement.Command {
+			return entitlement.RemoveLogin{Name: name, By: operator()}
+		})))
+	return c
+}
+
+func loginAdd(f *flags) *cobra.Command {
+	var add entitlement.AddLogin
+	var roles []string
+	c := &cobra.Command{
+		Use: "add NAME --role ROLE", Short: "Let somebody sign in", Args: cobra.ExactArgs(1),
+		Long:    "Add puts a login into the book and prints its one-time code, with which it sets its password at the portal. The code is good for 30 days.",
+		Example: "  freehold login add m.keller --role \"security administrator\" --role \"license administrator\"\n  freehold login add a.larsen@acme.example --account \"ACME Works\" --role \"license administrator\"",
+		RunE: func(c *cobra.Command, args []string) error {
+			add.Name, add.By = args[0], operator()
+			for _, text := range roles {
+				r, err := entitlement.ParseRole(text)
+				if err != nil {
+					return terminal.Usage("--role: %w", err)
+				}
+				add.Roles = append(add.Roles, r)
+			}
+			return f.with(func(o *backoffice.Office) (err error) {
+				var code string
+				if code, add.Code, err = o.LoginCode(add.Name); err != nil {
+					return err
+				}
+				if err := o.Do(add, now()); err != nil {
+					return err
+				}
+				return f.printLogin(c.OutOrStdout(), o, add.Name, code)
+			})
+		},
+	}
+	c.Flags().StringVar(&add.Account, "account", "", "`name` of the customer's account; without it, of the producer's staff")
+	c.Flags().StringArrayVar(&roles, "role", nil, "`role` of the login; again for each")
+	c.Flags().StringVar(&add.Subject, "subject", "", "what the identity provider calls it: the provider's `name` in portal.toml, a space, and the name there")
+	c.Flags().BoolVar(&add.Local, "local", false, "it may sign in with a password where an identity provider is for everybody")
+	return c
+}
+
+func loginCode(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use: "code NAME", Short: "Draw a new one-time code for a login, and forget its password", Args: cobra.ExactArgs(1),
+		Long: "Code is for who has forgotten the password: it ends every session of the login, and prints a code with which it sets another one.",
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.with(func(o *backoffice.Office) error {
+				code, hash, err := o.LoginCode(args[0])
+				if err != nil {
+					return err
+				}
+				if err := o.Do(entitlement.ChangeLogin{Name: args[0], Code: hash, Forget: true, By: operator()}, now()); err != nil {
+					return err
+				}
+				return f.printLogin(c.OutOrStdout(), o, args[0], code)
+			})
+		},
+	}
+}
+
+func loginVerb(f *flags, use, short string, command func(name string) entitlement.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.with(func(o *backoffice.Office) error {
+				if err := o.Do(command(args[0]), now()); err != nil {
+					return err
+				}
+				return f.printLogin(c.OutOrStdout(), o, args[0], "")
+			})
+		},
+	}
+}
+
+func (f *flags) printLogin(w io.Writer, o *backoffice.Office, name, code string) error {
+	logins := []entitlement.Login{}
+	if l, ok := o.Book().Login(name); ok {
+		logins = append(logins, l)
+	}
+	return f.printLogins(w, logins, code)
+}
+
+func (f *flags) printLogins(w io.Writer, logins []entitlement.Login, code string) error {
+	if f.json {
+		return terminal.JSON(w, loginData{terminal.NewData("freehold.login/1"), logins, code})
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, l := range logins {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", terminal.Plain(l.Name), terminal.Plain(l.Account), rolesOf(&l), standing(&l))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if code != "" {
+		fmt.Fprintf(w, "one-time code: %s\n", code)
+	}
+	return nil
+}
+
+func rolesOf(l *entitlement.Login) string {
+	var words []string
+	for _, r := range l.Roles {
+		words = append(words, r.String())
+	}
+	return strings.Join(words, ", ")
+}
+
+func standing(l *entitlement.Login) string {
+	switch {
+	case l.Disabled:
+		return "disabled"
+	case l.Code != (capability.Digest{}):
+		return fmt.Sprintf("one-time code good until %s", l.CodeEnds)
+	}
+	return ""
+}
+
+func loginWords(f *entitlement.LoginFact) (what, detail string) {
+	l := &f.Login
+	words := []string{"of the staff"}
+	if l.Account != "" {
+		words[0] = "of " + l.Account
+	}
+	if len(l.Roles) > 0 {
+		words = append(words, rolesOf(l))
+	}
+	if s := standing(l); s != "" {
+		words = append(words, s)
+	}
+	switch {
+	case f.Remove:
+		return "removed the login", words[0]
+	case l.Subject != "":
+		words = append(words, "signs in as "+l.Subject)
+	}
+	if n := len(l.Passkeys); n > 0 {
+		words = append(words, fmt.Sprintf("passkeys: %d", n))
+	}
+	return "set the login", strings.Join(words, ", ")
+}
+
+func signInWords(s *entitlement.SignIn) (what, detail string) {
+	if s.Failed > 0 {
+		return "closed the login", fmt.Sprintf("after %d tries from %s failed (%s)", s.Failed, s.From, s.How)
+	}
+	return "signed in", fmt.Sprintf("from %s (%s)", s.From, s.How)
+}

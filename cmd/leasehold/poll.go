@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/client"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/systemd"
+)
+
+const (
+	defaultPollSocket = "/run/leasehold/poll.sock"
+	// daemonAway is the wait before a daemon that does not answer is asked again.
+	daemonAway = 2 * time.Second
+)
+
+func (p *program) pollCommand() *cobra.Command {
+	var authorities string
+	c := &cobra.Command{
+		Use: "poll", Short: "Carry requests to the back office and its answers back, as long as it runs", Args: cobra.NoArgs,
+		Long: "Poll is the program of leasehold-poll.service, and the only one on an appliance that connects to anything outside. The daemon says when and where, and what is sent: the bytes of a request file; what comes " +
+			"back it judges as it judges every file. The address, the certificate and the periods are settings of the daemon:\n\n" +
+			"  leasehold policies set backoffice-url https://licenses.example.com:7443\n  leasehold policies set backoffice-certificate SHA-256\n  leasehold policies set poll-period 8h\n" +
+			"  leasehold policies set poll-retry-period 5m\n\n" +
+			"Without backoffice-certificate an authority has to stand for the certificate: one in the file of --authority, or else one that this system knows.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := poller{program: *p}
+			o.socket = c.Flag("poll-socket").Value.String()
+			if authorities != "" {
+				pem, err := os.ReadFile(authorities)
+				if err != nil {
+					return terminal.Coded(capability.ErrFileRead, err)
+				}
+				o.authorities = x509.NewCertPool()
+				if !o.authorities.AppendCertsFromPEM(pem) {
+					return terminal.Usage("--authority %s: no certificate in it", authorities)
+				}
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return o.run(ctx)
+		},
+	}
+	c.Flags().String("poll-socket", from("LEASEHOLD_POLL_SOCKET", defaultPollSocket), "`path` of the daemon's socket for this program ($LEASEHOLD_POLL_SOCKET)")
+	c.Flags().StringVar(&authorities, "authority", from("LEASEHOLD_AUTHORITY", ""), "PEM `file` of the authorities that stand for the back office's certificate ($LEASEHOLD_AUTHORITY)")
+	return c
+}
+
+// poller is the program that carries; its socket is the daemon's for it.
+type poller struct {
+	program
+	authorities *x509.CertPool
+}
+
+func (o *poller) run(ctx context.Context) error {
+	if err := systemd.Ready("asking the daemon"); err != nil {
+		o.say("the service manager was not told: %s\n", err)
+	}
+	away := ""
+	for ctx.Err() == nil {
+		var e console.Errand
+		if err := o.call(ctx, http.MethodPost, "poll/next", nil, &e); err != nil && ctx.Err() == nil {
+			if said := err.Error(); said != away { // once for all that follow
+				away = said
+				o.say("%s\n", said)
+			}
+			t := time.NewTimer(daemonAway)
+			select {
+			case <-ctx.Done():
+			case <-t.C:
+			}
+			t.Stop()
+			continue
+		}
+		away = ""
+		if e.Number == 0 {
+			continue
+		}
+		if err := o.carry(ctx, &e); err != nil && ctx.Err() == nil {
+			o.say("%s\n", err)
+		}
+	}
+	return nil
+}
+
+// carry sends what the daemon handed out, and tells it how that ended.
+func (o *poller) carry(ctx context.Context, e *console.Errand) error {
+	office := &client.Office{URL: e.URL, Certificate: e.Certificate, Authorities: o.authorities}
+	answer, err := office.Exchange(ctx, e.File)
+	var done console.Outcome
+	no := (*capability.Refusal)(nil)
+	switch {
+	case errors.As(err, &no):
+		err = o.call(ctx, http.MethodPost, "poll/missed", console.Missed{Number: e.Number, Denial: no.Denial}, &done)
+	case err == nil:
+		err = o.call(ctx, http.MethodPost, fmt.Sprintf("poll/answer?number=%d", e.Number), answer, &done)
+	}
+	if err != nil {
+		return err
+	}
+	if done.Problem != nil {
+		o.say("request %d: %s %s\n", e.Number, done.Problem.Code, done.Problem.Text)
+		return nil
+	}
+	o.say("request %d: response %d, %s\n", e.Number, done.Imported.Serial, done.Imported.Code.Entry().Title)
+	return nil
+}
+
+func (p *program) refreshCommand() *cobra.Command {
+	var w wish
+	c := &cobra.Command{
+		Use: "refresh [--id ID --count N]...", Short: "Ask the back office now, over the network", Args: cobra.NoArgs,
+		Long: "Refresh has the program of leasehold-poll.service make an exchange now, waits for its end, and says what it changed. With --id it asks for activation IDs, as leasehold request does by file: the count is the " +
+			"whole wanted total of that ID, and asking again gives nothing twice. What could not be sent is sent again by itself.",
+		Example: "  leasehold refresh\n  leasehold refresh --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40",
+		RunE:    func(c *cobra.Command, _ []string) error { return p.refresh(c.Context(), w) },
+	}
+	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
+	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
+	return c
+}
+
+// refreshed is leasehold.refresh/1.
+type refreshed struct {
+	terminal.Data
+	console.Polling
+}
+
+func (p *program) refresh(ctx context.Context, w wish) error {
+	var s console.Polling
+	if err := p.call(ctx, http.MethodPost, "poll/refresh", console.Wish{Desired: w}, &s); err != nil {
+		return err
+	}
+	before := s.Done
+	for s.Done <= before { // the daemon answers when it has ended, or after a while
+		if err := p.call(ctx, http.MethodGet, fmt.Sprintf("poll?done=%d", before), nil, &s); err != nil {
+			return err
+		}
+	}
+	last := s.Last
+	if p.json {
+		if err := terminal.JSON(p.out, terminal.Hexed(refreshed{terminal.NewData("leasehold.refresh/1"), s})); err != nil {
+			return err
+		}
+	} else if last.Problem == nil {
+		p.printf("%s", describeImport(&importResult{Imported: *last.Imported}))
+		for _, a := range last.Lines {
+			if a.Problem == nil { // the others are among what was refused
+				p.printf("%s  %s here, as asked\n", a.ActivationID, copies(a.Count))
+			}
+		}
+	}
+	if last.Problem != nil {
+		d := last.Problem.Denial
+		d.Code = last.Problem.Code
+		return &capability.Refusal{Denial: d}
+	}
+	for _, a := range last.Lines {
+		if a.Problem != nil {
+			d := a.Problem.Denial
+			d.Code = a.Problem.Code
+			return &capability.Refusal{Denial: d}
+		}
+	}
+	return nil
+}
+
+// pollingWords says how the back office was reached, and when it is asked next.
+func pollingWords(s *console.Polling) string {
+	said := "last exchange in this run " + minute(s.Reached)
+	if s.Reached == 0 {
+		said = "no exchange in this run yet"
+	}
+	if s.Tries > 0 {
+		said += fmt.Sprintf("; not reached since %s (%s)", s.Since, tries(s.Tries))
+	}
+	switch {
+	case !s.Running:
+		return said + "; nothing asks it"
+	case s.Next == 0:
+		return said + "; being asked now"
+	}
+	return fmt.Sprintf("%s; next try %s", said, s.Next)
+}
+
+func tries(n int) string {
+	if n == 1 {
+		return "1 try"
+	}
+	return fmt.Sprintf("%d tries", n)
+}
+
+// pollingNotes is what to do about an exchange that does not come through.
+func pollingNotes(s *console.Polling) (notes []string) {
+	if s == nil {
+		return nil
+	}
+	if !s.Running {
+		notes = append(notes, fmt.Sprintf("%s %s: systemctl enable --now leasehold-poll", capability.ErrNotPolled, capability.ErrNotPolled.Entry().Title))
+	}
+	if s.Last != nil && s.Last.Problem != nil {
+		notes = append(notes, fmt.Sprintf("back office: %s %s", s.Last.Problem.Code, s.Last.Problem.Text))
+	}
+	return notes
+}

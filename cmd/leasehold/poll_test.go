@@ -1,0 +1,92 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+)
+
+// asking is a daemon that has had an exchange.
+func asking(m *machine, last *console.Outcome) *daemon {
+	d := m.daemon()
+	s := console.Polling{URL: "https://office.example:7443", Running: true, Every: 28800, Reached: 1795248000, Next: 1795276800, Done: 4}
+	d.says("POST poll/refresh", s)
+	s.Done, s.Last = 5, last
+	d.says("GET poll", s)
+	return d
+}
+
+func applied() *console.Outcome {
+	return &console.Outcome{Number: 13, At: 1795248000, Imported: &console.Imported{Code: capability.Applied, Serial: 13, Changes: []console.Change{{Feature: "render", Before: 30, After: 40}}},
+		Lines: []console.Asked{{Desired: capability.Desired{ActivationID: activationID(1), Count: 40}}}}
+}
+
+// What an exchange that somebody asked for changed is shown as what a file changed is.
+func TestRefreshGolden(t *testing.T) {
+	m := newMachine(t)
+	d := asking(m, applied())
+	m.prints("refresh", "refresh --id "+string(activationID(1))+" --count 40", 0)
+	var w console.Wish
+	if d.asked(t, "POST poll/refresh", &w); len(w.Desired) != 1 || w.Desired[0].ActivationID != activationID(1) || w.Desired[0].Count != 40 {
+		t.Errorf("%+v", w)
+	}
+}
+
+// The exit status is that of the refusal: of the exchange, or of the first activation ID that was refused.
+func TestRefreshRefused(t *testing.T) {
+	no := func(c capability.Code) *console.Problem {
+		return console.ProblemOf(capability.Refuse(c, string(activationID(2)), "said"))
+	}
+	refused := applied()
+	refused.Lines = append(refused.Lines, console.Asked{Desired: capability.Desired{ActivationID: activationID(2), Count: 1}, Problem: no(capability.ErrTooFew)})
+	refused.Imported.Denials = []capability.Denial{refused.Lines[1].Problem.Denial}
+	for _, test := range []struct {
+		last   *console.Outcome
+		status int
+		code   capability.Code
+		says   string
+	}{
+		{&console.Outcome{Problem: no(capability.ErrOfficeUnreachable)}, capability.ExitTemporary, capability.ErrOfficeUnreachable, ""},
+		{&console.Outcome{Problem: no(capability.ErrOfficeCertificate)}, capability.ExitFile, capability.ErrOfficeCertificate, ""},
+		{&console.Outcome{Problem: no(capability.ErrOperator)}, capability.ExitPolicy, capability.ErrOperator, ""},
+		{refused, capability.ExitNoSeat, capability.ErrTooFew, "copies here, as asked\n"},
+	} {
+		m := newMachine(t)
+		asking(m, test.last)
+		status, out, stderr := m.run("refresh")
+		if status != test.status || !strings.Contains(stderr, "error: "+test.code.String()) || !strings.Contains(out, test.says) || strings.Count(out, string(activationID(2))) > 1 {
+			t.Errorf("%s: %d\n%s%s", test.code, status, out, stderr)
+		}
+	}
+}
+
+// Status says when the back office was reached, since when not, and when it is asked next.
+func TestPollingWords(t *testing.T) {
+	const at = 1795248000 // 2026-11-21T08:00:00Z
+	for _, test := range []struct {
+		s     console.Polling
+		words string
+		note  string
+	}{
+		{console.Polling{Running: true, Next: at}, "no exchange in this run yet; next try 2026-11-21T08:00:00Z", ""},
+		{console.Polling{Running: true, Reached: at - 3600, Next: at}, "last exchange in this run 2026-11-21 07:00Z; next try 2026-11-21T08:00:00Z", ""},
+		{console.Polling{Running: true}, "no exchange in this run yet; being asked now", ""},
+		{console.Polling{Running: true, Since: at, Tries: 1, Next: at + 60}, "no exchange in this run yet; not reached since 2026-11-21T08:00:00Z (1 try); next try 2026-11-21T08:01:00Z", ""},
+		{console.Polling{Running: true, Reached: at - 3600, Since: at, Tries: 74, Next: at + 60,
+			Last: &console.Outcome{Problem: console.ProblemOf(capability.Refuse(capability.ErrOfficeUnreachable, "", "refused"))}},
+			"last exchange in this run 2026-11-21 07:00Z; not reached since 2026-11-21T08:00:00Z (74 tries); next try 2026-11-21T08:01:00Z", "back office: LH-5113 the back office cannot be reached: refused"},
+		{console.Polling{Reached: at - 3600}, "last exchange in this run 2026-11-21 07:00Z; nothing asks it", "LH-5115 no back office is asked by itself: systemctl enable --now leasehold-poll"},
+	} {
+		if got := pollingWords(&test.s); got != test.words {
+			t.Errorf("got  %s\nwant %s", got, test.words)
+		}
+		if got := strings.Join(pollingNotes(&test.s), "\n"); got != test.note {
+			t.Errorf("got  %s\nwant %s", got, test.note)
+		}
+	}
+	if pollingNotes(nil) != nil {
+		t.Error("a note without an address")
+	}
+}
