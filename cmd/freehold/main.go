@@ -64,7 +64,7 @@ func command(f *flags) *cobra.Command {
 		{"What is sold, and to whom:", []*cobra.Command{accountCommand(f), productCommand(f), modelCommand(f), itemCommand(f), groupCommand(f)}},
 		{"Machines:", []*cobra.Command{deviceCommand(f), once(f, mapCommand(f)), once(f, returnCommand(f)), once(f, retireCommand(f)), rehostCommand(f), once(f, writeOffCommand(f)), bootCommand(f), rootsCommand(f)}},
 		{"Users and seats:", []*cobra.Command{userCommand(f), seatCommand(f), sessionCommand(f), once(f, convertCommand(f))}},
-		{"The portal:", []*cobra.Command{loginCommand(f)}},
+		{"The portal:", []*cobra.Command{serveCommand(f), loginCommand(f)}},
 		{"The book:", []*cobra.Command{reportCommand(f), auditCommand(f), exportCommand(f), once(f, importCommand(f)), policyCommand(f)}},
 		{"Keys:", []*cobra.Command{initCommand(f), trustCommand(f), keyCommand(f), ceremonyCommand(f)}},
 	} {

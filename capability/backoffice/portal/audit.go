@@ -1,0 +1,177 @@
+package portal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
+)
+
+func (p *Portal) auditRoutes() []route {
+	audit := needs(entitlement.ToAudit)
+	return []route{
+		{pattern: "GET /audit", gate: audit, do: (*visit).audit},
+		{pattern: "GET /audit/{number}", gate: audit, do: (*visit).entry},
+		{pattern: "POST /audit/verify", gate: audit, do: (*visit).verify},
+	}
+}
+
+type auditView struct {
+	typed
+	Search  searchView
+	Head    string
+	Entries uint64
+	Rows    []auditRow
+	Next    string
+	To      uint64 // the entry down to which was looked
+}
+
+type auditRow struct {
+	Number                          uint64
+	Time, By, What, Subject, Detail string
+}
+
+const (
+	auditStep = 1000   // entries that are read at once, from the newest
+	auditMost = 20_000 // that one page looks at
+)
+
+// errRead ends a reading of the history where a page needs no more.
+var errRead = errors.New("as much as was wanted")
+
+func (v *visit) audit() error {
+	text, by := strings.ToLower(v.query("q")), v.query("by")
+	view := auditView{typed: v.typed, Search: searchView{"/audit", v.query("q"), []fieldView{{Name: "by", Label: "By", Kind: kindText, Value: by}}}}
+	before, _ := strconv.ParseUint(v.query("before"), 10, 64)
+	err := v.office(func(o *backoffice.Office) error {
+		head, length := o.Book().Head()
+		view.Head, view.Entries = fmt.Sprintf("%x", head), length
+		end := length + 1
+		if before > 0 && before < end {
+			end = before
+		}
+		view.To = end
+		for looked := 0; view.To > 1 && len(view.Rows) < pageRows && looked < auditMost; looked += auditStep {
+			from := uint64(1)
+			if view.To > auditStep {
+				from = view.To - auditStep
+			}
+			found, err := v.entries(o, from, view.To, text, by)
+			if err != nil {
+				return err
+			}
+			view.To = from
+			for n := len(found) - 1; n >= 0; n-- { // the newest first
+				if len(view.Rows) == pageRows {
+					view.To = view.Rows[pageRows-1].Number
+					break
+				}
+				view.Rows = append(view.Rows, found[n])
+			}
+		}
+		if view.To > 1 {
+			view.Next = pathTo("/audit", "q", v.query("q"), "by", by, "before", strconv.FormatUint(view.To, 10))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.show("audit", "Audit", view)
+}
+
+// entries are those from a number on and before another that have a text and are by somebody, in order.
+func (v *visit) entries(o *backoffice.Office, from, end uint64, text, by string) (found []auditRow, err error) {
+	err = o.History(from, func(n uint64, e *entitlement.Entry) error {
+		if n >= end {
+			return errRead
+		}
+		what, detail := v.p.wordsOf(e)
+		r := auditRow{n, e.Time.String(), e.By, what, e.Subject(), detail}
+		if (by == "" || strings.EqualFold(by, r.By)) && (text == "" || strings.Contains(strings.ToLower(strings.Join([]string{r.By, r.What, r.Subject, r.Detail}, "\x00")), text)) {
+			found = append(found, r)
+		}
+		return nil
+	})
+	if errors.Is(err, errRead) {
+		err = nil
+	}
+	return found, err
+}
+
+// wordsOf says what an entry did.
+func (p *Portal) wordsOf(e *entitlement.Entry) (what, detail string) {
+	if p.Words == nil {
+		return "wrote", ""
+	}
+	return p.Words(e)
+}
+
+type entryView struct {
+	Facts facts
+	Whole string
+}
+
+// entry shows one entry with everything that is in it.
+func (v *visit) entry() error {
+	text := v.r.PathValue("number")
+	number, err := strconv.ParseUint(text, 10, 64)
+	view, there := entryView{}, false
+	if err != nil || number == 0 {
+		return foreign(text)
+	}
+	err = v.office(func(o *backoffice.Office) error {
+		if _, length := o.Book().Head(); number > length {
+			return nil
+		}
+		err := o.History(number, func(n uint64, e *entitlement.Entry) error {
+			what, detail := v.p.wordsOf(e)
+			view.Facts.add("Time", e.Time)
+			view.Facts.add("By", e.By)
+			view.Facts.add("What", what)
+			view.Facts.add("Subject", e.Subject())
+			view.Facts.add("Detail", detail)
+			view.Facts.add("Follows", fmt.Sprintf("%x", e.Before))
+			b, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			var whole bytes.Buffer
+			if err := json.Indent(&whole, b, "", "  "); err != nil {
+				return err
+			}
+			view.Whole, there = whole.String(), true
+			return errRead
+		})
+		if errors.Is(err, errRead) {
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !there {
+		return foreign(text)
+	}
+	return v.show("entry", "Entry "+text, view)
+}
+
+// verify reads the whole history, while everybody else waits.
+func (v *visit) verify() error {
+	if _, err := v.form(); err != nil {
+		return err
+	}
+	var n uint64
+	err := v.office(func(o *backoffice.Office) (err error) { n, err = o.Verify(); return err })
+	if err != nil {
+		return v.again(err, (*visit).audit)
+	}
+	v.say("%d entries, each follows the one before, and together they are the book.", n)
+	return v.goTo("/audit")
+}

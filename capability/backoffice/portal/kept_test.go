@@ -1,0 +1,121 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
+)
+
+var keptField = regexp.MustCompile(`name="kept" value="([^"]*)"`)
+
+// kept is what a page that asks to sign in carries along.
+func (a answer) kept() string {
+	if m := keptField.FindStringSubmatch(a.body); m != nil {
+		return strings.NewReplacer("&amp;", "&", "&#43;", "+", "&#34;", `"`).Replace(m[1])
+	}
+	return ""
+}
+
+// postFrom sends a form as a browser does that is on a page.
+func (b *browser) postFrom(page, path string, pairs ...string) answer {
+	b.w.t.Helper()
+	form := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		form.Add(pairs[i], pairs[i+1])
+	}
+	r, err := http.NewRequest(http.MethodPost, b.w.server.URL+path, strings.NewReader(form.Encode()))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Referer", b.w.server.URL+page)
+	}
+	return b.send(r, err)
+}
+
+// What was typed into a form is there again after the session has ended and somebody has signed in, also where that took two tries.
+func TestInterruptedForms(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Now()
+	w.do(entitlement.SetAccount{Account: entitlement.Account{Name: "ACME"}, By: "test"})
+	b := w.signedIn("keller", "", entitlement.LicenseAdministrator)
+	for _, tt := range []struct {
+		page, path string
+		form       []string
+		back       string // where it is filled in again
+		want       string
+	}{
+		{"/users?q=x", "/users", []string{"account", "ACME", "user", `"><b>ortiz`}, "/users?q=x", `value="&#34;&gt;&lt;b&gt;ortiz"`},
+		{"/users", "/users", []string{"account", "ACME", "user", "ortiz"}, "/users", `value="ortiz"`}, // refused before, so that the page is where it was sent to
+		{"/accounts/edit?name=ACME", "/accounts/edit", []string{"name", "ACME", "contact", "A. Larsen"}, "/accounts/edit?name=ACME", `value="A. Larsen"`},
+		{"/items/new/once/more", "/items/new", []string{"customer", "Umbrella"}, "/items/new", `value="Umbrella"`},
+	} {
+		w.clock = w.clock.Add(web.Idle)
+		a := b.postFrom(tt.page, tt.path, append(tt.form, once, "0123", "password-current", "swordfish")...)
+		if a.status != http.StatusUnauthorized || !strings.Contains(a.body, "LH-5103") || a.kept() == "" {
+			t.Fatalf("%s: %v", tt.path, a)
+		}
+		if strings.Contains(a.body, "swordfish") || strings.Contains(a.body, "0123") {
+			t.Errorf("%s: a password or the name of the form is carried along", tt.path)
+		}
+		if a = b.post("/sign-in", "name", "keller", "password", "something else", "kept", a.kept()); a.status != http.StatusUnauthorized || a.kept() == "" || !strings.Contains(a.body, `value="keller"`) {
+			t.Fatalf("%s: after a password that is wrong: %v", tt.path, a)
+		}
+		w.clock = w.clock.Add(time.Minute)
+		if a = b.post("/sign-in", "name", "keller", "password", password, "kept", a.kept()); a.status != http.StatusSeeOther || a.location != tt.back {
+			t.Fatalf("%s: %v", tt.path, a)
+		}
+		if a = b.get(a.location); a.status != http.StatusOK || !strings.Contains(a.body, tt.want) || !strings.Contains(a.body, "save it again") {
+			t.Errorf("%s: %s not on %v", tt.path, tt.want, a)
+		}
+		if a = b.get(tt.back); strings.Contains(a.body, tt.want) && tt.path != "/accounts/edit" {
+			t.Errorf("%s: typed values are there for good", tt.path)
+		}
+	}
+	if a := b.get("/users"); strings.Contains(a.body, "ortiz") {
+		t.Error("a form that nobody sent again was done")
+	}
+}
+
+// Nothing is carried that is too large, has nothing typed in it, or leads elsewhere.
+func TestKeptBounds(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser()
+	if a := b.postFrom("/users", "/users", "user", strings.Repeat("x", maxKept)); a.status != http.StatusUnauthorized || a.kept() != "" {
+		t.Errorf("a large form: %d %q", a.status, a.kept())
+	}
+	for _, none := range [][]string{{}, {once, "0123"}, {"password", "swordfish"}} {
+		if a := b.postFrom("/users", "/users", none...); a.status != http.StatusUnauthorized || a.kept() != "" {
+			t.Errorf("%v: %d %q", none, a.status, a.kept())
+		}
+	}
+	r, err := http.NewRequest(http.MethodPost, w.server.URL+"/users", strings.NewReader("user=x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Referer", "https://elsewhere.example/users")
+	if k, ok := parseKept(b.send(r, nil).kept()); !ok || k.page != "/" {
+		t.Errorf("the page is %q, %t", k.page, ok)
+	}
+	fine := keptForm{"/users", "/users", url.Values{"user": {"x"}}}
+	if _, ok := parseKept(fine.String()); !ok {
+		t.Fatal(fine)
+	}
+	for _, k := range []keptForm{
+		{"//elsewhere.example", "/users", fine.values},
+		{"https://elsewhere.example/", "/users", fine.values},
+		{"/users", `/\elsewhere.example`, fine.values},
+		{"", "", fine.values},
+		{"/users", "/users", nil},
+		{"/users", "/users", url.Values{"user": {strings.Repeat("x", maxKept)}}},
+	} {
+		if _, ok := parseKept(k.String()); ok {
+			t.Errorf("%.80s is kept", k)
+		}
+	}
+}

@@ -1,0 +1,390 @@
+package portal
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/leasehold/leasehold/capability/entitlement"
+)
+
+// issuer is an identity provider of OpenID Connect, which says what a test tells it to.
+type issuer struct {
+	t      *testing.T
+	server *httptest.Server
+	rsa    *rsa.PrivateKey
+	ec     *ecdsa.PrivateKey
+
+	mu     sync.Mutex
+	alg    string
+	claims map[string]any    // of the next token, beside those of every token
+	codes  map[string]string // a code and the challenge it was given for
+	nonces map[string]string // a code and the nonce
+	asked  []url.Values      // at the token endpoint
+}
+
+func newIssuer(t *testing.T) *issuer {
+	t.Helper()
+	i := &issuer{t: t, alg: "RS256", codes: map[string]string{}, nonces: map[string]string{}}
+	var err error
+	if i.rsa, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		t.Fatal(err)
+	}
+	if i.ec, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(v)
+	}
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
+		u := i.server.URL
+		answer(w, map[string]any{"issuer": u, "authorization_endpoint": u + "/authorize", "token_endpoint": u + "/token", "jwks_uri": u + "/keys", "id_token_signing_alg_values_supported": []string{"RS256", "ES256", "none", "HS256"}})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
+		b64 := base64.RawURLEncoding.EncodeToString
+		public, err := i.ec.PublicKey.Bytes()
+		if err != nil {
+			t.Error(err)
+		}
+		answer(w, map[string]any{"keys": []any{
+			map[string]string{"kty": "RSA", "kid": "rsa", "use": "sig", "n": b64(i.rsa.N.Bytes()), "e": b64(big.NewInt(int64(i.rsa.E)).Bytes())},
+			map[string]string{"kty": "EC", "kid": "ec", "use": "sig", "crv": "P-256", "x": b64(public[1:33]), "y": b64(public[33:])},
+		}})
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.asked = append(i.asked, r.PostForm)
+		code := r.PostForm.Get("code")
+		sum := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
+		id, secret, _ := r.BasicAuth()
+		challenge, known := i.codes[code]
+		if !known || challenge != base64.RawURLEncoding.EncodeToString(sum[:]) || id != "leasehold" || secret != "the-secret" {
+			w.WriteHeader(http.StatusBadRequest)
+			answer(w, map[string]string{"error": "invalid_grant"})
+			return
+		}
+		delete(i.codes, code)
+		answer(w, map[string]any{"access_token": "a", "token_type": "Bearer", "id_token": i.token(i.nonces[code])})
+	})
+	i.server = httptest.NewTLSServer(mux)
+	t.Cleanup(i.server.Close)
+	return i
+}
+
+// token is the next one.
+func (i *issuer) token(nonce string) string {
+	claims := map[string]any{"iss": i.server.URL, "aud": "leasehold", "sub": "4711", "nonce": nonce, "iat": time.Now().Unix(), "exp": time.Now().Add(5 * time.Minute).Unix()}
+	for name, v := range i.claims {
+		if v == nil {
+			delete(claims, name)
+		} else {
+			claims[name] = v
+		}
+	}
+	kid := map[string]string{"RS256": "rsa", "ES256": "ec"}[i.alg]
+	body := part(i.t, map[string]string{"alg": strings.TrimSuffix(i.alg, "!"), "kid": kid}) + "." + part(i.t, claims)
+	sum := sha256.Sum256([]byte(body))
+	var sig []byte
+	var err error
+	switch i.alg {
+	case "RS256":
+		sig, err = rsa.SignPKCS1v15(rand.Reader, i.rsa, crypto.SHA256, sum[:])
+	case "ES256":
+		r, s, serr := ecdsa.Sign(rand.Reader, i.ec, sum[:])
+		sig, err = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), serr
+	case "HS256": // with what everybody knows as the key
+		mac := hmac.New(sha256.New, i.rsa.N.Bytes())
+		mac.Write([]byte(body))
+		sig = mac.Sum(nil)
+	case "ES256!": // by somebody else
+		stranger, gerr := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if gerr != nil {
+			i.t.Error(gerr)
+		}
+		r, s, serr := ecdsa.Sign(rand.Reader, stranger, sum[:])
+		sig, err = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), serr
+	}
+	if err != nil {
+		i.t.Error(err)
+	}
+	return body + "." + base64.RawURLEncoding.EncodeToString(sig)
+}
+
+func part(t *testing.T, v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Error(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func (i *issuer) options(o *Options) {
+	o.OIDC = []OIDC{{Name: "corp", Issuer: i.server.URL, ClientID: "leasehold", Secret: "the-secret", Transport: i.server.Client().Transport}}
+}
+
+// begin has a browser begin to sign in, and the user say yes there: the answer is what the browser is sent back with.
+func (i *issuer) begin(b *browser, to string) url.Values {
+	i.t.Helper()
+	a := b.get("/sign-in/with/corp?to=" + url.QueryEscape(to))
+	u, err := url.Parse(a.location)
+	if err != nil || a.status != http.StatusSeeOther || !strings.HasPrefix(a.location, i.server.URL+"/authorize?") {
+		i.t.Fatal(a, err)
+	}
+	q := u.Query()
+	if q.Get("code_challenge_method") != "S256" || q.Get("response_type") != "code" || q.Get("client_id") != "leasehold" || q.Get("redirect_uri") != b.w.server.URL+"/sign-in/oidc/corp" || q.Get("scope") != "openid" ||
+		len(q.Get("state")) < 26 || len(q.Get("nonce")) < 26 || q.Get("state") == q.Get("nonce") {
+		i.t.Errorf("asked with %v", q)
+	}
+	if c := a.header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Host-errand-corp=") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "HttpOnly") || strings.Contains(c, q.Get("nonce")) {
+		i.t.Errorf("cookie %s", c)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	code := rand.Text()
+	i.codes[code], i.nonces[code] = q.Get("code_challenge"), q.Get("nonce")
+	return url.Values{"code": {code}, "state": {q.Get("state")}}
+}
+
+func (b *browser) back(v url.Values) answer {
+	b.w.t.Helper()
+	return b.get("/sign-in/oidc/corp?" + v.Encode())
+}
+
+// Whom the provider names is signed in if the book has that name, and goes on to the page that was asked for.
+func TestOIDC(t *testing.T) {
+	i := newIssuer(t)
+	w := newWorld(t, i.options)
+	w.do(entitlement.AddLogin{Name: "larsen", Account: "ACME", Roles: []entitlement.Role{entitlement.Viewer}, Subject: "corp 4711", By: "test"})
+	for _, alg := range []string{"RS256", "ES256"} {
+		i.alg = alg
+		b := w.browser()
+		if a := b.get("/sign-in?to=/devices"); !strings.Contains(a.body, `href="/sign-in/with/corp?to=%2fdevices"`) {
+			t.Error(a)
+		}
+		came := i.begin(b, "/devices?q=x")
+		a := b.back(came)
+		if a.status != http.StatusOK || a.header.Get("Refresh") != "0; url=/devices?q=x" || !strings.Contains(a.body, `href="/devices?q=x"`) {
+			t.Fatal(a)
+		}
+		if c := strings.Join(a.header.Values("Set-Cookie"), "\n"); !strings.Contains(c, "__Host-session=") || !strings.Contains(c, "SameSite=Strict") || !strings.Contains(c, "__Host-errand-corp=;") {
+			t.Error(c)
+		}
+		if a := b.get("/devices"); a.status != http.StatusOK || !strings.Contains(a.body, "larsen, ACME") {
+			t.Error(a)
+		}
+		if a := b.back(came); a.status != http.StatusUnauthorized {
+			t.Error("the same answer again:", a)
+		}
+	}
+	// To no other site, whatever was asked for.
+	for _, to := range []string{"https://evil.example/", "//evil.example", "/\t/evil.example", "/\\evil.example", ""} {
+		b := w.browser()
+		if a := b.back(i.begin(b, to)); a.header.Get("Refresh") != "0; url=/" {
+			t.Errorf("%q: %v", to, a)
+		}
+	}
+}
+
+// Nobody becomes a login by what a provider says.
+func TestOIDCKnowsOnlyTheBook(t *testing.T) {
+	i := newIssuer(t)
+	w := newWorld(t, i.options)
+	yes := true
+	w.do(entitlement.AddLogin{Name: "other", Subject: "adfs 4711", By: "test"}, entitlement.AddLogin{Name: "4711", By: "test"}, entitlement.AddLogin{Name: "corp 4711", By: "test"},
+		entitlement.AddLogin{Name: "gone", Subject: "corp 9", By: "test"}, entitlement.ChangeLogin{Name: "gone", Disabled: &yes, By: "test"})
+	for _, sub := range []string{"4711", "9", "corp 4711", "", " 4711", "471"} {
+		i.claims = map[string]any{"sub": sub, "email": "other", "preferred_username": "other"}
+		b := w.browser()
+		a := b.back(i.begin(b, "/"))
+		if a.status != http.StatusUnauthorized || b.get("/me").status != http.StatusSeeOther {
+			t.Errorf("%q: %v", sub, a)
+		}
+		if sub != "" && !strings.Contains(a.body, "ask a security administrator") {
+			t.Errorf("%q: nobody says whom to ask: %v", sub, a)
+		}
+	}
+}
+
+// What is not the answer to what this browser was sent away with is refused, whoever signed it.
+func TestOIDCRefuses(t *testing.T) {
+	i := newIssuer(t)
+	var log written
+	w := newWorld(t, i.options, log.options)
+	w.do(entitlement.AddLogin{Name: "larsen", Roles: []entitlement.Role{entitlement.Viewer}, Subject: "corp 4711", By: "test"})
+	now := time.Now()
+	for what, c := range map[string]struct {
+		alg    string
+		claims map[string]any
+		change func(b *browser, came url.Values)
+		why    string // in the log
+	}{
+		"another audience":      {claims: map[string]any{"aud": "another"}, why: "expected audience"},
+		"two audiences":         {claims: map[string]any{"aud": []string{"leasehold", "another"}}, why: "it is for"},
+		"for another party":     {claims: map[string]any{"aud": []string{"leasehold", "another"}, "azp": "another"}, why: "it is for"},
+		"another issuer":        {claims: map[string]any{"iss": "https://evil.example"}, why: "issued by a different provider"},
+		"no issuer":             {claims: map[string]any{"iss": nil}, why: "issued by a different provider"},
+		"another nonce":         {claims: map[string]any{"nonce": "AAAA"}, why: "nonce"},
+		"no nonce":              {claims: map[string]any{"nonce": nil}, why: "nonce"},
+		"an empty nonce":        {claims: map[string]any{"nonce": ""}, why: "nonce"},
+		"expired":               {claims: map[string]any{"exp": now.Add(-time.Minute).Unix()}, why: "expired"},
+		"no end":                {claims: map[string]any{"exp": nil}, why: "expired"},
+		"not yet good":          {claims: map[string]any{"nbf": now.Add(time.Hour).Unix()}, why: "before the nbf"},
+		"nobody":                {claims: map[string]any{"sub": nil}, why: "names nobody"},
+		"unsigned":              {alg: "none", why: "alg"},
+		"signed with a public":  {alg: "HS256", why: "algorithm"},
+		"signed by another":     {alg: "ES256!", why: "signature"},
+		"another's state":       {change: func(_ *browser, came url.Values) { came.Set("state", i.begin(w.browser(), "/").Get("state")) }, why: "the state"},
+		"no state":              {change: func(_ *browser, came url.Values) { came.Del("state") }, why: "the state"},
+		"another browser":       {change: func(b *browser, _ url.Values) { b.Jar = w.browser().Jar }, why: "not begun in this browser"},
+		"another browser's own": {change: func(b *browser, _ url.Values) { o := w.browser(); i.begin(o, "/"); b.Jar = o.Jar }, why: "the state"},
+		"another's code":        {change: func(_ *browser, came url.Values) { came.Set("code", i.begin(w.browser(), "/").Get("code")) }, why: "invalid_grant"},
+		"a code nobody gave":    {change: func(_ *browser, came url.Values) { came.Set("code", "guessed") }, why: "invalid_grant"},
+		"no code":               {change: func(_ *browser, came url.Values) { came.Del("code") }, why: "no code"},
+		"an error":              {change: func(_ *browser, came url.Values) { came.Set("error", "access_denied<script>") }, why: "access_denied"},
+		"of another issuer":     {change: func(_ *browser, came url.Values) { came.Set("iss", "https://evil.example") }, why: "of the issuer"},
+	} {
+		i.alg, i.claims = "RS256", c.claims
+		if c.alg != "" {
+			i.alg = c.alg
+		}
+		b := w.browser()
+		came := i.begin(b, "/")
+		if c.change != nil {
+			c.change(b, came)
+		}
+		a := b.back(came)
+		if a.status != http.StatusUnauthorized || !strings.Contains(a.body, "LH-5103") || strings.Contains(a.body, "<script>") && strings.Contains(a.body, "denied") {
+			t.Errorf("%s: %v", what, a)
+		}
+		if b.get("/me").status != http.StatusSeeOther {
+			t.Errorf("%s: signed in", what)
+		}
+		if text := log.take(); !strings.Contains(text, c.why) {
+			t.Errorf("%s: refused for another reason: %s", what, text)
+		}
+	}
+	// And the same with nothing wrong.
+	i.alg, i.claims = "RS256", map[string]any{"aud": []string{"leasehold", "another"}, "azp": "leasehold"}
+	b := w.browser()
+	if a := b.back(i.begin(b, "/")); a.status != http.StatusOK {
+		t.Error(a)
+	}
+	// A code that was used is worth nothing, also with the state of another sign-in of the same browser.
+	first := i.begin(b, "/")
+	if a := b.back(first); a.status != http.StatusOK {
+		t.Error(a)
+	}
+	second := i.begin(b, "/")
+	second.Set("code", first.Get("code"))
+	if a := b.back(second); a.status != http.StatusUnauthorized {
+		t.Error(a)
+	}
+}
+
+// A provider that is down, that points elsewhere or floods stops only itself, and nobody else's host is asked.
+func TestOIDCIsReachedInOnePlace(t *testing.T) {
+	for what, answer := range map[string]http.HandlerFunc{
+		"down": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusFound)
+		},
+		"floods": func(w http.ResponseWriter, r *http.Request) {
+			for range 64 {
+				if _, err := fmt.Fprint(w, strings.Repeat(" ", 1<<16)); err != nil {
+					return
+				}
+			}
+			fmt.Fprint(w, `{}`)
+		},
+		"of another issuer": func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"issuer":"https://evil.example"}`) },
+		"without https": func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"issuer":"https://%s","authorization_endpoint":"https://%[1]s/a","token_endpoint":"http://%[1]s/t","jwks_uri":"http://%[1]s/k"}`, r.Host)
+		},
+	} {
+		s := httptest.NewTLSServer(answer)
+		w := newWorld(t, func(o *Options) {
+			o.OIDC = []OIDC{{Name: "corp", Issuer: s.URL, ClientID: "leasehold", Transport: s.Client().Transport}}
+		})
+		b := w.browser()
+		a := b.get("/sign-in/with/corp")
+		if what == "without https" {
+			u, err := url.Parse(a.location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a = b.back(url.Values{"state": {u.Query().Get("state")}, "code": {"x"}})
+		}
+		if a.status != http.StatusUnauthorized {
+			t.Errorf("%s: %v", what, a)
+		}
+		if a := w.signedIn("keller", "", entitlement.Viewer).get("/devices"); a.status != http.StatusOK {
+			t.Errorf("%s: %v", what, a)
+		}
+		s.Close()
+	}
+}
+
+func TestProvidersThatCannotBe(t *testing.T) {
+	for _, o := range []OIDC{
+		{}, {Name: "corp"}, {Name: "corp", Issuer: "http://idp.example", ClientID: "x"}, {Name: "corp", Issuer: "https://idp.example"}, {Name: "Corp", Issuer: "https://idp.example", ClientID: "x"},
+		{Name: "a b", Issuer: "https://idp.example", ClientID: "x"}, {Name: "a/b", Issuer: "https://idp.example", ClientID: "x"}, {Name: "corp", Issuer: "https://idp.example?x", ClientID: "x"},
+	} {
+		if _, err := New(Options{Hosts: []string{"localhost"}, Now: time.Now, OIDC: []OIDC{o}}); err == nil {
+			t.Errorf("%+v is taken", o)
+		}
+	}
+	good := OIDC{Name: "corp", Issuer: "https://idp.example", ClientID: "x"}
+	if _, err := New(Options{Hosts: []string{"localhost"}, Now: time.Now, OIDC: []OIDC{good, good}}); err == nil {
+		t.Error("two of one name are taken")
+	}
+	for _, origin := range []string{"http://a.example", "https://", "a.example", "https://a.example/path", "https://a.example?x"} {
+		if _, err := New(Options{Hosts: []string{"localhost"}, Now: time.Now, Origin: origin}); err == nil {
+			t.Errorf("%s is taken", origin)
+		}
+	}
+}
+
+// Where identity providers are for everybody, passwords and one-time codes are for local logins.
+func TestSingleSignOn(t *testing.T) {
+	i := newIssuer(t)
+	w := newWorld(t, i.options, func(o *Options) { o.SingleSignOn = true })
+	hash := passwordHash(t)
+	for _, name := range []string{"larsen", "keller"} {
+		w.do(entitlement.AddLogin{Name: name, Roles: []entitlement.Role{entitlement.Viewer}, Local: name == "keller", Code: entitlement.LoginHash(name, "ABCD"), By: "test"},
+			entitlement.SetPassword{Name: name, Password: hash, By: "test"})
+		b, want := w.browser(), http.StatusUnauthorized
+		if name == "keller" {
+			want = http.StatusSeeOther
+		}
+		if a := b.post("/sign-in", "name", name, "password", password); a.status != want {
+			t.Errorf("%s: %v", name, a)
+		}
+		if name == "larsen" {
+			want = http.StatusConflict
+		}
+		if a := b.post("/claim", "name", name, "code", "ABCD", "password", password, "again", password); a.status != want {
+			t.Errorf("%s: %v", name, a)
+		}
+	}
+}

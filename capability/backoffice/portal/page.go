@@ -1,0 +1,207 @@
+package portal
+
+import (
+	"bytes"
+	"cmp"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/entitlement"
+)
+
+//go:embed templates
+var templates embed.FS
+
+// pages are the templates by name, each with the frame around it.
+type pages map[string]*template.Template
+
+const frame = "frame.html"
+
+func (p *Portal) parse() (pages, error) {
+	root, err := template.New(frame).Funcs(template.FuncMap{
+		"asset": p.assets.Path,
+		"once":  newOnce,
+		"short": func(s string) string { return strings.ToValidUTF8(s[:min(len(s), 16)], "") },
+	}).ParseFS(templates, "templates/"+frame)
+	if err != nil {
+		return nil, err
+	}
+	list, err := fs.Glob(templates, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	set := pages{}
+	for _, name := range list {
+		base := path.Base(name)
+		if base == frame {
+			continue
+		}
+		own, err := root.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if set[strings.TrimSuffix(base, ".html")], err = own.ParseFS(templates, name); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// shown is what the frame shows around a page.
+type shown struct {
+	Title string
+	At    string // the path of the page
+	Nav   []link
+	Login *entitlement.Login // nil: nobody is signed in
+	Said  string
+	// Problem is why the form on the page was refused; nil: it was not.
+	Problem *problemView
+	View    any
+}
+
+type link struct{ Path, Title string }
+
+// nav are the pages that who visits can see, in order.
+func (v *visit) nav() (list []link) {
+	if v.login.Name == "" {
+		return nil
+	}
+	for _, l := range []struct {
+		link
+		gate  gate
+		staff bool
+	}{
+		{link{"/inbox", "Inbox"}, needs(entitlement.ToAnswer), false},
+		{link{"/devices", "Devices"}, needs(entitlement.ToSee), false},
+		{link{"/waiting", "Waiting"}, needs(entitlement.ToSee), false},
+		{link{"/items", "Line items"}, needs(entitlement.ToSee), false},
+		{link{"/users", "Users"}, needs(entitlement.ToSee), false},
+		{link{"/sessions", "Sessions"}, needs(entitlement.ToSee), false},
+		{link{"/groups", "Groups"}, needs(entitlement.ToSee), false},
+		{link{"/accounts", "Accounts"}, needs(entitlement.ToSee), false},
+		{link{"/products", "Products"}, needs(entitlement.ToSee), true},
+		{link{"/models", "License models"}, needs(entitlement.ToSee), true},
+		{link{"/reports", "Reports"}, needs(entitlement.ToReport), false},
+		{link{"/audit", "Audit"}, needs(entitlement.ToAudit), true},
+		{link{"/settings", "Settings"}, needs(entitlement.ToSet), true},
+		{link{"/logins", "Logins"}, needs(entitlement.ToAdmit), false},
+	} {
+		if l.gate == signedIn || v.may(entitlement.Permission(l.gate)) && !(l.staff && v.login.Account != "") {
+			list = append(list, l.link)
+		}
+	}
+	return list
+}
+
+// show writes a page.
+func (v *visit) show(name, title string, view any) error {
+	return v.write(http.StatusOK, name, title, view)
+}
+
+func (v *visit) write(status int, name, title string, view any) error {
+	t := v.p.pages[name]
+	if t == nil {
+		return fmt.Errorf("no page %s", name)
+	}
+	s := shown{Title: title, At: v.r.URL.Path, Nav: v.nav(), View: view, Said: v.p.sessions.Take(v.r.Context(), "said")}
+	if v.refused != nil {
+		code, problem := v.explain(v.refused)
+		s.Problem, status = &problem, statusOf(code)
+	}
+	if v.login.Name != "" {
+		s.Login = &v.login
+	}
+	var b bytes.Buffer // a page that cannot be written whole is not begun
+	if err := t.ExecuteTemplate(&b, frame, s); err != nil {
+		return fmt.Errorf("write the page %s: %w", name, err)
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.WriteHeader(status)
+	v.w.Write(b.Bytes())
+	return nil
+}
+
+// problemView is a refusal in the four lines that every program of ours says it in.
+type problemView struct {
+	Code              string
+	What, Cause, Next string
+	SignIn            bool
+}
+
+// problem shows what went wrong, as a page of its own.
+func (v *visit) problem(err error) {
+	if errors.Is(err, errSignInFirst) {
+		if v.r.Method == http.MethodGet {
+			http.Redirect(v.w, v.r, "/sign-in?to="+template.URLQueryEscaper(v.r.URL.RequestURI()), http.StatusSeeOther)
+			return
+		}
+		err = capability.Refuse(capability.ErrSignIn, "", "the session has ended")
+		if kept := v.interrupted(); kept != "" {
+			v.typed = typed{refused: err}
+			if err = v.askToSignIn(v.formPage(), kept); err == nil {
+				return
+			}
+		}
+	}
+	code, view := v.explain(err)
+	v.refused = nil
+	if werr := v.write(statusOf(code), "problem", code.Entry().Title, view); werr != nil {
+		v.p.Log.Error("page", "path", v.r.URL.Path, "error", werr)
+		http.Error(v.w, view.What, http.StatusInternalServerError)
+	}
+}
+
+// explain is what is said of an error. What nobody but the producer should know stays in the log.
+func (v *visit) explain(err error) (capability.Code, problemView) {
+	code, detail := v.p.CodeOf(err), ""
+	r := (*capability.Refusal)(nil)
+	switch {
+	case errors.As(err, &r):
+		code, detail = r.Code, r.Sentence()
+	case code != 0, errors.Is(err, entitlement.ErrItem), errors.Is(err, entitlement.ErrDevice), errors.Is(err, entitlement.ErrCatalog), errors.Is(err, entitlement.ErrUser), errors.Is(err, entitlement.ErrGroup),
+		errors.Is(err, entitlement.ErrLogin):
+		if code == 0 {
+			code = capability.ErrForm
+		}
+		detail = err.Error()
+	default:
+		code = capability.ErrInternal
+		v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
+	}
+	e := code.Entry()
+	return code, problemView{code.String(), cmp.Or(detail, e.Title), e.Cause, e.Next, code == capability.ErrSignIn}
+}
+
+func statusOf(code capability.Code) int {
+	switch code {
+	case capability.ErrSignIn:
+		return http.StatusUnauthorized
+	case capability.ErrPermission:
+		return http.StatusForbidden
+	case capability.ErrInternal:
+		return http.StatusInternalServerError
+	case capability.ErrForm, capability.ErrRow:
+		return http.StatusBadRequest
+	}
+	switch code.Entry().Exit {
+	case capability.ExitNotFound:
+		return http.StatusNotFound
+	case capability.ExitFile, capability.ExitOtherHost:
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusConflict
+}
+
+func (v *visit) nowhere() error {
+	if v.login.Name == "" {
+		return errSignInFirst
+	}
+	return foreign(v.r.URL.Path)
+}

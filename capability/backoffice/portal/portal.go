@@ -1,0 +1,101 @@
+// Package portal is the back office in a browser: pages, forms and their routes for the producer's staff and for customers' license administrators, on an open back office that one goroutine owns.
+//
+// Start with Portal.routes: every route says what it needs of who asks. A page is a view, values taken from the book in one turn, written into a template afterwards; what a form asks for becomes a command
+// of package entitlement or a method of Office. A customer's login sees its own account and those below it, and of everything else the same as of what does not exist.
+package portal
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
+)
+
+// Options are what a portal needs.
+type Options struct {
+	Desk  *backoffice.Desk
+	Hosts []string // the names and addresses that it goes by
+	Now   func() time.Time
+	Rand  io.Reader
+	Log   *slog.Logger
+	// CodeOf is the catalog's code of an error from below, or zero.
+	CodeOf func(error) capability.Code
+	// Words says what an entry of the book did; nil: nothing is said.
+	Words func(*entitlement.Entry) (what, detail string)
+
+	// Origin is how browsers and identity providers know it, as https://licenses.example.com; empty: the first of Hosts.
+	Origin string
+	OIDC   []OIDC
+	SAML   []SAML
+	// SingleSignOn says that identity providers are for everybody, and passwords for those logins only that are local.
+	SingleSignOn bool
+}
+
+// Portal answers browsers.
+type Portal struct {
+	Options
+	assets    *web.Assets
+	sessions  *web.Sessions
+	throttle  *web.Throttle
+	exchanges *web.Rate
+	seats     *web.Rate
+	hashing   web.Hashing
+	pages     pages
+	mux       *http.ServeMux // of the pages and forms
+	trays     *trays
+	providing
+}
+
+// New is a portal on an open back office.
+func New(o Options) (*Portal, error) {
+	assets, err := web.NewAssets()
+	if err != nil {
+		return nil, err
+	}
+	p := &Portal{
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), hashing: web.NewHashing(), trays: newTrays(o.Now),
+	}
+	if err := p.openProviders(); err != nil {
+		return nil, err
+	}
+	p.pages, err = p.parse()
+	return p, err
+}
+
+func (p *Portal) now() capability.Time { return capability.At(p.Now()) }
+
+// Handler is everything the portal answers.
+func (p *Portal) Handler() http.Handler {
+	mux := http.NewServeMux()
+	p.mux = mux
+	all := http.NewServeMux()
+	for _, r := range p.routes() {
+		if r.fromElsewhere {
+			all.Handle(r.pattern, p.sessions.Handler(p.handler(r))) // beside the protection, not through a hole in it
+		} else {
+			mux.Handle(r.pattern, p.handler(r))
+		}
+	}
+	mux.Handle("/", p.handler(route{gate: anyone, do: (*visit).nowhere}))
+	pages := http.NewCrossOriginProtection().Handler(p.sessions.Handler(mux))
+	all.Handle("GET "+web.Root, p.assets)
+	all.HandleFunc("POST /exchange", p.exchange)
+	all.HandleFunc("POST /seat", p.seat)
+	all.HandleFunc("POST /token", p.token)
+	all.Handle("/", pages)
+	return web.Protect(all, p.Hosts)
+}
+
+// office has f done with the back office, which nobody else uses meanwhile. What f gives out must be its own.
+func (p *Portal) office(ctx context.Context, f func(*backoffice.Office) error) error {
+	if err := ctx.Err(); err != nil {
+		return err // who asked has gone
+	}
+	return p.Desk.Ask(f)
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/pflag"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice/portal"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+const (
+	portalName    = "portal.toml"
+	maxPortalFile = 64 << 10
+	maxMetadata   = 1 << 20
+	maxSecret     = 4 << 10
+)
+
+// portalFile is DIR/portal.toml. Files that it names are found from DIR on. No secret is in it.
+type portalFile struct {
+	Listen       string    `toml:"listen"`
+	Hosts        []string  `toml:"hosts"`
+	URL          string    `toml:"url"` // how browsers and identity providers know it
+	SingleSignOn bool      `toml:"single_sign_on"`
+	TLS          tlsFile   `toml:"tls"`
+	OIDC         []oidcRow `toml:"oidc"`
+	SAML         []samlRow `toml:"saml"`
+}
+
+type tlsFile struct {
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
+}
+
+type oidcRow struct {
+	Name       string `toml:"name"`
+	Issuer     string `toml:"issuer"`
+	ClientID   string `toml:"client_id"`
+	File       string `toml:"secret_file"`
+	Credential string `toml:"secret_credential"` // of systemd's
+}
+
+type samlRow struct {
+	Name     string `toml:"name"`
+	Metadata string `toml:"metadata"`
+}
+
+// read completes what flags have said by portal.toml, if there is one.
+func (s *serving) read(dir string, flags *pflag.FlagSet) error {
+	path := filepath.Join(dir, portalName)
+	b, err := bounded(path, maxPortalFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return terminal.Coded(capability.ErrFileRead, err)
+	}
+	p, err := parsePortal(b)
+	if err == nil {
+		err = s.take(p, dir, flags)
+	}
+	if err != nil {
+		return terminal.Usage("%s: %w", path, err)
+	}
+	return nil
+}
+
+// parsePortal reads a portal.toml. What it does not know is an error that names line, key and the key that may have been meant.
+func parsePortal(b []byte) (*portalFile, error) {
+	var p portalFile
+	meta, err := toml.Decode(string(b), &p)
+	if e := (toml.ParseError{}); errors.As(err, &e) {
+		return nil, fmt.Errorf("line %d: %s", e.Position.Line, e.Message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range meta.Undecoded() {
+		known := keysOf(reflect.TypeFor[portalFile](), "")
+		meant := terminal.Nearest(key.String(), known)
+		if meant == "" {
+			return nil, fmt.Errorf("line %d: no key is called %s; there are %s", lineOf(b, key), key, strings.Join(known, ", "))
+		}
+		return nil, fmt.Errorf("line %d: no key is called %s; the nearest is %s", lineOf(b, key), key, meant)
+	}
+	if len(p.OIDC)+len(p.SAML) == 0 && p.SingleSignOn {
+		return nil, fmt.Errorf("line %d: single_sign_on without an identity provider", lineOf(b, toml.Key{"single_sign_on"}))
+	}
+	return &p, nil
+}
+
+// keysOf are the keys of a file that is read into a struct.
+func keysOf(t reflect.Type, before string) (keys []string) {
+	for n := range t.NumField() {
+		f := t.Field(n)
+		key, inner := before+f.Tag.Get("toml"), f.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			keys = append(keys, keysOf(inner, key+".")...)
+		} else {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// lineOf is the first line that gives a key a value, or begins its table.
+func lineOf(b []byte, key toml.Key) int {
+	table := ""
+	for n, line := range bytes.Split(b, []byte("\n")) {
+		text := strings.TrimSpace(string(line))
+		if head, ok := strings.CutPrefix(text, "["); ok {
+			head, _, _ = strings.Cut(strings.TrimPrefix(head, "["), "]")
+			if table = strings.TrimSpace(head) + "."; strings.TrimSpace(head) == key.String() {
+				return n + 1
+			}
+			continue
+		}
+		name, _, ok := strings.Cut(text, "=")
+		name = table + strings.Trim(strings.TrimSpace(name), `"'`)
+		if ok && (name == key.String() || strings.HasPrefix(key.String(), name+".")) {
+			return n + 1
+		}
+	}
+	return 0
+}
+
+// take is what the file says and no flag does.
+func (s *serving) take(p *portalFile, dir string, flags *pflag.FlagSet) error {
+	in := func(name string) string {
+		if name == "" || filepath.IsAbs(name) {
+			return name
+		}
+		return filepath.Join(dir, name)
+	}
+	if p.Listen != "" && !flags.Changed("listen") {
+		s.listen = p.Listen
+	}
+	if !flags.Changed("host") {
+		s.hosts = p.Hosts
+	}
+	if !flags.Changed("tls-cert") {
+		s.cert, s.key = in(p.TLS.Certificate), in(p.TLS.Key)
+		if (s.cert == "") != (s.key == "") {
+			return errors.New("tls: a certificate without its key, or a key without its certificate")
+		}
+	}
+	s.url, s.single = p.URL, p.SingleSignOn
+	for _, row := range p.OIDC {
+		secret, err := row.secret(in)
+		if err != nil {
+			return fmt.Errorf("oidc %s: %w", row.Name, err)
+		}
+		s.oidc = append(s.oidc, portal.OIDC{Name: row.Name, Issuer: row.Issuer, ClientID: row.ClientID, Secret: secret})
+	}
+	for _, row := range p.SAML {
+		b, err := bounded(in(row.Metadata), maxMetadata)
+		if err != nil {
+			return fmt.Errorf("saml %s: metadata: %w", row.Name, err)
+		}
+		s.saml = append(s.saml, portal.SAML{Name: row.Name, Metadata: b})
+	}
+	return nil
+}
+
+// secret is the first line of the file or the credential that has it; without either the client is a public one.
+func (r *oidcRow) secret(in func(string) string) (string, error) {
+	path := in(r.File)
+	switch {
+	case r.File != "" && r.Credential != "":
+		return "", errors.New("secret_file and secret_credential: one of them")
+	case r.Credential != "" && filepath.Base(r.Credential) != r.Credential:
+		return "", fmt.Errorf("secret_credential: %q is no name of a credential", r.Credential)
+	case r.Credential != "":
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			return "", fmt.Errorf("secret_credential %s: the service manager has given no credentials", r.Credential)
+		}
+		path = filepath.Join(dir, r.Credential)
+	case r.File == "":
+		return "", nil
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
+		return "", fmt.Errorf("%s has mode %o, so that everybody on this machine may use it; chmod 600", path, info.Mode().Perm())
+	}
+	b, err := bounded(path, maxSecret)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return "", fmt.Errorf("the first line of %s is empty", path)
+	}
+	return string(line), nil
+}
+
+// bounded reads a file of at most so many bytes.
+func bounded(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return b, err
+}
+
+// origin is how browsers know a portal: as portal.toml says, or by its first name and the port it listens on.
+func (s *serving) origin(host string, at net.Addr) string {
+	if s.url != "" {
+		return s.url
+	}
+	if p := port(at); p != "443" {
+		return "https://" + net.JoinHostPort(host, p)
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return "https://" + host
+}
