@@ -5,17 +5,18 @@ export CGO_ENABLED = 0
 export GOEXPERIMENT = runtimesecret
 GO       ?= go
 FUZZTIME ?= 30s
-PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev softhsm2 chromium fonts-dejavu-core
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build man demo test race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token man demo test race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
 # Installs the Debian packages that are missing, as root or through sudo, and says which; and fetches the modules that only a server for comparison needs.
 deps:
+	@$(GO) -C cmd/freehold-token mod download
 	@$(GO) -C cmd/internal/bench/baseline mod download || echo "the modules of cmd/internal/bench/baseline cannot be fetched; make bench needs them"
 	@missing=""; for p in $(PACKAGES); do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed$$' || missing="$$missing $$p"; done; \
@@ -24,9 +25,16 @@ deps:
 		sudo=""; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
 		$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y --no-install-recommends $$missing >/dev/null; \
 	fi
+	@command -v npm >/dev/null || { echo "npm is missing: the browser tests need Node.js 18 or newer with npm"; exit 1; }
+	@cd cmd/internal/browser && if ! cmp -s package-lock.json node_modules/.installed; then npm ci --silent && cp package-lock.json node_modules/.installed; fi
 
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/leaseholdd ./cmd/leasehold ./cmd/freehold
+
+# The one program that links a driver of somebody else's, and so C code: a module of its own, beside the static programs, for those who keep half a key in a token.
+token:
+	@mkdir -p bin
+	CGO_ENABLED=1 $(GO) build -C cmd/freehold-token -trimpath -o $(CURDIR)/bin/ .
 
 man: build
 	mkdir -p bin/man && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done
@@ -37,7 +45,9 @@ demo: deps build
 
 test: deps
 	$(GO) vet ./...
-	$(GO) test -count=1 ./... # never from the cache: some tests run programs that it does not know of
+	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
+	CGO_ENABLED=1 $(GO) test -C cmd/freehold-token -count=1 .
+	$(GO) test -count=1 -timeout 30m ./... # never from the cache: some tests run programs that it does not know of
 
 # The same tests with the race detector, which needs a C compiler.
 race: deps
@@ -62,7 +72,8 @@ bench: deps
 	$(GO) build -C cmd/internal/bench/baseline -trimpath -o $(CURDIR)/bin/bench-baseline .
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m -short $(if $(BENCH_SHORT),-benchtime 20ms,-benchtime 100ms -count 5) $(BENCHMARKS) > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	$(if $(BENCH_SHORT),,for b in 'Serve|Grant 20000x' 'Restore|Snapshot|Collect 1x'; do \
-		$(GO) test -run '^$$' -bench "^Benchmark($${b% *})$$/^1000000" -benchmem -timeout 60m -benchtime $${b#* } ./capability/ledger >> bin/bench.txt || { cat bin/bench.txt; exit 1; }; done)
+		$(GO) test -run '^$$' -bench "^Benchmark($${b% *})$$/^1000000" -benchmem -timeout 60m -benchtime $${b#* } ./capability/ledger >> bin/bench.txt || { cat bin/bench.txt; exit 1; }; done; \
+		$(GO) test -run '^$$' -bench '^BenchmarkOpen$$/^1000000' -timeout 60m -benchtime 3x ./capability/backoffice >> bin/bench.txt || { cat bin/bench.txt; exit 1; })
 	$(GO) run ./cmd/internal/bench -micro bin/bench.txt $(if $(BENCH_SHORT),-short)
 
 # Honest clients beside floods of every kind, half an hour and more; FLOOD_SHORT=1: a share of it in about a minute. The report is bin/flood.json.
@@ -81,6 +92,7 @@ lint:
 	@out=$$(gofmt -l . ); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
 	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; echo "$$out" | tail -n 5; \
 	if [ $$code -ne 0 ] && echo "$$out" | grep -qiE 'dial|lookup|connect|fetching vulnerabilities|timeout'; then echo "govulncheck: its database cannot be reached from here"; else exit $$code; fi
 

@@ -1,0 +1,22 @@
+// Walks through the portal in headless Chromium. The first argument names the walk; PORTAL is where the portal is, SHOTS where screenshots go, SCRATCH a directory for what comes and goes, SCRIPTS on or off.
+import { argv, exit } from "node:process";
+import { ended } from "./ended.mjs";
+import { first } from "./first.mjs";
+import { gone } from "./gone.mjs";
+import { hostile } from "./hostile.mjs";
+import { pages } from "./pages.mjs";
+import { seats, ten } from "./usual.mjs";
+import { Visitor } from "./visitor.mjs";
+
+const walks = { first, ten, seats, gone, pages, hostile, ended };
+
+const v = await Visitor.open();
+try {
+  await walks[argv[2]](v);
+  await v.close();
+} catch (e) {
+  await v.shot("failed").catch(() => {});
+  await v.browser.close().catch(() => {});
+  console.error([e.stack, ...v.faults].join("\n"));
+  exit(1);
+}
