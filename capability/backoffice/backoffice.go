@@ -257,6 +257,7 @@ type Office struct {
 	book   *entitlement.Book
 	once   *entitlement.Once // the key of the next command; nil: it has none
 	desk   *entitlement.Desk
+	seats  uint64 // answers that give a seat which the signing key has signed and no entry counts yet; a crash forgets them
 }
 
 // Open opens a back office: it unseals the keys, reads and checks the whole book. Nothing is written before the first change.

@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // A user shows once who is there, with a password, and has a token for it: the word of this back office, to itself, that whoever signs with that device key is that user. It is worth nothing with another key, and
@@ -98,7 +100,8 @@ type Seating struct {
 }
 
 // Seat answers a device that asks for a seat of an online item, goes on with one, or gives it back: the same request and the same kind of response as for files, with one line and short rights. The device key in
-// the request is the session's; a token says who the user is. A refusal is a *capability.Refusal, and then there is no response.
+// the request is the session's; a token says who the user is. That a session does not go on is a response too, which gives nothing: nobody else can end what runs. Any other refusal is a *capability.Refusal
+// without a response, and takes nothing away.
 func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, error) {
 	signed, id, err := o.judge(file)
 	if err != nil {
@@ -136,12 +139,20 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 		if any { // who gives back twice has given back
 			err = o.Do(entitlement.EndSession{ID: has.ID, Device: device, By: s.By}, now)
 		}
-	case s.Token != "":
-		g, err = o.TakeSession(entitlement.TakeSession{ActivationID: item, User: user, Device: device, Machine: r.Alias, Platform: words(platform(r)), TakeOver: s.TakeOver, By: s.By}, now)
-	case any:
-		g, err = o.RenewSession(entitlement.RenewSession{ID: has.ID, Device: device, Idle: r.Idle, By: s.By}, now)
 	default:
-		err = capability.Refuse(capability.ErrSessionEnded, string(item), "this device has none; sign in to take one")
+		err = o.maySeat(item, r.Hosts[0], any, s.By, now)
+		switch {
+		case err != nil:
+		case s.Token != "":
+			g, err = o.TakeSession(entitlement.TakeSession{ActivationID: item, User: user, Device: device, Machine: r.Alias, Platform: words(platform(r)), TakeOver: s.TakeOver, Signed: o.seats + 1, By: s.By}, now)
+		case any:
+			g, err = o.RenewSession(entitlement.RenewSession{ID: has.ID, Device: device, Idle: r.Idle, Signed: o.seats + 1, By: s.By}, now)
+		default:
+			err = capability.Refuse(capability.ErrSessionEnded, string(item), "this device has none; sign in to take one")
+		}
+	}
+	if no := (*capability.Refusal)(nil); s.Token == "" && errors.As(err, &no) && slices.Contains(ending, no.Code) {
+		return o.seal(o.ended(r, signed.Digest, no.Denial, now), id)
 	}
 	if err != nil {
 		return nil, refuse(err)
@@ -153,14 +164,56 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 	return o.seal(resp, id)
 }
 
-// seated is the response for a seat that was granted; nil: given back.
-func (o *Office) seated(r *capability.Request, request capability.Digest, item capability.ActivationID, g *entitlement.Granted, now capability.Time) *capability.Response {
+// ending are the refusals of a renewal for which its program has to stop.
+var ending = []capability.Code{capability.ErrSessionEnded, capability.ErrUnassigned, capability.ErrNoUser, capability.ErrMode, capability.ErrSuspended, capability.ErrRetired, capability.ErrBookExpired}
+
+// maySeat refuses a seat that the signing key may not give. Answers that give one count as responses do, and one to a device that has none as one more copy; answers that give nothing do not count, or strangers
+// could use the limits up.
+func (o *Office) maySeat(item capability.ActivationID, host hostid.ID, has bool, by string, now capability.Time) error {
+	s, err := o.signerAt(now)
+	if err != nil {
+		return capability.Refuse(capability.ErrNoSigningKey, host.Short(), "%v", err)
+	}
+	var gains []entitlement.Gain
+	if v, ok := o.book.Item(item, now); ok {
+		gains = []entitlement.Gain{{Product: v.Product, Has: 1, More: 1}}
+		if has {
+			gains[0].More = 0
+		}
+	}
+	why := beyond(&s.limits, o.signed(now), gains)
+	if why == "" {
+		return nil
+	}
+	no := capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why)
+	if has { // it asks again and again, and its program runs on meanwhile
+		return no
+	}
+	return errors.Join(no, o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
+}
+
+// ended is the response that says why a session does not go on.
+func (o *Office) ended(r *capability.Request, request capability.Digest, why capability.Denial, now capability.Time) *capability.Response {
+	resp := o.seatAnswer(r, request, now)
+	resp.Status, resp.Denials = capability.StatusDenied, []capability.Denial{why}
+	return resp
+}
+
+// seatAnswer is what all responses about seats have in common.
+func (o *Office) seatAnswer(r *capability.Request, request capability.Digest, now capability.Time) *capability.Response {
 	resp := &capability.Response{
 		Version: capability.Protocol, For: r.Hosts[0], Serial: uint64(max(now, 1)), Correlation: r.Correlation, Time: now, Request: request, Number: r.Number, Life: r.Life, Epoch: r.Epoch,
-		Policy: capability.DefaultPolicy(), Status: capability.StatusReturned, Lifetime: o.book.Policy().Lease,
+		Policy: capability.DefaultPolicy(), Lifetime: o.book.Policy().Lease,
 	}
 	resp.Policy.Lease = o.book.Policy().Lease
+	return resp
+}
+
+// seated is the response for a seat that was granted; nil: given back.
+func (o *Office) seated(r *capability.Request, request capability.Digest, item capability.ActivationID, g *entitlement.Granted, now capability.Time) *capability.Response {
+	resp := o.seatAnswer(r, request, now)
 	if g == nil {
+		resp.Status = capability.StatusReturned
 		return resp
 	}
 	v, ok := o.book.Item(item, now)

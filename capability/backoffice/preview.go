@@ -56,7 +56,7 @@ func (o *Office) Preview(file []byte, order Order, now capability.Time) (*Previe
 	if err != nil {
 		return l, capability.Refuse(capability.ErrNoSigningKey, r.Hosts[0].Short(), "%v", err)
 	}
-	if why := beyond(&s.limits, o.book.Signed(w.d.Response.Time), o.book.Gains(w.d)); why != "" {
+	if why := beyond(&s.limits, o.signed(w.d.Response.Time), o.book.Gains(w.d)); why != "" {
 		return l, capability.Refuse(capability.ErrSigningLimit, r.Hosts[0].Short(), "%s", why)
 	}
 	o.say(&l.Result, r, w.d)

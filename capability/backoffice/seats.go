@@ -29,18 +29,24 @@ func (o *Office) TakeSession(c entitlement.TakeSession, now capability.Time) (*e
 	if _, err := io.ReadFull(o.rand, c.ID[:]); err != nil {
 		return nil, fmt.Errorf("draw a session: %w", err)
 	}
-	return o.grant(now, o.desk.Take(o.book, c, now))
+	return o.grant(now, o.desk.Take(o.book, c, now), c.Signed)
 }
 
 // RenewSession moves the end of a session, mostly without a write.
 func (o *Office) RenewSession(c entitlement.RenewSession, now capability.Time) (*entitlement.Granted, error) {
-	return o.grant(now, c)
+	return o.grant(now, c, c.Signed)
 }
 
-func (o *Office) grant(now capability.Time, c entitlement.Command) (*entitlement.Granted, error) {
+// grant makes a decision about a session durable. answers: so many were signed with this one and are not counted by an entry; zero: none is.
+func (o *Office) grant(now capability.Time, c entitlement.Command, answers uint64) (*entitlement.Granted, error) {
 	d, err := o.do(now, c)
 	if err != nil || d.Session == nil {
 		return nil, err
+	}
+	if answers > 0 {
+		if o.seats = answers; len(d.Entries) > 0 {
+			o.seats = 0
+		}
 	}
 	o.desk.Told(d.Session)
 	return d.Session, nil

@@ -21,11 +21,18 @@ func (o *Office) allowed(d *entitlement.Decision, host hostid.ID, by string, now
 	if err != nil {
 		return capability.Refuse(capability.ErrNoSigningKey, host.Short(), "%v", err)
 	}
-	why := beyond(&s.limits, o.book.Signed(d.Response.Time), o.book.Gains(d))
+	why := beyond(&s.limits, o.signed(d.Response.Time), o.book.Gains(d))
 	if why == "" {
 		return nil
 	}
 	return errors.Join(capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why), o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
+}
+
+// signed is what was signed lately, with what no entry counts yet.
+func (o *Office) signed(now capability.Time) entitlement.Signed {
+	s := o.book.Signed(now)
+	s.Hour, s.Day = s.Hour+o.seats, s.Day+o.seats
+	return s
 }
 
 // beyond says which limit a response would pass that gives so much more, or is empty.
@@ -89,7 +96,7 @@ func (o *Office) Limits(now capability.Time) (LimitsView, error) {
 	if err != nil {
 		return LimitsView{}, err
 	}
-	return LimitsView{s.said.Name, s.limits, o.book.Signed(now), o.book.Limited()}, nil
+	return LimitsView{s.said.Name, s.limits, o.signed(now), o.book.Limited()}, nil
 }
 
 // revokedSince refuses to hand out again what a key signed that has been revoked since: the machine would not take it.

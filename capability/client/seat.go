@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,8 +25,9 @@ type SeatOptions struct {
 	Feature      string // and Version, or
 	Version      capability.Version
 	ActivationID capability.ActivationID
-	Token        string // of SignIn
+	Token        string // of SignIn; empty: of KeepSignIn, and without one only what this machine has goes on
 	TakeOver     bool   // give up a seat of the same user on another machine for this one
+	Keep         bool   // it stays with this machine when the program has ended, and nobody renews it then
 	Alias        string // of this machine, for people; kept of floating licenses only
 
 	// Idle is how long nobody has worked with the program; nil: somebody always has.
@@ -36,13 +35,14 @@ type SeatOptions struct {
 }
 
 // Seat is the use of one seat of a license for users, for as long as this machine may have it: it is renewed by itself, and where the back office cannot be reached it goes on as long as the producer's license
-// model lets it, which may be a day. Its methods are for any number of goroutines.
+// model lets it, which may be a day. All programs of the machine share it. Its methods are for any number of goroutines.
 type Seat struct {
-	s     *Standalone
-	o     SeatOptions
-	life  context.Context
-	end   context.CancelCauseFunc
-	ended sync.WaitGroup
+	s      *Standalone
+	o      SeatOptions
+	holder holderID
+	life   context.Context
+	end    context.CancelCauseFunc
+	ended  sync.WaitGroup
 
 	mu     sync.Mutex
 	items  []capability.LineItem
@@ -56,60 +56,97 @@ type Seat struct {
 // seatRetry is the least wait between two renewals that do not come through.
 const seatRetry = 5 * time.Second
 
-// SignIn shows a back office who the user of this machine is, and gives a token for seats. A code, which is on the slip of a new user, sets the password. Neither is kept.
-func (s *Standalone) SignIn(ctx context.Context, o *Office, account, user, password, code string) (token string, until capability.Time, err error) {
-	device, err := hex.DecodeString(s.host.Value)
-	if err != nil {
-		return "", 0, fmt.Errorf("host ID: %w", err)
-	}
-	form := map[string]string{"account": account, "user": user, "password": password, "device": hex.EncodeToString(device)}
-	if code != "" {
-		form["code"] = code
-	}
-	b, err := json.Marshal(form)
-	if err != nil {
-		return "", 0, err
-	}
-	answer, err := o.post(ctx, "token", b, maxTokenAnswer)
-	if err != nil {
-		return "", 0, err
-	}
-	var a struct {
-		Token string          `json:"token"`
-		Until capability.Time `json:"until"`
-	}
-	if err := json.Unmarshal(answer, &a); err != nil || a.Token == "" {
-		return "", 0, refuse(capability.ErrOfficeUnreachable, errors.New("it answers with no token"))
-	}
-	return a.Token, a.Until, nil
-}
-
-const maxTokenAnswer = 16 << 10
-
 // Seat takes a seat, or has the one back that this machine has already, after a crash for instance. It is the caller's until Release, or until Done is closed.
 func (s *Standalone) Seat(ctx context.Context, o SeatOptions) (*Seat, error) {
-	t := &Seat{s: s, o: o}
-	if err := t.ask(ctx, true); err != nil {
+	at, err := officeURL(o.Office.URL)
+	if err != nil {
+		return nil, err
+	}
+	office := *o.Office
+	office.URL, o.Office = at, &office
+	t := &Seat{s: s, o: o, holder: s.store.mine}
+	if o.Keep {
+		t.holder = holderID{}
+	}
+	err = s.withOnline(ctx, func(on *online) error {
+		t.known(on)
+		if _, err := t.ask(ctx, true, true); err != nil {
+			return err
+		}
+		return t.hold(on)
+	})
+	if err != nil {
 		return nil, err
 	}
 	t.life, t.end = context.WithCancelCause(s.life)
+	s.mu.Lock()
+	if s.closed {
+		t.end(ErrClosed)
+	} else {
+		s.seats = append(s.seats, t)
+	}
+	s.mu.Unlock()
 	t.ended.Go(t.keep)
 	return t, nil
 }
 
-// ask makes one exchange, and takes over what it says.
-func (t *Seat) ask(ctx context.Context, anew bool) error {
+// known completes what is wanted with what is kept: the token of the user, and the item of which this machine has a seat.
+func (t *Seat) known(on *online) {
+	if i := on.signIn(t.o.Office.URL); i != nil && t.o.Token == "" && capability.At(t.s.options.Clock()) < i.Until {
+		t.o.Token = i.Token
+	}
+	for _, u := range on.Uses {
+		if t.o.Token == "" && t.o.ActivationID == "" && u.URL == t.o.Office.URL && slices.ContainsFunc(u.Items, func(i capability.LineItem) bool {
+			return i.Feature == t.o.Feature && i.Version.Compare(t.o.Version) >= 0
+		}) {
+			t.o.ActivationID, t.o.Feature, t.o.Version = u.ActivationID, "", capability.Version{}
+		}
+	}
+}
+
+// hold writes down that a program uses the seat.
+func (t *Seat) hold(on *online) error {
+	u := on.use(t.o.Office.URL, t.o.ActivationID)
+	if u == nil {
+		if len(on.Uses) >= maxUses {
+			return broken("keep a seat", fmt.Errorf("this machine has %d, and no more are kept", maxUses))
+		}
+		on.Uses = append(on.Uses, use{URL: t.o.Office.URL, ActivationID: t.o.ActivationID})
+		u = &on.Uses[len(on.Uses)-1]
+	}
+	if len(u.Holders) >= maxUsers {
+		return broken("keep a seat", fmt.Errorf("%d programs use it, and no more are kept", maxUsers))
+	}
+	if t.holder != (holderID{}) || !slices.Contains(u.Holders, t.holder) {
+		u.Holders = append(u.Holders, t.holder)
+	}
+	t.note(u)
+	return nil
+}
+
+// note takes down what was told last.
+func (t *Seat) note(u *use) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u.Items, u.Asked, u.Runs, u.Renew, u.Warning = t.items, capability.At(t.at), capability.Seconds(t.runs/time.Second), capability.Seconds(t.renew/time.Second), t.warns
+}
+
+// ask makes one exchange, and takes over what it says. final: the back office has signed that this machine has the seat no more. Whatever nobody signed leaves things as they are.
+func (t *Seat) ask(ctx context.Context, anew, locked bool) (final bool, err error) {
 	at := t.s.options.Clock()
-	r, err := t.exchange(ctx, 1, anew)
+	r, err := t.exchange(ctx, 1, anew, locked)
 	if err != nil {
-		return err
+		return false, err
+	}
+	if r.Status == capability.StatusDenied && len(r.Denials) > 0 {
+		return true, denied(r.Denials[0])
 	}
 	runs := capability.Seconds(0)
 	for _, i := range r.Items {
 		runs = max(runs, capability.Seconds(i.Expiry-r.Time))
 	}
 	if runs == 0 {
-		return refuse(capability.ErrResponseForm, errors.New("it brings no right"))
+		return false, refuse(capability.ErrResponseForm, errors.New("it brings no right"))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,11 +157,11 @@ func (t *Seat) ask(ctx context.Context, anew bool) error {
 		t.warns = d.Sentence()
 	}
 	t.at, t.items, t.runs, t.renew, t.missed = at, r.Items, runs.Duration(), r.Policy.Lease.Duration()*time.Duration(r.Policy.RenewPercent)/100, nil
-	return nil
+	return false, nil
 }
 
 // exchange sends a request for so many seats, and believes the answer only if it is the producer's, for this machine and to this very request.
-func (t *Seat) exchange(ctx context.Context, count uint32, anew bool) (*capability.Response, error) {
+func (t *Seat) exchange(ctx context.Context, count uint32, anew, locked bool) (*capability.Response, error) {
 	s := t.s
 	q := &capability.Request{
 		Version: capability.Protocol, Hosts: hostsOf(s.host, s.options.Machine), Alias: t.o.Alias, Platform: capability.PlatformOf(s.options.Machine), Producer: s.codec.Fingerprint(s.trust.Root),
@@ -150,47 +187,52 @@ func (t *Seat) exchange(ctx context.Context, count uint32, anew bool) (*capabili
 	if err != nil {
 		return nil, err
 	}
-	return s.seated(answer, digest)
+	r, signer, err := s.seated(answer, digest)
+	if err != nil {
+		return nil, err
+	}
+	if locked {
+		return r, s.notRevoked(signer)
+	}
+	wait, cancel := patience(s.life, s.options.Timeout)
+	defer cancel()
+	return r, s.locked(wait, func() error { return s.notRevoked(signer) })
 }
 
 // seated opens an answer.
-func (s *Standalone) seated(answer []byte, request capability.Digest) (*capability.Response, error) {
+func (s *Standalone) seated(answer []byte, request capability.Digest) (*capability.Response, *wire.KeyCertificate, error) {
 	sealed, err := s.codec.ReadResponse(answer)
 	var signer *wire.KeyCertificate
 	if err == nil {
 		signer, _, err = s.codec.Verify(s.trust, sealed)
 	}
 	if err != nil {
-		return nil, refuse(wire.Code(err), err)
+		return nil, nil, refuse(wire.Code(err), err)
 	}
 	if sealed.Clear.For != s.host || sealed.Clear.Request != request {
-		return nil, denied(capability.Denial{Code: capability.ErrNotOurs, Detail: "it answers another request, or another machine"})
+		return nil, nil, denied(capability.Denial{Code: capability.ErrNotOurs, Detail: "it answers another request, or another machine"})
 	}
 	key, err := s.unwrap(sealed.Wrap)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := s.codec.Open(sealed, key)
 	if err != nil {
-		return nil, refuse(capability.ErrNotOpened, err)
+		return nil, nil, refuse(capability.ErrNotOpened, err)
 	}
-	return r, s.notRevoked(signer)
+	return r, signer, nil
 }
 
-// notRevoked refuses what a key signed of which this machine has heard that it counts no more.
+// notRevoked refuses what a key signed of which this machine has heard that it counts no more. No other program uses the directory meanwhile.
 func (s *Standalone) notRevoked(signer *wire.KeyCertificate) error {
-	ctx, cancel := patience(s.life, s.options.Timeout)
-	defer cancel()
-	return s.locked(ctx, func() error {
-		st, lost, err := s.load()
-		if err != nil || lost != nil {
-			return err // what cannot be read has heard nothing
-		}
-		if err := s.codec.StillCounts(signer, st.Revoked); err != nil {
-			return refuse(wire.Code(err), err)
-		}
-		return nil
-	})
+	st, lost, err := s.load()
+	if err != nil || lost != nil {
+		return err // what cannot be read has heard nothing
+	}
+	if err := s.codec.StillCounts(signer, st.Revoked); err != nil {
+		return refuse(wire.Code(err), err)
+	}
+	return nil
 }
 
 // gone is how long ago the last answered request went out: by the clock that goes on in a set-back, and by the one that goes on in a sleep.
@@ -216,19 +258,39 @@ func (t *Seat) keep() {
 			return
 		case <-timer.C:
 		}
-		err := t.ask(t.life, false)
+		final, err := t.ask(t.life, false, false)
 		t.mu.Lock()
 		t.missed = err
 		over := t.gone() >= t.runs
 		t.mu.Unlock()
-		no := (*capability.Refusal)(nil)
 		switch {
 		case err == nil:
-		case over, errors.As(err, &no) && slices.Contains([]capability.Code{capability.ErrSessionEnded, capability.ErrUnassigned, capability.ErrNoUser, capability.ErrMode, capability.ErrSuspended, capability.ErrRetired, capability.ErrBookExpired}, no.Code):
+			// What other programs are shown of it is as old as the last time that this could be written.
+			t.s.withOnline(t.life, func(on *online) error {
+				if u := on.use(t.o.Office.URL, t.o.ActivationID); u != nil {
+					t.note(u)
+				}
+				return nil
+			})
+		case t.life.Err() != nil:
+			return
+		case over, final:
 			t.end(err)
+			t.s.withOnline(t.s.life, func(on *online) error {
+				on.drop(t.o.Office.URL, t.o.ActivationID, t.holder)
+				return nil
+			})
+			t.s.without(t)
 			return
 		}
 	}
+}
+
+// without forgets a seat that has ended.
+func (s *Standalone) without(t *Seat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seats = slices.DeleteFunc(s.seats, func(o *Seat) bool { return o == t })
 }
 
 // Items are what the seat brings: features, versions and counts.
@@ -266,10 +328,47 @@ func (t *Seat) Err() error {
 	return context.Cause(t.life)
 }
 
-// Release gives the seat back. Where that does not get through, the back office waits until it has ended by itself.
+// Release gives the seat back, if no other program of this machine uses it. Where that does not get through, the back office waits until it has ended by itself.
 func (t *Seat) Release(ctx context.Context) error {
 	t.end(ErrReleased)
 	t.ended.Wait()
-	_, err := t.exchange(ctx, 0, false)
+	t.s.without(t)
+	return t.s.withOnline(ctx, func(on *online) error {
+		if _, left := on.drop(t.o.Office.URL, t.o.ActivationID, t.holder); left > 0 {
+			return nil
+		}
+		_, err := t.exchange(ctx, 0, false, true)
+		return err
+	})
+}
+
+// giveBack releases what this program has not, unless it said that it is to be kept.
+func (s *Standalone) giveBack(seats []*Seat) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+	defer cancel()
+	for _, t := range seats {
+		if !t.o.Keep {
+			err = errors.Join(err, t.Release(ctx))
+		}
+	}
 	return err
+}
+
+// FreeSeat gives back a seat that was kept, or that a program left when it died. ErrInUse: programs of this machine use it.
+func (s *Standalone) FreeSeat(ctx context.Context, o *Office, id capability.ActivationID) error {
+	at, err := officeURL(o.URL)
+	if err != nil {
+		return err
+	}
+	return s.withOnline(ctx, func(on *online) error {
+		if u := on.use(at, id); u != nil && slices.ContainsFunc(u.Holders, func(h holderID) bool { return h != holderID{} }) {
+			return denied(capability.Denial{Code: capability.ErrInUse, Subject: string(id), Detail: "programs of this machine use the seat; it is free when they have ended"})
+		}
+		t := &Seat{s: s, o: SeatOptions{Office: o, ActivationID: id}}
+		if _, err := t.exchange(ctx, 0, false, true); err != nil {
+			return err
+		}
+		on.Uses = slices.DeleteFunc(on.Uses, func(u use) bool { return u.URL == at && u.ActivationID == id })
+		return nil
+	})
 }

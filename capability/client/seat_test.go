@@ -29,6 +29,7 @@ type seating struct {
 	h      http.Handler
 	trust  []byte
 	cut    bool
+	denies capability.Code     // what somebody on the way answers instead
 	spoils func([]byte) []byte // what somebody on the way does to answers
 }
 
@@ -37,6 +38,11 @@ func (w *seating) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
 	}
 	rec := httptest.NewRecorder()
+	if w.denies != 0 {
+		rec.WriteHeader(http.StatusForbidden)
+		rec.Write(wire.New().Encode(&capability.Denial{Code: w.denies}))
+		return rec.Result(), nil
+	}
 	r.RemoteAddr, r.Host = "192.0.2.1:1000", "office.example"
 	w.h.ServeHTTP(rec, r)
 	if w.spoils != nil {
@@ -363,6 +369,117 @@ func TestSeatIsNotBelieved(t *testing.T) {
 		}
 		if _, err := w.seat(one, "", false); !has(err, capability.ErrOnline) {
 			t.Error(err)
+		}
+	})
+}
+
+// What nobody signed takes nothing away: a refusal that anybody on the way could have made leaves the seat as it is, until the producer's own or the end of its time.
+func TestSeatUnsignedRefusals(t *testing.T) {
+	inOffice(t, entitlement.KnownOnline, func(t *testing.T, w *seating) {
+		id, code := w.license("test", ana, 24*3600)
+		one := w.machine(1)
+		seat, err := w.seat(one, w.signIn(one, code), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []capability.Code{capability.ErrSessionEnded, capability.ErrUnassigned, capability.ErrNoUser, capability.ErrMode, capability.ErrSuspended, capability.ErrRetired, capability.ErrBookExpired, capability.ErrUserToken} {
+			w.denies = c
+			after(time.Hour)
+			if left, err := seat.Left(); seat.Err() != nil || !has(err, c) || left == 0 {
+				t.Fatalf("%s: %s left, %v, %v", c, left, err, seat.Err())
+			}
+		}
+		w.denies = 0
+		after(time.Hour)
+		if left, err := seat.Left(); left < 23*time.Hour || err != nil {
+			t.Errorf("%s left: %v", left, err)
+		}
+		off := true
+		w.do(func(o *backoffice.Office, now capability.Time) error {
+			return o.Do(entitlement.ChangeUser{ID: entitlement.UserID{Account: acme, Name: ana}, Disabled: &off, By: "test"}, now)
+		})
+		at := time.Now()
+		<-seat.Done()
+		if !has(seat.Err(), capability.ErrNoUser) || time.Since(at) > time.Hour {
+			t.Errorf("the producer's own word ends it after %s: %v", time.Since(at), seat.Err())
+		}
+		if list := w.sessions(); len(list) != 1 || list[0].ActivationID != id {
+			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// All programs of a machine share its seat, and it is given back when the last of them is done with it. What was kept stays, and what a program left that died is there for the next one.
+func TestSeatIsShared(t *testing.T) {
+	inOffice(t, entitlement.KnownOnline, func(t *testing.T, w *seating) {
+		id, code := w.license("test", ana, 24*3600)
+		one := w.machine(1)
+		ctx := t.Context()
+		if _, err := one.KeepSignIn(ctx, w.office(), acme, ana, words, code); err != nil {
+			t.Fatal(err)
+		}
+		if in, err := one.SignIns(ctx); err != nil || len(in) != 1 || in[0].User != ana || in[0].URL != w.office().URL {
+			t.Errorf("%+v, %v", in, err)
+		}
+		other, err := OpenStandalone(ctx, one.options) // another program
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := w.seat(one, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := w.seat(other, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after(13 * time.Hour) // it is renewed by both
+		if held, err := one.HeldSeats(ctx); err != nil || len(held) != 1 || held[0].Programs != 2 || held[0].Kept || held[0].ActivationID != id || len(w.sessions()) != 1 {
+			t.Errorf("%+v, %v, %d sessions", held, err, len(w.sessions()))
+		}
+		if err := other.FreeSeat(ctx, w.office(), id); !errors.Is(err, ErrInUse) {
+			t.Errorf("given back under a program: %v", err)
+		}
+		if err := first.Release(ctx); err != nil || len(w.sessions()) != 1 {
+			t.Errorf("%v, %d sessions when one of two is done", err, len(w.sessions()))
+		}
+		after(time.Hour)
+		if second.Err() != nil {
+			t.Errorf("the other one: %v", second.Err())
+		}
+		if err := other.Close(); err != nil || len(w.sessions()) != 0 {
+			t.Errorf("%v, %d sessions when both are done", err, len(w.sessions()))
+		}
+		again, err := OpenStandalone(ctx, one.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The token of then is over. What the machine has it goes on with all the same.
+		kept := func(s *Standalone) error {
+			_, err := s.Seat(ctx, SeatOptions{Office: w.office(), Feature: "test", Version: capability.Version{Major: 1}, Keep: true})
+			return err
+		}
+		if err := kept(again); !errors.Is(err, ErrSessionEnded) {
+			t.Errorf("without a seat and without a token: %v", err)
+		}
+		if _, err := again.KeepSignIn(ctx, w.office(), acme, ana, words, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(kept(again), again.Close()); err != nil || len(w.sessions()) != 1 {
+			t.Errorf("%v, %d sessions when it is to be kept", err, len(w.sessions()))
+		}
+		after(13 * time.Hour)
+		if err := kept(one); err != nil {
+			t.Errorf("it goes on without a token: %v", err)
+		}
+		if held, err := one.HeldSeats(ctx); err != nil || len(held) != 1 || held[0].Programs != 0 || !held[0].Kept {
+			t.Errorf("%+v, %v", held, err)
+		}
+		if out, err := one.SignOut(ctx, ""); err != nil || len(out) != 1 {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if err := one.FreeSeat(ctx, w.office(), id); err != nil || len(w.sessions()) != 0 {
+			t.Errorf("%v, %d sessions after all was given back", err, len(w.sessions()))
 		}
 	})
 }

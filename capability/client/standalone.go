@@ -105,6 +105,7 @@ type Standalone struct {
 
 	mu     sync.Mutex
 	leases []*LocalLease
+	seats  []*Seat
 	anchor anchor
 	judged judged
 	closed bool
@@ -283,7 +284,12 @@ func (s *Standalone) Changed() []string { return slices.Clone(s.missing.gone) }
 
 // locked runs f while no other program of this machine uses the directory.
 func (s *Standalone) locked(ctx context.Context, f func() error) error {
-	ctx, cancel := patience(ctx, s.options.Timeout)
+	return s.lockedFor(ctx, s.options.Timeout, f)
+}
+
+// lockedFor is locked for what waits for the others so long.
+func (s *Standalone) lockedFor(ctx context.Context, wait time.Duration, f func() error) error {
+	ctx, cancel := patience(ctx, wait)
 	defer cancel()
 	if err := s.store.take(ctx); err != nil {
 		return err
@@ -342,16 +348,16 @@ func (s *Standalone) Close() error {
 		return nil
 	}
 	s.closed = true
-	leases := slices.Clone(s.leases)
+	leases, seats := slices.Clone(s.leases), slices.Clone(s.seats)
 	s.mu.Unlock()
+	err := s.giveBack(seats)
 	s.end(ErrClosed)
 	s.ended.Wait()
-	var err error
 	if slices.ContainsFunc(leases, func(l *LocalLease) bool { return !l.keep }) {
-		err = s.with(context.Background(), func(st *standing) error {
+		err = errors.Join(err, s.with(context.Background(), func(st *standing) error {
 			st.Claims = slices.DeleteFunc(st.Claims, func(c claim) bool { return c.Holder == s.store.mine })
 			return nil
-		})
+		}))
 	}
 	for _, l := range leases {
 		l.lose(ErrReleased)

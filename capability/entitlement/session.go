@@ -69,6 +69,7 @@ type RenewSession struct {
 	ID     SessionID
 	Device capability.Digest
 	Idle   capability.Seconds // for how long nobody has worked with it
+	Signed uint64             // answers that give a seat, with the one to this, since the last entry that counts some
 	By     string
 }
 
@@ -106,14 +107,14 @@ func (b *Book) session(id SessionID, now capability.Time) (*item, *Session) {
 }
 
 // told renews a session: with an entry where the promise has to move, without one where it covers what is told.
-func (b *Book) told(now capability.Time, i *item, s Session, attached bool, by string) *Decision {
+func (b *Book) told(now capability.Time, i *item, s Session, attached bool, signed uint64, by string) *Decision {
 	through := s.Through
 	g := b.grant(i, s, now)
 	g.Attached = attached
 	d := &Decision{Session: g}
 	if g.Session.Through > through {
 		e := b.entry(now, by)
-		e.Session = &SessionFact{ActivationID: i.ActivationID, Put: []Session{g.Session}}
+		e.Session = &SessionFact{ActivationID: i.ActivationID, Put: []Session{g.Session}, Signed: signed}
 		d.Entries = []*Entry{e}
 	}
 	return d
@@ -144,7 +145,7 @@ func (c RenewSession) decide(b *Book, now capability.Time) (*Decision, error) {
 	}
 	renewed := *s
 	renewed.Used = max(s.Used, now.Add(-max(c.Idle, 0)))
-	return b.told(now, i, renewed, true, c.By), nil
+	return b.told(now, i, renewed, true, c.Signed, c.By), nil
 }
 
 func (c EndSession) decide(b *Book, now capability.Time) (*Decision, error) {

@@ -15,6 +15,9 @@ type SessionFact struct {
 	ActivationID capability.ActivationID `cbor:"1,keyasint,omitzero" json:"activationId"`
 	Put          []Session               `cbor:"2,keyasint,omitempty" json:"put,omitempty"`   // at most two: one that is taken, one whose seat it takes over
 	Ended        []SessionID             `cbor:"3,keyasint,omitempty" json:"ended,omitempty"` // released, or their product has stopped
+
+	// Signed is how many answers that give a seat the signing key signed since the last entry that said so, with the one that this is for. Entries of before do not say it, and count nothing.
+	Signed uint64 `cbor:"4,keyasint,omitzero" json:"signed,omitempty"`
 }
 
 func sortSessions(f *SessionFact) {
@@ -26,7 +29,7 @@ func sortSessions(f *SessionFact) {
 func (b *Book) applySession(e *Entry) error {
 	f := e.Session
 	i := b.byID[f.ActivationID]
-	if i == nil || b.mode(i) != Online || len(f.Put) > 2 || len(f.Ended) > maxEnded || len(f.Put)+len(f.Ended) == 0 {
+	if i == nil || b.mode(i) != Online || len(f.Put) > 2 || len(f.Ended) > maxEnded || len(f.Put)+len(f.Ended) == 0 || f.Signed > 0 && len(f.Put) == 0 {
 		return fmt.Errorf("%d sessions of %s, which is not used online", len(f.Put)+len(f.Ended), f.ActivationID)
 	}
 	kept := make([]*Session, 0, len(i.sessions)+1)
@@ -59,6 +62,10 @@ func (b *Book) applySession(e *Entry) error {
 	if err := b.seated(i, kept, f.Put); err != nil {
 		return err
 	}
+	fresh := map[SessionID]bool{}
+	for _, s := range f.Put {
+		fresh[s.ID] = b.sessionOf[s.ID] == nil
+	}
 	for _, s := range i.sessions {
 		delete(b.sessionOf, s.ID)
 	}
@@ -66,7 +73,14 @@ func (b *Book) applySession(e *Entry) error {
 		b.sessionOf[s.ID] = i
 	}
 	i.sessions = kept
-	b.settle(i)
+	if b.settle(i); f.Signed > 0 {
+		b.tally(e.Time, "", f.Signed)
+		for _, s := range f.Put {
+			if fresh[s.ID] {
+				b.tally(e.Time, i.Product, 1)
+			}
+		}
+	}
 	return nil
 }
 

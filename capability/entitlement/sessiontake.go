@@ -28,6 +28,7 @@ type TakeSession struct {
 	TakeOver     bool                          // the user proved to the caller who it is, and gives up the oldest of its own sessions for this one
 	Lapsed       []SessionID                   // of the item, which have ended as the caller heard
 	Runs         map[SessionID]capability.Time // what the caller knows of when sessions end, before their promise does
+	Signed       uint64                        // as in RenewSession
 	By           string
 }
 
@@ -114,7 +115,7 @@ func (c TakeSession) decide(b *Book, now capability.Time) (*Decision, error) {
 			return nil, &capability.Malformed{Field: "machine", Cause: err.Error()}
 		}
 	}
-	f := &SessionFact{ActivationID: i.ActivationID}
+	f := &SessionFact{ActivationID: i.ActivationID, Signed: c.Signed}
 	for _, id := range c.Lapsed[:min(len(c.Lapsed), maxEnded-1)] {
 		if _, old := b.session(id, now); old != nil && old.ActivationID == i.ActivationID && !slices.Contains(f.Ended, id) {
 			f.Ended = append(f.Ended, id)
@@ -128,7 +129,7 @@ func (c TakeSession) decide(b *Book, now capability.Time) (*Decision, error) {
 		if old.Ended == 0 {
 			back := *old
 			back.Used = now
-			return b.told(now, i, back, true, c.By), nil
+			return b.told(now, i, back, true, c.Signed, c.By), nil
 		}
 		f.Ended = append(f.Ended, old.ID) // the device that asks anew has heard that it was disconnected
 	}
