@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,8 +25,8 @@ import (
 
 // Options say whom a client asks, whom it believes and who it is. Only a trust bundle is needed; everything else has a default.
 type Options struct {
-	Server    string   // host:port of the appliance; 127.0.0.1:7070
-	Servers   []string // or several, tried in this order, beginning with the last that was good
+	Server    string   // host:port of the appliance, or https://host:port of a back office that serves seats to users; 127.0.0.1:7070
+	Servers   []string // or several, tried in this order, of appliances beginning with the last that was good
 	Trust     []byte   // the producer's trust bundle, as a program embeds it
 	TrustFile string   // or where it is
 
@@ -49,12 +50,18 @@ type Options struct {
 	Timeout time.Duration    // of one exchange, and of finding a server for it; 10 s
 	Clock   func() time.Time // time.Now
 
+	// Seats opens where this machine keeps who its user is to the back offices in the list, when one is asked first; nil: SeatsDir in Dir, bound to Machine. Close closes it.
+	Seats func(ctx context.Context) (*Standalone, error)
+	// SignIn asks the user who it is, for the back office at an address, where what KeepSignIn has kept does not count any more; nil: that is ErrUserToken.
+	SignIn func(ctx context.Context, server string) (Credentials, error)
+
 	// Dial makes a connection to a server; nil: over TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
 	judge     func(ak, statement, serving []byte) error
 	suspended func() time.Duration // how long the machine has slept
 	machine   string               // names it
+	carry     http.RoundTripper    // to back offices, of tests
 }
 
 const defaultTimeout = 10 * time.Second
@@ -71,7 +78,7 @@ func DefaultDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "leasehold"), nil
 }
 
-// Client is one program's part of a device. Its methods are for any number of goroutines.
+// Client is one program's part of a device. Held, Preview, Release and Report are about appliances; Acquire may end at a back office too. Its methods are for any number of goroutines.
 type Client struct {
 	options Options
 	codec   *wire.Codec
@@ -84,6 +91,12 @@ type Client struct {
 	ended   sync.WaitGroup
 	wake    chan struct{} // for keep: something below changed
 	sooner  chan struct{} // and for watch
+
+	dir     string   // of the device
+	order   []string // of the list: back offices, and empty for the appliances
+	opening chan struct{}
+	own     *Standalone // where seats are kept, once one was asked for; in the turn of opening, as shut is
+	shut    bool
 
 	taking []*Lease // of over, by the change that runs; in the store's turn
 
@@ -115,8 +128,12 @@ func New(o Options) (*Client, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	appliances, order, err := places(o.Servers)
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{
-		options: o, codec: codec,
+		options: o, codec: codec, order: order, opening: make(chan struct{}, 1),
 		leases: map[*Lease]struct{}{}, sent: map[capability.CorrelationID]time.Time{}, wake: make(chan struct{}, 1), sooner: make(chan struct{}, 1),
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
@@ -128,7 +145,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.foreign = foreign
+	c.foreign, c.dir = foreign, dir
 	if c.store, err = openStore(codec, dir, mine); err != nil {
 		return nil, err
 	}
@@ -141,7 +158,8 @@ func New(o Options) (*Client, error) {
 		if err = c.store.Close(); err != nil {
 			return nil, err
 		}
-		if c.store, err = openStore(codec, filepath.Join(dir, machinesDir, o.shown()), mine); err != nil {
+		c.dir = filepath.Join(dir, machinesDir, o.shown())
+		if c.store, err = openStore(codec, c.dir, mine); err != nil {
 			return nil, err
 		}
 		key, err = o.ownKey(ctx, codec, c.store.dir)
@@ -153,7 +171,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.Join(err, c.store.Close())
 	}
 	c.link = &link{
-		codec: codec, trust: trust, servers: o.Servers, dial: o.Dial, judge: o.judge, clock: o.Clock, proven: map[[sha256.Size]byte]*wire.ApplianceCertificate{},
+		codec: codec, trust: trust, servers: appliances, dial: o.Dial, judge: o.judge, clock: o.Clock, proven: map[[sha256.Size]byte]*wire.ApplianceCertificate{},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ALPN}, Certificates: []tls.Certificate{c.device.certificate}, Time: o.Clock,
 			// No authority of the web says who an appliance is: its chain does, which connectTo compares with the key of the certificate shown here.
@@ -354,12 +372,13 @@ func (c *Client) Close() error {
 	}
 	c.mu.Unlock()
 	c.end(ErrClosed)
+	unseated := c.closeSeats()
 	c.ended.Wait()
 
 	wait, cancel := patience(context.Background(), c.options.Timeout)
 	defer cancel()
 	if err := c.store.take(wait); err != nil {
-		return err // something still runs in spite of its context, and ends with what it finds here
+		return errors.Join(unseated, err) // something still runs in spite of its context, and ends with what it finds here
 	}
 	defer c.store.leave()
 	c.mu.Lock()
@@ -378,7 +397,7 @@ func (c *Client) Close() error {
 		err = errors.Join(err, told)
 	}
 	c.link.close()
-	return errors.Join(err, c.store.Close())
+	return errors.Join(unseated, err, c.store.Close())
 }
 
 // living is a context that ends with the client too.

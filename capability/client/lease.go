@@ -18,6 +18,9 @@ type wish struct {
 	count   uint32
 	wait    time.Duration
 	keep    bool
+
+	takeOver bool
+	idle     func() time.Duration
 }
 
 // Count asks for n counts instead of one: 1 to capability.MaxCount.
@@ -51,6 +54,7 @@ type Lease struct {
 	feature capability.Feature
 	count   uint32
 	lost    chan struct{}
+	seat    *Seat // of a back office; nil: an appliance serves it
 
 	// Under c.mu:
 	expiry time.Time
@@ -67,6 +71,10 @@ func (l *Lease) Count() uint32 { return l.count }
 
 // Expiry is when the lease ends unless it is renewed before, in this machine's time.
 func (l *Lease) Expiry() time.Time {
+	if l.seat != nil {
+		left, _ := l.seat.Left()
+		return l.c.options.Clock().Add(left)
+	}
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	return l.c.shown(l.expiry)
@@ -90,6 +98,8 @@ func (l *Lease) Notice() string {
 	switch {
 	case l.err != nil:
 		return "ended: " + l.err.Error()
+	case l.seat != nil:
+		return l.seatNotice(clock)
 	case !l.c.since.IsZero():
 		return fmt.Sprintf("license server not reachable since %s, works until %s", l.c.shown(l.c.since).Local().Format(clock), l.c.shown(l.expiry).Local().Format(clock))
 	case l.c.judged.state == ClockBehind:
@@ -104,6 +114,20 @@ func (l *Lease) Notice() string {
 // later, when the client has told a server of it. Called again while no server has heard of it, Release tries again.
 func (l *Lease) Release(ctx context.Context) error {
 	c := l.c
+	if l.seat != nil {
+		c.mu.Lock()
+		over := l.err != nil && !l.unsaid
+		c.mu.Unlock()
+		if over {
+			return nil
+		}
+		err := l.seat.Release(ctx)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		l.lose(ErrReleased)
+		l.unsaid = err != nil
+		return err
+	}
 	c.mu.Lock()
 	if l.err != nil && !(l.unsaid && c.owed) {
 		c.mu.Unlock()
@@ -134,6 +158,7 @@ func (l *Lease) lose(why error) {
 }
 
 // Acquire takes counts of a feature, "render" or "render:2026.1", beside what the device holds already: all of it or, with an error, nothing, and nothing that was held is lost.
+// Where the servers are back offices it takes one seat for the user who signed in; ErrUserToken: nobody has.
 // When no server can be reached it takes what the device held before and no program uses now, until the end of that lease.
 func (c *Client) Acquire(ctx context.Context, feature string, options ...Option) (*Lease, error) {
 	w, err := newWish(feature, options)
@@ -163,7 +188,7 @@ func backoff(try int) time.Duration {
 }
 
 func worthWaiting(err error) bool {
-	for _, e := range []error{ErrNoSeat, ErrOverage, ErrHold, ErrServerUnreachable} {
+	for _, e := range []error{ErrNoSeat, ErrOverage, ErrHold, ErrServerUnreachable, ErrOfficeUnreachable} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -171,7 +196,8 @@ func worthWaiting(err error) bool {
 	return false
 }
 
-func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
+// acquireServed asks the appliances.
+func (c *Client) acquireServed(ctx context.Context, w wish) (l *Lease, err error) {
 	l = &Lease{c: c, holder: c.store.mine, feature: w.feature, count: w.count, lost: make(chan struct{})}
 	if w.keep {
 		l.holder = holderID{}

@@ -67,6 +67,9 @@ func inTime(a *wire.ApplianceCertificate, at capability.Time) error {
 
 // connect gets a proven connection to the first server that gives one, beginning with the last that did. Each has an equal share of the time that is left.
 func (l *link) connect(ctx context.Context) error {
+	if len(l.servers) == 0 {
+		return refuse(capability.ErrServerUnreachable, errors.New("no appliance is among the servers"))
+	}
 	var all []error
 	for i := range l.servers {
 		at := (l.first + i) % len(l.servers)
@@ -102,7 +105,7 @@ func (l *link) connectIn(ctx context.Context, address string, shares int) error 
 }
 
 // pass lets the next connection begin with another server than the one that is silent.
-func (l *link) pass() { l.first = (l.first + 1) % len(l.servers) }
+func (l *link) pass() { l.first = (l.first + 1) % max(1, len(l.servers)) }
 
 func (l *link) connectTo(ctx context.Context, address string) error {
 	raw, err := l.dial(ctx, address)

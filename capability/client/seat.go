@@ -50,6 +50,7 @@ type Seat struct {
 	runs   time.Duration // from then on
 	renew  time.Duration // from then on
 	missed error         // why the last renewal did not come through
+	since  time.Time     // of the first of those in a row
 	warns  string
 }
 
@@ -62,6 +63,9 @@ func (s *Standalone) Seat(ctx context.Context, o SeatOptions) (*Seat, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.life.Err() != nil {
+		return nil, ErrClosed
+	}
 	office := *o.Office
 	office.URL, o.Office = at, &office
 	t := &Seat{s: s, o: o, holder: s.store.mine}
@@ -70,7 +74,9 @@ func (s *Standalone) Seat(ctx context.Context, o SeatOptions) (*Seat, error) {
 	}
 	err = s.withOnline(ctx, func(on *online) error {
 		t.known(on)
-		if _, err := t.ask(ctx, true, true); err != nil {
+		if _, err := t.ask(ctx, true, true); errors.Is(err, ErrSessionEnded) && t.o.Token == "" {
+			return refuseAs(capability.ErrUserToken, err, fmt.Errorf("this machine has no seat at %s, and nobody is signed in who could take one", at))
+		} else if err != nil {
 			return err
 		}
 		return t.hold(on)
@@ -260,7 +266,12 @@ func (t *Seat) keep() {
 		}
 		final, err := t.ask(t.life, false, false)
 		t.mu.Lock()
-		t.missed = err
+		if t.missed = err; t.since.IsZero() {
+			t.since = t.s.options.Clock()
+		}
+		if err == nil {
+			t.since = time.Time{}
+		}
 		over := t.gone() >= t.runs
 		t.mu.Unlock()
 		switch {
@@ -315,6 +326,12 @@ func (t *Seat) Left() (time.Duration, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return max(0, t.runs-t.gone()), t.missed
+}
+
+func (t *Seat) missedSince() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.since
 }
 
 // Done is closed when the seat has ended: the program must stop. Err says why.
