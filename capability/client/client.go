@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -51,7 +52,8 @@ type Options struct {
 	Clock   func() time.Time // time.Now
 
 	// Seats opens where this machine keeps who its user is to the back offices in the list, when one is asked first; nil: SeatsDir in Dir, bound to Machine. Close closes it.
-	Seats func(ctx context.Context) (*Standalone, error)
+	Seats       func(ctx context.Context) (*Standalone, error)
+	Authorities *x509.CertPool // that stand for the certificates of back offices; nil: those of the system
 	// SignIn asks the user who it is, for the back office at an address, where what KeepSignIn has kept does not count any more; nil: that is ErrUserToken.
 	SignIn func(ctx context.Context, server string) (Credentials, error)
 

@@ -99,7 +99,7 @@ func (c *Client) acquireSeat(ctx context.Context, at string, w wish) (*Lease, er
 	if err != nil {
 		return nil, err
 	}
-	office.Timeout, office.carry = c.options.Timeout, c.options.carry
+	office.Authorities, office.Timeout, office.carry = c.options.Authorities, c.options.Timeout, c.options.carry
 	o := SeatOptions{Office: office, Feature: w.feature.Name, Version: w.feature.Version, TakeOver: w.takeOver, Keep: w.keep, Alias: c.options.Alias, Idle: w.idle}
 	seat, err := s.Seat(ctx, o)
 	if errors.Is(err, ErrUserToken) && c.options.SignIn != nil {

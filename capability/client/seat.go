@@ -371,6 +371,25 @@ func (s *Standalone) giveBack(seats []*Seat) (err error) {
 	return err
 }
 
+// RenewSeat moves the end of a seat that was kept, once, and says for how long nobody has worked with it. ErrSessionEnded: it is this machine's no more.
+func (s *Standalone) RenewSeat(ctx context.Context, o *Office, id capability.ActivationID, idle time.Duration) error {
+	at, err := officeURL(o.URL)
+	if err != nil {
+		return err
+	}
+	return s.withOnline(ctx, func(on *online) error {
+		t := &Seat{s: s, o: SeatOptions{Office: o, ActivationID: id, Idle: func() time.Duration { return idle }}}
+		final, err := t.ask(ctx, false, true)
+		if u := on.use(at, id); u != nil && err == nil {
+			t.note(u)
+		}
+		if final {
+			on.Uses = slices.DeleteFunc(on.Uses, func(u use) bool { return u.URL == at && u.ActivationID == id })
+		}
+		return err
+	})
+}
+
 // FreeSeat gives back a seat that was kept, or that a program left when it died. ErrInUse: programs of this machine use it.
 func (s *Standalone) FreeSeat(ctx context.Context, o *Office, id capability.ActivationID) error {
 	at, err := officeURL(o.URL)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -295,4 +296,16 @@ func (s *Standalone) OfficeAt(ctx context.Context, address string) (*Office, err
 		return nil
 	})
 	return o, err
+}
+
+// OnlineDir is where New looks in a directory of a device, or of the default one, for what this machine keeps of back offices.
+func OnlineDir(ctx context.Context, dir string) (string, error) {
+	if dir == "" {
+		var err error
+		if dir, err = DefaultDir(); err != nil {
+			return "", err
+		}
+	}
+	own, _, err := ownDir(ctx, dir, thisMachine())
+	return filepath.Join(own, SeatsDir), err
 }

@@ -21,15 +21,42 @@ import (
 	"github.com/leasehold/leasehold/capability/client"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm"
 )
 
+// asker is the SDK's client, with the TPM by which it asks back offices, where there is one.
+type asker struct {
+	*client.Client
+	tpm *tpm.Device
+}
+
+func (a *asker) Close() error {
+	err := a.Client.Close()
+	if a.tpm != nil {
+		err = errors.Join(err, a.tpm.Close())
+	}
+	return err
+}
+
 // open is the SDK's client with this program's flags.
-func (p *program) open(user string) (*client.Client, error) {
+func (p *program) open(user string) (*asker, error) {
 	o := client.Options{Servers: servers(p.server), TrustFile: p.trust, Dir: p.dir, User: user}
 	if err := p.own.keys(&o); err != nil {
 		return nil, err
 	}
-	return client.New(o)
+	a := &asker{}
+	o.Seats = func(ctx context.Context) (s *client.Standalone, err error) {
+		dir, err := client.OnlineDir(ctx, p.dir)
+		if err == nil {
+			s, a.tpm, err = p.openOwn(ctx, client.StandaloneOptions{Dir: dir})
+		}
+		return s, err
+	}
+	var err error
+	if o.Authorities, err = p.authorities(); err == nil {
+		a.Client, err = client.New(o)
+	}
+	return a, err
 }
 
 // servers are the addresses in a list with commas, or with spaces.
@@ -58,12 +85,14 @@ func (p *program) acquireCommand() *cobra.Command {
 	var count uint32
 	var wait time.Duration
 	var user string
+	var takeOver bool
 	c := &cobra.Command{
 		Use: "acquire FEATURE[:VERSION] [--count N] [--wait D] [-- PROGRAM ARGS...]", Short: "Take counts of a feature from the appliance", Args: cobra.MinimumNArgs(1),
 		Long: "With a program: takes the counts, starts the program, renews while it runs, gives the counts back when it ends, and ends with its exit status. Signals are passed on. " +
 			"If the lease is lost, the program gets SIGTERM.\n\n" +
 			"Without one: takes the counts and ends. They are kept until \"leasehold release FEATURE\" or the end of the lease; nobody renews them meanwhile. Acquiring again adds to what is held.\n\n" +
-			"With --store the counts are of this machine's own rights: no appliance is asked, and nothing has to be renewed.",
+			"With --store the counts are of this machine's own rights: no appliance is asked, and nothing has to be renewed.\n\n" +
+			"The servers may be back offices too, as https://HOST:PORT, which serve one seat to the user who signed in with leasehold login. The list is tried in its order.",
 		Example: "  leasehold acquire render:2026.1 --count 2 --wait 5m -- render scene.blend\n  leasehold acquire render && leasehold release render",
 		RunE: func(c *cobra.Command, args []string) error {
 			if n := c.ArgsLenAtDash(); n >= 0 && n != 1 || n < 0 && len(args) > 1 {
@@ -88,6 +117,9 @@ func (p *program) acquireCommand() *cobra.Command {
 				return terminal.Usage("--json prints a lease, and with a program the output is the program's")
 			}
 			options := []client.Option{client.Count(count), client.Wait(wait)}
+			if takeOver {
+				options = append(options, client.TakeOver())
+			}
 			var program string
 			if len(args) > 1 {
 				var err error
@@ -113,6 +145,8 @@ func (p *program) acquireCommand() *cobra.Command {
 	c.Flags().Uint32Var(&count, "count", 1, "counts to take, `N`")
 	c.Flags().DurationVar(&wait, "wait", 0, "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
+	c.Flags().BoolVar(&takeOver, "take-over", false, "of a back office: give up a seat of the same user on another machine for this one")
+	p.authorityFlag(c)
 	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a device that has none yet is kept: file, machine (bound to what this machine shows) or tpm; programs that use the SDK must be told too ($LEASEHOLD_KEEP_KEY)")
 	c.Flags().BoolVar(&p.own.newDevice, "new-device", false, "begin as a new device where this machine, as this account sees it, shows too little of itself to open the key that is bound to it")
 	p.own.flags(c)
@@ -127,7 +161,7 @@ func (p *program) acquire(ctx context.Context, user, feature string, options []c
 	defer c.Close()
 	l, err := c.Acquire(ctx, feature, options...)
 	if err != nil {
-		return explained(p, err)
+		return explained(p, advisedOnline(err))
 	}
 	return p.printLease(ctx, c, l.Feature(), l.Count(), l.Expiry())
 }
@@ -147,7 +181,7 @@ func explained(p *program, err error) error {
 	return err
 }
 
-func (p *program) printLease(ctx context.Context, c *client.Client, f capability.Feature, count uint32, end time.Time) error {
+func (p *program) printLease(ctx context.Context, c *asker, f capability.Feature, count uint32, end time.Time) error {
 	held, err := c.Held(ctx)
 	if err != nil {
 		return err
@@ -196,7 +230,10 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 		return err
 	}
 	defer c.Close()
-	return p.runUnder(ctx, func(ctx context.Context) (leased, error) { return c.Acquire(ctx, feature, options...) }, path, args)
+	return p.runUnder(ctx, func(ctx context.Context) (leased, error) {
+		l, err := c.Acquire(ctx, feature, options...)
+		return l, advisedOnline(err)
+	}, path, args)
 }
 
 // runUnder acquires, and runs a program under the lease.

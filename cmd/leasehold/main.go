@@ -30,6 +30,8 @@ type program struct {
 	dir    string
 	json   bool
 
+	authority string
+
 	own own
 }
 
@@ -56,7 +58,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root.SetErr(stderr)
 	f := root.PersistentFlags()
 	f.StringVar(&p.socket, "socket", from("LEASEHOLD_SOCKET", defaultSocket), "`path` of the daemon's Unix socket ($LEASEHOLD_SOCKET)")
-	f.StringVar(&p.server, "server", from("LEASEHOLD_SERVER", fmt.Sprintf("127.0.0.1:%d", wire.Port)), "`host:port` of the appliance, or several with commas ($LEASEHOLD_SERVER)")
+	f.StringVar(&p.server, "server", from("LEASEHOLD_SERVER", fmt.Sprintf("127.0.0.1:%d", wire.Port)), "`host:port` of the appliance, or https://host:port of a back office, or several with commas ($LEASEHOLD_SERVER)")
 	f.StringVar(&p.trust, "trust", from("LEASEHOLD_TRUST", defaultTrust), "`file` with the producer's trust bundle ($LEASEHOLD_TRUST)")
 	f.StringVar(&p.dir, "dir", from("LEASEHOLD_DIR", ""), "`directory` for this device's key and leases ($LEASEHOLD_DIR; else $XDG_STATE_HOME/leasehold or ~/.local/state/leasehold)")
 	f.BoolVar(&p.json, "json", false, "print JSON")
@@ -65,6 +67,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), p.rightsCommand(), terminal.Text(p.readFile), terminal.Explain("leasehold", &p.json), p.doctorCommand(), p.versionCommand(),
 		p.simulateCommand(), p.modelCommand(), p.reservationsCommand(), p.poolsCommand(), p.policiesCommand(), p.seatsCommand(), p.timeCommand(),
 		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(), p.pollCommand(), p.refreshCommand(),
+		p.loginCommand(), p.logoutCommand(), p.seatCommand(),
 	)
 	root.AddCommand(terminal.Man(root))
 	return root

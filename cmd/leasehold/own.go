@@ -19,6 +19,7 @@ import (
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
 	"github.com/leasehold/leasehold/hostid/probe"
+	"github.com/leasehold/leasehold/tpm"
 )
 
 // own is where this machine keeps rights of its own, which need no appliance and no daemon.
@@ -105,27 +106,35 @@ func (o *own) keys(options *client.Options) (err error) {
 	return err
 }
 
+// openOwn opens a directory of this machine's, and its TPM, which is to be closed after it; nil: there is none.
+func (p *program) openOwn(ctx context.Context, options client.StandaloneOptions) (s *client.Standalone, d *tpm.Device, err error) {
+	if options.Machine, err = p.own.shown(); err != nil {
+		return nil, nil, err
+	}
+	options.TrustFile = p.trust
+	if d, err = openTPM(p.own.tpm); err != nil {
+		return nil, nil, err
+	}
+	if d != nil {
+		if options.Chip, err = newChip(d); err != nil {
+			return nil, nil, errors.Join(err, d.Close())
+		}
+	}
+	if s, err = client.OpenStandalone(ctx, options); err != nil && d != nil {
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	return s, d, err
+}
+
 // withOwn runs f with the rights of this machine.
 func (p *program) withOwn(ctx context.Context, user string, f func(*client.Standalone) error) (err error) {
 	o := &p.own
-	m, err := o.shown()
+	s, d, err := p.openOwn(ctx, client.StandaloneOptions{Dir: o.dir, User: user, Existing: !o.makes, Replace: o.replace})
 	if err != nil {
-		return err
-	}
-	options := client.StandaloneOptions{Dir: o.dir, TrustFile: p.trust, Machine: m, User: user, Existing: !o.makes, Replace: o.replace}
-	d, err := openTPM(o.tpm)
-	if err != nil {
-		return err
+		return o.advised(err)
 	}
 	if d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()
-		if options.Chip, err = newChip(d); err != nil {
-			return err
-		}
-	}
-	s, err := client.OpenStandalone(ctx, options)
-	if err != nil {
-		return o.advised(err)
 	}
 	for _, c := range s.Changed() {
 		p.say("note: %s that the rights in %s are bound to is not here any more, or not for this account to read; the next request names what is\n", c, o.dir)

@@ -27,7 +27,6 @@ const (
 )
 
 func (p *program) pollCommand() *cobra.Command {
-	var authorities string
 	c := &cobra.Command{
 		Use: "poll", Short: "Carry requests to the back office and its answers back, as long as it runs", Args: cobra.NoArgs,
 		Long: "Poll is the program of leasehold-poll.service, and the only one on an appliance that connects to anything outside. The daemon says when and where, and what is sent: the bytes of a request file; what comes " +
@@ -38,15 +37,9 @@ func (p *program) pollCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			o := poller{program: *p}
 			o.socket = c.Flag("poll-socket").Value.String()
-			if authorities != "" {
-				pem, err := os.ReadFile(authorities)
-				if err != nil {
-					return terminal.Coded(capability.ErrFileRead, err)
-				}
-				o.authorities = x509.NewCertPool()
-				if !o.authorities.AppendCertsFromPEM(pem) {
-					return terminal.Usage("--authority %s: no certificate in it", authorities)
-				}
+			var err error
+			if o.known, err = p.authorities(); err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -54,14 +47,14 @@ func (p *program) pollCommand() *cobra.Command {
 		},
 	}
 	c.Flags().String("poll-socket", from("LEASEHOLD_POLL_SOCKET", defaultPollSocket), "`path` of the daemon's socket for this program ($LEASEHOLD_POLL_SOCKET)")
-	c.Flags().StringVar(&authorities, "authority", from("LEASEHOLD_AUTHORITY", ""), "PEM `file` of the authorities that stand for the back office's certificate ($LEASEHOLD_AUTHORITY)")
+	p.authorityFlag(c)
 	return c
 }
 
 // poller is the program that carries; its socket is the daemon's for it.
 type poller struct {
 	program
-	authorities *x509.CertPool
+	known *x509.CertPool // the authorities
 }
 
 func (o *poller) run(ctx context.Context) error {
@@ -97,7 +90,7 @@ func (o *poller) run(ctx context.Context) error {
 
 // carry sends what the daemon handed out, and tells it how that ended.
 func (o *poller) carry(ctx context.Context, e *console.Errand) error {
-	office := &client.Office{URL: e.URL, Certificate: e.Certificate, Authorities: o.authorities}
+	office := &client.Office{URL: e.URL, Certificate: e.Certificate, Authorities: o.known}
 	answer, err := office.Exchange(ctx, e.File)
 	var done console.Outcome
 	no := (*capability.Refusal)(nil)

@@ -50,7 +50,7 @@ func (p *program) with(user string, f func(*client.Client) error) error {
 		return err
 	}
 	defer c.Close()
-	return f(c)
+	return f(c.Client)
 }
 
 func (p *program) report(ctx context.Context, sdk *client.Client, feature string, count int64) error {
