@@ -29,13 +29,22 @@ type Poll struct {
 	asks     time.Duration        // when the program asked last; zero: never
 	waiting  int                  // how many of its questions are not answered yet
 	last     Outcome
-	reached  capability.Time // when the last exchange came through
-	since    capability.Time // when the first try failed of those in a row
+	times    PollTimes
+	keeping  sync.Mutex
+	keep     func(PollTimes)
 	ended    bool
 }
 
-// NewPoll is for an appliance that runs.
-func NewPoll(a *appliance.Appliance) *Poll { return &Poll{appliance: a, changed: make(chan struct{})} }
+// PollTimes outlive a run.
+type PollTimes struct {
+	Reached capability.Time `json:"reached,omitempty"` // when the last exchange came through; zero: none did
+	Since   capability.Time `json:"since,omitempty"`   // when the first try failed of those in a row, in this run or one before; zero: the last one did not
+}
+
+// NewPoll is for an appliance that runs. times are those that keep was given last, in an earlier run; it is called when they change, by one goroutine at a time.
+func NewPoll(a *appliance.Appliance, times PollTimes, keep func(PollTimes)) *Poll {
+	return &Poll{appliance: a, changed: make(chan struct{}), times: times, keep: keep}
+}
 
 const (
 	// pollPatience is how long a question is kept open; who asked asks again.
@@ -49,9 +58,9 @@ type Polling struct {
 	URL     string             `json:"url"`
 	Running bool               `json:"running"` // the program that asks does
 	Every   capability.Seconds `json:"every"`
-	Reached capability.Time    `json:"reached,omitempty"` // when the last exchange of this run came through
-	Since   capability.Time    `json:"since,omitempty"`   // not reached since then
-	Tries   int                `json:"tries,omitempty"`   // in a row that reached nothing
+	Reached capability.Time    `json:"reached,omitempty"` // when the last exchange came through, in this run or one before
+	Since   capability.Time    `json:"since,omitempty"`   // not reached since then, in this run or one before
+	Tries   int                `json:"tries,omitempty"`   // of this run, in a row that reached nothing
 	Next    capability.Time    `json:"next,omitempty"`    // try; absent while one is made
 	Done    uint64             `json:"done"`              // tries of this run that have come to an end
 	Last    *Outcome           `json:"last,omitempty"`
@@ -240,12 +249,28 @@ func (p *Poll) write(ctx context.Context, old pending, wish []capability.Desired
 
 // fail ends a try that reached nothing; p.mu is held.
 func (p *Poll) fail(o *Outcome) {
-	if p.since == 0 {
-		p.since = p.now()
+	first := p.times.Since == 0
+	if first {
+		p.times.Since = p.now()
 	}
 	p.schedule.missed()
 	p.pending.missed = true
 	p.end(o)
+	if first {
+		p.remember()
+	}
+}
+
+// remember has the times kept, the newest last; p.mu is held, and not meanwhile.
+func (p *Poll) remember() {
+	p.aside(func() {
+		p.keeping.Lock()
+		defer p.keeping.Unlock()
+		p.mu.Lock()
+		times := p.times
+		p.mu.Unlock()
+		p.keep(times)
+	})
 }
 
 // end keeps what came of a try; p.mu is held.
@@ -258,9 +283,10 @@ func (p *Poll) end(o *Outcome) {
 // through ends a try that reached the back office; p.mu is held.
 func (p *Poll) through(o *Outcome) {
 	p.schedule.reached(p.pending.missed)
-	p.reached, p.since = p.now(), 0
+	p.times = PollTimes{Reached: p.now()}
 	p.pending = pending{}
 	p.end(o)
+	p.remember()
 }
 
 // carried says whether the errand of that number is the one that is out; p.mu is held.
@@ -356,7 +382,7 @@ func (p *Poll) polling(ctx context.Context) (*Polling, error) {
 	now := p.appliance.Elapsed()
 	out := &Polling{
 		URL: s.URL, Running: p.waiting > 0 || p.asks != 0 && now-p.asks < pollSilence,
-		Every: s.Period, Reached: p.reached, Since: p.since, Tries: p.schedule.failed, Done: p.last.done,
+		Every: s.Period, Reached: p.times.Reached, Since: p.times.Since, Tries: p.schedule.failed, Done: p.last.done,
 	}
 	if !p.out {
 		out.Next = p.now().Add(capability.Seconds(max(0, p.schedule.due(s)-now).Round(time.Second) / time.Second))

@@ -99,7 +99,7 @@ func inBubble(t *testing.T, f func(*testing.T, *polled)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- a.Run(ctx) }()
-		c := &Console{Appliance: a, Allowed: func(Peer) bool { return true }, Poll: NewPoll(a)}
+		c := &Console{Appliance: a, Allowed: func(Peer) bool { return true }, Poll: NewPoll(a, PollTimes{}, func(PollTimes) {})}
 		p := &polled{t: t, c: c, program: c.Poll.Handler(c)}
 		defer func() {
 			c.Poll.Stop()

@@ -60,6 +60,7 @@ type Lease struct {
 	expiry time.Time
 	err    error // why it ended
 	no     error // the last refusal to renew it
+	told   bool  // the back office, that its seat is not used any more
 	unsaid bool  // it was given back, and this call of Release did not tell a server
 }
 
@@ -116,16 +117,16 @@ func (l *Lease) Release(ctx context.Context) error {
 	c := l.c
 	if l.seat != nil {
 		c.mu.Lock()
-		over := l.err != nil && !l.unsaid
+		told := l.told
 		c.mu.Unlock()
-		if over {
+		if told {
 			return nil
 		}
 		err := l.seat.Release(ctx)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		l.lose(ErrReleased)
-		l.unsaid = err != nil
+		l.told = err == nil
 		return err
 	}
 	c.mu.Lock()

@@ -73,9 +73,12 @@ func (s *Standalone) Seat(ctx context.Context, o SeatOptions) (*Seat, error) {
 		t.holder = holderID{}
 	}
 	err = s.withOnline(ctx, func(on *online) error {
-		t.known(on)
+		nobody := fmt.Errorf("this machine has no seat at %s, and nobody is signed in who could take one", at)
+		if t.known(on); t.o.Token == "" && t.o.ActivationID == "" { // what goes on has a name
+			return refuseAs(capability.ErrUserToken, ErrSessionEnded, nobody)
+		}
 		if _, err := t.ask(ctx, true, true); errors.Is(err, ErrSessionEnded) && t.o.Token == "" {
-			return refuseAs(capability.ErrUserToken, err, fmt.Errorf("this machine has no seat at %s, and nobody is signed in who could take one", at))
+			return refuseAs(capability.ErrUserToken, err, nobody)
 		} else if err != nil {
 			return err
 		}
@@ -291,8 +294,7 @@ func (t *Seat) keep() {
 				on.drop(t.o.Office.URL, t.o.ActivationID, t.holder)
 				return nil
 			})
-			t.s.without(t)
-			return
+			return // that the program has stopped, Release says, or Close
 		}
 	}
 }
@@ -345,7 +347,7 @@ func (t *Seat) Err() error {
 	return context.Cause(t.life)
 }
 
-// Release gives the seat back, if no other program of this machine uses it. Where that does not get through, the back office waits until it has ended by itself.
+// Release gives the seat back, if no other program of this machine uses it; of one that has ended it says that the program has stopped, so that the seat is free at once. Where that does not get through, the back office waits until it has ended by itself.
 func (t *Seat) Release(ctx context.Context) error {
 	t.end(ErrReleased)
 	t.ended.Wait()
@@ -380,8 +382,12 @@ func (s *Standalone) RenewSeat(ctx context.Context, o *Office, id capability.Act
 	return s.withOnline(ctx, func(on *online) error {
 		t := &Seat{s: s, o: SeatOptions{Office: o, ActivationID: id, Idle: func() time.Duration { return idle }}}
 		final, err := t.ask(ctx, false, true)
-		if u := on.use(at, id); u != nil && err == nil {
+		u := on.use(at, id)
+		if u != nil && err == nil {
 			t.note(u)
+		}
+		if final && (u == nil || !slices.ContainsFunc(u.Holders, func(h holderID) bool { return h != holderID{} })) {
+			t.exchange(ctx, 0, false, true) // nothing runs with it: the seat is free at once, or else when it would have stopped
 		}
 		if final {
 			on.Uses = slices.DeleteFunc(on.Uses, func(u use) bool { return u.URL == at && u.ActivationID == id })

@@ -231,7 +231,7 @@ func (i *signedIn) shown() *SignIn {
 	return &SignIn{i.URL, i.Certificate, i.Account, i.User, i.Until}
 }
 
-// SignOut forgets who the user is to a back office, or of an empty URL to all. What runs goes on. It gives what was forgotten.
+// SignOut forgets who the user is to a back office, or of an empty URL to all; the certificate that is believed stays. What runs goes on. It gives what was forgotten.
 func (s *Standalone) SignOut(ctx context.Context, address string) (forgotten []SignIn, err error) {
 	if address != "" {
 		if address, err = officeURL(address); err != nil {
@@ -239,13 +239,12 @@ func (s *Standalone) SignOut(ctx context.Context, address string) (forgotten []S
 		}
 	}
 	err = s.withOnline(ctx, func(on *online) error {
-		on.SignIns = slices.DeleteFunc(on.SignIns, func(i signedIn) bool {
-			if address != "" && i.URL != address {
-				return false
+		for n, i := range on.SignIns {
+			if i.Token != "" && (address == "" || i.URL == address) {
+				forgotten = append(forgotten, *i.shown())
+				on.SignIns[n] = signedIn{URL: i.URL, Certificate: i.Certificate}
 			}
-			forgotten = append(forgotten, *i.shown())
-			return true
-		})
+		}
 		return nil
 	})
 	return forgotten, err
@@ -255,7 +254,9 @@ func (s *Standalone) SignOut(ctx context.Context, address string) (forgotten []S
 func (s *Standalone) SignIns(ctx context.Context) (list []SignIn, err error) {
 	err = s.withOnline(ctx, func(on *online) error {
 		for _, i := range on.SignIns {
-			list = append(list, *i.shown())
+			if i.Token != "" {
+				list = append(list, *i.shown())
+			}
 		}
 		return nil
 	})

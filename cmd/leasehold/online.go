@@ -120,7 +120,7 @@ func (p *program) address(ctx context.Context, s *client.Standalone) (string, er
 			return "", capability.Refuse(capability.ErrUserToken, "", "nobody has signed in on this machine")
 		}
 	}
-	if len(named) != 1 {
+	if len(named) != 1 || !strings.HasPrefix(strings.ToLower(named[0]), "https://") {
 		return "", terminal.Usage("want one back office: --server https://HOST:PORT")
 	}
 	return named[0], nil

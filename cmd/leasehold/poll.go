@@ -172,11 +172,11 @@ func (p *program) refresh(ctx context.Context, w wish) error {
 
 // pollingWords says how the back office was reached, and when it is asked next.
 func pollingWords(s *console.Polling) string {
-	said := "last exchange in this run " + minute(s.Reached)
+	said := "last exchange " + minute(s.Reached)
 	if s.Reached == 0 {
-		said = "no exchange in this run yet"
+		said = "no exchange yet"
 	}
-	if s.Tries > 0 {
+	if s.Since != 0 {
 		said += fmt.Sprintf("; not reached since %s (%s)", s.Since, tries(s.Tries))
 	}
 	switch {
@@ -189,7 +189,10 @@ func pollingWords(s *console.Polling) string {
 }
 
 func tries(n int) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return "not tried since the start"
+	case 1:
 		return "1 try"
 	}
 	return fmt.Sprintf("%d tries", n)

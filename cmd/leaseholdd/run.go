@@ -57,7 +57,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
@@ -321,7 +321,11 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 		})
 	}
 	if l.poll != nil {
-		c.Poll = console.NewPoll(a)
+		c.Poll = console.NewPoll(a, polled(f.state), func(t console.PollTimes) {
+			if err := keepPolled(f.state, t); err != nil {
+				log.Warn("the next run will not know since when the back office is not reached", "cause", err.Error())
+			}
+		})
 		administrate(l.poll, c.Poll.Handler(c))
 	}
 	administrate(l.admin, c.Handler())
