@@ -217,6 +217,36 @@ func TestOfficeDownForPeriods(t *testing.T) {
 	})
 }
 
+// Since when the back office is not reached, an earlier run says too; it is kept once for many tries.
+func TestPollTimesOutliveARun(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *polled) {
+		var kept []PollTimes
+		run := func(times PollTimes) {
+			p.c.Poll.Stop()
+			p.c.Poll = NewPoll(p.c.Appliance, times, func(t PollTimes) { kept = append(kept, t) })
+			p.program = p.c.Poll.Handler(p.c)
+		}
+		begin := capability.At(time.Now())
+		before := PollTimes{Reached: begin - 7200, Since: begin - 3600}
+		run(before)
+		if s := p.state(); s.Reached != before.Reached || s.Since != before.Since || s.Tries != 0 || s.Done != 0 {
+			t.Errorf("%+v", s)
+		}
+		for range 3 {
+			p.missed(p.next(), capability.ErrOfficeUnreachable)
+		}
+		if s := p.state(); s.Since != before.Since || s.Tries != 3 || len(kept) != 0 {
+			t.Errorf("%+v, kept %+v", s, kept)
+		}
+		run(PollTimes{Reached: before.Reached})
+		p.missed(p.next(), capability.ErrOfficeUnreachable)
+		p.missed(p.next(), capability.ErrOfficeUnreachable)
+		if s := p.state(); len(kept) != 1 || kept[0] != (PollTimes{before.Reached, s.Since}) || s.Since < begin {
+			t.Errorf("%+v, kept %+v", s, kept)
+		}
+	})
+}
+
 // Somebody who does not want to wait has a try made now, for what he names, and hears how it ended; what could not be sent goes again by itself.
 func TestRefresh(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *polled) {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
@@ -151,7 +150,7 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 			err = capability.Refuse(capability.ErrSessionEnded, string(item), "this device has none; sign in to take one")
 		}
 	}
-	if no := (*capability.Refusal)(nil); s.Token == "" && errors.As(err, &no) && slices.Contains(ending, no.Code) {
+	if no := (*capability.Refusal)(nil); s.Token == "" && errors.As(err, &no) && ends(no.Code) {
 		return o.seal(o.ended(r, signed.Digest, no.Denial, now), id)
 	}
 	if err != nil {
@@ -164,8 +163,14 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 	return o.seal(resp, id)
 }
 
-// ending are the refusals of a renewal for which its program has to stop.
-var ending = []capability.Code{capability.ErrSessionEnded, capability.ErrUnassigned, capability.ErrNoUser, capability.ErrMode, capability.ErrSuspended, capability.ErrRetired, capability.ErrBookExpired}
+// ends says that for a refusal of a renewal its program has to stop.
+func ends(c capability.Code) bool {
+	switch c {
+	case capability.ErrSessionEnded, capability.ErrUnassigned, capability.ErrNoUser, capability.ErrMode, capability.ErrSuspended, capability.ErrRetired, capability.ErrBookExpired:
+		return true
+	}
+	return false
+}
 
 // maySeat refuses a seat that the signing key may not give. Answers that give one count as responses do, and one to a device that has none as one more copy; answers that give nothing do not count, or strangers
 // could use the limits up.
