@@ -40,7 +40,7 @@ token:
 LIB ?= bin
 lib:
 	@mkdir -p $(LIB)
-	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -tags netgo,osusergo$(LIBTAGS) -ldflags '-extldflags "-Wl,-soname,libleasehold.so -Wl,-z,nodelete -Wl,--version-script=$(CURDIR)/cmd/libleasehold/exports.map"' \
+	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -tags netgo,osusergo -ldflags '-extldflags "-Wl,-soname,libleasehold.so -Wl,-z,nodelete -Wl,--version-script=$(CURDIR)/cmd/libleasehold/exports.map"' \
 		-o $(LIB)/libleasehold.so ./cmd/libleasehold
 	@rm $(LIB)/libleasehold.h && cp cmd/libleasehold/leasehold.h $(LIB)/
 
@@ -103,6 +103,7 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
 	CGO_ENABLED=1 $(GO) vet ./cmd/libleasehold
+	for os in windows darwin; do GOOS=$$os $(GO) build ./capability/client || exit 1; done # the SDK is for the machines of users
 	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; echo "$$out" | tail -n 5; \
 	if [ $$code -ne 0 ] && echo "$$out" | grep -qiE 'dial|lookup|connect|fetching vulnerabilities|timeout'; then echo "govulncheck: its database cannot be reached from here"; else exit $$code; fi
 
