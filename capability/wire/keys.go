@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"filippo.io/mldsa"
 
@@ -34,8 +35,13 @@ func (k PublicKeys) validate() error {
 	if len(k.Ed25519) != ed25519.PublicKeySize || len(k.MLDSA87) != mldsa.MLDSA87PublicKeySize {
 		return fmt.Errorf("%w: public keys of %d and %d bytes", ErrMalformed, len(k.Ed25519), len(k.MLDSA87))
 	}
+	if zeros(k.Ed25519) || zeros(k.MLDSA87) {
+		return fmt.Errorf("%w: a public key of zeros, which says that there is none", ErrMalformed)
+	}
 	return nil
 }
+
+func zeros(b []byte) bool { return !slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) }
 
 // ProducerKey signs for a producer: as its root, or as a signing key that the root certified.
 type ProducerKey struct {
