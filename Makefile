@@ -11,7 +11,7 @@ BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmar
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token man demo test race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token man demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -49,6 +49,10 @@ test: deps
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
 	CGO_ENABLED=1 $(GO) test -C cmd/freehold-token -count=1 .
 	$(GO) test -count=1 -timeout 30m ./... # never from the cache: some tests run programs that it does not know of
+
+# What others publish to test readers, from a directory that has it: capability/wire/testdata/suites/README.md.
+suites:
+	PUBLIC_SUITES=$(abspath $(DIR)) $(GO) test -count=1 -v -run PublicSuites ./capability/wire ./tpm/attest
 
 # The same tests with the race detector, which needs a C compiler.
 race: deps

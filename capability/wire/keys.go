@@ -160,6 +160,14 @@ func (v Verdict) err(what string) error {
 
 // verify judges both signatures, always both, so that the verdict can say which one is wrong.
 func (c *Codec) verify(t *twice, k PublicKeys) Verdict {
+	return k.judge(signed{c.toBeSigned(t.inner.Protected, t.payload), t.inner.Signature}, signed{c.toBeSigned(t.outer.Protected, *t.outer.Payload), t.outer.Signature})
+}
+
+// signed is a message with a signature that is said to be over it.
+type signed struct{ message, signature []byte }
+
+// judge says which of the two is signed by its half of the pair.
+func (k PublicKeys) judge(classical, lattice signed) Verdict {
 	if k.validate() != nil {
 		return Verdict{}
 	}
@@ -168,7 +176,7 @@ func (c *Codec) verify(t *twice, k PublicKeys) Verdict {
 		return Verdict{}
 	}
 	return Verdict{
-		Ed25519: ed25519.Verify(k.Ed25519, c.toBeSigned(t.inner.Protected, t.payload), t.inner.Signature),
-		MLDSA87: mldsa.Verify(ml, c.toBeSigned(t.outer.Protected, *t.outer.Payload), t.outer.Signature, nil) == nil,
+		Ed25519: ed25519.Verify(k.Ed25519, classical.message, classical.signature),
+		MLDSA87: mldsa.Verify(ml, lattice.message, lattice.signature, nil) == nil,
 	}
 }

@@ -3,6 +3,7 @@
 
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { decode } from './cbor.mjs'
 import { sha256 } from './cose.mjs'
 import * as chains from './chain.mjs'
 import * as evidence from './evidence.mjs'
@@ -54,6 +55,7 @@ export const readers = {
     const read = chains.receipt(bytes, ak)
     return { is: { answer: ofGroup(read), statement: read.statement } }
   },
+  item: (bytes) => ({ is: decode(bytes) }), // any item of SPEC.md 2; no vector is one
   frame: (bytes) => {
     const { kind, body } = frame(bytes)
     return { is: { kind: KINDS.indexOf(kind), body } }
