@@ -219,12 +219,12 @@ func (r *Response) Validate() error {
 		if l.Status > LineInsufficient {
 			return malformed(fmt.Sprintf("lines[%d]", i), "status %d is not known", l.Status)
 		}
-		if err := l.Denial.validate(); err != nil {
+		if err := l.Denial.Validate(); err != nil {
 			return malformed(fmt.Sprintf("lines[%d].denial", i), "%v", err)
 		}
 	}
 	for i, d := range r.Denials {
-		if err := d.validate(); err != nil {
+		if err := d.Validate(); err != nil {
 			return malformed(fmt.Sprintf("denials[%d]", i), "%v", err)
 		}
 	}
@@ -241,8 +241,8 @@ func (g Right) validate() error {
 	return checkName("feature", g.Feature, MaxName)
 }
 
-// validate keeps what people will read fit for a screen, whoever wrote it.
-func (d Denial) validate() error {
+// Validate keeps what people will read fit for a screen, whoever wrote it. The code is any.
+func (d Denial) Validate() error {
 	if len(d.Holders) > MaxHolders {
 		return fmt.Errorf("%d holders where at most %d are allowed", len(d.Holders), MaxHolders)
 	}

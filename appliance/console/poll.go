@@ -2,11 +2,13 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -173,7 +175,7 @@ func (p *Poll) next(r *http.Request) (any, error) {
 	}
 }
 
-// aside has f done without the lock: no lock is held while a device is waited for.
+// aside has f done without the lock: no lock is held while a device or another program is waited for.
 func (p *Poll) aside(f func()) {
 	p.mu.Unlock()
 	defer p.mu.Lock()
@@ -209,7 +211,9 @@ func (p *Poll) errand(ctx context.Context, s ledger.Polling) (*Errand, error) {
 	p.aside(func() { made, err = p.write(ctx, old, wish) })
 	p.pending = made
 	if err != nil {
-		p.wish = wish
+		if !errors.As(err, new(*capability.Malformed)) { // it will never be written
+			p.wish = wish
+		}
 		p.fail(&Outcome{Problem: ProblemOf(err)})
 		return &Errand{}, nil
 	}
@@ -283,13 +287,15 @@ func (p *Poll) answered(c *Console, r *http.Request) (any, error) {
 		return nil, err
 	}
 	o := &Outcome{Number: number}
-	file, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, capability.MaxFile))
 	var in *appliance.Imported
-	if err != nil {
-		err = capability.Refuse(capability.ErrFileSize, "", "%v", err)
-	} else {
-		p.aside(func() { in, err = p.appliance.Import(r.Context(), file) })
-	}
+	p.aside(func() {
+		var file []byte
+		if file, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, capability.MaxFile)); err != nil {
+			err = capability.Refuse(capability.ErrFileSize, "", "%v", err)
+			return
+		}
+		in, err = p.appliance.Import(r.Context(), file)
+	})
 	if gone := p.carried(number); gone != nil {
 		return nil, gone
 	}
@@ -322,10 +328,13 @@ func (p *Poll) missed(_ *Console, r *http.Request) (any, error) {
 	if err := decode(r, &m); err != nil {
 		return nil, err
 	}
-	if m.Denial.Code == 0 {
-		return nil, &capability.Malformed{Field: "denial.code", Cause: "absent"}
+	if m.Denial.Code == 0 || !m.Denial.Code.Refuses() {
+		return nil, &capability.Malformed{Field: "denial.code", Cause: fmt.Sprintf("%s is not that of a refusal", m.Denial.Code)}
 	}
-	m.Denial.Detail = m.Denial.Detail[:min(len(m.Denial.Detail), capability.MaxDetail)]
+	m.Denial.Detail = fit(m.Denial.Detail)
+	if err := m.Denial.Validate(); err != nil {
+		return nil, &capability.Malformed{Field: "denial", Cause: err.Error()}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.carried(m.Number); err != nil {
@@ -338,6 +347,17 @@ func (p *Poll) missed(_ *Console, r *http.Request) (any, error) {
 		p.through(o) // the back office said no
 	}
 	return o, nil
+}
+
+// fit is what a program says of what it met outside, without what could change the meaning of a line on a screen.
+func fit(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if capability.CheckText(string(r)) != nil {
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.ToValidUTF8(s[:min(len(s), capability.MaxDetail)], "")
 }
 
 // unreached says that a try with such an end reached no back office, or not so that it would be the same the next time.
@@ -432,9 +452,15 @@ func (p *Poll) refresh(r *http.Request, _ string) (any, error) {
 
 // check is what a wish must be.
 func (w *Wish) check() error {
+	if len(w.Desired) > capability.MaxDesired {
+		return &capability.Malformed{Field: "desired", Cause: fmt.Sprintf("%d where at most %d are allowed", len(w.Desired), capability.MaxDesired)}
+	}
 	for i, d := range w.Desired {
 		if d.ActivationID == "" {
 			return &capability.Malformed{Field: fmt.Sprintf("desired[%d].activationId", i), Cause: "absent"}
+		}
+		if err := d.Validate(); err != nil {
+			return &capability.Malformed{Field: fmt.Sprintf("desired[%d]", i), Cause: err.Error()}
 		}
 	}
 	return nil
