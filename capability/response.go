@@ -2,6 +2,8 @@ package capability
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -261,6 +263,26 @@ func (d Denial) Validate() error {
 		}
 	}
 	return nil
+}
+
+// Shown is d with what people will read made fit for a screen, of one that nobody signed: what could change the meaning of a line is a question mark, and what is too much is cut.
+func (d Denial) Shown() Denial {
+	d.Detail, d.Subject = shown(d.Detail, MaxDetail), shown(d.Subject, MaxText)
+	d.Holders = slices.Clone(d.Holders[:min(len(d.Holders), MaxHolders)])
+	for i := range d.Holders {
+		d.Holders[i].Name = shown(d.Holders[i].Name, MaxText)
+	}
+	return d
+}
+
+func shown(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if checkRunes(string(r)) != nil {
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
 // Validate checks everything about a line item that needs no state.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -331,33 +330,18 @@ func (p *Poll) missed(_ *Console, r *http.Request) (any, error) {
 	if m.Denial.Code == 0 || !m.Denial.Code.Refuses() {
 		return nil, &capability.Malformed{Field: "denial.code", Cause: fmt.Sprintf("%s is not that of a refusal", m.Denial.Code)}
 	}
-	m.Denial.Detail = fit(m.Denial.Detail)
-	if err := m.Denial.Validate(); err != nil {
-		return nil, &capability.Malformed{Field: "denial", Cause: err.Error()}
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.carried(m.Number); err != nil {
 		return nil, err
 	}
-	o := &Outcome{Number: m.Number, Problem: ProblemOf(&capability.Refusal{Denial: m.Denial})}
+	o := &Outcome{Number: m.Number, Problem: ProblemOf(&capability.Refusal{Denial: m.Denial.Shown()})}
 	if unreached(m.Denial.Code) {
 		p.fail(o)
 	} else {
 		p.through(o) // the back office said no
 	}
 	return o, nil
-}
-
-// fit is what a program says of what it met outside, without what could change the meaning of a line on a screen.
-func fit(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if capability.CheckText(string(r)) != nil {
-			return '?'
-		}
-		return r
-	}, s)
-	return strings.ToValidUTF8(s[:min(len(s), capability.MaxDetail)], "")
 }
 
 // unreached says that a try with such an end reached no back office, or not so that it would be the same the next time.

@@ -60,9 +60,7 @@ func TestExchangeWithOffice(t *testing.T) {
 		"refused":                  {denial(capability.Denial{Code: capability.ErrOperator, Subject: "it", Detail: "ask"}), capability.ErrOperator, "ask"},
 		"refused by no code":       {denial(capability.Denial{Detail: "x"}), capability.ErrOfficeUnreachable, "403 Forbidden"},
 		"refused by what was done": {denial(capability.Denial{Code: capability.Applied}), capability.ErrOfficeUnreachable, "403 Forbidden"},
-		"refused in lines":         {denial(capability.Denial{Code: capability.ErrOperator, Detail: "ask\nLH-2201 response applied"}), capability.ErrOfficeUnreachable, "403 Forbidden"},
-		"refused at length":        {denial(capability.Denial{Code: capability.ErrOperator, Detail: strings.Repeat("x", capability.MaxDetail+1)}), capability.ErrOfficeUnreachable, "403 Forbidden"},
-		"refused for many":         {denial(capability.Denial{Code: capability.ErrOperator, Holders: make([]capability.Holder, capability.MaxHolders+1)}), capability.ErrOfficeUnreachable, "403 Forbidden"},
+		"refused in lines":         {denial(capability.Denial{Code: capability.ErrOperator, Detail: "ask\nLH-2201 response applied"}), capability.ErrOperator, "ask?LH-2201"},
 		"a page":                   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, capability.ErrOfficeUnreachable, "502 Bad Gateway, which no back office says"},
 		"somewhere else": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
