@@ -242,7 +242,7 @@ func (s *set) forges() []forge {
 
 // Both readers say the same of items that nobody would write: right ones of which one thing is changed, signed again as if it had been meant.
 func TestReadersAgree(t *testing.T) {
-	n := storagetest.Size(t, 1000, 10000, 100000)
+	n := storagetest.Size(t, 800, 10000, 100000)
 	s := &set{t: t, c: New(), tpm: newPaperTPM(t, 0x21)}
 	forges, odds := s.forges(), odd()
 	seed := uint64(n)
