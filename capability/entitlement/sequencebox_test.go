@@ -415,7 +415,8 @@ func (s *sequence) answered(l *letter, d *Decision) {
 func (s *sequence) shaped(i *capability.LineItem) {
 	of := s.book.byID[i.ActivationID]
 	m, _ := s.book.Model(of.Model)
-	if i.Count > i.Copies*of.Features[0].PerCopy || uint64(i.Overdraft)*100 > uint64(i.Count)*uint64(m.Overdraft) || i.Grace && m.GraceDays == 0 {
+	f := of.Features[slices.IndexFunc(of.Features, func(f Feature) bool { return f.Name == i.Feature })]
+	if i.Count > i.Copies*f.PerCopy || uint64(i.Overdraft)*100 > uint64(i.Count)*uint64(m.Overdraft) || i.Grace && m.GraceDays == 0 {
 		s.fatalf("%d copies of %s are %d counts, and %d beyond them", i.Copies, i.ActivationID, i.Count, i.Overdraft)
 	}
 	if of.Expiry != 0 && (i.Expiry == 0 || i.Expiry > of.Expiry.Add(capability.Seconds(m.GraceDays)*day)) {
