@@ -178,6 +178,28 @@ func TestCrashRecovery(t *testing.T) {
 	w.refused(desk.Take(w.book, over(5, 5), w.now), capability.ErrSessionElsewhere)
 }
 
+// TestTakeOverBack: a user goes to another machine and comes back. What ran here and may run on ends with the new session, so it is in nobody's way; a third machine still waits for it.
+func TestTakeOverBack(t *testing.T) {
+	w := newWorld(t, anyTier())
+	id := w.entitle(1, 1, func(i *Item) { i.Model = w.model(LicenseModel{Kind: FixedUser, Tolerance: 24 * 60 * 60}) })
+	w.mustDo(AssignSeat{ActivationID: id, User: person("ana")})
+	w.mustDo(take(1, id, person("ana"), 1))
+	for session, device := range []byte{2, 1, 2, 1} {
+		w.now += 60
+		third := take(99, id, person("ana"), 3)
+		third.TakeOver = true
+		if session > 0 {
+			w.refused(third, capability.ErrSessionElsewhere, "may still run")
+		}
+		c := take(byte(2+session), id, person("ana"), device)
+		c.TakeOver = true
+		w.mustDo(c)
+		if n := len(w.book.byID[id].sessions); n != 2 {
+			t.Errorf("after the move to machine %d %d sessions are kept", device, n)
+		}
+	}
+}
+
 func TestDisconnect(t *testing.T) {
 	w := newWorld(t, anyTier())
 	id := w.entitleKind(1, 1, Floating, Online)
