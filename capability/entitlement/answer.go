@@ -145,7 +145,7 @@ func (c *Answer) check() error {
 		return errors.New("a re-host needs a reason")
 	}
 	if c.Approved != "" {
-		if err := capability.CheckName("approver", c.Approved); err != nil {
+		if err := legible("approver", c.Approved); err != nil {
 			return err
 		}
 		if strings.EqualFold(c.Approved, c.By) {

@@ -75,7 +75,7 @@ func (c WriteOff) decide(b *Book, now capability.Time) (*Decision, error) {
 	case b.writtenOff(i, now) >= b.policy.writeOffs():
 		return no("%d machines of it, of what it was split from or of what was merged with it were written off in 365 days, and %d are allowed", b.writtenOff(i, now), b.policy.writeOffs())
 	}
-	if err := capability.CheckName("approver", c.Approved); err != nil {
+	if err := legible("approver", c.Approved); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDevice, err)
 	}
 	if strings.EqualFold(c.Approved, c.By) {
