@@ -129,6 +129,11 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 			}
 		}
 	}
+	if v, ok := o.book.Item(item, now); ok && wish.Count > 0 {
+		if err := o.seatAllowed(v.Product, r.Hosts[0], s.By, now); err != nil {
+			return nil, err
+		}
+	}
 	has, any := o.book.SessionOf(item, device, now)
 	var g *entitlement.Granted
 	switch {
