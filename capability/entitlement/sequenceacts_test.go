@@ -27,6 +27,7 @@ func sequenceActs() []act {
 		{1, some((*sequence).rob)},
 		{2, (*sequence).rehost},
 		{1, func(s *sequence) { s.grow() }},
+		{1, (*sequence).reclass},
 		{6, (*sequence).entitle},
 		{22, (*sequence).changeItem},
 		{3, (*sequence).setModel},
@@ -42,7 +43,7 @@ func sequenceActs() []act {
 func mustOccur() (list []outcome) {
 	for _, kind := range []string{
 		"answer", "answered before", "answered under a warning", "partly", "applied", "a response that changes nothing", "return credited", "foretold", "returned for nothing", "repair", "rehost", "rehosted", "repeated",
-		"entitle", "deploy", "suspend", "resume", "renew", "archive", "split", "merge", "quantity", "extra", "model", "account", "product", "policy", "boot", "record counted", "signer", "limit met", "robbed", "overruled",
+		"entitle", "deploy", "suspend", "resume", "renew", "archive", "split", "merge", "quantity", "extra", "model", "account", "product", "policy", "boot", "record counted", "signer", "limit met", "robbed", "overruled", "turned down",
 	} {
 		list = append(list, outcome{kind, 0})
 	}
@@ -307,7 +308,7 @@ func (s *sequence) setProduct() {
 func (s *sequence) setPolicy() {
 	p := s.book.Policy()
 	p.Forks, p.Repairs = ForkPolicy(s.rng.IntN(2)), LimitRepairs(s.rng.IntN(4))
-	p.MinimumTier, p.WriteOffs = Tier(1+s.rng.IntN(2)), RepairLimit(s.rng.IntN(5)-1)
+	p.MinimumTier, p.WriteOffs = Tier(1+s.rng.IntN(3)), RepairLimit(s.rng.IntN(5)-1)
 	p.ServiceSeats, p.WaitTakeover, p.Online = s.chance(3), s.chance(4), OnlinePolicy(s.rng.IntN(3))
 	if p.Limits = nil; s.chance(3) {
 		p.Limits = []TierLimit{{Tier: Virtual, Copies: 1 + s.rng.Uint32N(4)}, {Tier: Hardware, Product: "Render", Copies: 3 + s.rng.Uint32N(4)}}
