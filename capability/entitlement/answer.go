@@ -154,7 +154,7 @@ func (c *Answer) check() error {
 	}
 	if c.Approved != "" {
 		if err := legible("approver", c.Approved); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrDevice, err)
 		}
 		if strings.EqualFold(c.Approved, c.By) {
 			return fmt.Errorf("%q orders the repair, so somebody else has to approve it", c.By)
