@@ -134,7 +134,7 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 			return nil, err
 		}
 	}
-	has, any := o.book.SessionOf(item, device, now)
+	has, any := o.book.SessionOf(item, device, user, now)
 	var g *entitlement.Granted
 	switch {
 	case wish.Count == 0:

@@ -68,7 +68,7 @@ const enough = 20_000
 
 func isRare(o outcome) bool {
 	switch o.code {
-	case capability.ErrRollbackSuspect, capability.ErrRehosted, capability.ErrSealed, capability.ErrInUse, capability.ErrSessionElsewhere, capability.ErrSeatElsewhere:
+	case capability.ErrRollbackSuspect, capability.ErrRehosted, capability.ErrSealed, capability.ErrInUse, capability.ErrSessionElsewhere, capability.ErrSeatElsewhere, capability.ErrNoSeat:
 		return true
 	}
 	return o.kind == "withdrawal" || o.kind == "order done"

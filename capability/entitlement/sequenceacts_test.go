@@ -74,7 +74,7 @@ func (s *sequence) begin() {
 	for range 1 + s.rng.IntN(3) {
 		s.entitle()
 	}
-	if s.chance(4) {
+	if s.chance(3) {
 		s.people()
 	}
 	if s.chance(3) {

@@ -260,3 +260,25 @@ func TestAutomatedSeat(t *testing.T) {
 		t.Errorf("a floating seat in a container: %q", g.Warning)
 	}
 }
+
+// TestSessionOf: two users follow each other on one device. The second renews and gives back its own session, whatever the order of the IDs, and the first one's is found by its name alone.
+func TestSessionOf(t *testing.T) {
+	for _, ids := range [][2]byte{{1, 2}, {2, 1}} {
+		w := newWorld(t, anyTier())
+		id := w.entitleKind(1, 2, FixedUser, ByKind)
+		ana, bob, device := person("ana"), person("bob"), capability.Digest{9}
+		w.mustDo(AssignSeat{ActivationID: id, User: ana})
+		w.mustDo(AssignSeat{ActivationID: id, User: bob})
+		w.mustDo(take(ids[0], id, ana, 9))
+		w.now += 60
+		w.mustDo(take(ids[1], id, bob, 9))
+		for user, want := range map[UserID]byte{{}: ids[1], ana: ids[0], {"ACME Works", "BOB"}: ids[1], person("eve"): 0} {
+			if s, there := w.book.SessionOf(id, device, user, w.now); there != (want != 0) || s.ID != (SessionID{want}) {
+				t.Errorf("the session of %q is %s, want %x", user, s.ID, want)
+			}
+		}
+		if _, there := w.book.SessionOf(id, capability.Digest{8}, UserID{}, w.now); there {
+			t.Error("another device has it")
+		}
+	}
+}
