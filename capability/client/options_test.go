@@ -33,7 +33,7 @@ func TestPartial(t *testing.T) {
 				t.Errorf("of nothing: %v", err)
 			}
 		}
-		time.Sleep(20 * time.Minute) // renewed as what they are
+		<-time.After(20 * time.Minute) // renewed as what they are
 		if first.Err() != nil || more.Err() != nil || s.used("render") != 7 {
 			t.Errorf("%v, %v; %d are in use", first.Err(), more.Err(), s.used("render"))
 		}
@@ -63,7 +63,7 @@ func TestWaitKeepsAPlace(t *testing.T) {
 			_, err := all[1].Acquire(t.Context(), "render", Wait(time.Hour))
 			got <- err
 		}()
-		time.Sleep(20 * time.Second) // it waits, and will ask again in up to 15 s
+		<-time.After(20 * time.Second) // it waits, and will ask again in up to 15 s
 		_, err = all[2].Acquire(t.Context(), "render", Wait(time.Second))
 		var no *capability.Refusal
 		if !errors.As(err, &no) || no.Position != 2 {
