@@ -445,9 +445,10 @@ func (b *Book) checkLogins() error {
 // More says that others follow.
 func (b *Book) FindLogins(within, text, after string, limit int) (page []Login, more bool) {
 	text = strings.ToLower(text)
-	from := 1 + slices.IndexFunc(b.logins, func(l *Login) bool { return after != "" && strings.EqualFold(l.Name, after) })
+	own := func(l *Login) bool { return within == "" || l.Account != "" && b.Within(l.Account, within) }
+	from := 1 + slices.IndexFunc(b.logins, func(l *Login) bool { return after != "" && strings.EqualFold(l.Name, after) && own(l) })
 	for _, l := range b.logins[from:] {
-		if within != "" && (l.Account == "" || !b.Within(l.Account, within)) || !strings.Contains(strings.ToLower(l.Name+"\n"+l.Account), text) {
+		if !own(l) || !strings.Contains(strings.ToLower(l.Name+"\n"+l.Account), text) {
 			continue
 		}
 		if len(page) == limit {

@@ -388,7 +388,7 @@ func TestFindLogins(t *testing.T) {
 	}{
 		{"", "", "", 9, "012345", false}, {acme, "", "", 9, "145", false}, {"Holding", "", "", 9, "1245", false}, {"Other", "", "", 9, "3", false}, {"Nobody", "", "", 9, "", false},
 		{acme, "", "", 2, "14", true}, {acme, "", "login 4", 2, "5", false}, {acme, "", "", 3, "145", false}, {"", "LOGIN 3", "", 9, "3", false}, {"", "works", "", 9, "145", false}, {acme, "other", "", 9, "", false},
-		{"", "", "nobody", 9, "012345", false},
+		{"", "", "nobody", 9, "012345", false}, {acme, "", "login 3", 9, "145", false}, {acme, "", "login 2", 9, "145", false},
 	} {
 		page, more := w.book.FindLogins(c.within, c.text, c.after, c.limit)
 		got := ""
