@@ -108,9 +108,11 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 	if err := systemd.Ready("serving on " + l.Addr().String()); err != nil {
 		log.Warn("the service manager was not told", "error", err)
 	}
+	var failed error
 	select {
 	case err := <-ended:
 		return err
+	case failed = <-desk.Failed(): // nothing can be written any more, not even that somebody signs in
 	case <-ctx.Done():
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -118,7 +120,7 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 	if err := server.Shutdown(last); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return desk.Close()
+	return errors.Join(failed, desk.Close())
 }
 
 // names are those that a server goes by: what was said, the address it listens on, and this machine's own words for itself where that is a loopback address.
