@@ -93,6 +93,9 @@ func (v *visit) inbox() error {
 		if err == nil {
 			err = v.office(func(o *backoffice.Office) error { return v.lookAt(o, &f, &shown) }) // a turn for each, so that others wait for one file at most
 		}
+		if errors.Is(err, errSignInFirst) {
+			return err
+		}
 		if err != nil {
 			_, words := v.explain(err)
 			shown.Problem = &words
@@ -368,6 +371,9 @@ func (v *visit) createResponses() error {
 			return err
 		})
 		if err != nil {
+			if errors.Is(err, errSignInFirst) {
+				return err
+			}
 			if code, _ := v.explain(err); code == capability.ErrInternal {
 				return err
 			}

@@ -128,8 +128,9 @@ func (v *visit) failed(t *try) error {
 // passed takes an attempt back: it has not failed.
 func (v *visit) passed(t *try) { v.p.throttle.Succeeded(t.name, v.from()) }
 
-// begin signs a login in.
+// begin signs a login in, whoever visited until now.
 func (v *visit) begin(l entitlement.Login, how string) error {
+	v.login = entitlement.Login{}
 	err := v.office(func(o *backoffice.Office) error {
 		return o.Do(entitlement.NoteSignIn{SignIn: entitlement.SignIn{Name: l.Name, From: v.from(), How: how}}, v.now)
 	})

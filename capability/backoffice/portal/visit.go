@@ -68,8 +68,18 @@ func (v *visit) enter(r route) error {
 // may says in a template whether who visits has a permission.
 func (v *visit) may(p entitlement.Permission) bool { return v.login.May(p) }
 
-// office has f done with the back office.
-func (v *visit) office(f func(*backoffice.Office) error) error { return v.p.office(v.r.Context(), f) }
+// office has f done with the back office, if who visits may still: between the beginning of a request and its end lie minutes where somebody sends it slowly, and the login may be another one by then.
+func (v *visit) office(f func(*backoffice.Office) error) error {
+	return v.p.office(v.r.Context(), func(o *backoffice.Office) error {
+		if v.login.Name != "" {
+			if l, ok := o.Book().Login(v.login.Name); !ok || l.Disabled || l.Since != v.login.Since {
+				v.login = entitlement.Login{}
+				return errSignInFirst
+			}
+		}
+		return f(o)
+	})
+}
 
 // within says that who visits may see what belongs to an account. What belongs to none yet is the staff's.
 func (v *visit) within(o *backoffice.Office, account string) bool {
