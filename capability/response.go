@@ -15,7 +15,7 @@ const (
 	StatusUnchanged Status = 2 // atomic and refused: everything stays as it was, and the lines say what would have been
 	StatusPreview   Status = 3 // nothing changed
 	StatusReturned  Status = 4 // everything was given back
-	StatusDenied    Status = 5 // refused as a whole: nothing changed
+	StatusDenied    Status = 5 // refused as a whole: nothing is given
 )
 
 func (s Status) String() string {

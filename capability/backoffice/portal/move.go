@@ -165,18 +165,16 @@ func (v *visit) proposeAnswer() error {
 			return v.again(field("from", err), (*visit).inbox)
 		}
 	}
-	for _, f := range v.p.trays.take(v.login.Name) {
-		if f.content == nil || f.ID != form.Get("file") {
-			continue
-		}
-		err := v.office(func(o *backoffice.Office) error { return o.ProposeAnswer(f.content, order, v.now) })
-		if err != nil {
-			return v.again(err, (*visit).inbox)
-		}
-		v.say("Proposed. Somebody else has to approve it.")
-		return v.goTo("/waiting")
+	f, err := v.waitingFile(form.Get("file"))
+	if err != nil {
+		return err
 	}
-	return foreign("the file")
+	err = v.office(func(o *backoffice.Office) error { return o.ProposeAnswer(f.content, order, v.now) })
+	if err != nil {
+		return v.again(err, (*visit).inbox)
+	}
+	v.say("Proposed. Somebody else has to approve it.")
+	return v.goTo("/waiting")
 }
 
 // approve does what somebody else proposed.
