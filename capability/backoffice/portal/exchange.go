@@ -104,8 +104,7 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	status := statusOf(no.Code)
 	switch {
-	case no.Code == capability.ErrThrottled:
-		status = http.StatusTooManyRequests
+	case status == http.StatusTooManyRequests: // whatever a program would end with
 	case no.Code == capability.ErrFileSize:
 		status = http.StatusRequestEntityTooLarge
 	case no.Code.Entry().Exit == capability.ExitTemporary:

@@ -189,6 +189,8 @@ func statusOf(code capability.Code) int {
 		return http.StatusInternalServerError
 	case capability.ErrForm, capability.ErrRow:
 		return http.StatusBadRequest
+	case capability.ErrThrottled:
+		return http.StatusTooManyRequests
 	}
 	switch code.Entry().Exit {
 	case capability.ExitNotFound:

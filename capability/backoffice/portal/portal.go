@@ -45,6 +45,7 @@ type Portal struct {
 	throttle  *web.Throttle
 	exchanges *web.Rate
 	seats     *web.Rate
+	signIns   *web.Rate // that succeed, by login
 	hashing   web.Hashing
 	pages     pages
 	mux       *http.ServeMux // of the pages and forms
@@ -59,7 +60,7 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), hashing: web.NewHashing(), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), hashing: web.NewHashing(), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err

@@ -219,6 +219,37 @@ func TestSigningIn(t *testing.T) {
 	}
 }
 
+// One login fills neither the book with its sign-ins nor the memory with its sessions, and pushes nobody out.
+func TestSigningInVeryOften(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Now()
+	keller := w.signedIn("keller", "")
+	w.signedIn("larsen", "ACME")
+	in := func(name string) answer { return w.browser().post("/sign-in", "name", name, "password", password) }
+	for n := range signInsAtOnce - 1 { // one was with the code
+		if a := in("larsen"); a.status != http.StatusSeeOther {
+			t.Fatal(n, a)
+		}
+	}
+	before := w.length()
+	if a := in("Larsen"); a.status != http.StatusTooManyRequests || a.header.Get("Set-Cookie") != "" {
+		t.Error(a)
+	}
+	if n := w.length() - before; n != 0 {
+		t.Errorf("%d entries", n)
+	}
+	if a := in("keller"); a.status != http.StatusSeeOther {
+		t.Errorf("somebody else: %v", a)
+	}
+	if a := keller.get("/me"); a.status != http.StatusOK {
+		t.Error(a)
+	}
+	w.clock = w.clock.Add(signInInterval)
+	if a := in("larsen"); a.status != http.StatusSeeOther {
+		t.Errorf("a minute later: %v", a)
+	}
+}
+
 // Whoever sends a request from another site, or for another name of the host, gets nothing.
 func TestForeignRequests(t *testing.T) {
 	w := newWorld(t)
