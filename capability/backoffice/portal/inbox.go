@@ -301,10 +301,9 @@ func (v *visit) dropped() (files []trayFile, err error) {
 		return pasted(form.Get("text"))
 	}
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxTrayBytes+64<<10) // and what is between the files
-	wrong := func(err error) error { return capability.Refuse(capability.ErrForm, "", "%v", err) }
 	parts, err := v.r.MultipartReader()
 	if err != nil {
-		return nil, wrong(err)
+		return nil, unread(err)
 	}
 	for n := 0; ; n++ {
 		part, err := parts.NextRawPart()
@@ -312,14 +311,14 @@ func (v *visit) dropped() (files []trayFile, err error) {
 			return files, nil
 		}
 		if err != nil {
-			return nil, wrong(err)
+			return nil, unread(err)
 		}
 		var more []trayFile
 		switch name := part.FileName(); {
 		case part.FormName() == "text":
 			text, err := io.ReadAll(part)
 			if err != nil {
-				return nil, wrong(err)
+				return nil, unread(err)
 			}
 			if more, err = pasted(string(text)); err != nil {
 				return nil, err
@@ -327,7 +326,7 @@ func (v *visit) dropped() (files []trayFile, err error) {
 		case part.FormName() == "file" && name != "":
 			b, err := io.ReadAll(io.LimitReader(part, capability.MaxFile+1))
 			if err != nil {
-				return nil, wrong(err)
+				return nil, unread(err)
 			}
 			more = []trayFile{received(name, b)}
 		}

@@ -80,7 +80,7 @@ func (p *Portal) tokenFor(w http.ResponseWriter, r *http.Request) (*tokenAnswer,
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTokenForm))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&form); err != nil {
-		return nil, capability.Refuse(capability.ErrForm, "", "%v", err)
+		return nil, unread(err)
 	}
 	device, err := hex.DecodeString(form.Device)
 	if err != nil || len(device) != len(capability.Digest{}) {

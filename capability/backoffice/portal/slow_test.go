@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 // held is the body of a form that is sent when something else has happened: the server has begun with the request by then, because it has asked for the body.
@@ -61,5 +62,34 @@ func TestShutOutMeanwhile(t *testing.T) {
 				t.Errorf("%d entries besides the one that shuts out", n-1)
 			}
 		})
+	}
+}
+
+// What has no room is refused for now, at every door, and what has room goes in beside it.
+func TestNoRoom(t *testing.T) {
+	w := newWorld(t)
+	w.signedIn("keller", "", entitlement.Operator)
+	const room = 256 << 10
+	w.portal.room = web.NewRoom(room, room)
+	w.server.Config.Handler = w.portal.Handler()
+	b := w.browser()
+	if a := b.post("/sign-in", "name", "keller", "password", password); a.status != http.StatusSeeOther {
+		t.Fatal(a)
+	}
+	large := strings.Repeat("x", room)
+	b.post("/sign-out")
+	for path, send := range map[string]func(path string) answer{
+		"/sign-in":  func(path string) answer { return b.post(path, "name", large, "password", "x") },
+		"/exchange": func(string) answer { return w.exchange([]byte(large), "") },
+	} {
+		if a := send(path); a.status != http.StatusTooManyRequests || strings.Contains(a.body, large) {
+			t.Errorf("%s: %d %.200s", path, a.status, a.body)
+		}
+	}
+	if a := b.post("/sign-in", "name", "keller", "password", password); a.status != http.StatusSeeOther {
+		t.Errorf("afterwards: %v", a)
+	}
+	if a := b.drop(large); a.status != http.StatusTooManyRequests {
+		t.Errorf("pasted: %d %.200s", a.status, a.body)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 const (
@@ -93,9 +94,17 @@ func foreign(subject string) error { return capability.Refuse(capability.ErrNotF
 func (v *visit) form() (url.Values, error) {
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
 	if err := v.r.ParseForm(); err != nil {
-		return nil, capability.Refuse(capability.ErrForm, "", "%v", err)
+		return nil, unread(err)
 	}
 	return v.values()
+}
+
+// unread refuses a form that could not be read: for what it is, or because there is no room for it now.
+func unread(err error) error {
+	if errors.Is(err, web.ErrRoom) {
+		return capability.Refuse(capability.ErrThrottled, "", "%v", err)
+	}
+	return capability.Refuse(capability.ErrForm, "", "%v", err)
 }
 
 func (v *visit) values() (url.Values, error) {
