@@ -88,7 +88,7 @@ type inboxResponse struct {
 
 func (v *visit) inbox() error {
 	view := inboxView{typed: v.typed, Moves: v.may(entitlement.ToMove)}
-	for _, f := range v.p.trays.take(v.login.Name) {
+	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		shown := inboxFile{ID: f.ID, Name: f.Name}
 		err := f.refused
 		if err == nil {
@@ -286,7 +286,7 @@ func (v *visit) dropFiles() error {
 	if len(files) == 0 {
 		return capability.Refuse(capability.ErrForm, "", "no file and no text was sent")
 	}
-	if err := v.p.trays.put(v.login.Name, files); err != nil {
+	if err := v.p.trays.put(trayOf(&v.login), files); err != nil {
 		return err
 	}
 	return v.goTo("/inbox")
@@ -372,7 +372,7 @@ func (v *visit) createResponses() error {
 		return err
 	}
 	chosen, made, refused := form["file"], 0, 0
-	for _, f := range v.p.trays.take(v.login.Name) {
+	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		if f.content == nil || f.answer != nil || !slices.Contains(chosen, f.ID) {
 			continue
 		}
@@ -391,7 +391,7 @@ func (v *visit) createResponses() error {
 			refused++
 			continue
 		}
-		v.p.trays.answered(v.login.Name, f.ID, r)
+		v.p.trays.answered(trayOf(&v.login), f.ID, r)
 		made++
 	}
 	switch {
@@ -409,7 +409,7 @@ func (v *visit) clearInbox() error {
 	if _, err := v.form(); err != nil {
 		return err
 	}
-	v.p.trays.clear(v.login.Name)
+	v.p.trays.clear(trayOf(&v.login))
 	return v.goTo("/inbox")
 }
 
