@@ -91,6 +91,33 @@ func TestTokenForms(t *testing.T) {
 	}
 }
 
+// Who guesses codes learns nothing of users: of one who has used a code the answer is that of one whose code waits, and of nobody.
+func TestGuessedCodes(t *testing.T) {
+	w := newWorld(t)
+	w.online(entitlement.AnyoneOnline)
+	device := wire.DeviceOf(w.machine().public())
+	id := func(name string) entitlement.UserID { return entitlement.UserID{Account: "ACME", Name: name} }
+	for _, name := range []string{"waits", "claimed"} {
+		w.do(entitlement.AddUser{ID: id(name), Code: entitlement.CodeHash(id(name), "0000-0000-0000-0000"), By: "test"})
+	}
+	send := func(name, code string) answer {
+		form, err := json.Marshal(tokenForm{"ACME", name, password, code, hex.EncodeToString(device[:])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.program("/token", form)
+	}
+	if a := send("claimed", "0000-0000-0000-0000"); a.status != http.StatusOK {
+		t.Fatal(a)
+	}
+	nobody := send("nobody", "1111-1111-1111-1111")
+	for _, name := range []string{"waits", "claimed"} {
+		if a := send(name, "1111-1111-1111-1111"); a.status != nobody.status || strings.ReplaceAll(a.body, name, "nobody") != nobody.body {
+			t.Errorf("%s: %s\nof nobody: %s", name, a, nobody)
+		}
+	}
+}
+
 // No form takes guesses of a password back: neither one that is refused for something else, nor one of nobody. And where the producer serves nothing over the network nobody guesses at all.
 func TestTokenGuesses(t *testing.T) {
 	w := newWorld(t)
