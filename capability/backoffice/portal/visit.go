@@ -128,10 +128,16 @@ func secret(field string) bool {
 
 // act has f done with the back office on behalf of who visits. The form that asked for it counts once, however often it is sent.
 func (v *visit) act(f func(o *backoffice.Office) error) error {
+	key := v.r.PostForm.Get(once)
+	if key == "" {
+		return v.office(f)
+	}
+	key = "form " + key
+	if err := capability.CheckName("key", key); err != nil {
+		return field(once, err)
+	}
 	return v.office(func(o *backoffice.Office) error {
-		if key := v.r.PostForm.Get(once); key != "" {
-			o.Once("form "+key, v.asked())
-		}
+		o.Once(key, v.asked())
 		return f(o)
 	})
 }
@@ -141,7 +147,7 @@ func (v *visit) asked() capability.Digest {
 	h := sha256.New()
 	said := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
 	said(v.login.Name)
-	said(v.r.URL.Path)
+	said(v.r.URL.RequestURI())
 	names := make([]string, 0, len(v.r.PostForm))
 	for name := range v.r.PostForm {
 		names = append(names, name)
