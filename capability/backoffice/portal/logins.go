@@ -148,15 +148,15 @@ func (v *visit) addLogin() error {
 
 type loginView struct {
 	typed
-	Login          loginRow
-	Subject        string
-	Local          bool
-	Disabled       bool
-	Own            bool
-	Staff          bool
-	Asks           bool
-	Roles          []roleBox
-	Made, Passkeys string
+	Login    loginRow
+	Subject  string
+	Local    bool
+	Disabled bool
+	Own      bool
+	Staff    bool
+	Asks     bool
+	Roles    []roleBox
+	Made     string
 }
 
 // theLogin is the one that a request names, if who visits may see it.
