@@ -181,7 +181,7 @@ func (v *visit) explain(err error) (capability.Code, problemView) {
 		v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
 	}
 	e := code.Entry()
-	return code, problemView{code.String(), cmp.Or(detail, e.Title), e.Cause, e.Next, code == capability.ErrSignIn}
+	return code, problemView{code.String(), cmp.Or(detail, e.Title), e.Cause, Next(code), code == capability.ErrSignIn}
 }
 
 func statusOf(code capability.Code) int {
