@@ -114,7 +114,7 @@ type NoteSignIn struct{ SignIn }
 // LoginHash is what the book keeps of a one-time code, which belongs to its login alone. It takes the code as people type it.
 func LoginHash(name, code string) capability.Digest {
 	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
-	name = strings.ToLower(name)
+	name = strings.ToLower(folded(name))
 	return sha256.Sum256(fmt.Appendf(nil, "leasehold login code v1\x00%d:%s%s", len(name), name, plain))
 }
 

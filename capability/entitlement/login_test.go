@@ -50,6 +50,11 @@ func TestLogins(t *testing.T) {
 	if LoginHash("keller", someCode) == LoginHash("larsen", someCode) || LoginHash("Keller", "o1-L") != LoginHash("kellER", "0 11") {
 		t.Error("a code is of every login, or not of one however it is typed")
 	}
+	for _, pair := range [][2]string{{"keſler", "KESLER"}, {"Νίκος", "ΝΊΚΟΣ"}, {"\u212aeller", "keller"}} {
+		if LoginHash(pair[0], someCode) != LoginHash(pair[1], someCode) {
+			t.Errorf("%q is found as %q, and its code is not", pair[0], pair[1])
+		}
+	}
 	// The code is worth something once, to its login, however it is typed, while it is good.
 	claim := func(name, code string) ClaimLogin {
 		return ClaimLogin{Name: name, Code: code, Password: "$hash", By: name}

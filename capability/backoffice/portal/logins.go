@@ -127,6 +127,9 @@ func (v *visit) addLogin() error {
 	if add.Roles, err = rolesOf(form); err != nil {
 		return v.again(err, (*visit).logins)
 	}
+	if strings.EqualFold(add.Name, byOnline) {
+		return v.again(capability.Refuse(capability.ErrForm, "name", "what the endpoint does by itself is in the book under this name"), (*visit).logins)
+	}
 	if v.login.Account == "" { // who somebody is at an identity provider is the producer's to say
 		add.Subject, add.Local = strings.TrimSpace(form.Get("subject")), form.Get("local") == "yes"
 	}

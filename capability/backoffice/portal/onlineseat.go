@@ -125,7 +125,7 @@ func (p *Portal) shows(r *http.Request, id entitlement.UserID, form *tokenForm) 
 			return err
 		}
 		err = p.office(r.Context(), func(o *backoffice.Office) error {
-			return o.Do(entitlement.UseCode{ID: id, Code: form.Code, Password: hash, By: id.Name}, p.now())
+			return o.Do(entitlement.UseCode{ID: id, Code: form.Code, Password: hash, By: byOnline}, p.now())
 		})
 		if code, _ := refusalOf(err); code == capability.ErrUserCode {
 			err = capability.Refuse(code, id.Name, "") // when a code was used is nobody's business who has not used it

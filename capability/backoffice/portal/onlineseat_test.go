@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -91,7 +92,7 @@ func TestTokenForms(t *testing.T) {
 	}
 }
 
-// Who guesses codes learns nothing of users: of one who has used a code the answer is that of one whose code waits, and of nobody.
+// Who guesses codes learns nothing of users, and who uses one is nobody else in the book: of one who has used a code the answer is that of one whose code waits, and of nobody.
 func TestGuessedCodes(t *testing.T) {
 	w := newWorld(t)
 	w.online(entitlement.AnyoneOnline)
@@ -109,6 +110,12 @@ func TestGuessedCodes(t *testing.T) {
 	}
 	if a := send("claimed", "0000-0000-0000-0000"); a.status != http.StatusOK {
 		t.Fatal(a)
+	}
+	var by string
+	if err := w.desk.Ask(func(o *backoffice.Office) error {
+		return o.History(1, func(_ uint64, e *entitlement.Entry) error { by = e.By; return nil })
+	}); err != nil || by != byOnline {
+		t.Errorf("a code was used by %q, %v", by, err)
 	}
 	nobody := send("nobody", "1111-1111-1111-1111")
 	for _, name := range []string{"waits", "claimed"} {
