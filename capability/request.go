@@ -279,7 +279,7 @@ func (r *Request) Validate() error {
 		}
 	}
 	for i, d := range r.Desired {
-		if err := d.validate(); err != nil {
+		if err := d.Validate(); err != nil {
 			return malformed(fmt.Sprintf("desired[%d]", i), "%v", err)
 		}
 	}
@@ -311,7 +311,8 @@ func (r *Request) Validate() error {
 	return checkPairs("dictionary", r.Dictionary)
 }
 
-func (d Desired) validate() error {
+// Validate checks everything about a wish that needs no state: it names a feature or an activation ID, and not more than MaxCount of it.
+func (d Desired) Validate() error {
 	if (d.Feature == "") == (d.ActivationID == "") {
 		return fmt.Errorf("names neither or both of a feature and an activation ID")
 	}
@@ -333,6 +334,8 @@ func (t Return) validate() error {
 		return fmt.Errorf("has no ID")
 	case t.Copies == 0 || t.Copies > MaxCount:
 		return fmt.Errorf("%d copies where 1 to %d are allowed", t.Copies, MaxCount)
+	case t.Time < 0:
+		return fmt.Errorf("decided before 1970")
 	case len(t.Proof) > MaxEvidence:
 		return fmt.Errorf("proof of %d bytes where at most %d are allowed", len(t.Proof), MaxEvidence)
 	}

@@ -2,6 +2,8 @@ package capability
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -15,7 +17,7 @@ const (
 	StatusUnchanged Status = 2 // atomic and refused: everything stays as it was, and the lines say what would have been
 	StatusPreview   Status = 3 // nothing changed
 	StatusReturned  Status = 4 // everything was given back
-	StatusDenied    Status = 5 // refused as a whole: nothing changed
+	StatusDenied    Status = 5 // refused as a whole: nothing is given
 )
 
 func (s Status) String() string {
@@ -186,6 +188,12 @@ func (r *Response) Validate() error {
 		return malformed("policy.renewPercent", "%d where at most 90 is allowed", r.Policy.RenewPercent)
 	case !r.Policy.Binding.Known():
 		return malformed("policy.binding", "%d is not known", r.Policy.Binding)
+	case r.Policy.Holders > HoldersNames:
+		return malformed("policy.holders", "%d is not known", r.Policy.Holders)
+	case r.Policy.Granularity > 3:
+		return malformed("policy.granularity", "%d is not known", r.Policy.Granularity)
+	case min(r.Policy.Tolerance, r.Policy.ResponseLife, r.Policy.BorrowMaximum) < 0:
+		return malformed("policy", "times of less than nothing")
 	case r.Policy.Grace < NoGrace || r.Policy.Grace > MaxGrace:
 		return malformed("policy.grace", "%d seconds where at most %d are allowed", r.Policy.Grace, MaxGrace)
 	}
@@ -199,6 +207,9 @@ func (r *Response) Validate() error {
 	}
 	if err := r.For.Validate(); err != nil {
 		return malformed("for", "%v", err)
+	}
+	if err := r.Boot.validate(); err != nil {
+		return malformed("boot", "%v", err)
 	}
 	seen := make(map[ItemID]bool, len(r.Items))
 	for i, it := range r.Items {
@@ -219,13 +230,26 @@ func (r *Response) Validate() error {
 		if l.Status > LineInsufficient {
 			return malformed(fmt.Sprintf("lines[%d]", i), "status %d is not known", l.Status)
 		}
-		if err := l.Denial.validate(); err != nil {
+		if err := l.Denial.Validate(); err != nil {
 			return malformed(fmt.Sprintf("lines[%d].denial", i), "%v", err)
 		}
 	}
 	for i, d := range r.Denials {
-		if err := d.validate(); err != nil {
+		if err := d.Validate(); err != nil {
 			return malformed(fmt.Sprintf("denials[%d]", i), "%v", err)
+		}
+	}
+	return nil
+}
+
+// validate checks forms and sizes; what the states allow is tpm/attest's to judge.
+func (b Boot) validate() error {
+	if len(b.Ref) > MaxPolicyRef || len(b.States) > MaxItems {
+		return fmt.Errorf("ref of %d bytes and %d states where at most %d and %d are allowed", len(b.Ref), len(b.States), MaxPolicyRef, MaxItems)
+	}
+	for i, s := range b.States {
+		if len(s) != StateBytes || s[0] != 0x41 {
+			return fmt.Errorf("states[%d]: %d bytes, and no signed state", i, len(s))
 		}
 	}
 	return nil
@@ -241,8 +265,8 @@ func (g Right) validate() error {
 	return checkName("feature", g.Feature, MaxName)
 }
 
-// validate keeps what people will read fit for a screen, whoever wrote it.
-func (d Denial) validate() error {
+// Validate keeps what people will read fit for a screen, whoever wrote it. The code is any.
+func (d Denial) Validate() error {
 	if len(d.Holders) > MaxHolders {
 		return fmt.Errorf("%d holders where at most %d are allowed", len(d.Holders), MaxHolders)
 	}
@@ -255,12 +279,38 @@ func (d Denial) validate() error {
 	if err := checkText(d.Subject); err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
+	if d.Until < 0 {
+		return fmt.Errorf("until before 1970")
+	}
 	for _, h := range d.Holders {
+		if h.Expiry < 0 {
+			return fmt.Errorf("holder: expires before 1970")
+		}
 		if err := checkText(h.Name); err != nil {
 			return fmt.Errorf("holder: %w", err)
 		}
 	}
 	return nil
+}
+
+// Shown is d with what people will read made fit for a screen, of one that nobody signed: what could change the meaning of a line is a question mark, and what is too much is cut.
+func (d Denial) Shown() Denial {
+	d.Detail, d.Subject = shown(d.Detail, MaxDetail), shown(d.Subject, MaxText)
+	d.Holders = slices.Clone(d.Holders[:min(len(d.Holders), MaxHolders)])
+	for i := range d.Holders {
+		d.Holders[i].Name = shown(d.Holders[i].Name, MaxText)
+	}
+	return d
+}
+
+func shown(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if checkRunes(string(r)) != nil {
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
 // Validate checks everything about a line item that needs no state.
@@ -274,6 +324,8 @@ func (i LineItem) Validate() error {
 		return fmt.Errorf("count %d is not a multiple of its %d copies", i.Count, i.Copies)
 	case i.Start < 0 || i.Expiry < 0 || i.Expiry != 0 && i.Expiry <= i.Start:
 		return fmt.Errorf("starts %s and expires %s", i.Start, i.Expiry)
+	case i.Issued < 0:
+		return fmt.Errorf("issued before 1970")
 	case i.UsedBefore > MaxCount || i.UsedBefore > 0 && !i.Metered:
 		return fmt.Errorf("%d used before, of an item that is metered or not: at most %d of a metered one are allowed", i.UsedBefore, MaxCount)
 	case min(i.Borrow, i.UndoInterval) < 0 || max(i.Borrow, i.UndoInterval) > MaxInterval:

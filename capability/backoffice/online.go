@@ -9,7 +9,6 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
-	"github.com/leasehold/leasehold/hostid"
 )
 
 // A user shows once who is there, with a password, and has a token for it: the word of this back office, to itself, that whoever signs with that device key is that user. It is worth nothing with another key, and
@@ -131,7 +130,7 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 			}
 		}
 	}
-	has, any := o.book.SessionOf(item, device, now)
+	has, any := o.book.SessionOf(item, device, user, now)
 	var g *entitlement.Granted
 	switch {
 	case wish.Count == 0:
@@ -139,7 +138,7 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 			err = o.Do(entitlement.EndSession{ID: has.ID, Device: device, By: s.By}, now)
 		}
 	default:
-		err = o.maySeat(item, r.Hosts[0], any, s.By, now)
+		err = o.seatAllowed(item, r.Hosts[0], any, s.By, now)
 		switch {
 		case err != nil:
 		case s.Token != "":
@@ -170,31 +169,6 @@ func ends(c capability.Code) bool {
 		return true
 	}
 	return false
-}
-
-// maySeat refuses a seat that the signing key may not give. Answers that give one count as responses do, and one to a device that has none as one more copy; answers that give nothing do not count, or strangers
-// could use the limits up.
-func (o *Office) maySeat(item capability.ActivationID, host hostid.ID, has bool, by string, now capability.Time) error {
-	s, err := o.signerAt(now)
-	if err != nil {
-		return capability.Refuse(capability.ErrNoSigningKey, host.Short(), "%v", err)
-	}
-	var gains []entitlement.Gain
-	if v, ok := o.book.Item(item, now); ok {
-		gains = []entitlement.Gain{{Product: v.Product, Has: 1, More: 1}}
-		if has {
-			gains[0].More = 0
-		}
-	}
-	why := beyond(&s.limits, o.signed(now), gains)
-	if why == "" {
-		return nil
-	}
-	no := capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why)
-	if has { // it asks again and again, and its program runs on meanwhile
-		return no
-	}
-	return errors.Join(no, o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
 }
 
 // ended is the response that says why a session does not go on.

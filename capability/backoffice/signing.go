@@ -28,6 +28,31 @@ func (o *Office) allowed(d *entitlement.Decision, host hostid.ID, by string, now
 	return errors.Join(capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why), o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
 }
 
+// seatAllowed is allowed for a seat that is used online, and comes before it is taken. Answers that give one count as responses do, and one to a device that has none as one more copy; answers that give nothing do not count, or strangers
+// could use the limits up.
+func (o *Office) seatAllowed(item capability.ActivationID, host hostid.ID, has bool, by string, now capability.Time) error {
+	s, err := o.signerAt(now)
+	if err != nil {
+		return capability.Refuse(capability.ErrNoSigningKey, host.Short(), "%v", err)
+	}
+	var gains []entitlement.Gain
+	if v, ok := o.book.Item(item, now); ok {
+		gains = []entitlement.Gain{{Product: v.Product, Has: 1, More: 1}}
+		if has {
+			gains[0].More = 0
+		}
+	}
+	why := beyond(&s.limits, o.signed(now), gains)
+	if why == "" {
+		return nil
+	}
+	no := capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why)
+	if has { // it asks again and again, and its program runs on meanwhile
+		return no
+	}
+	return errors.Join(no, o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
+}
+
 // signed is what was signed lately, with what no entry counts yet.
 func (o *Office) signed(now capability.Time) entitlement.Signed {
 	s := o.book.Signed(now)

@@ -31,6 +31,8 @@ type link struct {
 
 	clock func() time.Time
 
+	passed passed
+
 	first     int   // of the servers, to be tried: the last that was good
 	missed    error // why no server was reached just now, so that the same exchange does not look again
 	made      int   // connections so far
@@ -70,28 +72,30 @@ func (l *link) connect(ctx context.Context) error {
 	if len(l.servers) == 0 {
 		return refuse(capability.ErrServerUnreachable, errors.New("no appliance is among the servers"))
 	}
-	var all []error
+	var all []Passed
 	for i := range l.servers {
 		at := (l.first + i) % len(l.servers)
 		err := l.connectIn(ctx, l.servers[at], len(l.servers)-i)
 		if err == nil {
 			l.first, l.used = at, false
 			l.made++
+			l.passed.note(l.servers, all)
 			return nil
 		}
-		all = append(all, err)
+		all = append(all, Passed{l.servers[at], err})
 		l.close()
 		if ctx.Err() != nil {
 			break
 		}
 	}
+	l.passed.note(l.servers, all)
 	// An answer, even a bad one, says more than silence.
-	for _, err := range all {
-		if !errors.Is(err, ErrServerUnreachable) {
-			return err
+	for _, p := range all {
+		if !errors.Is(p.Err, ErrServerUnreachable) {
+			return p.Err
 		}
 	}
-	return all[0]
+	return all[0].Err
 }
 
 // connectIn is connectTo with one of so many shares of the time.

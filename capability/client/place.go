@@ -88,7 +88,7 @@ func (c *Client) acquire(ctx context.Context, w wish) (*Lease, error) {
 
 // acquireSeat takes a seat at a back office.
 func (c *Client) acquireSeat(ctx context.Context, at string, w wish) (*Lease, error) {
-	if w.count != 1 {
+	if w.count != 1 && !w.partial {
 		return nil, denied(capability.Denial{Code: capability.ErrLimit, Subject: w.feature.Name, Detail: fmt.Sprintf("%d asked, and a back office serves a user one seat on each machine", w.count)})
 	}
 	s, err := c.seats(ctx)

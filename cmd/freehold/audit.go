@@ -166,6 +166,8 @@ func auditWords(e *entitlement.Entry) (what, detail string) {
 		return "set the policy", fmt.Sprintf("lease interval %s, tier %s and above, responses good for %s", e.Policy.Lease, e.Policy.MinimumTier, e.Policy.ResponseLife)
 	case e.Item != nil:
 		return "entitled", fmt.Sprintf("%s to %d copies of %s %s, %s", e.Item.Customer, e.Item.Copies, e.Item.Product, e.Item.ProductVersion, until(e.Item.Expiry))
+	case e.Answer != nil && e.Answer.Request.Refused != "":
+		return "refused", answerWords(e.Answer)
 	case e.Answer != nil:
 		return "answered", answerWords(e.Answer)
 	case e.Incident != nil && e.Incident.Warned:
@@ -245,6 +247,9 @@ func proposedWords(f *entitlement.Proposed) (what, detail string) {
 
 func answerWords(a *entitlement.Answered) string {
 	words := []string{fmt.Sprintf("request %d with response %d", a.Request.Number, a.Request.Serial)}
+	if why := a.Request.Refused; why != "" {
+		words = append(words, "reason: "+why)
+	}
 	for _, h := range a.Holds {
 		words = append(words, fmt.Sprintf("%s: %d copies", h.ActivationID, h.Copies))
 	}
@@ -254,7 +259,7 @@ func answerWords(a *entitlement.Answered) string {
 		} else if s.Final {
 			words = append(words, fmt.Sprintf("a return of %s refused for good: %s", s.ActivationID, s.Refused))
 		} else {
-			words = append(words, fmt.Sprintf("a return of %s not credited%s: %s", s.ActivationID, map[bool]string{true: ", for good"}[s.Final], s.Refused))
+			words = append(words, fmt.Sprintf("a return of %s not credited: %s", s.ActivationID, s.Refused))
 		}
 	}
 	if n := len(a.Records); n > 0 {
@@ -269,8 +274,10 @@ func answerWords(a *entitlement.Answered) string {
 	for _, g := range a.Gone {
 		words = append(words, fmt.Sprintf("%d copies of %s asked back, proved to be gone", g.Copies, g.ActivationID))
 	}
-	if a.Repair != nil {
-		words = append(words, "repaired: "+a.Repair.Reason)
+	if r := a.Repair; r != nil && r.Approved != "" {
+		words = append(words, fmt.Sprintf("repaired, approved by %s: %s", r.Approved, r.Reason))
+	} else if r != nil {
+		words = append(words, "repaired: "+r.Reason)
 	}
 	if f := a.Foreign; f != nil {
 		words = append(words, fmt.Sprintf("overruled response %d, approved by %s: %s", f.Applied, f.Approved, f.Reason))

@@ -70,9 +70,12 @@ func (p *Portal) newSAML(s SAML) (provider, error) {
 }
 
 // asked is an errand to a provider of SAML.
-type asked struct{ ID, To string }
+type asked struct {
+	ID string
+	To afterwards
+}
 
-func (s *samlProvider) send(v *visit, to string) error {
+func (s *samlProvider) send(v *visit, to afterwards) error {
 	req, err := s.party.MakeAuthenticationRequest(s.party.GetSSOBindingLocation(saml.HTTPRedirectBinding), saml.HTTPRedirectBinding, saml.HTTPPostBinding)
 	if err != nil {
 		return err
@@ -288,6 +291,8 @@ func (s *shape) begin(e xml.StartElement) error {
 		good = slices.Contains([]string{"http://www.w3.org/2001/04/xmlenc#sha256", "http://www.w3.org/2001/04/xmldsig-more#sha384", "http://www.w3.org/2001/04/xmlenc#sha512"}, attr("Algorithm"))
 	case "Subject", "Conditions":
 		good = parent == "Assertion" && (e.Name.Local == "Subject" || attr("NotOnOrAfter") != "")
+	case "NameID":
+		good = parent == "Subject"
 	case "SubjectConfirmation":
 		good = parent == "Subject" && attr("Method") == bearer
 	case "SubjectConfirmationData":

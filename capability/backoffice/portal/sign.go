@@ -26,6 +26,7 @@ type signInView struct {
 	typed
 	To        string // where to go afterwards
 	Kept      string // a form that was interrupted
+	Ticket    string // of it, where there are providers
 	Providers []string
 	Single    bool // passwords are for local logins only
 	Passkeys  bool
@@ -38,7 +39,14 @@ func (v *visit) signInPage() error {
 
 // askToSignIn shows where to sign in, and carries along what comes after that.
 func (v *visit) askToSignIn(to, kept string) error {
-	return v.show("signin", "Sign in", signInView{v.typed, local(to), kept, v.p.providerNames, v.p.SingleSignOn, v.p.keys != nil})
+	view := signInView{typed: v.typed, To: local(to), Kept: kept, Providers: v.p.providerNames, Single: v.p.SingleSignOn, Passkeys: v.p.keys != nil}
+	if _, ok := parseKept(kept); ok && len(view.Providers) > 0 {
+		var err error
+		if view.Ticket, err = v.leave(kept); err != nil {
+			return err
+		}
+	}
+	return v.show("signin", "Sign in", view)
 }
 
 // alone says that a login may sign in without an identity provider.
@@ -72,7 +80,7 @@ func (v *visit) signIn() error {
 	if err := v.begin(l, t.how); err != nil {
 		return err
 	}
-	return v.onward(form)
+	return v.goTo(v.onward(form.Get("to"), form.Get("kept")))
 }
 
 // local is a path of this portal, whatever was asked for.
@@ -128,8 +136,18 @@ func (v *visit) failed(t *try) error {
 // passed takes an attempt back: it has not failed.
 func (v *visit) passed(t *try) { v.p.throttle.Succeeded(t.name, v.from()) }
 
-// begin signs a login in.
+// Of one login: each of its sign-ins is an entry of the book, and a session, of which there are web.MaxSessions for all.
+const (
+	signInsAtOnce  = 30
+	signInInterval = time.Minute
+)
+
+// begin signs a login in, whoever visited until now.
 func (v *visit) begin(l entitlement.Login, how string) error {
+	if wait := v.p.signIns.Take(l.Name); wait > 0 {
+		return capability.Refuse(capability.ErrThrottled, l.Name, "it has signed in very often; the next time in %s", wait.Round(time.Second))
+	}
+	v.login = entitlement.Login{}
 	err := v.office(func(o *backoffice.Office) error {
 		return o.Do(entitlement.NoteSignIn{SignIn: entitlement.SignIn{Name: l.Name, From: v.from(), How: how}}, v.now)
 	})
