@@ -268,7 +268,7 @@ func TestSeatWithoutItsLink(t *testing.T) {
 		if ran := time.Since(at); ran != left || time.Since(begin) < 47*time.Hour {
 			t.Errorf("it ran on for %s, and %s were left", ran, left)
 		}
-		if _, err := w.seat(one, "", false); !errors.Is(err, ErrOfficeUnreachable) {
+		if _, err := w.seat(one, "a token", false); !errors.Is(err, ErrOfficeUnreachable) {
 			t.Error(err)
 		}
 	})
@@ -367,7 +367,7 @@ func TestSeatIsNotBelieved(t *testing.T) {
 		if _, _, err := one.SignIn(t.Context(), w.office(), acme, ana, words, code); !has(err, capability.ErrOnline) {
 			t.Error(err)
 		}
-		if _, err := w.seat(one, "", false); !has(err, capability.ErrOnline) {
+		if _, err := w.seat(one, "a token", false); !has(err, capability.ErrOnline) {
 			t.Error(err)
 		}
 	})
