@@ -458,6 +458,11 @@ func (s *set) frames() {
 	request := s.good("frame", "frame-request", "a request in its frame", frameInput{0, c.Encode(&r)}, nil)
 	s.good("frame", "frame-answer", "an answer in its frame", frameInput{1, a}, nil)
 	s.good("frame", "frame-ask", "a client asks for the chain", frameInput{2, []byte{0xa0}}, nil)
+	for _, v := range s.list {
+		if v.Name == "chain-good" {
+			s.good("frame", "frame-chain", "the chain in its frame; its serving key signed what is in frame-answer", frameInput{3, unhex(v.Hex)}, nil)
+		}
+	}
 	s.good("frame", "frame-refused", "what answers everything that was not understood", frameInput{4, c.Encode("LH-3001 malformed frame.")}, nil)
 	bad := func(name, expect, description, h string) {
 		s.bad("frame", "frame-"+name, expect, description, unhex(h), nil)
