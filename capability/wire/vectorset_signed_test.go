@@ -158,6 +158,7 @@ func (s *set) responseFiles() {
 	}, same)))
 	bad("content-twice", "malformed", "a line item twice", reseal(content(func(o *capability.Response) { o.Items = append(slices.Clone(o.Items), o.Items[0]) }, same)))
 	bad("content-escape", "malformed", "an escape sequence for a terminal in a denial", reseal(content(func(o *capability.Response) { o.Denials = []capability.Denial{{Code: 1, Detail: "\x1b]0;"}} }, same)))
+	bad("content-no-lifetime", "malformed", "a response that has no end, which is for connections only", reseal(content(func(o *capability.Response) { o.Lifetime = 0 }, func(c *Clear) { c.ApplyBefore = c.Time })))
 	bad("content-holders", "malformed", "a way to show holders that is not known", reseal(content(func(o *capability.Response) { o.Policy.Holders = 3 }, same)))
 	bad("content-dongle", "malformed", "a dongle that is a network card", reseal(content(func(o *capability.Response) {
 		o.Policy.Dongle = hostid.ID{Type: hostid.Ethernet, Value: "02004C4F4F50"}
