@@ -168,6 +168,9 @@ func (l *Login) clone() Login {
 }
 
 func (c AddLogin) decide(b *Book, now capability.Time) (*Decision, error) {
+	if err := legible("login", c.Name); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
+	}
 	if l := b.login(c.Name); l != nil {
 		return nil, fmt.Errorf("%w: there is a %s already", ErrLogin, l.Name)
 	}
@@ -355,7 +358,7 @@ func (b *Book) loginFact(f *LoginFact, now capability.Time) error {
 		return fmt.Errorf("%s is the last who could admit logins", l.Name)
 	case f.Remove:
 		return nil
-	case was == nil && l.Made != now:
+	case was == nil && (l.Made != now || l.Since < now):
 		return fmt.Errorf("%s is new, and has a past", l.Name)
 	case was != nil && (was.Name != l.Name || was.Made != l.Made || was.Account != l.Account):
 		return fmt.Errorf("%s of %q becomes %s of %q", was.Name, was.Account, l.Name, l.Account)
@@ -430,13 +433,16 @@ func (b *Book) applyLogin(e *Entry) error {
 }
 
 func (b *Book) checkLogins() error {
+	met := map[string]bool{}
 	for _, l := range b.logins {
 		if err := l.validate(); err != nil {
 			return fmt.Errorf("login %s: %w", l.Name, err)
 		}
-		if b.login(l.Name) != l || l.Made == 0 || l.Since < l.Made {
+		name := folded(l.Name)
+		if met[name] || l.Made == 0 || l.Since < l.Made {
 			return fmt.Errorf("login %s is there twice, or is none", l.Name)
 		}
+		met[name] = true
 	}
 	return nil
 }

@@ -340,12 +340,15 @@ func TestLoginFactsThatCannotBe(t *testing.T) {
 		"of another name":           func(e *Entry, l Login) { e.Login.Login.Name = "KELLER" },
 		"made later":                func(e *Entry, l Login) { e.Login.Login.Made++ },
 		"with sessions from before": func(e *Entry, l Login) { e.Login.Login.Since = l.Since - 1 },
-		"removed and not there":     func(e *Entry, l Login) { e.Login.Login.Name, e.Login.Remove = "nobody", true },
-		"the last":                  func(e *Entry, l Login) { e.Login.Remove = true },
-		"new with a past":           func(e *Entry, l Login) { e.Login.Login.Name = "new" },
-		"with an end and no code":   func(e *Entry, l Login) { e.Login.Login.CodeEnds = 5 },
-		"roles out of order":        func(e *Entry, l Login) { e.Login.Login.Roles = []Role{Auditor, Viewer} },
-		"a password too long":       func(e *Entry, l Login) { e.Login.Login.Password = strings.Repeat("x", maxPassword+1) },
+		"new, with sessions from before": func(e *Entry, l Login) {
+			e.Login.Login = Login{Name: "new", Made: e.Time, Since: e.Time - 1}
+		},
+		"removed and not there":   func(e *Entry, l Login) { e.Login.Login.Name, e.Login.Remove = "nobody", true },
+		"the last":                func(e *Entry, l Login) { e.Login.Remove = true },
+		"new with a past":         func(e *Entry, l Login) { e.Login.Login.Name = "new" },
+		"with an end and no code": func(e *Entry, l Login) { e.Login.Login.CodeEnds = 5 },
+		"roles out of order":      func(e *Entry, l Login) { e.Login.Login.Roles = []Role{Auditor, Viewer} },
+		"a password too long":     func(e *Entry, l Login) { e.Login.Login.Password = strings.Repeat("x", maxPassword+1) },
 		"a passkey twice": func(e *Entry, l Login) {
 			k := Passkey{ID: []byte{1}, Name: "x", Credential: []byte{1}, Made: 1}
 			e.Login.Login.Passkeys = []Passkey{k, k}

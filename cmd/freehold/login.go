@@ -179,6 +179,9 @@ func (f *flags) printLogin(w io.Writer, o *backoffice.Office, name, code string)
 	logins := []entitlement.Login{}
 	if l, ok := o.Book().Login(name); ok {
 		logins = append(logins, l)
+		if code != "" && entitlement.LoginHash(name, code) != l.Code {
+			code = "" // the command was done before, under its key, and what was drawn now is nobody's
+		}
 	}
 	return f.printLogins(w, logins, code)
 }
