@@ -157,7 +157,7 @@ func (v *visit) answerQuestion() error {
 	if err != nil {
 		return err
 	}
-	if err := v.p.trays.put(v.login.Name, []trayFile{f}); err != nil {
+	if err := v.p.trays.put(trayOf(&v.login), []trayFile{f}); err != nil {
 		return err
 	}
 	return v.goTo("/inbox")
