@@ -149,6 +149,9 @@ func (v *visit) known(w who) error {
 	if l.Name == "" || l.Disabled {
 		return capability.Refuse(capability.ErrSignIn, "", "%s says who you are, and nobody here is called that; ask a security administrator to write %q into your login", w.provider, w.subject())
 	}
+	if err := v.often(&l); err != nil {
+		return err
+	}
 	if err := v.begin(l, w.provider); err != nil {
 		return err
 	}
