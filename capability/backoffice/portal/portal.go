@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -97,7 +98,22 @@ func (p *Portal) Handler() http.Handler {
 	all.HandleFunc("POST /seat", p.seat)
 	all.HandleFunc("POST /token", p.token)
 	all.Handle("/", pages)
-	return web.Protect(web.Bodies(all, p.room), p.Hosts)
+	return web.Protect(web.Bodies(p.told(all), p.room), p.Hosts)
+}
+
+// told has a panic in the log, with where it was. Whoever sent the request hears nothing.
+func (p *Portal) told(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if why := recover(); why != nil && why != http.ErrAbortHandler {
+				p.Log.Error("panic", "path", r.URL.Path, "why", why, "stack", string(debug.Stack()))
+				panic(http.ErrAbortHandler)
+			} else if why != nil {
+				panic(why)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // office has f done with the back office, which nobody else uses meanwhile. What f gives out must be its own.
