@@ -47,6 +47,7 @@ type Portal struct {
 	exchanges *web.Rate
 	seats     *web.Rate
 	signIns   *web.Rate // that succeed, by login
+	verifies  *web.Rate // of the whole history, all together
 	hashing   web.Hashing
 	room      *web.Room // for what requests bring
 	pages     pages
@@ -68,7 +69,7 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), verifies: web.NewRate(o.Now, verifiesAtOnce, verifyInterval), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err
