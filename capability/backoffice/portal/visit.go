@@ -13,7 +13,6 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
-	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
 const (
@@ -23,11 +22,8 @@ const (
 
 // visit is one request of a browser, and who sends it.
 type visit struct {
-	p     *Portal
-	w     http.ResponseWriter
-	r     *http.Request
-	now   capability.Time
-	login entitlement.Login // without a name: nobody is signed in
+	asker
+	w http.ResponseWriter
 
 	typed
 }
@@ -54,30 +50,8 @@ func (v *visit) enter(r route) error {
 			}
 		}
 	}
-	switch {
-	case r.gate == anyone:
-		return nil
-	case v.login.Name == "":
-		return errSignInFirst
-	case r.staff && v.login.Account != "", r.gate >= 0 && !v.login.May(entitlement.Permission(r.gate)):
-		return capability.Refuse(capability.ErrPermission, v.login.Name, "")
-	}
-	return nil
+	return v.passes(r.gate, r.staff)
 }
-
-// may says in a template whether who visits has a permission.
-func (v *visit) may(p entitlement.Permission) bool { return v.login.May(p) }
-
-// office has f done with the back office.
-func (v *visit) office(f func(*backoffice.Office) error) error { return v.p.office(v.r.Context(), f) }
-
-// within says that who visits may see what belongs to an account. What belongs to none yet is the staff's.
-func (v *visit) within(o *backoffice.Office, account string) bool {
-	return v.login.Account == "" || account != "" && o.Book().Within(account, v.login.Account)
-}
-
-// foreign is what is said of what is not there, and of what is another's.
-func foreign(subject string) error { return capability.Refuse(capability.ErrNotFound, subject, "") }
 
 // form reads a form without files. What is wrong with it is the sender's fault.
 func (v *visit) form() (url.Values, error) {
