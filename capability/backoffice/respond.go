@@ -94,6 +94,10 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	if err := o.within(&signed.Request, order); err != nil {
 		return nil, err
 	}
+	mark, _, err := o.marked()
+	if err != nil {
+		return nil, err
+	}
 	if err := o.recordSigners(order.By, now); err != nil {
 		return nil, err
 	}
@@ -126,6 +130,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		return nil, err
 	}
 	d.Filed(digestOf(res.File))
+	d.Entries[len(d.Entries)-1].Once = mark
 	// A cut here leaves the same.
 	if err := o.commit(d.Entries...); err != nil {
 		return nil, err
