@@ -157,6 +157,7 @@ type loginView struct {
 	Asks           bool
 	Roles          []roleBox
 	Made, Passkeys string
+	Tokens         tokensView
 }
 
 // theLogin is the one that a request names, if who visits may see it.
@@ -176,7 +177,7 @@ func (v *visit) loginPage() error {
 		return err
 	}
 	view := loginView{typed: v.typed, Login: loginRowOf(&l), Subject: l.Subject, Local: l.Local, Disabled: l.Disabled, Own: l.Name == v.login.Name, Staff: v.login.Account == "",
-		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String()}
+		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String(), Tokens: v.tokensView(&l, "/login/tokens", l.Name)}
 	return v.show("login", "Login "+l.Name, view)
 }
 

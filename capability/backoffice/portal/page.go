@@ -158,9 +158,16 @@ func (v *visit) problem(err error) {
 	}
 }
 
-// explain is what is said of an error. What nobody but the producer should know stays in the log.
+// explain is what a page says of an error.
 func (v *visit) explain(err error) (capability.Code, problemView) {
-	code, detail := v.p.CodeOf(err), ""
+	code, detail := v.p.explain(v.r.URL.Path, err)
+	e := code.Entry()
+	return code, problemView{code.String(), detail, e.Cause, e.Next, code == capability.ErrSignIn}
+}
+
+// explain is the code and the sentence of an error. What nobody but the producer should know stays in the log.
+func (p *Portal) explain(path string, err error) (code capability.Code, detail string) {
+	code = p.CodeOf(err)
 	r := (*capability.Refusal)(nil)
 	switch {
 	case errors.As(err, &r):
@@ -173,15 +180,14 @@ func (v *visit) explain(err error) (capability.Code, problemView) {
 		detail = err.Error()
 	default:
 		code = capability.ErrInternal
-		v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
+		p.Log.Error("page", "path", path, "error", err)
 	}
-	e := code.Entry()
-	return code, problemView{code.String(), cmp.Or(detail, e.Title), e.Cause, e.Next, code == capability.ErrSignIn}
+	return code, cmp.Or(detail, code.Entry().Title)
 }
 
 func statusOf(code capability.Code) int {
 	switch code {
-	case capability.ErrSignIn:
+	case capability.ErrSignIn, capability.ErrAPIToken:
 		return http.StatusUnauthorized
 	case capability.ErrPermission:
 		return http.StatusForbidden
@@ -189,12 +195,18 @@ func statusOf(code capability.Code) int {
 		return http.StatusInternalServerError
 	case capability.ErrForm, capability.ErrRow:
 		return http.StatusBadRequest
+	case capability.ErrThrottled:
+		return http.StatusTooManyRequests
+	case capability.ErrFileSize:
+		return http.StatusRequestEntityTooLarge
 	}
 	switch code.Entry().Exit {
 	case capability.ExitNotFound:
 		return http.StatusNotFound
 	case capability.ExitFile, capability.ExitOtherHost:
 		return http.StatusUnprocessableEntity
+	case capability.ExitTemporary:
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusConflict
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// Words says what an entry of the book did; nil: nothing is said.
 	Words func(*entitlement.Entry) (what, detail string)
 
+	// Version is that of the program.
+	Version string
+
 	// Origin is how browsers and identity providers know it, as https://licenses.example.com; empty: the first of Hosts.
 	Origin string
 	OIDC   []OIDC
@@ -45,10 +48,13 @@ type Portal struct {
 	throttle  *web.Throttle
 	exchanges *web.Rate
 	seats     *web.Rate
+	calls     *web.Rate // of the REST API
+	tokens    *lastUses
 	hashing   web.Hashing
 	pages     pages
 	mux       *http.ServeMux // of the pages and forms
 	trays     *trays
+	programs  http.Handler // of what is below restBase
 	providing
 }
 
@@ -59,12 +65,16 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), hashing: web.NewHashing(), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval),
+		calls: web.NewRate(o.Now, callsAtOnce, callInterval), tokens: newLastUses(), hashing: web.NewHashing(), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err
 	}
-	p.pages, err = p.parse()
+	if p.pages, err = p.parse(); err != nil {
+		return nil, err
+	}
+	p.programs, err = p.rest()
 	return p, err
 }
 
@@ -88,6 +98,7 @@ func (p *Portal) Handler() http.Handler {
 	all.HandleFunc("POST /exchange", p.exchange)
 	all.HandleFunc("POST /seat", p.seat)
 	all.HandleFunc("POST /token", p.token)
+	all.Handle(restBase+"/", p.programs)
 	all.Handle("/", pages)
 	return web.Protect(all, p.Hosts)
 }

@@ -36,6 +36,7 @@ func (p *Portal) routes() []route {
 		p.inboxRoutes(),
 		p.loginRoutes(),
 		p.ownRoutes(),
+		p.tokenRoutes(),
 		p.providerRoutes(),
 		p.passkeyRoutes(),
 		p.deviceRoutes(),
