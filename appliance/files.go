@@ -100,6 +100,9 @@ func (a *Appliance) Import(ctx context.Context, file []byte) (*Imported, error) 
 		return nil, err
 	}
 	a.Log.Info(capability.Applied.Entry().Title, "code", capability.Applied.String(), "serial", r.Serial, "items", len(r.Items), "number", r.Number)
+	if d, is := r.Refused(); is {
+		a.Log.Warn(d.Code.Entry().Title, "code", d.Code.String(), "number", r.Number, "detail", d.Detail)
+	}
 	for _, d := range r.ReturnsRefused() {
 		a.Log.Warn(d.Code.Entry().Title, "code", d.Code.String(), "return", d.Subject, "detail", d.Detail)
 	}

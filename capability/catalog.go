@@ -121,6 +121,7 @@ const (
 	ErrBookFull         Code = 5017
 	ErrBookWrite        Code = 5018
 	ErrBookGone         Code = 5019
+	ErrRefused          Code = 5020
 
 	ErrRepair   Code = 5030
 	ErrReplaced Code = 5031
@@ -177,6 +178,7 @@ const (
 	ErrPermission        Code = 5104
 	ErrSecondPerson      Code = 5105
 	ErrAPIToken          Code = 5106
+	ErrProposalOver      Code = 5109
 
 	ErrOnline            Code = 5110
 	ErrOperator          Code = 5111
@@ -321,6 +323,7 @@ func Catalog() []Entry {
 		{ErrBookFull, "E_BOOK_FULL", "the back office's disk is full", "the change could not be written, and nothing of it was given out", "make room, then run the same command again", ExitError},
 		{ErrBookWrite, "E_BOOK_WRITE", "the back office's disk does not take writes", "the operating system reported an error, and nothing of the change was given out", "check the disk, then run the same command again", ExitError},
 		{ErrBookGone, "E_BOOK_GONE", "the back office's keys are here, and its book is not", "the directory book is not mounted, or it was not brought back with the rest", "mount it, or bring book/ back from the newest copy; only where freehold init was cut off and nothing was ever given out: remove keys/ and trust.lht", ExitError},
+		{ErrRefused, "E_REFUSED", "the producer refused this request", "an operator of the producer looked at it and said no, for the reason given; what the machine has stays as it is on record, and what it gave back is credited", "speak with the producer about the reason, then write a new request: leasehold request -o DIR", ExitPolicy},
 
 		{ErrRepair, "E_REPAIR", "repair needed", "the machine is on record with rights, and this request is of a trusted storage that was made anew: what the machine had may still be in use from a copy", "ask the customer what happened, then: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
 		{ErrRehost, "E_REHOST", "no such machine on record, and this one says that it lost rights", "its TPM was replaced, or another back office answered it before; a new TPM is a new machine, and what the old one had is still on record with that", "find the old machine with freehold show, then: freehold respond FILE -o DIR --rehost HOST --repair REASON --approved-by NAME; if there was none: freehold respond FILE -o DIR --repair REASON", ExitPolicy},
@@ -374,6 +377,7 @@ func Catalog() []Entry {
 		{ErrPermission, "E_PERMISSION", "your roles do not allow this", "what a login may do follows from its roles and its account", "ask a security administrator of the producer", ExitPolicy},
 		{ErrSecondPerson, "E_SECOND_PERSON", "a second person has to approve", "what frees rights without a proof is done by two: one proposes, another approves", "have somebody else approve it", ExitPolicy},
 		{ErrAPIToken, "E_API_TOKEN", "the token opens nothing", "it is none of this back office, it is over, it was revoked, or its login is disabled", "make another one: freehold login token NAME, or in the portal under My login", ExitPolicy},
+		{ErrProposalOver, "E_PROPOSAL_OVER", "the proposal is over", "it was approved, turned down or taken back, or nobody approved it in 30 days, and nothing more comes of it", "nothing to do; what was turned down, or came too late, can be proposed anew", ExitPolicy},
 
 		{ErrOnline, "E_ONLINE", "nothing is answered over the network here", "the producer answers request files that are brought to it, and has not turned the other way on", "take the request as a file: leasehold request -o DIR; the producer turns it on with: freehold policy set --online known", ExitPolicy},
 		{ErrOperator, "E_OPERATOR", "an operator of the producer decides this", "a repair, a re-host, and where the producer says so the first request of a machine, are not answered over the network", "take the request as a file: leasehold request -o DIR, and bring back the response", ExitPolicy},

@@ -2,6 +2,7 @@ package capability
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -40,9 +41,18 @@ func (c Code) String() string { return fmt.Sprintf("LH-%04d", uint16(c)) }
 // MarshalText makes JSON show LH-3104.
 func (c Code) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// UnmarshalText is ParseCode.
-func (c *Code) UnmarshalText(b []byte) (err error) {
-	*c, err = ParseCode(string(b))
+// UnmarshalText is ParseCode, and takes LH-nnnn of a code that is not known here: the other side may be newer.
+func (c *Code) UnmarshalText(b []byte) error {
+	known, err := ParseCode(string(b))
+	if digits, numbered := strings.CutPrefix(string(b), "LH-"); err != nil && numbered {
+		n, no := strconv.ParseUint(digits, 10, 16)
+		if known = Code(n); no == nil && n > 0 && known.String() == string(b) {
+			err = nil
+		}
+	}
+	if err == nil {
+		*c = known
+	}
 	return err
 }
 
@@ -66,6 +76,9 @@ func (c Code) Entry() Entry {
 	}
 	return Entry{Code: c, Symbol: "E_UNKNOWN", Title: "unknown code", Cause: "this program does not know the code; the other side may be newer", Next: "leasehold version", Exit: ExitError}
 }
+
+// Refuses says that the code is that of a refusal, and not of something that was done: its name begins with E_. One that is not known may be one.
+func (c Code) Refuses() bool { return strings.HasPrefix(c.Symbol(), "E_") }
 
 // Symbol is the name programs use.
 func (c Code) Symbol() string { return c.Entry().Symbol }

@@ -104,6 +104,20 @@ func TestUnknownCodes(t *testing.T) {
 	if json.Unmarshal([]byte(`"LH-0000"`), &c) == nil {
 		t.Error("a code that is none is read")
 	}
+	// A newer program knows more codes, and what it says is not lost for one of them.
+	if err := json.Unmarshal([]byte(`"LH-9998"`), &c); err != nil || c != 9998 {
+		t.Errorf("%s: %v", c, err)
+	}
+	for _, s := range []string{`"LH-99998"`, `"LH-998"`, `"LH-+998"`, `"9998"`, `"lh-9998"`} {
+		if json.Unmarshal([]byte(s), &c) == nil {
+			t.Errorf("%s is read as %s", s, c)
+		}
+	}
+	for c, refuses := range map[Code]bool{Applied: false, AskedBack: false, RequestMade: false, ErrNoSeat: true, ErrOlderRequest: true, 9998: true} {
+		if c.Refuses() != refuses {
+			t.Errorf("%s refuses: %t", c, !refuses)
+		}
+	}
 }
 
 func TestSentences(t *testing.T) {

@@ -279,7 +279,7 @@ func (r *Request) Validate() error {
 		}
 	}
 	for i, d := range r.Desired {
-		if err := d.validate(); err != nil {
+		if err := d.Validate(); err != nil {
 			return malformed(fmt.Sprintf("desired[%d]", i), "%v", err)
 		}
 	}
@@ -311,7 +311,8 @@ func (r *Request) Validate() error {
 	return checkPairs("dictionary", r.Dictionary)
 }
 
-func (d Desired) validate() error {
+// Validate checks everything about a wish that needs no state: it names a feature or an activation ID, and not more than MaxCount of it.
+func (d Desired) Validate() error {
 	if (d.Feature == "") == (d.ActivationID == "") {
 		return fmt.Errorf("names neither or both of a feature and an activation ID")
 	}

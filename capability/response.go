@@ -2,6 +2,8 @@ package capability
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -15,7 +17,7 @@ const (
 	StatusUnchanged Status = 2 // atomic and refused: everything stays as it was, and the lines say what would have been
 	StatusPreview   Status = 3 // nothing changed
 	StatusReturned  Status = 4 // everything was given back
-	StatusDenied    Status = 5 // refused as a whole: nothing changed
+	StatusDenied    Status = 5 // refused as a whole: nothing is given
 )
 
 func (s Status) String() string {
@@ -219,12 +221,12 @@ func (r *Response) Validate() error {
 		if l.Status > LineInsufficient {
 			return malformed(fmt.Sprintf("lines[%d]", i), "status %d is not known", l.Status)
 		}
-		if err := l.Denial.validate(); err != nil {
+		if err := l.Denial.Validate(); err != nil {
 			return malformed(fmt.Sprintf("lines[%d].denial", i), "%v", err)
 		}
 	}
 	for i, d := range r.Denials {
-		if err := d.validate(); err != nil {
+		if err := d.Validate(); err != nil {
 			return malformed(fmt.Sprintf("denials[%d]", i), "%v", err)
 		}
 	}
@@ -241,8 +243,8 @@ func (g Right) validate() error {
 	return checkName("feature", g.Feature, MaxName)
 }
 
-// validate keeps what people will read fit for a screen, whoever wrote it.
-func (d Denial) validate() error {
+// Validate keeps what people will read fit for a screen, whoever wrote it. The code is any.
+func (d Denial) Validate() error {
 	if len(d.Holders) > MaxHolders {
 		return fmt.Errorf("%d holders where at most %d are allowed", len(d.Holders), MaxHolders)
 	}
@@ -261,6 +263,26 @@ func (d Denial) validate() error {
 		}
 	}
 	return nil
+}
+
+// Shown is d with what people will read made fit for a screen, of one that nobody signed: what could change the meaning of a line is a question mark, and what is too much is cut.
+func (d Denial) Shown() Denial {
+	d.Detail, d.Subject = shown(d.Detail, MaxDetail), shown(d.Subject, MaxText)
+	d.Holders = slices.Clone(d.Holders[:min(len(d.Holders), MaxHolders)])
+	for i := range d.Holders {
+		d.Holders[i].Name = shown(d.Holders[i].Name, MaxText)
+	}
+	return d
+}
+
+func shown(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if checkRunes(string(r)) != nil {
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
 // Validate checks everything about a line item that needs no state.

@@ -24,6 +24,15 @@ func (r *Response) ReturnsRefused() (list []Denial) {
 	return list
 }
 
+// Refused says why the back office refused the whole of what was asked, of a response that does.
+func (r *Response) Refused() (Denial, bool) {
+	at := slices.IndexFunc(r.Denials, func(d Denial) bool { return d.Code == ErrRefused })
+	if at < 0 {
+		return Denial{}, false
+	}
+	return r.Denials[at], true
+}
+
 // Refuses says whether the response refuses a return for good, so that it is sent no more. One that it credits it does not refuse.
 func (r *Response) Refuses(t Return) bool {
 	return !slices.Contains(r.Acknowledged, t.ID) && slices.ContainsFunc(r.ReturnsRefused(), func(d Denial) bool { return d.Subject == t.ID.Subject() })

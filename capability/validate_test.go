@@ -188,3 +188,16 @@ func TestNamesOfNumbers(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What nobody signed is shown all the same, and says nothing beside what it says.
+func TestDenialShown(t *testing.T) {
+	d := Denial{Code: ErrOperator, Subject: "one\ntwo" + strings.Repeat("x", MaxText), Detail: "\x1b[2Jall is well\u202e\xff" + strings.Repeat("\u20ac", MaxDetail), Holders: make([]Holder, MaxHolders+1), Total: 3}
+	d.Holders[0].Name = "a\rb"
+	got := d.Shown()
+	if err := got.Validate(); err != nil || got.Code != ErrOperator || got.Total != 3 || !strings.HasPrefix(got.Subject, "one?two") || !strings.HasPrefix(got.Detail, "?[2Jall is well??\u20ac") || got.Holders[0].Name != "a?b" || d.Holders[0].Name != "a\rb" {
+		t.Errorf("%v: %+v", err, got)
+	}
+	if whole := (Denial{Code: ErrOperator, Subject: "f\u00fcr", Detail: "said\ttwice?"}); whole.Shown().Detail != "said?twice?" || whole.Shown().Subject != whole.Subject {
+		t.Errorf("%+v", whole.Shown())
+	}
+}

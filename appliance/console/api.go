@@ -32,7 +32,8 @@ type Health struct {
 	Returns   []capability.Return `json:"returns,omitempty"` // not yet acknowledged
 	Drains    []Draining          `json:"drains,omitempty"`  // returns that have begun
 	TakenBack []TakenBack         `json:"takenBack,omitempty"`
-	Refused   []capability.Denial `json:"refused,omitempty"` // returns, by the response in force: they are sent no more
+	Refused   []capability.Denial `json:"refused,omitempty"`  // returns, by the response in force: they are sent no more
+	NotGiven  *NotGiven           `json:"notGiven,omitempty"` // the producer refused the request that the response in force answers
 	Total     uint64              `json:"total"`
 	Used      uint64              `json:"used"`
 	Features  int                 `json:"features"`
@@ -59,6 +60,15 @@ type TakenBack struct {
 	ActivationID string          `json:"activationId"`
 	Copies       uint32          `json:"copies"`
 	Settled      bool            `json:"settled"` // nothing is lent of them any more
+}
+
+// NotGiven is a request that the producer refused, and why, in the producer's words.
+type NotGiven struct {
+	Code   capability.Code `json:"code"`
+	Text   string          `json:"text"`
+	Number uint64          `json:"number"` // of the request
+	Time   capability.Time `json:"time"`
+	Reason string          `json:"reason"`
 }
 
 // Usage is how far the back office has been told what is used.

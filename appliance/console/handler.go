@@ -224,6 +224,9 @@ func (c *Console) health(r *http.Request) (any, error) {
 			}
 		}
 		h.Refused = applied.ReturnsRefused()
+		if d, is := applied.Refused(); is {
+			h.NotGiven = &NotGiven{d.Code, d.Code.Entry().Title, applied.Number, applied.Time, d.Detail}
+		}
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
 		h.Policy = l.Policy()

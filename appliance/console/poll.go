@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -173,7 +174,7 @@ func (p *Poll) next(r *http.Request) (any, error) {
 	}
 }
 
-// aside has f done without the lock: no lock is held while a device is waited for.
+// aside has f done without the lock: no lock is held while a device or another program is waited for.
 func (p *Poll) aside(f func()) {
 	p.mu.Unlock()
 	defer p.mu.Lock()
@@ -209,7 +210,9 @@ func (p *Poll) errand(ctx context.Context, s ledger.Polling) (*Errand, error) {
 	p.aside(func() { made, err = p.write(ctx, old, wish) })
 	p.pending = made
 	if err != nil {
-		p.wish = wish
+		if !errors.As(err, new(*capability.Malformed)) { // it will never be written
+			p.wish = wish
+		}
 		p.fail(&Outcome{Problem: ProblemOf(err)})
 		return &Errand{}, nil
 	}
@@ -283,13 +286,15 @@ func (p *Poll) answered(c *Console, r *http.Request) (any, error) {
 		return nil, err
 	}
 	o := &Outcome{Number: number}
-	file, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, capability.MaxFile))
 	var in *appliance.Imported
-	if err != nil {
-		err = capability.Refuse(capability.ErrFileSize, "", "%v", err)
-	} else {
-		p.aside(func() { in, err = p.appliance.Import(r.Context(), file) })
-	}
+	p.aside(func() {
+		var file []byte
+		if file, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, capability.MaxFile)); err != nil {
+			err = capability.Refuse(capability.ErrFileSize, "", "%v", err)
+			return
+		}
+		in, err = p.appliance.Import(r.Context(), file)
+	})
 	if gone := p.carried(number); gone != nil {
 		return nil, gone
 	}
@@ -322,16 +327,15 @@ func (p *Poll) missed(_ *Console, r *http.Request) (any, error) {
 	if err := decode(r, &m); err != nil {
 		return nil, err
 	}
-	if m.Denial.Code == 0 {
-		return nil, &capability.Malformed{Field: "denial.code", Cause: "absent"}
+	if m.Denial.Code == 0 || !m.Denial.Code.Refuses() {
+		return nil, &capability.Malformed{Field: "denial.code", Cause: fmt.Sprintf("%s is not that of a refusal", m.Denial.Code)}
 	}
-	m.Denial.Detail = m.Denial.Detail[:min(len(m.Denial.Detail), capability.MaxDetail)]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.carried(m.Number); err != nil {
 		return nil, err
 	}
-	o := &Outcome{Number: m.Number, Problem: ProblemOf(&capability.Refusal{Denial: m.Denial})}
+	o := &Outcome{Number: m.Number, Problem: ProblemOf(&capability.Refusal{Denial: m.Denial.Shown()})}
 	if unreached(m.Denial.Code) {
 		p.fail(o)
 	} else {
@@ -432,9 +436,15 @@ func (p *Poll) refresh(r *http.Request, _ string) (any, error) {
 
 // check is what a wish must be.
 func (w *Wish) check() error {
+	if len(w.Desired) > capability.MaxDesired {
+		return &capability.Malformed{Field: "desired", Cause: fmt.Sprintf("%d where at most %d are allowed", len(w.Desired), capability.MaxDesired)}
+	}
 	for i, d := range w.Desired {
 		if d.ActivationID == "" {
 			return &capability.Malformed{Field: fmt.Sprintf("desired[%d].activationId", i), Cause: "absent"}
+		}
+		if err := d.Validate(); err != nil {
+			return &capability.Malformed{Field: fmt.Sprintf("desired[%d]", i), Cause: err.Error()}
 		}
 	}
 	return nil

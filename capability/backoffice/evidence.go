@@ -11,6 +11,7 @@ import (
 
 // Two signed requests with one number prove that a machine was copied, to whoever doubts the producer's word too. So the file of every request that was
 // answered is kept beside its response, and the file of one that was refused as a whole under evidence/, as many as the book keeps incidents of a machine.
+// There too is the file that a proposal is about, as long as somebody may approve it.
 
 // record keeps a refused request: its file, then the book's entry. A cut between leaves a file that no entry names; the same request again puts it in its place.
 func (o *Office) record(file []byte, request capability.Digest, entries []*entitlement.Entry) error {

@@ -1,7 +1,10 @@
 package backoffice
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
@@ -36,8 +39,47 @@ func (o *Office) ProposeAnswer(file []byte, order Order, now capability.Time) er
 		return err
 	}
 	d.Entries[len(d.Entries)-1].Once = mark
+	lapsed := o.book.Lapsed(now) // which the entry makes the book forget
 	// A cut after the file leaves one that no entry names; the same request again puts it in its place.
-	return o.record(file, p.Request, d.Entries)
+	if err := o.record(file, p.Request, d.Entries); err != nil {
+		return err
+	}
+	return o.discard(now, lapsed...)
+}
+
+// EndProposal turns a proposal down, or takes the own one back.
+func (o *Office) EndProposal(c entitlement.EndProposal, now capability.Time) error {
+	p, _ := o.book.Proposal(c.Number, now)
+	if err := o.Do(c, now); err != nil {
+		return err
+	}
+	return o.discard(now, p)
+}
+
+// discard removes the files of proposals that nobody can approve any more, so that what is kept of requests which were never answered is bounded by the proposals that are open: the book goes on to name
+// the request. A file that another open proposal is about, or that is evidence of an incident, stays; so does, after a cut before this, one that nothing is about.
+func (o *Office) discard(now capability.Time, over ...entitlement.Proposal) error {
+	removed := false
+	for _, p := range over {
+		if p.Request == (capability.Digest{}) || o.place.Evidence == nil || o.needed(&p, now) {
+			continue
+		}
+		if err := o.place.Evidence.Remove(requestName(p.Request)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the file of proposal %d: %w: %w", p.Number, ErrWrite, err)
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	return o.place.Evidence.Sync()
+}
+
+// needed says that the file of a proposal is still that of something else.
+func (o *Office) needed(p *entitlement.Proposal, now capability.Time) bool {
+	h, _ := o.book.Host(p.Host)
+	return slices.ContainsFunc(o.book.Proposals(now, ""), func(q entitlement.Proposal) bool { return q.Request == p.Request }) ||
+		slices.ContainsFunc(h.Incidents, func(i entitlement.Incident) bool { return i.Digest == p.Request || i.Against == p.Request })
 }
 
 // Proposed is what the approval of a proposal would bring; of a write-off nil. It writes nothing.
@@ -62,7 +104,11 @@ func (o *Office) Approve(number uint64, by string, now capability.Time) (*Result
 	if err != nil {
 		return nil, err
 	}
-	return o.RespondTo(file, Order{By: p.By, Repair: p.Reason, Rehost: p.From, Approved: by, proposal: number}, now)
+	r, err := o.RespondTo(file, Order{By: p.By, Repair: p.Reason, Rehost: p.From, Approved: by, proposal: number}, now)
+	if err != nil {
+		return nil, err
+	}
+	return r, o.discard(now, p) // it is beside its response now
 }
 
 // requestOf is the file that was proposed to be answered.

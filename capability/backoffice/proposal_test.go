@@ -1,6 +1,7 @@
 package backoffice
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
@@ -64,7 +65,7 @@ func TestProposedRequests(t *testing.T) {
 	if err != nil || !res.Repaired || res.Serial != 2 || len(res.File) == 0 {
 		t.Fatalf("%+v %v", res, err)
 	}
-	if _, err := o.Approve(n, "security", today); codeOf(err) != capability.ErrNotFound {
+	if _, err := o.Approve(n, "security", today); codeOf(err) != capability.ErrProposalOver {
 		t.Errorf("twice: %v", err)
 	}
 	n = propose(dead, Order{By: "keller", Repair: "it burnt", Rehost: w.host(), Within: "ACME Works"})
@@ -87,5 +88,87 @@ func TestProposedRequests(t *testing.T) {
 	}
 	if err := o.Do(entitlement.EndProposal{Number: n, By: "security"}, today); err != nil {
 		t.Error(err)
+	}
+}
+
+// The file of a proposal is kept as long as somebody may approve it: an approved one is beside its response then, and of the others nothing is left, but for what is evidence of something else.
+func TestProposalFiles(t *testing.T) {
+	p, o := newOffice(t, func(s *Setup) { s.Policy.MinimumTier = entitlement.Software })
+	id := entitle(t, o, 9)
+	for name, role := range map[string]entitlement.Role{"keller": entitlement.LicenseAdministrator, "security": entitlement.SecurityAdministrator} {
+		if err := o.Do(entitlement.AddLogin{Name: name, Roles: []entitlement.Role{role}, By: "test"}, today); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func() int {
+		t.Helper()
+		names, err := p.Evidence.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	w := newWorkstation(t)
+	mustRespond(t, o, w.request(o, id, 4, asIs))
+	anew := func(life byte) []byte {
+		w.number = 0
+		return w.request(o, id, 4, func(r *capability.Request) {
+			r.Life, r.Epoch, r.Correlation = capability.LifeID{life}, 7, capability.CorrelationID{life}
+		})
+	}
+	now := today
+	propose := func(file []byte, order Order) uint64 {
+		t.Helper()
+		if order.By, order.Repair = "keller", "it burnt"; o.ProposeAnswer(file, order, now) != nil {
+			t.Fatal("not proposed")
+		}
+		list := o.Book().Proposals(now, "")
+		return list[len(list)-1].Number
+	}
+	end := func(n uint64) {
+		t.Helper()
+		if err := o.EndProposal(entitlement.EndProposal{Number: n, By: "security"}, now); err != nil {
+			t.Error(err)
+		}
+	}
+	// Turned down.
+	n := propose(anew(2), Order{})
+	if kept() != 1 {
+		t.Errorf("%d files of one proposal", kept())
+	}
+	if end(n); kept() != 0 {
+		t.Errorf("%d files of one that was turned down", kept())
+	}
+	// Two proposals about one request: the file is both's.
+	spare := newWorkstation(t)
+	file := spare.request(o, id, 0, func(r *capability.Request) { r.Desired, r.Condition = nil, capability.ErrStorageGone })
+	n = propose(file, Order{Rehost: w.host()})
+	burnt := newWorkstation(t)
+	mustRespond(t, o, burnt.request(o, id, 1, asIs))
+	other := propose(file, Order{Rehost: burnt.host()})
+	if end(other); kept() != 1 {
+		t.Errorf("%d files where another proposal is open", kept())
+	}
+	if _, err := o.Approve(n, "security", now); err != nil || kept() != 0 {
+		t.Errorf("%d files of one that was approved, %v", kept(), err)
+	}
+	if proposal, _ := o.Book().ProposalOver(n, now); !strings.HasPrefix(o.RequestFile(proposal.Request), "responses/") {
+		t.Errorf("the request is at %q", o.RequestFile(proposal.Request))
+	}
+	// What nobody approved in time goes with the next proposal.
+	w = newWorkstation(t)
+	mustRespond(t, o, w.request(o, id, 1, asIs))
+	propose(anew(3), Order{})
+	now = now.Add(entitlement.ProposalLife)
+	if n = propose(anew(4), Order{}); kept() != 1 {
+		t.Errorf("%d files after one lapsed", kept())
+	}
+	// What is evidence of an incident stays.
+	if _, err := o.Respond(anew(4), "", "test", now); codeOf(err) != capability.ErrRepair {
+		t.Fatal(err)
+	}
+	files := kept()
+	if end(n); kept() != files {
+		t.Errorf("%d files, %d before a proposal ended about one that is evidence", kept(), files)
 	}
 }

@@ -21,6 +21,7 @@ type Result struct {
 	Name string // 8.3-safe: RSP-0001.LHR, by the number of the request
 	// Again: this very request was answered before, and File is that answer, byte for byte. Then only the fields up to ApplyBefore are set, but for Warning.
 	Again       bool
+	Refused     string // why an operator refused the request, now or before; empty: it was answered on its merits
 	Host        hostid.ID
 	Alias       string
 	Tier        entitlement.Tier
@@ -75,6 +76,7 @@ type Order struct {
 	Repair   string    // why the trusted storage of the request takes the place of the one on record; empty: it does not
 	Rehost   hostid.ID // the machine whose rights it takes over, for that reason; zero: none
 	Approved string    // a second person who stands for the repair
+	Refuse   string    // why the request gets nothing, for the customer to read; empty: it is answered on its merits
 	Online   bool      // nobody is there: the request came over the network
 
 	Seat *entitlement.SeatOrder // that the answer shall bring to the machine; nil: none
@@ -153,7 +155,7 @@ func (o *Office) weigh(signed *wire.SignedRequest, id *attest.Identity, order Or
 	r := &signed.Request
 	tier, why, tierErr := o.class(id, virtual(r), now)
 	booted := o.booted(id)
-	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Online: order.Online, Seat: order.Seat, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
+	answer := entitlement.Answer{Request: r, Digest: signed.Digest, By: order.By, Repair: order.Repair, Rehost: order.Rehost, Approved: order.Approved, Refused: order.Refuse, Online: order.Online, Seat: order.Seat, Boot: id.PCRs, Proofs: o.proofs(r, id), Identity: entitlement.Identity{
 		Host: r.Hosts[0], AKName: id.AKName, AK: id.AK, EK: id.EK, Tier: tier}, Shown: entitlement.Shown{Why: why, Platform: words(platform(r)), Booted: words(booted.Summary())}}
 	was, known := o.book.Host(r.Hosts[0])
 	w := &weighed{was: was, tierErr: tierErr}
@@ -307,7 +309,7 @@ func (o *Office) again(res *Result, k *entitlement.Known, request capability.Dig
 	if err := o.revokedSince(s.Certificate(), res.Host, k.Serial); err != nil {
 		return nil, err
 	}
-	res.File, res.Again, res.Serial, res.Made, res.ApplyBefore = file, true, k.Serial, s.Clear.Time, s.Clear.ApplyBefore
+	res.File, res.Again, res.Serial, res.Made, res.ApplyBefore, res.Refused = file, true, k.Serial, s.Clear.Time, s.Clear.ApplyBefore, k.Refused
 	if h, ok := o.book.Host(res.Host); ok && k.Fork {
 		res.Warning = contradiction(&h, request)
 	}
@@ -364,7 +366,7 @@ func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision
 	if f := d.Answered().Foreign; f != nil {
 		res.Foreign = f.Applied
 	}
-	res.Proved = d.Answered().Gone
+	res.Proved, res.Refused = d.Answered().Gone, d.Answered().Request.Refused
 	if d.Warning != nil {
 		res.Warning = d.Warning.Detail
 	}

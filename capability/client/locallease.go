@@ -202,6 +202,7 @@ type StandaloneView struct {
 	Returns  []capability.Return   // that the back office has not acknowledged
 	Held     []Held                // by programs; Expiry is not set
 	Refused  []capability.Denial   // of returns, by the response in force: they are sent no more
+	NotGiven *capability.Denial    // why the producer refused the request that the response in force answers; nil: it did not
 	Asked    bool                  // the producer wants rights returned that it left out
 }
 
@@ -228,6 +229,9 @@ func (s *Standalone) Look(ctx context.Context) (*StandaloneView, error) {
 		if err == nil && r != nil {
 			v.Serial, v.Made, v.Hold, v.Asked, v.Items = r.Serial, r.Time, r.Hold, r.ReturnAsked, kept(r.Items, st.Returns)
 			v.Refused = r.ReturnsRefused()
+			if d, is := r.Refused(); is {
+				v.NotGiven = &d
+			}
 		}
 		return err
 	})

@@ -93,10 +93,10 @@ func (o *Office) postAs(ctx context.Context, path, token string, body []byte, mo
 		return nil, refuse(capability.ErrOfficeUnreachable, fmt.Errorf("%s answers with more than %d bytes", at.Host, most))
 	case w.StatusCode != http.StatusOK:
 		var d capability.Denial
-		if err := wire.New().Decode(answer, &d, capability.MaxFrame); err != nil || d.Code == 0 {
+		if err := wire.New().Decode(answer, &d, capability.MaxFrame); err != nil || d.Code == 0 || !d.Code.Refuses() {
 			return nil, refuse(capability.ErrOfficeUnreachable, fmt.Errorf("%s answers %s, which no back office says", at.Host, w.Status))
 		}
-		return nil, denied(d)
+		return nil, denied(d.Shown())
 	}
 	return answer, nil
 }

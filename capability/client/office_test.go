@@ -57,9 +57,11 @@ func TestExchangeWithOffice(t *testing.T) {
 			}
 			w.Write([]byte("answer"))
 		}, 0, ""},
-		"refused":            {denial(capability.Denial{Code: capability.ErrOperator, Subject: "it", Detail: "ask"}), capability.ErrOperator, "ask"},
-		"refused by no code": {denial(capability.Denial{Detail: "x"}), capability.ErrOfficeUnreachable, "403 Forbidden"},
-		"a page":             {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, capability.ErrOfficeUnreachable, "502 Bad Gateway, which no back office says"},
+		"refused":                  {denial(capability.Denial{Code: capability.ErrOperator, Subject: "it", Detail: "ask"}), capability.ErrOperator, "ask"},
+		"refused by no code":       {denial(capability.Denial{Detail: "x"}), capability.ErrOfficeUnreachable, "403 Forbidden"},
+		"refused by what was done": {denial(capability.Denial{Code: capability.Applied}), capability.ErrOfficeUnreachable, "403 Forbidden"},
+		"refused in lines":         {denial(capability.Denial{Code: capability.ErrOperator, Detail: "ask\nLH-2201 response applied"}), capability.ErrOperator, "ask?LH-2201"},
+		"a page":                   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, capability.ErrOfficeUnreachable, "502 Bad Gateway, which no back office says"},
 		"somewhere else": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
 		}, capability.ErrOfficeUnreachable, "307"},

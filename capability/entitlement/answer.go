@@ -28,6 +28,8 @@ type Answer struct {
 	Approved string
 	// Seat is a seat of a fixed-user item that the answer shall bring to the machine; nil: none.
 	Seat *SeatOrder
+	// Refused is the operator's reason to refuse what the request asks for; empty: it is answered on its merits.
+	Refused string
 	// Boot is the boot state that the request quotes, StateBytes long.
 	Boot []byte
 	// Shown is what else its evidence says.
@@ -53,6 +55,9 @@ func (c Answer) decide(b *Book, now capability.Time) (*Decision, error) {
 		k, _ := h.byDigest(c.Digest)
 		if no := h.stale(k); no != nil {
 			return nil, no
+		}
+		if c.Refused != "" && k.Refused == "" {
+			return nil, capability.Refuse(capability.ErrForm, c.Identity.Host.Short(), "request %d was answered %s with response %d, and stays answered", k.Number, k.Time, k.Serial)
 		}
 		if c.Seat != nil {
 			if err := b.reissued(&c, h, k); err != nil {
@@ -141,6 +146,9 @@ func (c *Answer) check() error {
 	if err := capability.CheckText(c.Repair); err != nil {
 		return fmt.Errorf("reason: %w", err)
 	}
+	if err := c.checkRefusal(); err != nil {
+		return err
+	}
 	if c.Rehost != (hostid.ID{}) && c.Repair == "" {
 		return errors.New("a re-host needs a reason")
 	}
@@ -183,7 +191,7 @@ func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named 
 	d := &Decision{Response: resp}
 
 	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Life: r.Life, Named: named,
-		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now, Audit: checkpoint(r)}}
+		Request: Known{Number: r.Number, Digest: c.Digest, Serial: resp.Serial, Head: b.head, Time: now, Audit: checkpoint(r), Refused: c.Refused}}
 	if c.foreign != nil {
 		a.Request.Claimed = r.Applied
 	}
@@ -198,7 +206,10 @@ func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named 
 	}
 	b.steer(now, before, h, c, a, back, resp)
 	b.knows(now, before, h, c, a)
-	if r.Operation == capability.Grant {
+	switch {
+	case c.Refused != "":
+		c.refuse(h, resp)
+	case r.Operation == capability.Grant:
 		b.desire(now, h, c, back, resp)
 	}
 	b.modeled(&resp.Policy, h)

@@ -157,6 +157,9 @@ func (b *Book) applyAnswer(e *Entry) error {
 	if err := plausible(h, a); err != nil {
 		return err
 	}
+	if err := a.checkRefused(h); err != nil {
+		return err
+	}
 	if a.Appearance != nil {
 		if err := a.Appearance.check(e); err != nil {
 			return err

@@ -46,7 +46,7 @@ type Book struct {
 	users     []*User          // in the order they were made
 	userByID  map[UserID]*User // by folded name
 	logins    []*Login         // in the order they were made
-	proposals []*Proposal      // that are open, or were until they were over by their age, by number
+	proposals []*Proposal      // that are open, or were and are remembered, by number
 	seatedOn  map[hostid.ID][]*Seat
 	sessionOf map[SessionID]*item
 }

@@ -146,6 +146,9 @@ func (b *Book) checkHost(h *Host) (answers int, err error) {
 				return 0, fmt.Errorf("request %d follows request %d", k.Number, number)
 			}
 			number = k.Number
+			if err := k.checkRefused(); err != nil {
+				return 0, err
+			}
 			if k.Serial == 0 {
 				continue
 			}

@@ -326,6 +326,8 @@ type Known struct {
 	Fork   bool              `cbor:"8,keyasint,omitzero" json:"fork,omitempty"` // it contradicted the record, and was answered because the policy only warns
 
 	Claimed uint64 `cbor:"9,keyasint,omitzero" json:"claimed,omitempty"` // serial it had applied, of a response that is none of this book's: the answer goes above that
+
+	Refused string `cbor:"10,keyasint,omitzero" json:"refused,omitempty"` // why an operator refused it; empty: it was answered on its merits
 }
 
 // ReturnSeen is a return that a request brought. Floor is the last epoch seen before it first came, which its own must exceed,

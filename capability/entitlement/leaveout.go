@@ -140,7 +140,7 @@ func (b *Book) give(now capability.Time, before, h *Host, c *Answer, a *Answered
 		if !is {
 			continue
 		}
-		if target > have {
+		if target > have && c.Refused == "" {
 			account := h.Account
 			if h.Account = b.accountOf(h); h.Account == "" && b.deviceOf[h.Host] != nil {
 				h.Account = b.deviceOf[h.Host].Account // what is said of the device counts, also when it was said later

@@ -1,6 +1,7 @@
 package entitlement
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,6 +45,7 @@ const ProposalLife capability.Seconds = 30 * day
 const (
 	MaxProposals    = 256
 	MaxOwnProposals = 16
+	maxOver         = 256 // of those that are over, the newest, for as long as they could have been open: who comes late reads what became of them
 )
 
 // Proposal is what somebody proposed.
@@ -57,6 +59,15 @@ type Proposal struct {
 	Reason       string                  `cbor:"7,keyasint,omitzero" json:"reason"`
 	By           string                  `cbor:"8,keyasint,omitzero" json:"by"` // the login
 	Time         capability.Time         `cbor:"9,keyasint,omitzero" json:"time"`
+	Over         *Over                   `cbor:"10,keyasint,omitempty" json:"over,omitempty"` // what became of it; nil: it is open, or nobody approved it in time
+}
+
+// Over is what became of a proposal.
+type Over struct {
+	Approved bool            `cbor:"1,keyasint,omitzero" json:"approved"` // otherwise it was turned down, or taken back by who made it
+	By       string          `cbor:"2,keyasint,omitzero" json:"by"`
+	Time     capability.Time `cbor:"3,keyasint,omitzero" json:"time"`
+	Reason   string          `cbor:"4,keyasint,omitzero" json:"reason,omitempty"`
 }
 
 // Ends is from when on it cannot be approved any more.
@@ -76,6 +87,7 @@ type Proposed struct {
 	Approved uint64    `cbor:"2,keyasint,omitzero" json:"approved,omitempty"` // the number: the next entry does it
 	Ended    uint64    `cbor:"3,keyasint,omitzero" json:"ended,omitempty"`    // the number: it was turned down, or taken back
 	Reason   string    `cbor:"4,keyasint,omitzero" json:"reason,omitempty"`   // why it ended
+	Keep     bool      `cbor:"5,keyasint,omitzero" json:"keep,omitempty"`     // what became of it is remembered; books of before do not
 }
 
 // Propose puts a proposal into the book. That it could be done now was seen by the caller, of what needs a request.
@@ -101,7 +113,7 @@ type EndProposal struct {
 // Proposals are those that are open at the moment now, of rights of an account (empty: of all), oldest first.
 func (b *Book) Proposals(now capability.Time, account string) (list []Proposal) {
 	for _, p := range b.proposals {
-		if now < p.Ends() && (account == "" || b.Within(b.OwnerOfFreed(p), account)) {
+		if p.open(now) && (account == "" || b.Within(b.OwnerOfFreed(p), account)) {
 			list = append(list, *p)
 		}
 	}
@@ -118,10 +130,62 @@ func (b *Book) OwnerOfFreed(p *Proposal) string {
 
 // Proposal is an open one.
 func (b *Book) Proposal(number uint64, now capability.Time) (Proposal, bool) {
-	if p := b.proposal(number); p != nil && now < p.Ends() {
+	if p := b.proposal(number); p != nil && p.open(now) {
 		return *p, true
 	}
 	return Proposal{}, false
+}
+
+// ProposalOver is one that is open no more, as long as it is remembered.
+func (b *Book) ProposalOver(number uint64, now capability.Time) (Proposal, bool) {
+	if p := b.proposal(number); p != nil && !p.open(now) {
+		return *p, true
+	}
+	return Proposal{}, false
+}
+
+// Lapsed are proposals that nobody approved in time, and that the book forgets with the next one.
+func (b *Book) Lapsed(now capability.Time) (list []Proposal) {
+	for _, p := range b.proposals {
+		if p.Over == nil && !p.open(now) {
+			list = append(list, *p)
+		}
+	}
+	return list
+}
+
+func (p *Proposal) open(now capability.Time) bool { return p.Over == nil && now < p.Ends() }
+
+// over refuses to do anything more with a proposal that is not open.
+func (b *Book) over(number uint64, now capability.Time) error {
+	subject := fmt.Sprintf("proposal %d", number)
+	if p, remembered := b.ProposalOver(number, now); remembered {
+		return capability.Refuse(capability.ErrProposalOver, subject, "%s", p.Became(true))
+	}
+	return capability.Refuse(capability.ErrNotFound, subject, "it was done, turned down, or is older than %s", ProposalLife)
+}
+
+// Became says what became of a proposal that is over; where names are not told, without who and why.
+func (p *Proposal) Became(names bool) string {
+	o := p.Over
+	if o == nil {
+		return fmt.Sprintf("nobody approved it until %s", p.Ends())
+	}
+	words := "it was turned down"
+	switch {
+	case o.Approved:
+		words = "it was approved, and done"
+	case strings.EqualFold(o.By, p.By):
+		words = "it was taken back"
+	}
+	words += " " + o.Time.String()
+	if names {
+		words += " by " + o.By
+		if o.Reason != "" {
+			words += ": " + o.Reason
+		}
+	}
+	return words
 }
 
 func (b *Book) proposal(number uint64) *Proposal {
@@ -176,7 +240,7 @@ func (b *Book) proposable(p *Proposal, now capability.Time) error {
 	}
 	own, open := 0, 0
 	for _, o := range b.proposals {
-		if now >= o.Ends() {
+		if !o.open(now) {
 			continue
 		}
 		open++
@@ -222,12 +286,12 @@ func (p *Proposal) validate() error {
 }
 
 func (c Approve) decide(b *Book, now capability.Time) (*Decision, error) {
-	p, open := b.Proposal(c.Number, now)
-	if !open {
-		return nil, capability.Refuse(capability.ErrNotFound, fmt.Sprintf("proposal %d", c.Number), "it was done, turned down, or is older than %s", ProposalLife)
-	}
 	if err := b.mayDo(c.By, ToApprove); err != nil {
 		return nil, err
+	}
+	p, open := b.Proposal(c.Number, now)
+	if !open {
+		return nil, b.over(c.Number, now)
 	}
 	if strings.EqualFold(c.By, p.By) {
 		return nil, capability.Refuse(capability.ErrSecondPerson, c.By, "it is your own proposal")
@@ -237,7 +301,7 @@ func (c Approve) decide(b *Book, now capability.Time) (*Decision, error) {
 		return d, err
 	}
 	e := b.entry(now, c.By)
-	e.Proposed = &Proposed{Approved: c.Number}
+	e.Proposed = &Proposed{Approved: c.Number, Keep: true}
 	d.Entries = append([]*Entry{e}, d.Entries...)
 	b.chain(d)
 	return d, nil
@@ -266,20 +330,20 @@ func (c Approve) done(b *Book, p *Proposal, now capability.Time) (*Decision, err
 }
 
 func (c EndProposal) decide(b *Book, now capability.Time) (*Decision, error) {
-	p, open := b.Proposal(c.Number, now)
-	if !open {
-		return nil, capability.Refuse(capability.ErrNotFound, fmt.Sprintf("proposal %d", c.Number), "it was done, turned down, or is older than %s", ProposalLife)
-	}
-	if !strings.EqualFold(c.By, p.By) {
+	p := b.proposal(c.Number)
+	if p == nil || !strings.EqualFold(c.By, p.By) {
 		if err := b.mayDo(c.By, ToApprove); err != nil {
 			return nil, err
 		}
+	}
+	if p == nil || !p.open(now) {
+		return nil, b.over(c.Number, now)
 	}
 	if err := capability.CheckText(c.Reason); err != nil {
 		return nil, fmt.Errorf("%w: reason: %w", ErrDevice, err)
 	}
 	e := b.entry(now, c.By)
-	e.Proposed = &Proposed{Ended: c.Number, Reason: c.Reason}
+	e.Proposed = &Proposed{Ended: c.Number, Reason: c.Reason, Keep: true}
 	return &Decision{Entries: []*Entry{e}}, nil
 }
 
@@ -288,7 +352,7 @@ func (b *Book) applyProposed(e *Entry) error {
 	f := e.Proposed
 	switch p := f.Proposal; {
 	case p != nil:
-		if f.Approved != 0 || f.Ended != 0 || f.Reason != "" || p.Number != b.length+1 || p.Time != e.Time || p.By != e.By {
+		if f.Approved != 0 || f.Ended != 0 || f.Reason != "" || f.Keep || p.Over != nil || p.Number != b.length+1 || p.Time != e.Time || p.By != e.By {
 			return fmt.Errorf("proposal %d of %s is of another entry", p.Number, p.By)
 		}
 		if err := b.proposable(p, e.Time); err != nil {
@@ -310,15 +374,48 @@ func (b *Book) applyProposed(e *Entry) error {
 	if err := capability.CheckText(f.Reason); err != nil {
 		return fmt.Errorf("reason: %w", err)
 	}
-	b.proposals = slices.DeleteFunc(b.proposals, func(o *Proposal) bool { return o.Number == p.Number })
+	if !f.Keep {
+		b.proposals = slices.DeleteFunc(b.proposals, func(o *Proposal) bool { return o.Number == p.Number })
+		return nil
+	}
+	b.proposal(p.Number).Over = &Over{Approved: f.Approved != 0, By: e.By, Time: e.Time, Reason: f.Reason}
+	b.forgetOver()
 	return nil
 }
 
+// forgetOver forgets of the proposals that are over the oldest, where there are too many.
+func (b *Book) forgetOver() {
+	over := 0
+	for _, p := range b.proposals {
+		if p.Over != nil {
+			over++
+		}
+	}
+	b.proposals = slices.DeleteFunc(b.proposals, func(p *Proposal) bool {
+		if p.Over == nil || over <= maxOver {
+			return false
+		}
+		over--
+		return true
+	})
+}
+
 func (b *Book) checkProposals() error {
-	last := uint64(0)
+	last, over := uint64(0), 0
 	for _, p := range b.proposals {
 		if err := p.validate(); err != nil {
 			return fmt.Errorf("proposal %d: %w", p.Number, err)
+		}
+		if o := p.Over; o != nil {
+			if over++; over > maxOver {
+				return fmt.Errorf("%d proposals that are over", over)
+			}
+			if o.Time < p.Time || o.Time >= p.Ends() || o.Approved && (o.By == "" || strings.EqualFold(o.By, p.By) || o.Reason != "") {
+				return fmt.Errorf("proposal %d was over %s by %q", p.Number, o.Time, o.By)
+			}
+			if err := cmp.Or(capability.CheckText(o.Reason), capability.CheckText(o.By)); err != nil {
+				return fmt.Errorf("proposal %d: %w", p.Number, err)
+			}
 		}
 		if p.Number <= last || p.Number > b.length {
 			return fmt.Errorf("proposal %d follows %d, of %d entries", p.Number, last, b.length)

@@ -84,8 +84,13 @@ func TestProposals(t *testing.T) {
 		t.Errorf("%+v", d.Entries)
 	}
 	w.sums(id, 0, 0, 10)
-	w.refused(Approve{Number: n, By: "Keller"}, capability.ErrNotFound)
-	w.refused(EndProposal{Number: n, By: "Keller"}, capability.ErrNotFound)
+	for _, c := range []Command{Approve{Number: n, By: "Keller"}, Approve{Number: n, By: "Security"}, EndProposal{Number: n, By: "Keller"}, EndProposal{Number: n, By: "larsen@acme"}} {
+		w.refused(c, capability.ErrProposalOver, "it was approved, and done", "by Security")
+	}
+	for _, by := range []string{"Operator", "nobody"} { // who may not, reads nothing of it
+		w.refused(Approve{Number: n, By: by}, capability.ErrPermission)
+		w.refused(EndProposal{Number: n, By: by}, capability.ErrPermission)
+	}
 }
 
 // Nobody approves the own proposal, in whatever case the name is typed; who proposed may take it back, and others with the permission turn it down.
@@ -96,12 +101,13 @@ func TestOwnProposals(t *testing.T) {
 	w.refused(Approve{Number: n, By: "Keller"}, capability.ErrSecondPerson)
 	w.refused(Approve{Number: n, By: "KELLER"}, capability.ErrSecondPerson)
 	w.mustDo(EndProposal{Number: n, Reason: "found it", By: "Keller"})
-	w.refused(Approve{Number: n, By: "Chen"}, capability.ErrNotFound)
+	w.refused(Approve{Number: n, By: "Chen"}, capability.ErrProposalOver, "it was taken back", "by Keller: found it")
 	n = w.propose("keller", off)
 	yes := true
 	w.mustDo(ChangeLogin{Name: "Chen", Disabled: &yes, By: "test"})
 	w.refused(Approve{Number: n, By: "Chen"}, capability.ErrPermission)
 	w.mustDo(EndProposal{Number: n, Reason: "look again", By: "Security"})
+	w.refused(Approve{Number: n, By: "Security"}, capability.ErrProposalOver, "it was turned down", "by Security: look again")
 	// After its time it is not there, and the same can be proposed again; a snapshot says the same.
 	n = w.propose("Keller", off)
 	w.now += capability.Time(ProposalLife) - 1
@@ -109,7 +115,10 @@ func TestOwnProposals(t *testing.T) {
 		t.Error("over before its time")
 	}
 	w.now++
-	w.refused(Approve{Number: n, By: "Security"}, capability.ErrNotFound)
+	w.refused(Approve{Number: n, By: "Security"}, capability.ErrProposalOver, "nobody approved it until")
+	if got := w.book.Lapsed(w.now); len(got) != 1 || got[0].Number != n {
+		t.Errorf("lapsed: %+v", got)
+	}
 	again := w.propose("Keller", off)
 	restored, err := Restore(w.book.Snapshot())
 	if err != nil {
@@ -119,6 +128,64 @@ func TestOwnProposals(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	w.sums(id, 6, 0, 4)
+}
+
+// What became of a proposal is remembered as long as it could have been open, of so many; a book of before remembers nothing, and replays to what it was.
+func TestProposalsThatAreOver(t *testing.T) {
+	w, id, m := proposing(t)
+	off := Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id}
+	first := w.propose("Keller", off)
+	w.mustDo(EndProposal{Number: first, By: "Keller"})
+	last := first
+	for range maxOver {
+		last = w.propose("Keller", off)
+		w.mustDo(EndProposal{Number: last, By: "Keller"})
+	}
+	w.refused(Approve{Number: first, By: "Security"}, capability.ErrNotFound)
+	w.refused(Approve{Number: last, By: "Security"}, capability.ErrProposalOver)
+	restored, err := Restore(w.book.Snapshot())
+	if err != nil || restored.Digest() != w.book.Digest() {
+		t.Fatal(err)
+	}
+	if p, ok := restored.ProposalOver(last, w.now); !ok || p.Became(false) != "it was taken back "+w.now.String() || strings.Contains(p.Became(false), "Keller") {
+		t.Errorf("%+v", p)
+	}
+	if len(restored.Proposals(w.now, "")) != 0 {
+		t.Error("a proposal that is over is open")
+	}
+	w.now += capability.Time(ProposalLife)
+	w.propose("Keller", off)
+	w.refused(Approve{Number: last, By: "Security"}, capability.ErrNotFound)
+
+	old, id, m := proposing(t)
+	n := old.propose("Keller", Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id})
+	e := old.book.entry(old.now, "Keller")
+	e.Proposed = &Proposed{Ended: n}
+	if err := old.book.Apply(e); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := old.book.ProposalOver(n, old.now); there || len(old.book.proposals) != 0 {
+		t.Error("an entry of before leaves something to remember")
+	}
+}
+
+// Check finds what no entry makes of a proposal.
+func TestProposalsThatCannotBeOver(t *testing.T) {
+	for name, o := range map[string]Over{
+		"approved by who made it": {Approved: true, By: "keller"},
+		"approved by nobody":      {Approved: true},
+		"approved with a reason":  {Approved: true, By: "Security", Reason: "x"},
+		"before it was made":      {By: "Keller", Time: -1},
+		"after its time":          {By: "Keller", Time: capability.Time(ProposalLife)},
+		"a reason of lines":       {By: "Keller", Reason: "a\nb"},
+	} {
+		w, id, m := proposing(t)
+		n := w.propose("Keller", Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id})
+		o.Time += w.now
+		if w.book.proposal(n).Over = &o; w.book.Check() == nil {
+			t.Errorf("%s passes", name)
+		}
+	}
 }
 
 // A login has so many proposals open at most, and all logins so many.

@@ -51,7 +51,7 @@ func TestSoakBook(t *testing.T) {
 	if seen.Answered == 0 || seen.Again == 0 || seen.Older == 0 || seen.Forks == 0 || seen.Credited == 0 || seen.Refused == 0 || seen.Repaired == 0 || seen.Replaced == 0 ||
 		seen.Warned == 0 || seen.Approved == 0 || seen.Withdrawn == 0 || seen.Rehosted == 0 || seen.Gone == 0 || seen.Late == 0 ||
 		seen.Reserved == 0 || seen.Mapped == 0 || seen.LeftOut == 0 || seen.Proved == 0 || seen.Waited == 0 || seen.Moved == 0 || seen.Done == 0 || seen.Off == 0 || seen.Closed == 0 || seen.Retired == 0 ||
-		seen.Limited == 0 || seen.Capped == 0 || seen.Drifted == 0 || seen.Alarmed == 0 {
+		seen.Limited == 0 || seen.Capped == 0 || seen.Drifted == 0 || seen.Alarmed == 0 || seen.TurnedDown == 0 {
 		t.Errorf("a kind of outcome never came: %+v", seen)
 	}
 }
@@ -61,11 +61,14 @@ type outcomes struct {
 
 	Reserved, Mapped, LeftOut, Proved, Waited, Moved, Done, Off, Closed, Retired int // what staff do with devices
 
+	TurnedDown int // by an operator
+
 	Limited, Capped, Drifted, Alarmed int // a line above its tier's limit, a right that ends early, a change of what a machine shows, a machine that hears of its copy
 }
 
 func (o *outcomes) add(p outcomes) {
 	o.Answered, o.Again, o.Older = o.Answered+p.Answered, o.Again+p.Again, o.Older+p.Older
+	o.TurnedDown += p.TurnedDown
 	o.Repaired, o.Replaced = o.Repaired+p.Repaired, o.Replaced+p.Replaced
 	o.Warned, o.Approved, o.Withdrawn = o.Warned+p.Warned, o.Approved+p.Approved, o.Withdrawn+p.Withdrawn
 	o.Rehosted, o.Gone, o.Late = o.Rehosted+p.Rehosted, o.Gone+p.Gone, o.Late+p.Late
@@ -278,7 +281,7 @@ func (s *simulation) write(m *machine) {
 
 func (s *simulation) send(f *file) {
 	s.rehost(f)
-	d, err := s.w.do(f.request)
+	d, err := s.w.do(s.perhapsRefused(f.request))
 	if code(err) == capability.ErrRepair && s.rng.IntN(2) == 0 {
 		repair := f.request
 		repair.Repair = "the disk died"
@@ -296,6 +299,10 @@ func (s *simulation) send(f *file) {
 		}
 	}
 	switch c := code(err); {
+	case c == capability.ErrForm: // it was answered before, and is not refused any more
+		if s.answers[f.request.Digest] == nil {
+			s.w.fatalf("%v", err)
+		}
 	case err == nil && d.Known != nil:
 		s.seen.Again++
 		if first := s.answers[f.request.Digest]; first == nil || first.Serial != d.Known.Serial {
@@ -322,6 +329,7 @@ func (s *simulation) send(f *file) {
 			s.w.fatalf("%v", err)
 		}
 		s.limited(f, d)
+		s.turnedDown(d)
 		s.steered(d)
 		s.honest(d)
 		s.answers[f.request.Digest], f.response = d.Response, d.Response

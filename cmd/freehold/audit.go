@@ -166,6 +166,8 @@ func auditWords(e *entitlement.Entry) (what, detail string) {
 		return "set the policy", fmt.Sprintf("lease interval %s, tier %s and above, responses good for %s", e.Policy.Lease, e.Policy.MinimumTier, e.Policy.ResponseLife)
 	case e.Item != nil:
 		return "entitled", fmt.Sprintf("%s to %d copies of %s %s, %s", e.Item.Customer, e.Item.Copies, e.Item.Product, e.Item.ProductVersion, until(e.Item.Expiry))
+	case e.Answer != nil && e.Answer.Request.Refused != "":
+		return "refused", answerWords(e.Answer)
 	case e.Answer != nil:
 		return "answered", answerWords(e.Answer)
 	case e.Incident != nil && e.Incident.Warned:
@@ -245,6 +247,9 @@ func proposedWords(f *entitlement.Proposed) (what, detail string) {
 
 func answerWords(a *entitlement.Answered) string {
 	words := []string{fmt.Sprintf("request %d with response %d", a.Request.Number, a.Request.Serial)}
+	if why := a.Request.Refused; why != "" {
+		words = append(words, "reason: "+why)
+	}
 	for _, h := range a.Holds {
 		words = append(words, fmt.Sprintf("%s: %d copies", h.ActivationID, h.Copies))
 	}

@@ -34,7 +34,7 @@ func loginCommand(f *flags) *cobra.Command {
 			})
 		},
 	}
-	c.AddCommand(once(f, loginAdd(f)), once(f, loginCode(f)), once(f, loginToken(f)), once(f, loginRevoke(f)),
+	c.AddCommand(once(f, loginAdd(f)), once(f, loginChange(f)), once(f, loginCode(f)), once(f, loginToken(f)), once(f, loginRevoke(f)),
 		once(f, loginVerb(f, "disable NAME", "End the sessions of a login, and let it sign in no more", func(name string) entitlement.Command {
 			yes := true
 			return entitlement.ChangeLogin{Name: name, Disabled: &yes, By: operator()}
@@ -58,12 +58,9 @@ func loginAdd(f *flags) *cobra.Command {
 		Example: "  freehold login add m.keller --role \"security administrator\" --role \"license administrator\"\n  freehold login add a.larsen@acme.example --account \"ACME Works\" --role \"license administrator\"",
 		RunE: func(c *cobra.Command, args []string) error {
 			add.Name, add.By = args[0], operator()
-			for _, text := range roles {
-				r, err := entitlement.ParseRole(text)
-				if err != nil {
-					return terminal.Usage("--role: %w", err)
-				}
-				add.Roles = append(add.Roles, r)
+			var err error
+			if add.Roles, err = parseRoles(roles); err != nil {
+				return err
 			}
 			return f.with(func(o *backoffice.Office) (err error) {
 				var code string
@@ -82,6 +79,70 @@ func loginAdd(f *flags) *cobra.Command {
 	c.Flags().StringVar(&add.Subject, "subject", "", "what the identity provider calls it: the provider's `name` in portal.toml, a space, and the name there")
 	c.Flags().BoolVar(&add.Local, "local", false, "it may sign in with a password where an identity provider is for everybody")
 	return c
+}
+
+func loginChange(f *flags) *cobra.Command {
+	var (
+		roles          []string
+		subject        string
+		none, unknown  bool // no roles, no subject
+		local, noLocal bool
+	)
+	c := &cobra.Command{
+		Use: "change NAME", Short: "Change what a login may do, or how it signs in", Args: cobra.ExactArgs(1),
+		Long: "Change replaces what is named and leaves the rest: the roles, what the identity provider calls it, and whether it signs in with a password where an identity provider is for everybody. " +
+			"Every session of the login ends. The last security administrator of the staff who can sign in stays one.",
+		Example: "  freehold login change m.keller --role operator --role auditor\n  freehold login change m.keller --subject \"corp 4711\"\n  freehold login change m.keller --no-subject --local",
+		RunE: func(c *cobra.Command, args []string) error {
+			change := entitlement.ChangeLogin{Name: args[0], By: operator()}
+			if none || len(roles) > 0 {
+				list, err := parseRoles(roles)
+				if err != nil {
+					return err
+				}
+				change.Roles = &list
+			}
+			if c.Flags().Changed("subject") && strings.TrimSpace(subject) == "" {
+				return terminal.Usage("--subject: no name; a login that no provider knows has --no-subject")
+			}
+			if subject != "" || unknown {
+				change.Subject = &subject
+			}
+			if local || noLocal {
+				change.Local = &local
+			}
+			if change.Roles == nil && change.Subject == nil && change.Local == nil {
+				return terminal.Usage("nothing to change: --role, --no-roles, --subject, --no-subject, --local or --no-local")
+			}
+			return f.with(func(o *backoffice.Office) error {
+				if err := o.Do(change, now()); err != nil {
+					return err
+				}
+				return f.printLogin(c.OutOrStdout(), o, args[0], loginData{})
+			})
+		},
+	}
+	c.Flags().StringArrayVar(&roles, "role", nil, "`role` of the login from now on; again for each")
+	c.Flags().BoolVar(&none, "no-roles", false, "it has no role, and sees its own seats only")
+	c.Flags().StringVar(&subject, "subject", "", "what the identity provider calls it: the provider's `name` in portal.toml, a space, and the name there")
+	c.Flags().BoolVar(&unknown, "no-subject", false, "no identity provider knows it")
+	c.Flags().BoolVar(&local, "local", false, "it may sign in with a password where an identity provider is for everybody")
+	c.Flags().BoolVar(&noLocal, "no-local", false, "it may not")
+	c.MarkFlagsMutuallyExclusive("role", "no-roles")
+	c.MarkFlagsMutuallyExclusive("subject", "no-subject")
+	c.MarkFlagsMutuallyExclusive("local", "no-local")
+	return c
+}
+
+func parseRoles(names []string) (list []entitlement.Role, err error) {
+	for _, text := range names {
+		r, err := entitlement.ParseRole(text)
+		if err != nil {
+			return nil, terminal.Usage("--role: %w", err)
+		}
+		list = append(list, r)
+	}
+	return list, nil
 }
 
 func loginCode(f *flags) *cobra.Command {
@@ -132,7 +193,7 @@ func (f *flags) printLogins(w io.Writer, data loginData) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range data.Logins {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", terminal.Plain(l.Name), terminal.Plain(l.Account), rolesOf(&l), standing(&l))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", terminal.Plain(l.Name), terminal.Plain(l.Account), rolesOf(&l), terminal.Plain(strings.Join(signInsOf(&l), ", ")))
 		for _, k := range l.Tokens {
 			fmt.Fprintf(t, "  token %s\tmade %s by %s\tgood until %s\t\n", terminal.Plain(k.Name), k.Made, terminal.Plain(k.By), k.Ends)
 		}
@@ -155,6 +216,20 @@ func rolesOf(l *entitlement.Login) string {
 		words = append(words, r.String())
 	}
 	return strings.Join(words, ", ")
+}
+
+// signInsOf is how a login stands, and how it signs in where that is not by password alone.
+func signInsOf(l *entitlement.Login) (words []string) {
+	if s := standing(l); s != "" {
+		words = append(words, s)
+	}
+	if l.Subject != "" {
+		words = append(words, "signs in as "+l.Subject)
+	}
+	if l.Local {
+		words = append(words, "by password too")
+	}
+	return words
 }
 
 func standing(l *entitlement.Login) string {

@@ -41,6 +41,7 @@ type answered struct {
 	Alarms      []capability.Alarm       `json:"alarms,omitempty"` // what the machine says has looked like a copy or a change of it
 	Proven      bool                     `json:"proven,omitempty"`
 	Again       bool                     `json:"again,omitempty"`
+	Refused     string                   `json:"refused,omitempty"` // why an operator refused the request
 	Repaired    bool                     `json:"repaired,omitempty"`
 	RepairNote  string                   `json:"repairNote,omitempty"` // why --repair changed nothing
 	Rehosted    string                   `json:"rehosted,omitempty"`   // the machine whose rights it took over
@@ -76,6 +77,7 @@ func respondCommand(f *flags) *cobra.Command {
 			"A machine that applied a file of somebody who had stolen a signing key contradicts the book for ever. Once that key is revoked, --repair REASON --approved-by NAME has it answered above the stolen response: it then has what the book says, and nothing of what the thief gave.\n\n" +
 			"A request that contradicts the machine's earlier ones comes from a copy of the machine or of its storage. Its file is kept as evidence beside the ones it contradicts; freehold show HOST names them. " +
 			"The policy refuses it, or warns and answers the history that is ahead.\n\n" +
+			"With --refuse REASON a request gets nothing: its machine is told why, in these words, and keeps what it has on record. What it gave back is credited all the same. For another answer it writes another request.\n\n" +
 			"Each file has its own verdict, and one bad file stops no other; the exit status is the highest of all. " +
 			"If DIR is a stick with a folder LEASEHOLD, the response goes into the folder of its machine there; otherwise it goes into DIR itself, and into a folder of its machine only where another machine's response has the same name.",
 		Example: "  freehold respond /media/stick/LEASEHOLD/*/REQ-*.LHQ -o /media/stick",
@@ -83,6 +85,12 @@ func respondCommand(f *flags) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			order.By = operator()
 			switch {
+			case c.Flags().Changed("refuse") && (order.Repair != "" || rehost != "" || order.Approved != ""):
+				return terminal.Usage("--refuse gives nothing: neither a repair nor a re-host goes with it")
+			case c.Flags().Changed("refuse") && len(args) > 1:
+				return terminal.Usage("--refuse is about one request: name one request file")
+			case c.Flags().Changed("refuse") && strings.TrimSpace(order.Refuse) == "":
+				return terminal.Usage("--refuse: the customer has to read a reason")
 			case order.Repair != "" && len(args) > 1:
 				return terminal.Usage("--repair is about one machine: name one request file")
 			case rehost != "" && order.Repair == "":
@@ -97,12 +105,16 @@ func respondCommand(f *flags) *cobra.Command {
 					return terminal.Usage("--approved-by: %w", err)
 				}
 			}
+			if err := capability.CheckText(order.Refuse); err != nil {
+				return terminal.Usage("--refuse: %w", err)
+			}
 			return f.respond(c, args, dir, rehost, order)
 		},
 	}
 	c.Flags().StringVar(&order.Repair, "repair", "", "`reason` to give the machine back what it has on record, into a trusted storage made anew")
 	c.Flags().StringVar(&rehost, "rehost", "", "`host` that is gone, a host ID or its first digits: the machine of the request takes over what it has")
 	c.Flags().StringVar(&order.Approved, "approved-by", "", "`name` of a second person who stands for the repair, or the re-host")
+	c.Flags().StringVar(&order.Refuse, "refuse", "", "`reason` for which the request gets nothing; the customer reads it")
 	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` for the response files: a stick, or any other")
 	if err := c.MarkFlagRequired("output"); err != nil {
 		panic(err)
@@ -165,6 +177,7 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
 	a.Why, a.Booted, a.Gone, a.Came, a.Capped, a.Alarms = r.Why, r.Booted, r.Gone, r.Came, r.Capped, r.Alarms
+	a.Refused = r.Refused
 	a.Repaired, a.RepairNote, a.Warning, a.Foreign = r.Repaired, r.RepairNote, r.Warning, r.Foreign
 	if r.Rehosted != (hostid.ID{}) {
 		a.Rehosted = r.Rehosted.String()
@@ -242,11 +255,14 @@ func (a *answered) print(w io.Writer) {
 	if a.Counted > 0 {
 		line("  counts      %s of usage", terminal.Plural(a.Counted, "record"))
 	}
+	if a.Refused != "" && a.Again {
+		line("  refuses     %s %s: %s", capability.ErrRefused, capability.ErrRefused.Entry().Title, a.Refused)
+	}
 	for _, l := range a.Lines {
-		if l.Denial.Code != 0 {
+		if l.Denial.Code != 0 && l.Denial.Code != capability.ErrRefused {
 			line("  refuses     %s %s", l.Denial.Code, l.Denial.Sentence())
 		}
-		if l.Count > 0 {
+		if l.Count > 0 && a.Refused == "" {
 			line("  gives       %s  %s  %d of %d copies asked", l.ActivationID, l.Product, l.Count, l.Asked)
 		}
 	}

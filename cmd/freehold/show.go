@@ -342,6 +342,11 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 		}
 		fmt.Fprintf(w, "repaired     %s by %s: %s; the storage before ended at epoch %d with request %d\n", p.Ended, terminal.Plain(by), terminal.Plain(p.Reason), p.Epoch, p.Answered)
 	}
+	for _, k := range h.Requests {
+		if k.Refused != "" {
+			fmt.Fprintf(w, "refused      %s  request %d, with response %d: %s\n", k.Time, k.Number, k.Serial, terminal.Plain(k.Refused))
+		}
+	}
 	if n := h.Repairs(now()); n > 0 {
 		fmt.Fprintf(w, "repairs      %d in 365 days, of %d on one person's word\n", n, o.Book().Policy().Repairs.Count())
 	}

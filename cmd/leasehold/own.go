@@ -299,7 +299,8 @@ type rightsResult struct {
 	Items    []capability.LineItem `json:"items"`
 	Held     []heldRow             `json:"held"`
 	Returns  []capability.Return   `json:"returns"`
-	Refused  []capability.Denial   `json:"refused,omitempty"` // returns that are sent no more
+	Refused  []capability.Denial   `json:"refused,omitempty"`  // returns that are sent no more
+	NotGiven *capability.Denial    `json:"notGiven,omitempty"` // why the producer refused the request that the response in force answers
 }
 
 func (p *program) rightsCommand() *cobra.Command {
@@ -325,7 +326,7 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 		return err
 	}
 	r := rightsResult{Data: terminal.NewData("leasehold.rights/1"), Host: s.Host(), Serial: v.Serial, Made: v.Made, Requests: v.Requests, Epoch: v.Epoch, Clock: s.Clock().String(),
-		Items: v.Items, Held: []heldRow{}, Returns: v.Returns, Refused: v.Refused}
+		Items: v.Items, Held: []heldRow{}, Returns: v.Returns, Refused: v.Refused, NotGiven: v.NotGiven}
 	for _, h := range v.Held {
 		r.Held = append(r.Held, heldRow{Feature: h.Feature, Version: h.Version, Count: h.Count})
 	}
@@ -366,6 +367,9 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 	}
 	for _, t := range v.Returns {
 		p.printf("returned %s of %s at epoch %d, not credited yet\n", copies(t.Copies), t.ActivationID, t.Epoch)
+	}
+	if d := v.NotGiven; d != nil {
+		p.printf("refused  %s %s: %s; %s\n", d.Code, d.Code.Entry().Title, d.Detail, d.Code.Entry().Next)
 	}
 	for _, d := range v.Refused {
 		p.printf("refused  %s\n", returnRefused(d))

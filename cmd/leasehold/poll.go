@@ -145,6 +145,10 @@ func (p *program) refresh(ctx context.Context, w wish) error {
 	}
 	before := s.Done
 	for s.Done <= before { // the daemon answers when it has ended, or after a while
+		if !s.Running {
+			return capability.Refuse(capability.ErrNotPolled, "", "the program that asks has stopped; what was asked for goes when it runs again")
+		}
+		s = console.Polling{} // nothing of the answer before is in the next one
 		if err := p.call(ctx, http.MethodGet, fmt.Sprintf("poll?done=%d", before), nil, &s); err != nil {
 			return err
 		}

@@ -62,6 +62,29 @@ func TestRefreshRefused(t *testing.T) {
 	}
 }
 
+// What is told at the end is that of this exchange, and nothing of the one before.
+func TestRefreshAfterAFailure(t *testing.T) {
+	m := newMachine(t)
+	d := asking(m, applied())
+	d.says("POST poll/refresh", console.Polling{Running: true, Tries: 3, Done: 4, Last: &console.Outcome{Number: 12, Problem: console.ProblemOf(capability.Refuse(capability.ErrOfficeUnreachable, "", "said"))}})
+	if status, out, stderr := m.run("refresh"); status != 0 || !strings.Contains(out, "response 13 applied") || strings.Contains(out+stderr, capability.ErrOfficeUnreachable.String()) {
+		t.Errorf("%d\n%s%s", status, out, stderr)
+	}
+	if status, out, _ := m.run("refresh", "--json"); status != 0 || strings.Contains(out, capability.ErrOfficeUnreachable.String()) || !strings.Contains(out, `"tries": 0`) {
+		t.Errorf("%d\n%s", status, out)
+	}
+}
+
+// Where the program that polls has stopped meanwhile, nobody waits for it for ever.
+func TestRefreshWhilePollingStops(t *testing.T) {
+	m := newMachine(t)
+	d := asking(m, nil)
+	d.says("GET poll", console.Polling{Done: 4, Last: applied()})
+	if status, _, stderr := m.run("refresh"); status != capability.ExitPolicy || !strings.Contains(stderr, "error: "+capability.ErrNotPolled.String()) {
+		t.Errorf("%d\n%s", status, stderr)
+	}
+}
+
 // Status says when the back office was reached, since when not, and when it is asked next.
 func TestPollingWords(t *testing.T) {
 	const at = 1795248000 // 2026-11-21T08:00:00Z

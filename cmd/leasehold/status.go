@@ -37,6 +37,9 @@ func (p *program) statusCommand() *cobra.Command {
 			if n := len(h.Returns); n > 0 {
 				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
 			}
+			if n := h.NotGiven; n != nil {
+				notes = append(notes, fmt.Sprintf("%s %s, number %d, %s: %s; %s", n.Code, n.Text, n.Number, minute(n.Time), n.Reason, n.Code.Entry().Next))
+			}
 			for _, d := range h.Refused {
 				notes = append(notes, returnRefused(d))
 			}

@@ -273,10 +273,6 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, os.Chmod(path, 0o660)
 }
 
-func unixServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ConnContext: console.WithPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-}
-
 // stopPatience is how long a stop waits for what administrators have asked: a return is done in a second, and a backup that is cut off is made again. It is well
 // below the unit's TimeoutStopSec.
 const stopPatience = 8 * time.Second
@@ -322,7 +318,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	}
 	if l.poll != nil {
 		c.Poll = console.NewPoll(a)
-		administrate(l.poll, c.Poll.Handler(c))
+		administrate(withPlaces(l.poll, pollPlaces), c.Poll.Handler(c))
 	}
 	administrate(l.admin, c.Handler())
 	unheard := func(err error) { log.Warn("the service manager does not hear", "cause", err.Error()) }
@@ -334,12 +330,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	systemd.Stopping()
 	patience, end := context.WithTimeout(context.Background(), stopPatience)
 	defer end()
-	for _, server := range servers {
-		if err := server.Shutdown(patience); err != nil {
-			log.Warn("what an administrator asked is cut off", "cause", err.Error())
-			server.Close()
-		}
-	}
+	shutDown(patience, servers, log)
 	parts.Wait()
 	stopOwner()
 	if err := <-ended; err != nil {

@@ -103,14 +103,23 @@ func (v *asker) userFor(o *backoffice.Office, i *entitlement.ItemView, id entitl
 	return found, nil
 }
 
-// proposalOf is the open one of that number, where who asks may see it.
-func (v *asker) proposalOf(o *backoffice.Office, text string) (entitlement.Proposal, error) {
+// proposalOf is the one of that number, where who asks may see it, and whether it is open.
+func (v *asker) proposalOf(o *backoffice.Office, text string) (p entitlement.Proposal, open bool, err error) {
 	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-		if p, ok := o.Book().Proposal(n, v.now); ok && v.within(o, o.Book().OwnerOfFreed(&p)) {
-			return p, nil
+		known := true
+		if p, open = o.Book().Proposal(n, v.now); !open {
+			p, known = o.Book().ProposalOver(n, v.now)
+		}
+		if known && v.within(o, o.Book().OwnerOfFreed(&p)) {
+			return p, open, nil
 		}
 	}
-	return entitlement.Proposal{}, foreign(text)
+	return entitlement.Proposal{}, false, foreign(text)
+}
+
+// became says what became of a proposal that is over, as far as it is told to who asks.
+func (v *asker) became(o *backoffice.Office, p *entitlement.Proposal) string {
+	return p.Became(p.Over == nil || v.ofOwn(o, p.Over.By))
 }
 
 // orderOf is the number of the order that a text names, of a device.

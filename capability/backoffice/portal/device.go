@@ -136,6 +136,7 @@ type orderRow struct {
 type exchangeRow struct {
 	Number, Serial uint64
 	Time, Digest   string
+	Refused        string // why it was; empty: it was not
 }
 
 func (v *visit) devicePage() error {
@@ -211,7 +212,7 @@ func (view *deviceView) of(v *visit, o *backoffice.Office, d *entitlement.Device
 		if k.Serial == 0 {
 			continue
 		}
-		if view.Exchanges = append(view.Exchanges, exchangeRow{k.Number, k.Serial, k.Time.String(), hexOf(k.Digest)}); len(view.Exchanges) == pageRows {
+		if view.Exchanges = append(view.Exchanges, exchangeRow{k.Number, k.Serial, k.Time.String(), hexOf(k.Digest), k.Refused}); len(view.Exchanges) == pageRows {
 			break
 		}
 	}

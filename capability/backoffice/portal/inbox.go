@@ -25,6 +25,7 @@ func (p *Portal) inboxRoutes() []route {
 		{pattern: "GET /inbox", gate: answers, do: (*visit).inbox},
 		{pattern: "POST /inbox", gate: answers, do: (*visit).dropFiles},
 		{pattern: "POST /inbox/create", gate: answers, do: (*visit).createResponses},
+		{pattern: "POST /inbox/refuse", gate: answers, do: (*visit).refuseRequest},
 		{pattern: "POST /inbox/clear", gate: answers, do: (*visit).clearInbox},
 		{pattern: "GET /inbox/responses.zip", gate: answers, do: (*visit).inboxZip},
 		{pattern: "GET /responses/{request}", gate: answers, do: (*visit).responseFile},
@@ -123,7 +124,12 @@ func (v *visit) lookAt(o *backoffice.Office, f *trayFile, shown *inboxFile) erro
 		return err
 	}
 	if p.Again {
-		shown.Notes = append(shown.Notes, fmt.Sprintf("answered %s with response %d: the same bytes come out again", p.Made, p.Serial))
+		did := "answered"
+		if p.Refused != "" {
+			did = "refused"
+			shown.Refuses = []string{refusedWords(p.Refused)}
+		}
+		shown.Notes = append(shown.Notes, fmt.Sprintf("%s %s with response %d: the same bytes come out again", did, p.Made, p.Serial))
 		return nil
 	}
 	shown.Gives, shown.Refuses, shown.Notes = gives(&p.Result), refuses(&p.Result), append(shown.Notes, brought(&p.Result)...)
@@ -234,6 +240,9 @@ func idWords(ids []hostid.ID) string {
 }
 
 func gives(r *backoffice.Result) (list []inboxLine) {
+	if r.Refused != "" {
+		return nil
+	}
 	for _, l := range r.Lines {
 		if l.Count > 0 {
 			list = append(list, inboxLine{string(l.ActivationID), l.Product, l.Count, l.Asked})
@@ -243,6 +252,9 @@ func gives(r *backoffice.Result) (list []inboxLine) {
 }
 
 func refuses(r *backoffice.Result) (list []string) {
+	if r.Refused != "" {
+		return []string{refusedWords(r.Refused)}
+	}
 	for _, l := range r.Lines {
 		if l.Denial.Code != 0 {
 			list = append(list, l.Denial.Code.String()+" "+l.Denial.Sentence())

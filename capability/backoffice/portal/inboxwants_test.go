@@ -14,6 +14,7 @@ func inboxWants() []want {
 		{route: "GET /inbox", gate: "answer", ok: 200},
 		{route: "POST /inbox", gate: "answer", ok: 400},
 		{route: "POST /inbox/create", gate: "answer", ok: 303},
+		{route: "POST /inbox/refuse", gate: "answer", ok: 400},
 		{route: "POST /inbox/clear", gate: "answer", ok: 303},
 		{route: "GET /inbox/responses.zip", gate: "answer", ok: 404},
 		{route: "GET /responses/{request}", path: "/responses/%s", gate: "answer", thing: "response", ok: 200},

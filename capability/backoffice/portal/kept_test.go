@@ -119,3 +119,86 @@ func TestKeptBounds(t *testing.T) {
 		}
 	}
 }
+
+var withProvider = regexp.MustCompile(`href="(/sign-in/with/corp[^"]*)"`)
+
+// What was typed is there again also after a sign-in at an identity provider; in another browser the link brings nothing.
+func TestInterruptedFormsAtAProvider(t *testing.T) {
+	i := newIssuer(t)
+	w := newWorld(t, i.options)
+	w.clock = time.Now()
+	w.do(entitlement.SetAccount{Account: entitlement.Account{Name: "ACME"}, By: "test"}, entitlement.AddLogin{Name: "larsen", Roles: []entitlement.Role{entitlement.LicenseAdministrator}, Subject: "corp 4711", By: "test"})
+	interrupted := func(b *browser) (link string) {
+		t.Helper()
+		a := b.postFrom("/users?q=x", "/users", "account", "ACME", "user", "ortiz", once, "0123")
+		if m := withProvider.FindStringSubmatch(a.body); a.status == http.StatusUnauthorized && m != nil {
+			return strings.ReplaceAll(m[1], "&amp;", "&")
+		}
+		t.Fatal(a)
+		return ""
+	}
+	b, other := w.browser(), w.browser()
+	link := interrupted(b)
+	if !strings.Contains(link, "kept=") || strings.Contains(link, "ortiz") {
+		t.Fatal(link)
+	}
+	for _, stolen := range []bool{true, false} {
+		who := b
+		if stolen {
+			who = other
+		}
+		if a := who.back(i.beginAt(who, link)); a.status != http.StatusOK || a.header.Get("Refresh") != "0; url=/users?q=x" {
+			t.Fatalf("stolen %t: %v", stolen, a)
+		}
+		if page := who.get("/users?q=x"); strings.Contains(page.body, `value="ortiz"`) == stolen || strings.Contains(page.body, "save it again") == stolen {
+			t.Errorf("stolen %t: %v", stolen, page)
+		}
+	}
+	if page := b.get("/users?q=x"); strings.Contains(page.body, "ortiz") {
+		t.Error("typed values are there for good")
+	}
+	// A ticket is good once, and for so long.
+	late := w.browser()
+	link = interrupted(late)
+	came := i.beginAt(late, link)
+	w.clock = w.clock.Add(waitingLife - time.Second)
+	i.claims = map[string]any{"exp": w.clock.Add(time.Minute).Unix()}
+	if a := late.back(came); a.status != http.StatusOK || a.header.Get("Refresh") != "0; url=/users?q=x" {
+		t.Error(a)
+	}
+	if text := w.portal.cloaks.fetch(strings.TrimPrefix(link[strings.Index(link, "kept="):], "kept=")); text != "" {
+		t.Error("fetched twice")
+	}
+}
+
+// The cloakroom holds so much, whoever fills it: the oldest forms make room, and what waits for too long is gone.
+func TestCloakroom(t *testing.T) {
+	now := time.Now()
+	c := newCloakroom(func() time.Time { return now })
+	first, large := c.leave("a form"), strings.Repeat("x", maxKept)
+	for range 2 * maxWaiting / maxKept {
+		now = now.Add(time.Second)
+		c.leave(large)
+	}
+	if c.fetch(first) != "" || c.bytes > maxWaiting || len(c.forms) != maxWaiting/maxKept {
+		t.Errorf("%d forms of %d bytes", len(c.forms), c.bytes)
+	}
+	last := c.leave("the last")
+	if c.fetch("") != "" || c.fetch("none") != "" || c.fetch(last) != "the last" || c.fetch(last) != "" {
+		t.Error("a form is given out for another ticket, or twice, or not at all")
+	}
+	last = c.leave("the last")
+	if now = now.Add(waitingLife); c.fetch(last) != "" {
+		t.Error("given out too late")
+	}
+	if c.leave("") != "" || c.leave(large+"x") != "" {
+		t.Error("nothing, or too much, was taken in")
+	}
+	n := 0
+	for _, f := range c.forms {
+		n += len(f.text)
+	}
+	if n != c.bytes {
+		t.Errorf("%d bytes wait, %d are counted", n, c.bytes)
+	}
+}

@@ -81,8 +81,8 @@ func (v *visit) waiting() error {
 	return v.show("waiting", "Waiting", view)
 }
 
-// proposal is the one that the address or the form names, where who visits may see it.
-func (v *visit) proposal(o *backoffice.Office) (entitlement.Proposal, error) {
+// proposal is the one that the address or the form names, where who visits may see it, and whether it is open.
+func (v *visit) proposal(o *backoffice.Office) (p entitlement.Proposal, open bool, err error) {
 	text := v.r.PathValue("number")
 	if text == "" {
 		text = v.r.PostForm.Get("number")
@@ -96,18 +96,23 @@ type proposalView struct {
 	Alarm    *problemView // why it could not be done now
 	Notes    []string
 	Outcomes []inboxOutcome
-	Own      bool // who visits made it
+	Became   string // what did, of it; empty: it is open
+	Own      bool   // who visits made it
 	Approves bool
 }
 
 func (v *visit) proposalPage() error {
 	view := proposalView{typed: v.typed}
 	err := v.office(func(o *backoffice.Office) error {
-		p, err := v.proposal(o)
+		p, open, err := v.proposal(o)
 		if err != nil {
 			return err
 		}
 		view.proposalRow = v.proposalRow(o, &p)
+		if !open {
+			view.Became = v.became(o, &p)
+			return nil
+		}
 		view.Own = strings.EqualFold(p.By, v.login.Name)
 		view.Approves = !view.Own && v.may(entitlement.ToApprove)
 		if v.login.Account != "" {
@@ -153,18 +158,16 @@ func (v *visit) proposeAnswer() error {
 			return v.again(field("from", err), (*visit).inbox)
 		}
 	}
-	for _, f := range v.p.trays.take(v.login.Name) {
-		if f.content == nil || f.ID != form.Get("file") {
-			continue
-		}
-		err := v.office(func(o *backoffice.Office) error { return o.ProposeAnswer(f.content, order, v.now) })
-		if err != nil {
-			return v.again(err, (*visit).inbox)
-		}
-		v.say("Proposed. Somebody else has to approve it.")
-		return v.goTo("/waiting")
+	f, err := v.waitingFile(form.Get("file"))
+	if err != nil {
+		return err
 	}
-	return foreign("the file")
+	err = v.office(func(o *backoffice.Office) error { return o.ProposeAnswer(f.content, order, v.now) })
+	if err != nil {
+		return v.again(err, (*visit).inbox)
+	}
+	v.say("Proposed. Somebody else has to approve it.")
+	return v.goTo("/waiting")
 }
 
 // approve does what somebody else proposed.
@@ -174,9 +177,13 @@ func (v *visit) approve() error {
 	}
 	path := "/waiting"
 	err := v.office(func(o *backoffice.Office) error {
-		p, err := v.proposal(o)
+		p, open, err := v.proposal(o)
 		if err != nil {
 			return err
+		}
+		if !open {
+			path = v.tooLate(o, &p)
+			return nil
 		}
 		r, err := o.Approve(p.Number, v.login.Name, v.now)
 		if err != nil {
@@ -205,19 +212,33 @@ func (v *visit) endProposal(own bool) error {
 	if _, err := v.form(); err != nil {
 		return err
 	}
+	path := ""
 	err := v.office(func(o *backoffice.Office) error {
-		p, err := v.proposal(o)
+		p, open, err := v.proposal(o)
 		if err != nil {
 			return err
 		}
 		if own && !strings.EqualFold(p.By, v.login.Name) {
 			return capability.Refuse(capability.ErrPermission, v.login.Name, "it is the proposal of somebody else")
 		}
-		return o.Do(entitlement.EndProposal{Number: p.Number, Reason: strings.TrimSpace(v.r.PostForm.Get("reason")), By: v.login.Name}, v.now)
+		if !open {
+			path = v.tooLate(o, &p)
+			return nil
+		}
+		return o.EndProposal(entitlement.EndProposal{Number: p.Number, Reason: strings.TrimSpace(v.r.PostForm.Get("reason")), By: v.login.Name}, v.now)
 	})
 	if err != nil {
 		return v.again(err, (*visit).proposalPage)
 	}
-	v.say("The proposal is ended; nothing was changed.")
-	return v.goTo("/waiting")
+	if path == "" {
+		v.say("The proposal is ended; nothing was changed.")
+		path = "/waiting"
+	}
+	return v.goTo(path)
+}
+
+// tooLate says to who comes after another what became of a proposal, and is the page that goes on saying it.
+func (v *visit) tooLate(o *backoffice.Office, p *entitlement.Proposal) string {
+	v.say("Nothing was changed: %s.", v.became(o, p))
+	return fmt.Sprintf("/proposals/%d", p.Number)
 }

@@ -72,8 +72,27 @@ func TestFourEyes(t *testing.T) {
 	if a := chen.post("/proposals/approve", "number", number, "once", "a"); a.status != http.StatusSeeOther || a.location != devicePath(m.host()) {
 		t.Error(a)
 	}
-	if a := keller.post("/proposals/approve", "number", number, "once", "b"); a.status != http.StatusNotFound {
+	// Who comes late reads what became of it, and changes nothing; a customer reads it without names.
+	length := w.length()
+	for b, words := range map[*browser]string{chen: " by chen", keller: " by chen", larsen: ""} {
+		path := "/proposals/approve"
+		if b == larsen {
+			path = "/proposals/take-back"
+		}
+		if a := b.post(path, "number", number, "once", "b"); a.status != http.StatusSeeOther || a.location != paths[0] {
+			t.Error(a)
+		}
+		a := b.get(paths[0])
+		if a.status != http.StatusOK || !strings.Contains(a.body, "Nothing was changed: it was approved, and done") || !strings.Contains(a.body, "The proposal is over: it was approved") || strings.Contains(a.body, "chen") != (words != "") && b != chen ||
+			!strings.Contains(a.body, words) || strings.Contains(a.body, "/proposals/approve") || strings.Contains(a.body, "/proposals/take-back") {
+			t.Error(a)
+		}
+	}
+	if a := nemo.get(paths[0]); a.status != http.StatusNotFound {
 		t.Error(a)
+	}
+	if w.length() != length {
+		t.Error("something was written after it was over")
 	}
 	w.book(func(b *entitlement.Book) {
 		h, _ := b.Host(m.host())
@@ -104,7 +123,7 @@ func TestFourEyes(t *testing.T) {
 	if a := chen.post("/proposals/turn-down", "number", number, "reason", strings.Repeat("x", 5000)); a.status != http.StatusBadRequest {
 		t.Error(a.status)
 	}
-	if a := keller.post("/proposals/take-back", "number", number); a.status != http.StatusSeeOther || len(found(proposals, keller.get("/waiting").body)) != 0 {
+	if a := keller.post("/proposals/take-back", "number", number); a.status != http.StatusSeeOther || a.location != "/waiting" || len(found(proposals, keller.get("/waiting").body)) != 0 {
 		t.Error(a)
 	}
 	// A page of a machine that a customer reads names nobody of the staff.

@@ -50,7 +50,10 @@ func (p *Portal) newOIDC(o OIDC) (provider, error) {
 }
 
 // round is an errand to a provider of OpenID Connect.
-type round struct{ State, Nonce, Verifier, To string }
+type round struct {
+	State, Nonce, Verifier string
+	To                     afterwards
+}
 
 // discover asks the issuer for its addresses and keys, the first time somebody signs in: a provider that is down stops nobody else.
 func (o *oidcProvider) discover(ctx context.Context) (*oidc.Provider, error) {
@@ -70,7 +73,7 @@ func (o *oidcProvider) config(found *oidc.Provider) *oauth2.Config {
 	return &oauth2.Config{ClientID: o.ClientID, ClientSecret: o.Secret, Endpoint: found.Endpoint(), RedirectURL: o.p.here("sign-in", "oidc", o.Name).String(), Scopes: []string{oidc.ScopeOpenID}}
 }
 
-func (o *oidcProvider) send(v *visit, to string) error {
+func (o *oidcProvider) send(v *visit, to afterwards) error {
 	found, err := o.discover(v.r.Context())
 	if err != nil {
 		v.p.Log.Warn("identity provider", "provider", o.Name, "error", err)

@@ -146,7 +146,12 @@ func (i *issuer) options(o *Options) {
 // begin has a browser begin to sign in, and the user say yes there: the answer is what the browser is sent back with.
 func (i *issuer) begin(b *browser, to string) url.Values {
 	i.t.Helper()
-	a := b.get("/sign-in/with/corp?to=" + url.QueryEscape(to))
+	return i.beginAt(b, "/sign-in/with/corp?to="+url.QueryEscape(to))
+}
+
+func (i *issuer) beginAt(b *browser, link string) url.Values {
+	i.t.Helper()
+	a := b.get(link)
 	u, err := url.Parse(a.location)
 	if err != nil || a.status != http.StatusSeeOther || !strings.HasPrefix(a.location, i.server.URL+"/authorize?") {
 		i.t.Fatal(a, err)

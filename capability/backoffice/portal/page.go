@@ -162,7 +162,7 @@ func (v *visit) problem(err error) {
 func (v *visit) explain(err error) (capability.Code, problemView) {
 	code, detail := v.p.explain(v.r.URL.Path, err)
 	e := code.Entry()
-	return code, problemView{code.String(), detail, e.Cause, e.Next, code == capability.ErrSignIn}
+	return code, problemView{code.String(), detail, e.Cause, Next(code), code == capability.ErrSignIn}
 }
 
 // explain is the code and the sentence of an error. What nobody but the producer should know stays in the log.

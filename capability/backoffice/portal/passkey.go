@@ -147,7 +147,7 @@ func (v *visit) passkeySignIn() error {
 	if err := v.begin(*l, "passkey"); err != nil {
 		return err
 	}
-	return v.onward(form)
+	return v.goTo(v.onward(form.Get("to"), form.Get("kept")))
 }
 
 func explained(err error) error {

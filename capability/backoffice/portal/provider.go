@@ -21,13 +21,16 @@ import (
 // A provider is asked who a browser belongs to. What it calls somebody is a login's subject, which staff has written down: nobody becomes a login, or gets a role, by what a provider says.
 type provider interface {
 	// send leads the browser to the provider, on an errand whose answer is for this portal and that page of it.
-	send(v *visit, to string) error
+	send(v *visit, to afterwards) error
 }
+
+// afterwards is where a browser goes that comes back from a provider: to a page, or to the form that waits under a ticket.
+type afterwards struct{ Page, Ticket string }
 
 // who is what a provider said.
 type who struct {
 	provider, name string
-	to             string // the page that was asked for
+	to             afterwards
 }
 
 func (w who) subject() string { return w.provider + " " + w.name }
@@ -53,6 +56,7 @@ func (p *Portal) providerRoutes() []route {
 type providing struct {
 	origin        *url.URL
 	errands       *web.Errands
+	cloaks        *cloakroom
 	keys          *webauthn.WebAuthn // nil: a portal without a name has no passkeys
 	providers     map[string]provider
 	providerNames []string // in the order of the options
@@ -63,6 +67,7 @@ func (p *Portal) openProviders() (err error) {
 	if p.errands, err = web.NewErrands(p.Now); err != nil {
 		return err
 	}
+	p.cloaks = newCloakroom(p.Now)
 	if p.origin, err = origin(p.Options); err != nil {
 		return err
 	}
@@ -105,7 +110,8 @@ func (v *visit) signInWith() error {
 	if made == nil {
 		return foreign(v.r.PathValue("provider"))
 	}
-	return made.send(v, local(v.r.URL.Query().Get("to")))
+	q := v.r.URL.Query()
+	return made.send(v, afterwards{local(q.Get("to")), v.ticket(q.Get("kept"))})
 }
 
 // refuseAnswer is for an answer of a provider that is not good. What is wrong with it is in the log; whoever sent it learns little.
@@ -131,8 +137,9 @@ func (v *visit) known(w who) error {
 		return err
 	}
 	// The browser has come from another site and brings no session cookie while it follows that site's lead: the next page is asked for by one of ours.
-	v.w.Header().Set("Refresh", "0; url="+w.to)
-	return v.show("continue", "Signed in", w.to)
+	to := v.onward(w.to.Page, v.p.cloaks.fetch(w.to.Ticket))
+	v.w.Header().Set("Refresh", "0; url="+to)
+	return v.show("continue", "Signed in", to)
 }
 
 // outward is how the portal asks a provider: that one place, no other it points to, and no more than 1 MiB of answer.

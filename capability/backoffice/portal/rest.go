@@ -273,7 +273,7 @@ func restNext(code capability.Code) string {
 	case capability.ErrThrottled:
 		return "try again after the seconds in the header Retry-After"
 	}
-	return code.Entry().Next
+	return Next(code)
 }
 
 func (q *problem) Error() string  { return q.Detail }

@@ -19,10 +19,10 @@ const responseKind = "application/vnd.leasehold.response+cose"
 func (p *Portal) restRequests() []operation {
 	see, answer, move, approve := needs(entitlement.ToSee), needs(entitlement.ToAnswer), needs(entitlement.ToMove), needs(entitlement.ToApprove)
 	return []operation{
-		askBytes("answer-request", "POST /requests", answer, "Answer a request file: its bytes, or its text form, give those of the response; the same request gives the same response. With seat and user the answer brings the user's seat", responseKind, (*call).answerRequest).of(maxFileText),
+		askBytes("answer-request", "POST /requests", answer, "Answer a request file: its bytes, or its text form, give those of the response; the same request gives the same response. With refuse it is refused for that reason; with seat and user the answer brings the user's seat", responseKind, (*call).answerRequest).of(maxFileText),
 		askBytes("get-response", "GET /responses/{request}", answer, "The response file to a request, by the digest of the request", responseKind, (*call).getResponse),
 		ask("list-proposals", "GET /proposals", see, "Proposals that wait for a second person, oldest first", (*call).listProposals),
-		ask("get-proposal", "GET /proposals/{number}", see, "A proposal that waits", (*call).getProposal),
+		ask("get-proposal", "GET /proposals/{number}", see, "A proposal, and what became of it where it is over", (*call).getProposal),
 		askSlowly("propose-answer", "POST /proposals", move, "Propose to answer a request file with a repair, or with the rights of a machine that is gone", (*call).propose).of(maxFileText),
 		ofStaff(ask("approve-proposal", "POST /proposals/{number}/approve", approve, "Do what somebody else proposed; the response to a request is then had by its digest", (*call).approveProposal)),
 		ofStaff(ask("turn-down-proposal", "POST /proposals/{number}/turn-down", approve, "Turn a proposal down", (*call).turnDownProposal)),
@@ -46,6 +46,7 @@ func requestFile(body []byte) ([]byte, error) {
 }
 
 type requestIn struct {
+	Refuse  string `query:"refuse" maxLength:"256" doc:"why the request is refused, for the customer to read: the response then gives nothing and takes nothing"`
 	Seat    string `query:"seat" maxLength:"64" doc:"activation ID of a line item whose seats are used offline"`
 	User    string `query:"user" maxLength:"128" doc:"who gets the seat"`
 	Account string `query:"account" maxLength:"128" doc:"of the user"`
@@ -60,6 +61,7 @@ func (c *call) answerRequest(in *requestIn) ([]byte, error) {
 	var r *backoffice.Result
 	err = c.act(func(o *backoffice.Office) error {
 		order := c.order()
+		order.Refuse = strings.TrimSpace(in.Refuse)
 		if in.Seat != "" {
 			i, err := c.itemOf(o, in.Seat)
 			if err != nil {
@@ -105,6 +107,7 @@ type proposalOut struct {
 	By           string                  `json:"by"`
 	Time         capability.Time         `json:"time"`
 	Ends         capability.Time         `json:"ends"`
+	Became       string                  `json:"became,omitempty"` // what did, of one that is over; empty: it is open
 }
 
 // proposalOutOf says of a proposal of the staff neither who made it nor why, where a customer asks.
@@ -138,11 +141,15 @@ type ProposalPath struct {
 func (in *ProposalPath) text() string { return strconv.FormatUint(in.Number, 10) }
 
 func (c *call) getProposal(o *backoffice.Office, in *ProposalPath) (proposalOut, error) {
-	p, err := c.proposalOf(o, in.text())
+	p, open, err := c.proposalOf(o, in.text())
 	if err != nil {
 		return proposalOut{}, err
 	}
-	return c.proposalOutOf(o, &p), nil
+	out := c.proposalOutOf(o, &p)
+	if !open {
+		out.Became = c.became(o, &p)
+	}
+	return out, nil
 }
 
 type proposeIn struct {
@@ -185,7 +192,7 @@ func (c *call) propose(in *proposeIn) (proposalOut, error) {
 // approveProposal wants two persons: who made the token that approves is not who proposed.
 func (c *call) approveProposal(o *backoffice.Office, in *ProposalPath) (done, error) {
 	if !c.repeated(o) {
-		p, err := c.proposalOf(o, in.text())
+		p, _, err := c.proposalOf(o, in.text())
 		if err != nil {
 			return done{}, err
 		}
@@ -214,7 +221,7 @@ func (c *call) takeBackProposal(o *backoffice.Office, in *endProposalIn) (done, 
 
 func (c *call) endedProposal(o *backoffice.Office, in *endProposalIn, own bool) (done, error) {
 	if !c.repeated(o) {
-		p, err := c.proposalOf(o, in.text())
+		p, _, err := c.proposalOf(o, in.text())
 		if err != nil {
 			return done{}, err
 		}
@@ -222,5 +229,5 @@ func (c *call) endedProposal(o *backoffice.Office, in *endProposalIn, own bool) 
 			return done{}, capability.Refuse(capability.ErrPermission, c.login.Name, "it is the proposal of somebody else")
 		}
 	}
-	return done{true}, o.Do(entitlement.EndProposal{Number: in.Number, Reason: strings.TrimSpace(in.Body.Reason), By: c.login.Name}, c.now)
+	return done{true}, o.EndProposal(entitlement.EndProposal{Number: in.Number, Reason: strings.TrimSpace(in.Body.Reason), By: c.login.Name}, c.now)
 }

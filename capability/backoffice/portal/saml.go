@@ -70,9 +70,12 @@ func (p *Portal) newSAML(s SAML) (provider, error) {
 }
 
 // asked is an errand to a provider of SAML.
-type asked struct{ ID, To string }
+type asked struct {
+	ID string
+	To afterwards
+}
 
-func (s *samlProvider) send(v *visit, to string) error {
+func (s *samlProvider) send(v *visit, to afterwards) error {
 	req, err := s.party.MakeAuthenticationRequest(s.party.GetSSOBindingLocation(saml.HTTPRedirectBinding), saml.HTTPRedirectBinding, saml.HTTPPostBinding)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type signInView struct {
 	typed
 	To        string // where to go afterwards
 	Kept      string // a form that was interrupted
+	Ticket    string // of it, where there are providers
 	Providers []string
 	Single    bool // passwords are for local logins only
 	Passkeys  bool
@@ -38,7 +39,14 @@ func (v *visit) signInPage() error {
 
 // askToSignIn shows where to sign in, and carries along what comes after that.
 func (v *visit) askToSignIn(to, kept string) error {
-	return v.show("signin", "Sign in", signInView{v.typed, local(to), kept, v.p.providerNames, v.p.SingleSignOn, v.p.keys != nil})
+	view := signInView{typed: v.typed, To: local(to), Kept: kept, Providers: v.p.providerNames, Single: v.p.SingleSignOn, Passkeys: v.p.keys != nil}
+	if _, ok := parseKept(kept); ok && len(view.Providers) > 0 {
+		var err error
+		if view.Ticket, err = v.leave(kept); err != nil {
+			return err
+		}
+	}
+	return v.show("signin", "Sign in", view)
 }
 
 // alone says that a login may sign in without an identity provider.
@@ -72,7 +80,7 @@ func (v *visit) signIn() error {
 	if err := v.begin(l, t.how); err != nil {
 		return err
 	}
-	return v.onward(form)
+	return v.goTo(v.onward(form.Get("to"), form.Get("kept")))
 }
 
 // local is a path of this portal, whatever was asked for.
