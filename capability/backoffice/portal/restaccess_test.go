@@ -176,6 +176,28 @@ func TestCustomersAreToldTheirOwn(t *testing.T) {
 			t.Errorf("%s: %s", path, a)
 		}
 	}
+	var session *entitlement.Granted
+	err := w.desk.Ask(func(o *backoffice.Office) (err error) {
+		floating, err := o.Entitle(entitlement.Item{Customer: "Other", Product: "Render", Copies: 1, Mode: entitlement.Online, Features: []entitlement.Feature{{Name: "render", PerCopy: 1}}}, "test", capability.At(w.now()))
+		if err != nil {
+			return err
+		}
+		if err := o.Do(entitlement.SetPool{ActivationID: floating.ActivationID, Everybody: true, By: "test"}, capability.At(w.now())); err != nil {
+			return err
+		}
+		session, err = o.TakeSession(entitlement.TakeSession{ActivationID: floating.ActivationID, User: entitlement.UserID{Account: "Other", Name: "nemo"}, Device: capability.Digest{1}, By: "test"}, capability.At(w.now()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := "/sessions/" + session.Session.ID.String() + "/disconnect"
+	if a := larsen.post(end, nil); a.status != http.StatusNotFound || string(larsen.get("/sessions").body) != "{\"items\":[]}\n" {
+		t.Error(a)
+	}
+	if a := staff.post(end, nil); a.status != http.StatusOK {
+		t.Error(a)
+	}
 	// The seat of another's line item, the file of another's machine.
 	if a := larsen.post("/requests?seat="+string(other)+"&user=larsen", theirs.request(other, 5)); a.status != http.StatusNotFound {
 		t.Error(a)

@@ -137,6 +137,13 @@ func TestEveryPostTwice(t *testing.T) {
 	if response.header.Get("Content-Type") != responseKind {
 		t.Error(response.header)
 	}
+	unpaid := w.station()
+	p.step("answer-request", "/requests?refuse=unpaid", unpaid.request(capability.ActivationID(first), 1))
+	w.book(func(b *entitlement.Book) {
+		if h, _ := b.Host(unpaid.host()); len(h.Holds) != 0 || len(h.Requests) != 1 || h.Requests[0].Refused != "unpaid" {
+			t.Errorf("%+v", h)
+		}
+	})
 	p.step("set-device", "/devices", fields{"address": to.host().String(), "name": "spare", "account": "ACME"})
 	p.step("map-device", at+"/map", fields{"activationId": first, "copies": 6})
 	p.step("unmap-device", at+"/unmap", fields{"activationId": first})
@@ -154,6 +161,13 @@ func TestEveryPostTwice(t *testing.T) {
 	var proposed proposalOut
 	p.step("propose-answer", "/proposals?reason=disk+lost", lost).into(&proposed)
 	second.step("turn-down-proposal", fmt.Sprintf("/proposals/%d/turn-down", proposed.Number), fields{"reason": "ask first"})
+	var over proposalOut
+	if p.get(fmt.Sprintf("/proposals/%d", proposed.Number)).into(&over); !strings.Contains(over.Became, "ask first") {
+		t.Errorf("%+v", over)
+	}
+	if a := second.post(fmt.Sprintf("/proposals/%d/approve", proposed.Number), nil); a.problem().Code != capability.ErrProposalOver || a.status != http.StatusConflict {
+		t.Error(a)
+	}
 	p.step("propose-answer", "/proposals?reason=disk+lost", lost).into(&proposed)
 	second.step("approve-proposal", fmt.Sprintf("/proposals/%d/approve", proposed.Number), nil)
 	if a := p.get("/responses/" + proposed.Request); a.status != http.StatusOK || len(a.body) < 1000 {
