@@ -48,7 +48,8 @@ type Portal struct {
 	throttle  *web.Throttle
 	exchanges *web.Rate
 	seats     *web.Rate
-	calls     *web.Rate // of the REST API
+	calls     *web.Rate     // of the REST API
+	guesses   *web.Throttle // at tokens: who mistypes a script keeps nobody at that address from signing in
 	tokens    *lastUses
 	hashing   web.Hashing
 	pages     pages
@@ -66,7 +67,7 @@ func New(o Options) (*Portal, error) {
 	}
 	p := &Portal{
 		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval),
-		calls: web.NewRate(o.Now, callsAtOnce, callInterval), tokens: newLastUses(), hashing: web.NewHashing(), trays: newTrays(o.Now),
+		calls: web.NewRate(o.Now, callsAtOnce, callInterval), guesses: web.NewThrottle(o.Now), tokens: newLastUses(), hashing: web.NewHashing(), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err

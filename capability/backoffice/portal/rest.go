@@ -40,6 +40,8 @@ const (
 const (
 	maxKey      = 100      // bytes of an Idempotency-Key
 	maxRestForm = 64 << 10 // bytes of a body in JSON or CBOR
+
+	bodyTime = 2 * time.Minute // for sending a body
 )
 
 // call is one request of a program, and who sends it.
@@ -125,7 +127,7 @@ type uint8Number uint16
 func (p *Portal) described(api huma.API, op *operation) huma.Operation {
 	schemas := api.OpenAPI().Components.Schemas
 	refused := schemas.Schema(reflect.TypeFor[problem](), true, "")
-	h := huma.Operation{OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag()}, MaxBodyBytes: op.limit() + 1, DefaultStatus: http.StatusOK, Responses: map[string]*huma.Response{}}
+	h := huma.Operation{OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag()}, MaxBodyBytes: op.limit() + 1, BodyReadTimeout: bodyTime, DefaultStatus: http.StatusOK, Responses: map[string]*huma.Response{}}
 	for _, status := range op.refusals() {
 		h.Responses[strconv.Itoa(status)] = &huma.Response{Description: refusalWords(status), Content: map[string]*huma.MediaType{"application/problem+json": {Schema: refused}, "application/problem+cbor": {Schema: refused}}}
 	}
@@ -143,7 +145,7 @@ func (p *Portal) described(api huma.API, op *operation) huma.Operation {
 	}
 	if op.method == http.MethodPost {
 		most := maxKey
-		h.Parameters = []*huma.Param{{Name: "Idempotency-Key", In: "header", Description: "the same key with the same body is done once, and answered alike; with another body it is refused", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most}}}
+		h.Parameters = []*huma.Param{{Name: "Idempotency-Key", In: "header", Description: "where it changes something, the same key with the same body is done once and answered alike; with another body it is refused", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most}}}
 	}
 	h.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
@@ -199,7 +201,7 @@ func (c *call) signIn(w http.ResponseWriter) error {
 		return nil
 	}
 	from := addressOf(c.r)
-	if v := c.p.throttle.Try("token from "+from, from); v.Wait > 0 {
+	if v := c.p.guesses.Try("token from "+from, from); v.Wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(v.Wait.Seconds()))))
 		return capability.Refuse(capability.ErrThrottled, "", "too many tokens were none; the next one in %s", v.Wait.Round(time.Second))
 	}
@@ -295,6 +297,8 @@ func (p *Portal) ourProblems(_ huma.Context, _ string, v any) (any, error) {
 	}
 	code, words := capability.ErrForm, []string(nil)
 	switch m.Status {
+	case http.StatusUnsupportedMediaType:
+		m.Errors, m.Detail = nil, "a body of the kind application/json or "+cborType+" is wanted"
 	case http.StatusRequestEntityTooLarge:
 		code = capability.ErrFileSize
 	case http.StatusInternalServerError:

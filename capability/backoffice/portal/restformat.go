@@ -21,15 +21,15 @@ func jsonFormat() huma.Format {
 			return e.Encode(v)
 		},
 		Unmarshal: func(b []byte, v any) error {
-			if err := namesOnce(json.NewDecoder(bytes.NewReader(b))); err != nil {
+			if err := json.Unmarshal(b, v); err != nil {
 				return err
 			}
-			return json.Unmarshal(b, v)
+			return namesOnce(json.NewDecoder(bytes.NewReader(b)))
 		},
 	}
 }
 
-// namesOnce says whether each name is once in its object: of two that differ in case only, one reader takes the first and another the second.
+// namesOnce says whether each name is once in its object, in a text that is JSON: of two that differ in case only, one reader takes the first and another the second.
 func namesOnce(d *json.Decoder) error {
 	t, err := d.Token()
 	if err != nil {

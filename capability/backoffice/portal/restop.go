@@ -70,7 +70,7 @@ func (op *operation) refusals() []int {
 		list = append(list, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound)
 	}
 	if op.method == http.MethodPost {
-		list = append(list, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge)
+		list = append(list, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	return list
 }
@@ -89,6 +89,10 @@ func refusalWords(status int) string {
 		return "the book does not allow it, or the key was used for another body"
 	case http.StatusRequestEntityTooLarge:
 		return "the body is too large"
+	case http.StatusRequestTimeout:
+		return "the body did not come in time"
+	case http.StatusUnsupportedMediaType:
+		return "the body is of a kind that is not taken here"
 	case http.StatusUnprocessableEntity:
 		return "a field or a parameter is not known or not right, or a file is none; the detail names it"
 	case http.StatusTooManyRequests:
