@@ -338,6 +338,33 @@ func TestHistoryOfAnotherCopy(t *testing.T) {
 	}
 }
 
+// A cut right behind a snapshot leaves the vault without entries, and then the last one of the history is the book's head or none of its.
+func TestHistoryEndsWithTheHead(t *testing.T) {
+	m, p := full(t, 1)
+	o := mustOpen(t, p, m)
+	entitle(t, o, 1)
+	if err := o.compact(); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, p, o, func(all [][]byte) [][]byte {
+		e := must(entitlement.DecodeEntry(o.codec, all[len(all)-1]))
+		e.By = "somebody else"
+		return append(all[:len(all)-1], e.Encode(o.codec))
+	})
+	o.Close()
+	o = mustOpen(t, p, m)
+	defer o.Close()
+	_, length := o.Book().Head()
+	if len(o.past.fresh) > 0 {
+		t.Fatalf("%d entries are in the vault", len(o.past.fresh))
+	}
+	for _, from := range []uint64{1, length} {
+		if err := o.History(from, func(uint64, *entitlement.Entry) error { return nil }); Code(err) != capability.ErrBookDamaged {
+			t.Errorf("from entry %d on: %v", from, err)
+		}
+	}
+}
+
 func parts(d storage.Disk) []string {
 	return slices.DeleteFunc(must(d.List()), func(name string) bool { return !isPart(name) })
 }

@@ -126,7 +126,7 @@ func (o *Office) lasting(now capability.Time) (list []held) {
 	for _, h := range o.secrets.Keys {
 		if len(h.Certificate) > 0 {
 			said, err := o.codec.SigningKey(o.trust, h.Certificate)
-			if err == nil && (o.codec.StillCounts(said, o.revoked) != nil || said.Until != 0 && said.Until < now) {
+			if err == nil && (o.codec.StillCounts(said, o.known()) != nil || said.Until != 0 && said.Until < now) {
 				continue
 			}
 		}
@@ -181,7 +181,8 @@ func (o *Office) InstallKey(u Unlock, file []byte, by string, now capability.Tim
 		return nil, err
 	}
 	fingerprint := o.codec.Fingerprint(said.Keys)
-	if err := o.codec.StillCounts(said, o.revoked); err != nil {
+	known := o.known()
+	if err := o.codec.StillCounts(said, known); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCeremony, err)
 	}
 	keys := slices.Clone(o.secrets.Keys)
@@ -205,8 +206,7 @@ func (o *Office) InstallKey(u Unlock, file []byte, by string, now capability.Tim
 			return nil, fmt.Errorf("%w: it is certificate %d, and %d is here", ErrCeremony, said.Number, before.Number)
 		}
 	}
-	known := o.known()
-	if key, is := unheard(known, said); is {
+	if key, is := o.unheard(known, said); is {
 		return nil, fmt.Errorf("%w: it does not revoke the key %.8x, which a certificate before it did: the root was used without that one. Certify again there, "+
 			"with --after and the newest certified key, or with --revoke and that key", ErrCeremony, key[:])
 	}
@@ -369,23 +369,12 @@ func (o *Office) Keys(now capability.Time) ([]KeyView, error) {
 		at := slices.IndexFunc(o.signers, func(s signer) bool { return s.fingerprint == v.Fingerprint })
 		if at >= 0 {
 			s := &o.signers[at]
-			_, outdated := unheard(known, s.said)
 			v.Name, v.Number, v.From, v.Until, v.Revoked = s.said.Name, s.said.Number, s.said.From, s.said.Until, s.said.Revoked
-			switch {
-			case o.codec.StillCounts(s.said, o.revoked) != nil:
-				v.State = "revoked"
-			case o.book.Barred(s.fingerprint, s.said.Number) != "":
-				v.State = "replaced"
-			case v.Until != 0 && now > v.Until:
-				v.State = "ended"
-			case outdated:
-				v.State = "replaced"
-			case now < v.From:
-				v.State = "begins"
-			case best == s:
-				v.State = "signs"
-			default:
+			if v.State, _ = o.standing(s, known, now); v.State == "" {
 				v.State = "ready"
+			}
+			if s == best {
+				v.State = "signs"
 			}
 		}
 		list = append(list, v)

@@ -257,8 +257,13 @@ func (o *Office) known() []capability.Digest {
 	return known
 }
 
-// unheard is a key of those that a certificate does not revoke, if there is one.
-func unheard(known []capability.Digest, k *wire.KeyCertificate) (capability.Digest, bool) {
+// unheard is a key that is known to be revoked and that a certificate says nothing of: the one that it is of, else one that it does not revoke. Neither may sign. Of a key that is revoked nobody takes
+// anything; and whoever hears only of the other's responses would go on believing the key that was revoked.
+func (o *Office) unheard(known []capability.Digest, k *wire.KeyCertificate) (capability.Digest, bool) {
+	own := o.codec.Fingerprint(k.Keys)
+	if slices.Contains(known, own) {
+		return own, true
+	}
 	for _, key := range known {
 		if !slices.ContainsFunc(k.Revoked, func(r wire.RevokedKey) bool { return r.Key == key }) {
 			return key, true
@@ -267,26 +272,34 @@ func unheard(known []capability.Digest, k *wire.KeyCertificate) (capability.Dige
 	return capability.Digest{}, false
 }
 
-// signerAt is the key that signs at a moment: of those that may, the one that was certified last. A key whose certificate is from before a revocation does not: whoever
-// hears only of its responses would go on believing the key that was revoked.
+// standing is what keeps a key from signing at a moment, as a state and in words; both are empty where it may.
+func (o *Office) standing(s *signer, known []capability.Digest, at capability.Time) (state, why string) {
+	key, is := o.unheard(known, s.said)
+	switch newer := o.book.Replaced(s.fingerprint, s.said.Number); {
+	case is && key == s.fingerprint:
+		return "revoked", fmt.Sprintf("%s is revoked", s.said.Name)
+	case newer != "":
+		return "replaced", fmt.Sprintf("%s: %s", s.said.Name, newer)
+	case s.said.Until != 0 && at > s.said.Until:
+		return "ended", fmt.Sprintf("%s signs from %s to %s, and it is %s", s.said.Name, s.said.From, s.said.Until, at)
+	case is:
+		return "replaced", fmt.Sprintf("%s was certified before the key %.8x was revoked, and its responses would not say so: have a new key certified", s.said.Name, key[:])
+	case at < s.said.From:
+		return "begins", fmt.Sprintf("%s signs from %s on, and it is %s", s.said.Name, s.said.From, at)
+	}
+	return "", ""
+}
+
+// signerAt is the key that signs at a moment: of those that may, the one that was certified last.
 func (o *Office) signerAt(at capability.Time) (*signer, error) {
 	var best *signer
 	why := "none is certified"
 	known := o.known()
 	for n := range o.signers {
 		s := &o.signers[n]
-		switch no := o.book.Barred(s.fingerprint, s.said.Number); {
-		case o.codec.StillCounts(s.said, o.revoked) != nil:
-			why = fmt.Sprintf("%s is revoked", s.said.Name)
-		case no != "":
-			why = fmt.Sprintf("%s: %s", s.said.Name, no)
-		case at < s.said.From || s.said.Until != 0 && at > s.said.Until:
-			why = fmt.Sprintf("%s signs from %s to %s, and it is %s", s.said.Name, s.said.From, s.said.Until, at)
-		case best == nil || s.said.Number > best.said.Number:
-			if key, is := unheard(known, s.said); is {
-				why = fmt.Sprintf("%s was certified before the key %.8x was revoked, and its responses would not say so: have a new key certified", s.said.Name, key[:])
-				continue
-			}
+		if state, no := o.standing(s, known, at); state != "" {
+			why = no
+		} else if best == nil || s.said.Number > best.said.Number {
 			best = s
 		}
 	}

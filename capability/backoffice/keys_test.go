@@ -184,6 +184,10 @@ func TestWhichKeySigns(t *testing.T) {
 	if n := len(o.book.Signers()); n != 3 {
 		t.Errorf("%d certificates are on record", n)
 	}
+	own := o.codec.Fingerprint(keys[2].Keys)
+	if key, is := o.unheard([]capability.Digest{own}, &wire.KeyCertificate{Keys: keys[2].Keys, Revoked: []wire.RevokedKey{{Key: own}}}); !is || key != own {
+		t.Error("a certificate that revokes its own key lets it sign")
+	}
 	// The next key takes the place of what can sign no more.
 	mustRequest(t, o, KeyAsk{Name: "D"})
 	if views, _ := o.Keys(today); len(views) != 3 || views[0].Name != "B" {

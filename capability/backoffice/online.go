@@ -129,7 +129,12 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 			}
 		}
 	}
-	has, any := o.book.SessionOf(item, device, now)
+	if v, ok := o.book.Item(item, now); ok && wish.Count > 0 {
+		if err := o.seatAllowed(v.Product, r.Hosts[0], s.By, now); err != nil {
+			return nil, err
+		}
+	}
+	has, any := o.book.SessionOf(item, device, user, now)
 	var g *entitlement.Granted
 	switch {
 	case wish.Count == 0:

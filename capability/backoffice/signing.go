@@ -28,6 +28,20 @@ func (o *Office) allowed(d *entitlement.Decision, host hostid.ID, by string, now
 	return errors.Join(capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why), o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
 }
 
+// seatAllowed is allowed for a seat that is used online, and comes before it is taken. The key's products count there too. Its responses of an hour and a day do not, nor its copies of a day: a device renews its
+// seat every few minutes, mostly without an entry, so the book cannot count them, and each is worth a few minutes.
+func (o *Office) seatAllowed(product string, host hostid.ID, by string, now capability.Time) error {
+	s, err := o.signerAt(now)
+	if err != nil {
+		return capability.Refuse(capability.ErrNoSigningKey, host.Short(), "%v", err)
+	}
+	why := beyond(&wire.Limits{Products: s.limits.Products}, entitlement.Signed{}, []entitlement.Gain{{Product: product, Has: 1}})
+	if why == "" {
+		return nil
+	}
+	return errors.Join(capability.Refuse(capability.ErrSigningLimit, host.Short(), "%s", why), o.decide(now, entitlement.NoteLimited{Host: host, Detail: why, By: by}))
+}
+
 // beyond says which limit a response would pass that gives so much more, or is empty.
 func beyond(l *wire.Limits, signed entitlement.Signed, gains []entitlement.Gain) string {
 	switch {

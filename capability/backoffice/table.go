@@ -276,9 +276,15 @@ func list[T any](all []T, cell func(T) string) string {
 	return strings.Join(cells, ";")
 }
 
+// maxListed elements are in no cell of any table that the book would take.
+const maxListed = entitlement.MaxFeatures + entitlement.MaxTierLimits
+
 func parseList[T any](s string, parse func(string) (T, error)) (all []T, err error) {
 	if s == "" {
 		return nil, nil
+	}
+	if n := strings.Count(s, ";"); n >= maxListed { // before any of it takes memory
+		return nil, fmt.Errorf("%d elements where at most %d are allowed", n+1, maxListed)
 	}
 	for cell := range strings.SplitSeq(s, ";") {
 		v, err := parse(strings.TrimSpace(cell))

@@ -40,30 +40,42 @@ func (e *RowError) Error() string {
 
 func (e *RowError) Unwrap() error { return e.Cause }
 
-// neutral is a cell as it is written, of what a spreadsheet must not take for a formula.
+// neutral is a cell as it is written, of what a spreadsheet must not take for a formula. Some spreadsheets take each semicolon for the end of a cell, so each part has its apostrophe.
 func neutral(s string) string {
-	if formula(s) {
-		return "'" + s
-	}
-	return s
+	return eachPart(s, func(part string) string {
+		if formula(part) {
+			return "'" + part
+		}
+		return part
+	})
 }
 
 // plain is neutral undone.
 func plain(s string) string {
-	if rest, is := strings.CutPrefix(s, "'"); is && formula(rest) {
-		return rest
-	}
-	return s
+	return eachPart(s, func(part string) string {
+		if rest, is := strings.CutPrefix(part, "'"); is && formula(rest) {
+			return rest
+		}
+		return part
+	})
 }
 
-// formula also looks behind each semicolon, which some spreadsheets take for the end of a cell, and knows the wide forms of the signs.
-func formula(s string) bool {
-	for cell := range strings.SplitSeq(strings.TrimLeft(s, "'"), ";") {
-		if first, _ := utf8.DecodeRuneInString(cell); cell != "" && strings.ContainsRune("=+-@\t\r＝＋－＠", first) {
-			return true
-		}
+func eachPart(s string, of func(string) string) string {
+	if !strings.ContainsAny(s, "=+-@\t\r＝＋－＠") {
+		return s // as nearly all are
 	}
-	return false
+	parts := strings.Split(s, ";")
+	for i, part := range parts {
+		parts[i] = of(part)
+	}
+	return strings.Join(parts, ";")
+}
+
+// formula looks behind apostrophes, which are ours, and behind quotes, which spreadsheets take for empty text; and it knows the wide forms of the signs.
+func formula(part string) bool {
+	part = strings.TrimLeft(strings.TrimLeft(part, "'"), `"`)
+	first, _ := utf8.DecodeRuneInString(part)
+	return part != "" && strings.ContainsRune("=+-@\t\r＝＋－＠", first)
 }
 
 // WriteCSV writes a table.

@@ -29,12 +29,23 @@ type SetAccount struct {
 }
 
 func (c SetAccount) decide(b *Book, now capability.Time) (*Decision, error) {
+	if err := b.newAccount(c.Account.Name); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCatalog, err)
+	}
 	if err := b.setsAccount(&c.Account); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCatalog, err)
 	}
 	e := b.entry(now, c.By)
 	e.Account = &c.Account
 	return &Decision{Entries: []*Entry{e}}, nil
+}
+
+// newAccount says why an account that has neither a record nor a line item cannot begin under a name.
+func (b *Book) newAccount(name string) error {
+	if b.catalog.accounts.named[name] != nil || len(b.ofCustomer[name]) > 0 {
+		return nil
+	}
+	return legible("account", name)
 }
 
 // setsAccount says why an account cannot be as it is said.
@@ -45,18 +56,33 @@ func (b *Book) setsAccount(a *Account) error {
 	if err := capability.CheckText(a.Contact); err != nil {
 		return fmt.Errorf("contact: %w", err)
 	}
-	if a.Parent == "" {
+	old := b.catalog.accounts.named[a.Name]
+	if a.Parent == "" || old != nil && old.Parent == a.Parent {
 		return nil
 	}
 	if b.catalog.accounts.named[a.Parent] == nil {
 		return fmt.Errorf("account %q would be a part of %q, which is no account on record", a.Name, a.Parent)
 	}
-	above := b.above(a.Parent)
+	above, below := b.above(a.Parent), 1 // a new one has no parts: they name a record
 	if slices.Contains(above, a.Name) {
 		return fmt.Errorf("account %q would be a part of %q, which is a part of it", a.Name, a.Parent)
 	}
-	if depth := len(above) + b.below(a.Name); depth > MaxDepth {
+	if old != nil {
+		below = b.below(a.Name)
+	}
+	if depth := len(above) + below; depth > MaxDepth {
 		return fmt.Errorf("account %q would be in a line of %d accounts, and %d are allowed", a.Name, depth, MaxDepth)
+	}
+	return nil
+}
+
+// checkAccount says whether an account is as it was allowed to become, at a cost that does not grow with the others: a line that is too long, or has no end, is found with its last account.
+func (b *Book) checkAccount(a *Account) error {
+	if err := b.setsAccount(a); err != nil { // as it is already: the line is looked at below
+		return err
+	}
+	if above := b.above(a.Name); len(above) > MaxDepth || a.Parent != "" && b.catalog.accounts.named[a.Parent] == nil {
+		return fmt.Errorf("account %q is in a line of %d accounts, or a part of %q, which is no account on record", a.Name, len(above), a.Parent)
 	}
 	return nil
 }

@@ -153,8 +153,8 @@ func (c *Answer) check() error {
 		return errors.New("a re-host needs a reason")
 	}
 	if c.Approved != "" {
-		if err := capability.CheckName("approver", c.Approved); err != nil {
-			return err
+		if err := legible("approver", c.Approved); err != nil {
+			return fmt.Errorf("%w: %w", ErrDevice, err)
 		}
 		if strings.EqualFold(c.Approved, c.By) {
 			return fmt.Errorf("%q orders the repair, so somebody else has to approve it", c.By)

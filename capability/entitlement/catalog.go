@@ -72,7 +72,7 @@ func (b *Book) checkCatalog() error {
 		return fmt.Errorf("%d accounts are found as %d", n, len(b.catalog.accounts.named))
 	}
 	for _, a := range b.catalog.accounts.list {
-		if err := b.setsAccount(a); err != nil || b.catalog.accounts.named[a.Name] != a {
+		if err := b.checkAccount(a); err != nil || b.catalog.accounts.named[a.Name] != a {
 			return fmt.Errorf("account %q is there twice, or %w", a.Name, err)
 		}
 	}

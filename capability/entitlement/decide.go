@@ -106,6 +106,9 @@ func (c Entitle) decide(b *Book, now capability.Time) (*Decision, error) {
 	if err := i.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrItem, err)
 	}
+	if err := b.newAccount(i.Customer); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrItem, err)
+	}
 	if err := b.begins(&i); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrItem, err)
 	}

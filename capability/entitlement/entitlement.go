@@ -10,10 +10,8 @@
 package entitlement
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
@@ -225,11 +223,10 @@ func DefaultPolicy(producer string) Policy {
 
 // Validate checks the bounds of a policy.
 func (p *Policy) Validate() error {
+	if err := capability.CheckName("producer", p.Producer); err != nil { // it is in each right, and what a machine does not take there it takes nowhere
+		return fmt.Errorf("producer: %w", err)
+	}
 	switch {
-	case p.Producer == "" || len(p.Producer) > capability.MaxName:
-		return fmt.Errorf("producer of %d bytes where 1 to %d are allowed", len(p.Producer), capability.MaxName)
-	case !utf8.ValidString(p.Producer):
-		return errors.New("producer: not UTF-8")
 	case p.Lease < capability.MinLease || p.Lease > capability.MaxLease:
 		return fmt.Errorf("lease interval %s where %s to %s are allowed", p.Lease, capability.MinLease, capability.MaxLease)
 	case p.Holders > capability.HoldersNames:

@@ -92,7 +92,7 @@ func LimitRepairs(n int) RepairLimit {
 	if n == 0 {
 		return NoRepairs
 	}
-	return RepairLimit(n)
+	return RepairLimit(max(int(NoRepairs)-1, min(n, int(MaxRepairs)+1))) // what is no limit stays none
 }
 
 // Count is the number of repairs that the limit allows.

@@ -256,3 +256,14 @@ func TestRepairLimit(t *testing.T) {
 		}
 	}
 }
+
+// A limit that is none is none, however large the number.
+func TestLimitRepairs(t *testing.T) {
+	for n, good := range map[int]bool{0: true, 1: true, int(MaxRepairs): true, int(MaxRepairs) + 1: false, -2: false, 1<<32 + 1: false, -1 << 40: false} {
+		p := anyTier()
+		p.WriteOffs = LimitRepairs(n)
+		if err := p.Validate(); (err == nil) != good {
+			t.Errorf("%d write-offs: %v", n, err)
+		}
+	}
+}

@@ -115,7 +115,7 @@ type NoteSignIn struct{ SignIn }
 // LoginHash is what the book keeps of a one-time code, which belongs to its login alone. It takes the code as people type it.
 func LoginHash(name, code string) capability.Digest {
 	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
-	name = strings.ToLower(name)
+	name = strings.ToLower(folded(name))
 	return sha256.Sum256(fmt.Appendf(nil, "leasehold login code v1\x00%d:%s%s", len(name), name, plain))
 }
 
@@ -169,6 +169,9 @@ func (l *Login) clone() Login {
 }
 
 func (c AddLogin) decide(b *Book, now capability.Time) (*Decision, error) {
+	if err := legible("login", c.Name); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
+	}
 	if l := b.login(c.Name); l != nil {
 		return nil, fmt.Errorf("%w: there is a %s already", ErrLogin, l.Name)
 	}
@@ -356,7 +359,7 @@ func (b *Book) loginFact(f *LoginFact, now capability.Time) error {
 		return fmt.Errorf("%s is the last who could admit logins", l.Name)
 	case f.Remove:
 		return nil
-	case was == nil && l.Made != now:
+	case was == nil && (l.Made != now || l.Since < now):
 		return fmt.Errorf("%s is new, and has a past", l.Name)
 	case was != nil && (was.Name != l.Name || was.Made != l.Made || was.Account != l.Account):
 		return fmt.Errorf("%s of %q becomes %s of %q", was.Name, was.Account, l.Name, l.Account)
@@ -436,14 +439,16 @@ func (b *Book) applyLogin(e *Entry) error {
 }
 
 func (b *Book) checkLogins() error {
-	tokens := map[capability.Digest]bool{}
+	met, tokens := map[string]bool{}, map[capability.Digest]bool{}
 	for _, l := range b.logins {
 		if err := l.validate(); err != nil {
 			return fmt.Errorf("login %s: %w", l.Name, err)
 		}
-		if b.login(l.Name) != l || l.Made == 0 || l.Since < l.Made {
+		name := folded(l.Name)
+		if met[name] || l.Made == 0 || l.Since < l.Made {
 			return fmt.Errorf("login %s is there twice, or is none", l.Name)
 		}
+		met[name] = true
 		for _, t := range l.Tokens {
 			if tokens[t.Hash] {
 				return fmt.Errorf("token %s of %s is another login's", t.Name, l.Name)
@@ -458,9 +463,10 @@ func (b *Book) checkLogins() error {
 // More says that others follow.
 func (b *Book) FindLogins(within, text, after string, limit int) (page []Login, more bool) {
 	text = strings.ToLower(text)
-	from := 1 + slices.IndexFunc(b.logins, func(l *Login) bool { return after != "" && strings.EqualFold(l.Name, after) })
+	own := func(l *Login) bool { return within == "" || l.Account != "" && b.Within(l.Account, within) }
+	from := 1 + slices.IndexFunc(b.logins, func(l *Login) bool { return after != "" && strings.EqualFold(l.Name, after) && own(l) })
 	for _, l := range b.logins[from:] {
-		if within != "" && (l.Account == "" || !b.Within(l.Account, within)) || !strings.Contains(strings.ToLower(l.Name+"\n"+l.Account), text) {
+		if !own(l) || !strings.Contains(strings.ToLower(l.Name+"\n"+l.Account), text) {
 			continue
 		}
 		if len(page) == limit {

@@ -50,6 +50,11 @@ func TestLogins(t *testing.T) {
 	if LoginHash("keller", someCode) == LoginHash("larsen", someCode) || LoginHash("Keller", "o1-L") != LoginHash("kellER", "0 11") {
 		t.Error("a code is of every login, or not of one however it is typed")
 	}
+	for _, pair := range [][2]string{{"keſler", "KESLER"}, {"Νίκος", "ΝΊΚΟΣ"}, {"\u212aeller", "keller"}} {
+		if LoginHash(pair[0], someCode) != LoginHash(pair[1], someCode) {
+			t.Errorf("%q is found as %q, and its code is not", pair[0], pair[1])
+		}
+	}
 	// The code is worth something once, to its login, however it is typed, while it is good.
 	claim := func(name, code string) ClaimLogin {
 		return ClaimLogin{Name: name, Code: code, Password: "$hash", By: name}
@@ -340,12 +345,15 @@ func TestLoginFactsThatCannotBe(t *testing.T) {
 		"of another name":           func(e *Entry, l Login) { e.Login.Login.Name = "KELLER" },
 		"made later":                func(e *Entry, l Login) { e.Login.Login.Made++ },
 		"with sessions from before": func(e *Entry, l Login) { e.Login.Login.Since = l.Since - 1 },
-		"removed and not there":     func(e *Entry, l Login) { e.Login.Login.Name, e.Login.Remove = "nobody", true },
-		"the last":                  func(e *Entry, l Login) { e.Login.Remove = true },
-		"new with a past":           func(e *Entry, l Login) { e.Login.Login.Name = "new" },
-		"with an end and no code":   func(e *Entry, l Login) { e.Login.Login.CodeEnds = 5 },
-		"roles out of order":        func(e *Entry, l Login) { e.Login.Login.Roles = []Role{Auditor, Viewer} },
-		"a password too long":       func(e *Entry, l Login) { e.Login.Login.Password = strings.Repeat("x", maxPassword+1) },
+		"new, with sessions from before": func(e *Entry, l Login) {
+			e.Login.Login = Login{Name: "new", Made: e.Time, Since: e.Time - 1}
+		},
+		"removed and not there":   func(e *Entry, l Login) { e.Login.Login.Name, e.Login.Remove = "nobody", true },
+		"the last":                func(e *Entry, l Login) { e.Login.Remove = true },
+		"new with a past":         func(e *Entry, l Login) { e.Login.Login.Name = "new" },
+		"with an end and no code": func(e *Entry, l Login) { e.Login.Login.CodeEnds = 5 },
+		"roles out of order":      func(e *Entry, l Login) { e.Login.Login.Roles = []Role{Auditor, Viewer} },
+		"a password too long":     func(e *Entry, l Login) { e.Login.Login.Password = strings.Repeat("x", maxPassword+1) },
 		"a passkey twice": func(e *Entry, l Login) {
 			k := Passkey{ID: []byte{1}, Name: "x", Credential: []byte{1}, Made: 1}
 			e.Login.Login.Passkeys = []Passkey{k, k}
@@ -388,7 +396,7 @@ func TestFindLogins(t *testing.T) {
 	}{
 		{"", "", "", 9, "012345", false}, {acme, "", "", 9, "145", false}, {"Holding", "", "", 9, "1245", false}, {"Other", "", "", 9, "3", false}, {"Nobody", "", "", 9, "", false},
 		{acme, "", "", 2, "14", true}, {acme, "", "login 4", 2, "5", false}, {acme, "", "", 3, "145", false}, {"", "LOGIN 3", "", 9, "3", false}, {"", "works", "", 9, "145", false}, {acme, "other", "", 9, "", false},
-		{"", "", "nobody", 9, "012345", false},
+		{"", "", "nobody", 9, "012345", false}, {acme, "", "login 3", 9, "145", false}, {acme, "", "login 2", 9, "145", false},
 	} {
 		page, more := w.book.FindLogins(c.within, c.text, c.after, c.limit)
 		got := ""

@@ -67,16 +67,22 @@ func (b *Book) online(c *Answer) error {
 	return capability.Refuse(capability.ErrOperator, host, "it has not been answered before, and names no activation ID that there is")
 }
 
-// SessionOf is the session that a device may have of an item.
-func (b *Book) SessionOf(id capability.ActivationID, device capability.Digest, now capability.Time) (Session, bool) {
-	if i := b.byID[id]; i != nil {
-		for _, s := range i.sessions {
-			if s.Device == device && s.Through > now && !s.Over {
-				return *s, true
-			}
+// SessionOf is the session that a device may have of an item: that of a user, or where none is named the one that was taken last. On one device several users may follow each other, and the session of one
+// who went without a word counts until its promise ends: it is not for the next one to renew, nor to give back.
+func (b *Book) SessionOf(id capability.ActivationID, device capability.Digest, user UserID, now capability.Time) (last Session, there bool) {
+	i := b.byID[id]
+	if i == nil {
+		return Session{}, false
+	}
+	for _, s := range i.sessions {
+		if s.Device != device || s.Through <= now || s.Over || user != (UserID{}) && s.User.folded() != user.folded() {
+			continue
+		}
+		if !there || s.Taken > last.Taken || s.Taken == last.Taken && s.Used > last.Used {
+			last, there = *s, true
 		}
 	}
-	return Session{}, false
+	return last, there
 }
 
 // SeatFor is the online item with a feature in which a user has a seat, or is in the pool: of several the one entitled first that could be used now. Its error is that of the first that could not.

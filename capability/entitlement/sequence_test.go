@@ -68,7 +68,7 @@ const enough = 20_000
 
 func isRare(o outcome) bool {
 	switch o.code {
-	case capability.ErrRollbackSuspect, capability.ErrRehosted, capability.ErrSealed, capability.ErrInUse, capability.ErrSessionElsewhere, capability.ErrSeatElsewhere:
+	case capability.ErrRollbackSuspect, capability.ErrRehosted, capability.ErrSealed, capability.ErrInUse, capability.ErrSessionElsewhere, capability.ErrSeatElsewhere, capability.ErrNoSeat:
 		return true
 	}
 	return o.kind == "withdrawal" || o.kind == "order done"
@@ -145,6 +145,7 @@ type sequence struct {
 	keys               []Once
 
 	seatings
+	staffing
 }
 
 // broken is what the recovered panic of a failed sequence carries.
@@ -233,7 +234,15 @@ func (s *sequence) do(kind string, c Command) (*Decision, error) {
 	if s.probe != nil {
 		s.probe(s, c)
 	}
+	before := capability.Digest{}
+	if s.chance(30) {
+		before = s.book.Digest()
+	}
 	d, err := s.book.Decide(s.now, c)
+	s.both(c, d, err)
+	if before != (capability.Digest{}) && before != s.book.Digest() {
+		s.fatalf("%s: to decide changed the book", kind)
+	}
 	s.count(kind, err)
 	if a, ok := c.(Answer); ok {
 		s.tell("%s to %s, request %d: %v", kind, a.Identity.Host.Short(), a.Request.Number, err)
@@ -293,13 +302,18 @@ func (s *sequence) count(kind string, err error) {
 	}
 }
 
-// back is the book that comes back from its snapshot. That it is the same, Restore asserts itself.
+// back is the book that comes back from its snapshot. It is the same, and from then on it decides as the one that was there before.
 func (s *sequence) back() {
-	restored, err := Restore(s.book.Snapshot())
+	s.same()
+	was := s.book.Snapshot()
+	restored, err := Restore(was)
 	if err != nil {
 		s.fatalf("restore what was written: %v", err)
 	}
-	s.book = restored
+	if !bytes.Equal(restored.Snapshot(), was) {
+		s.fatalf("the book is another one than its snapshot was of")
+	}
+	s.twin, s.book = s.book, restored
 }
 
 // whole has the book look at itself.

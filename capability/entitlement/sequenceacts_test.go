@@ -2,6 +2,7 @@ package entitlement
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -13,7 +14,7 @@ func sequenceActs() []act {
 	some := func(do func(*sequence, *box)) func(*sequence) {
 		return func(s *sequence) { do(s, s.anyBox()) }
 	}
-	return append(append(deviceActs(), seatActs()...), []act{
+	return append(slices.Concat(deviceActs(), seatActs(), staffActs()), []act{
 		{16, func(s *sequence) { s.post(s.ask(s.anyBox())) }},
 		{8, some(func(s *sequence, m *box) { s.ask(m) })}, // and loses it, or brings it later
 		{10, (*sequence).postAny},
@@ -26,6 +27,7 @@ func sequenceActs() []act {
 		{1, some((*sequence).rob)},
 		{2, (*sequence).rehost},
 		{1, func(s *sequence) { s.grow() }},
+		{1, (*sequence).reclass},
 		{6, (*sequence).entitle},
 		{22, (*sequence).changeItem},
 		{3, (*sequence).setModel},
@@ -41,11 +43,11 @@ func sequenceActs() []act {
 func mustOccur() (list []outcome) {
 	for _, kind := range []string{
 		"answer", "answered before", "answered under a warning", "partly", "applied", "a response that changes nothing", "return credited", "foretold", "returned for nothing", "repair", "rehost", "rehosted", "repeated",
-		"entitle", "deploy", "suspend", "resume", "renew", "archive", "split", "merge", "quantity", "extra", "model", "account", "product", "policy", "boot", "record counted", "signer", "limit met", "robbed", "overruled",
+		"entitle", "deploy", "suspend", "resume", "renew", "archive", "split", "merge", "quantity", "extra", "model", "account", "product", "policy", "boot", "record counted", "signer", "limit met", "robbed", "overruled", "turned down",
 	} {
 		list = append(list, outcome{kind, 0})
 	}
-	return append(list, append(append(deviceOutcomes(), seatOutcomes()...), []outcome{
+	return append(list, append(slices.Concat(deviceOutcomes(), seatOutcomes(), staffOutcomes()), []outcome{
 		{"answer", capability.ErrFork}, {"answer", capability.ErrOlderRequest}, {"answer", capability.ErrRepair}, {"answer", capability.ErrReplaced}, {"answer", capability.ErrHostKey},
 		{"answer", capability.ErrRehosted}, {"answer", capability.ErrSealed}, {"answer", capability.ErrRollbackSuspect},
 		{"rehost", capability.ErrNoRehost}, {"split", capability.ErrTooFew}, {"merge", capability.ErrItemState}, {"deploy", capability.ErrItemState}, {"extra", capability.ErrSpent},
@@ -72,8 +74,11 @@ func (s *sequence) begin() {
 	for range 1 + s.rng.IntN(3) {
 		s.entitle()
 	}
-	if s.chance(4) {
+	if s.chance(3) {
 		s.people()
+	}
+	if s.chance(3) {
+		s.staff()
 	}
 }
 
@@ -179,8 +184,13 @@ func (s *sequence) entitle() {
 	if s.chance(6) {
 		i.Life.Stage = StageDraft
 	}
-	if s.chance(15) {
+	switch s.rng.IntN(15) {
+	case 0:
 		i.Product = "Unknown"
+	case 1, 2:
+		i.Features = []Feature{{Name: "render", PerCopy: 1 + s.rng.Uint32N(3)}, {Name: "view", PerCopy: 1 + s.rng.Uint32N(1000)}}
+	case 3:
+		i.Limits = []TierLimit{{Tier: Hardware, Copies: 1 + s.rng.Uint32N(4)}}
 	}
 	place := s.replaces(&i)
 	if _, err := s.do("entitle", Entitle{Item: i}); err != nil {
@@ -298,7 +308,11 @@ func (s *sequence) setProduct() {
 func (s *sequence) setPolicy() {
 	p := s.book.Policy()
 	p.Forks, p.Repairs = ForkPolicy(s.rng.IntN(2)), LimitRepairs(s.rng.IntN(4))
-	p.MinimumTier = Tier(1 + s.rng.IntN(2))
+	p.MinimumTier, p.WriteOffs = Tier(1+s.rng.IntN(3)), RepairLimit(s.rng.IntN(5)-1)
+	p.ServiceSeats, p.WaitTakeover, p.Online = s.chance(3), s.chance(4), OnlinePolicy(s.rng.IntN(3))
+	if p.Limits = nil; s.chance(3) {
+		p.Limits = []TierLimit{{Tier: Virtual, Copies: 1 + s.rng.Uint32N(4)}, {Tier: Hardware, Product: "Render", Copies: 3 + s.rng.Uint32N(4)}}
+	}
 	if p.Excluded = nil; s.chance(6) {
 		p.Excluded = []HostType{HostType(hostid.TPMEK)}
 	}

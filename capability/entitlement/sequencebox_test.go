@@ -287,7 +287,11 @@ func (s *sequence) post(l *letter) {
 	if l.answer.Seat != nil {
 		kind = "seat with a request"
 	}
-	d, err := s.do(kind, l.answer)
+	c := l.answer
+	if kind == "answer" && s.chance(25) {
+		c.Refused, kind = "not on this machine", "turned down"
+	}
+	d, err := s.do(kind, c)
 	if code(err) == capability.ErrRepair && s.chance(2) {
 		c := l.answer
 		c.Repair = "the disk died"
@@ -388,8 +392,8 @@ func (s *sequence) answered(l *letter, d *Decision) {
 	}
 	for n := range s.used {
 		if r.rights[n] > at.charged[n] {
-			if at.charged[n] = r.rights[n]; s.shut[n] {
-				s.fatalf("%s is given to %s, and is a draft, suspended, merged or taken back", s.names[n], at.id.Host.Short())
+			if at.charged[n] = r.rights[n]; s.shut[n] || a.Request.Refused != "" {
+				s.fatalf("%s is given to %s, and is a draft, suspended, merged or taken back, or the request was refused", s.names[n], at.id.Host.Short())
 			}
 		}
 	}
@@ -415,7 +419,8 @@ func (s *sequence) answered(l *letter, d *Decision) {
 func (s *sequence) shaped(i *capability.LineItem) {
 	of := s.book.byID[i.ActivationID]
 	m, _ := s.book.Model(of.Model)
-	if i.Count > i.Copies*of.Features[0].PerCopy || uint64(i.Overdraft)*100 > uint64(i.Count)*uint64(m.Overdraft) || i.Grace && m.GraceDays == 0 {
+	f := of.Features[slices.IndexFunc(of.Features, func(f Feature) bool { return f.Name == i.Feature })]
+	if i.Count > i.Copies*f.PerCopy || uint64(i.Overdraft)*100 > uint64(i.Count)*uint64(m.Overdraft) || i.Grace && m.GraceDays == 0 {
 		s.fatalf("%d copies of %s are %d counts, and %d beyond them", i.Copies, i.ActivationID, i.Count, i.Overdraft)
 	}
 	if of.Expiry != 0 && (i.Expiry == 0 || i.Expiry > of.Expiry.Add(capability.Seconds(m.GraceDays)*day)) {
@@ -482,6 +487,13 @@ func (s *sequence) site(id hostid.ID) *site {
 		}
 	}
 	return nil
+}
+
+// reclass is a machine whose certificate or chip is another one: what it has it keeps.
+func (s *sequence) reclass() {
+	at := s.anyBox().at
+	at.id.Tier = Tier(1 + s.rng.IntN(3))
+	s.tell("%s is of tier %s", at.id.Host.Short(), at.id.Tier)
 }
 
 // wipe takes a machine its storage. Its clients use what it lent until that ends; sometimes the old storage runs on somewhere.

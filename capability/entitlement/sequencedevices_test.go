@@ -155,9 +155,14 @@ func (s *sequence) writeOff() {
 		c.Approved = []string{"", "clerk"}[s.rng.IntN(2)]
 	}
 	if _, err := s.do("write-off", c); err == nil {
-		n := s.line[c.ActivationID]
-		at.charged[n], at.excused[n] = 0, at.serial
+		s.writtenOff(c.Host, c.ActivationID)
 	}
+}
+
+// writtenOff takes off what two persons gave up.
+func (s *sequence) writtenOff(host hostid.ID, id capability.ActivationID) {
+	at, n := s.site(host), s.line[id]
+	at.charged[n], at.excused[n] = 0, at.serial
 }
 
 // replaces has an item take the place of one that was taken back; below zero: it takes nobody's.

@@ -157,6 +157,7 @@ func (s *sequence) userChanges() {
 		s.do("change of a user", ChangeUser{ID: u, Disabled: &no, Code: CodeHash(u, slip)})
 	case 4:
 		s.do("code", UseCode{ID: u, Code: slip})
+		s.do("change of a user", ChangeUser{ID: u, Service: [...]*bool{&yes, &no}[s.rng.IntN(2)]})
 	default:
 		s.do("removal of a user", RemoveUser{ID: u})
 	}

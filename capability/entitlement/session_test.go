@@ -178,6 +178,28 @@ func TestCrashRecovery(t *testing.T) {
 	w.refused(desk.Take(w.book, over(5, 5), w.now), capability.ErrSessionElsewhere)
 }
 
+// TestTakeOverBack: a user goes to another machine and comes back. What ran here and may run on ends with the new session, so it is in nobody's way; a third machine still waits for it.
+func TestTakeOverBack(t *testing.T) {
+	w := newWorld(t, anyTier())
+	id := w.entitle(1, 1, func(i *Item) { i.Model = w.model(LicenseModel{Kind: FixedUser, Tolerance: 24 * 60 * 60}) })
+	w.mustDo(AssignSeat{ActivationID: id, User: person("ana")})
+	w.mustDo(take(1, id, person("ana"), 1))
+	for session, device := range []byte{2, 1, 2, 1} {
+		w.now += 60
+		third := take(99, id, person("ana"), 3)
+		third.TakeOver = true
+		if session > 0 {
+			w.refused(third, capability.ErrSessionElsewhere, "may still run")
+		}
+		c := take(byte(2+session), id, person("ana"), device)
+		c.TakeOver = true
+		w.mustDo(c)
+		if n := len(w.book.byID[id].sessions); n != 2 {
+			t.Errorf("after the move to machine %d %d sessions are kept", device, n)
+		}
+	}
+}
+
 func TestDisconnect(t *testing.T) {
 	w := newWorld(t, anyTier())
 	id := w.entitleKind(1, 1, Floating, Online)
@@ -236,5 +258,27 @@ func TestAutomatedSeat(t *testing.T) {
 	c.Platform = "docker"
 	if g := w.granted(c); g.Warning != "" {
 		t.Errorf("a floating seat in a container: %q", g.Warning)
+	}
+}
+
+// TestSessionOf: two users follow each other on one device. The second renews and gives back its own session, whatever the order of the IDs, and the first one's is found by its name alone.
+func TestSessionOf(t *testing.T) {
+	for _, ids := range [][2]byte{{1, 2}, {2, 1}} {
+		w := newWorld(t, anyTier())
+		id := w.entitleKind(1, 2, FixedUser, ByKind)
+		ana, bob, device := person("ana"), person("bob"), capability.Digest{9}
+		w.mustDo(AssignSeat{ActivationID: id, User: ana})
+		w.mustDo(AssignSeat{ActivationID: id, User: bob})
+		w.mustDo(take(ids[0], id, ana, 9))
+		w.now += 60
+		w.mustDo(take(ids[1], id, bob, 9))
+		for user, want := range map[UserID]byte{{}: ids[1], ana: ids[0], {"ACME Works", "BOB"}: ids[1], person("eve"): 0} {
+			if s, there := w.book.SessionOf(id, device, user, w.now); there != (want != 0) || s.ID != (SessionID{want}) {
+				t.Errorf("the session of %q is %s, want %x", user, s.ID, want)
+			}
+		}
+		if _, there := w.book.SessionOf(id, capability.Digest{8}, UserID{}, w.now); there {
+			t.Error("another device has it")
+		}
 	}
 }

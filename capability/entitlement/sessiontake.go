@@ -134,7 +134,7 @@ func (c TakeSession) decide(b *Book, now capability.Time) (*Decision, error) {
 	}
 	list, most := b.taken(i, u.ID, now, gone)
 	if len(list) >= most {
-		over, err := b.takeover(i, u.ID, now, list, &c)
+		over, err := b.takeover(i, u.ID, now, list, gone, &c)
 		if err == nil && len(list) > most {
 			err = &capability.Refusal{Denial: capability.Denial{Code: capability.ErrNoSeat, Subject: i.Product, Asked: 1, Total: uint32(most), Used: uint32(len(list))}}
 		}
@@ -151,14 +151,15 @@ func (c TakeSession) decide(b *Book, now capability.Time) (*Decision, error) {
 	return &Decision{Entries: []*Entry{e}, Session: g}, nil
 }
 
-// takeover is the session whose seat the user takes over, or why there is none: the oldest of its own. Of a user and an item one product may run on beside its seat, and not a second one.
-func (b *Book) takeover(i *item, u UserID, now capability.Time, list []*Session, c *TakeSession) (Session, error) {
+// takeover is the session whose seat the user takes over, or why there is none: the oldest of its own. Of a user and an item one product may run on beside its seat, and not a second one; what is gone
+// runs no more, also where the device that asks ran it itself.
+func (b *Book) takeover(i *item, u UserID, now capability.Time, list []*Session, gone func(SessionID) bool, c *TakeSession) (Session, error) {
 	var own, over *Session
 	for _, s := range i.sessions {
 		if s.User != u || s.Through <= now {
 			continue
 		}
-		if s.Over && !slices.Contains(c.Lapsed, s.ID) {
+		if s.Over && !gone(s.ID) {
 			over = s
 		} else if slices.Contains(list, s) && (own == nil || s.Taken < own.Taken) {
 			own = s

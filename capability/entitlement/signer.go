@@ -69,14 +69,9 @@ func (b *Book) Signers() []Signer {
 	return list
 }
 
-// Barred says why a certificate of that number may not sign any more with this key, or is empty.
-func (b *Book) Barred(key capability.Digest, number uint64) string {
+// Replaced says which certificate took the place of one of that number for this key, or is empty.
+func (b *Book) Replaced(key capability.Digest, number uint64) string {
 	for _, s := range b.signers {
-		for _, r := range s.Revoked {
-			if r.Key == key {
-				return fmt.Sprintf("certificate %d revokes the key", s.Number)
-			}
-		}
 		if s.Key == key && s.Number > number {
 			return fmt.Sprintf("its certificate is number %d, and %d is on record: an older signing.key was put back", number, s.Number)
 		}

@@ -72,10 +72,10 @@ func (c WriteOff) decide(b *Book, now capability.Time) (*Decision, error) {
 		return no("nothing proves that they are gone, so a second person must approve: --approved-by NAME")
 	case i.Metered:
 		return no("it is metered, and what is used up of it would be given a second time")
-	case i.writtenOff(now) >= b.policy.writeOffs():
-		return no("%d machines of it were written off in 365 days, and %d are allowed", i.writtenOff(now), b.policy.writeOffs())
+	case b.writtenOff(i, now) >= b.policy.writeOffs():
+		return no("%d machines of it, of what it was split from or of what was merged with it were written off in 365 days, and %d are allowed", b.writtenOff(i, now), b.policy.writeOffs())
 	}
-	if err := capability.CheckName("approver", c.Approved); err != nil {
+	if err := legible("approver", c.Approved); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDevice, err)
 	}
 	if strings.EqualFold(c.Approved, c.By) {
@@ -97,17 +97,35 @@ func (p *Policy) writeOffs() int {
 	return p.WriteOffs.Count()
 }
 
-// writtenOff is the number of write-offs of the item in the WriteOffSpan before now.
-func (i *item) writtenOff(now capability.Time) (n int) {
-	if i.ties == nil {
-		return 0
-	}
-	for _, t := range i.ties.offs {
-		if now < t.Add(WriteOffSpan) {
-			n++
+// writtenOff is the number of write-offs of the item in the WriteOffSpan before now. Those of what was merged with it count, and those of what it was split from up to that day: to give an item another ID
+// makes no room for more of them. Apply does not assert the limit, because books of before counted each ID alone.
+func (b *Book) writtenOff(i *item, now capability.Time) (n int) {
+	upto := map[*item]capability.Time{}
+	b.kin(b.target(i), now, upto)
+	for i, last := range upto {
+		if i.ties == nil {
+			continue
+		}
+		for _, t := range i.ties.offs {
+			if t <= last && now < t.Add(WriteOffSpan) {
+				n++
+			}
 		}
 	}
 	return n
+}
+
+// kin puts an item into upto with all that was merged into it and that those were split from, and until when what was done with each counts for the first.
+func (b *Book) kin(i *item, last capability.Time, upto map[*item]capability.Time) {
+	for _, m := range i.whole() {
+		if was, met := upto[m]; met && was >= last {
+			continue
+		}
+		upto[m] = last
+		if from := b.byID[m.Life.SplitFrom]; from != nil {
+			b.kin(from, min(last, m.Issued), upto)
+		}
+	}
 }
 
 func (b *Book) applyWriteOff(e *Entry) error {

@@ -132,3 +132,43 @@ func TestWriteOffRefused(t *testing.T) {
 		})
 	}
 }
+
+// The limit of write-offs is of the copies, whatever ID they have: what was split off has been written off as often, and what was merged brings what was done with it.
+func TestWriteOffLimitOfKin(t *testing.T) {
+	w := newWorld(t, anyTier())
+	first, second, third, other := w.entitle(1, 20, nil), testID(t, 2), testID(t, 3), w.entitle(4, 9, nil)
+	n := byte(0)
+	off := func(id capability.ActivationID, want capability.Code) {
+		t.Helper()
+		n++
+		m := newMachine(n)
+		ask(w, m, uint64(n), false, capability.Desired{ActivationID: id, Count: 1})
+		if _, err := w.do(WriteOff{Host: m.id.Host, ActivationID: id, Reason: "stolen", By: "A. Ray", Approved: "M. Chen"}); code(err) != want {
+			t.Fatalf("machine %d: %v", n, err)
+		}
+	}
+	off(first, 0)
+	w.now += 60
+	w.mustDo(ChangeItem{Change: ItemChange{ActivationID: first, Do: Split, Copies: 12, To: second}})
+	w.now += 60
+	w.mustDo(ChangeItem{Change: ItemChange{ActivationID: second, Do: Split, Copies: 6, To: third}})
+	w.now += 60
+	off(first, 0)
+	off(first, capability.ErrNoWriteOff)
+	off(second, 0) // the second of the first was after the split
+	off(second, capability.ErrNoWriteOff)
+	off(third, 0)
+	off(third, capability.ErrNoWriteOff)
+	off(other, 0)
+	w.mustDo(ChangeItem{Change: ItemChange{ActivationID: third, Do: Merge, To: other}})
+	off(other, capability.ErrNoWriteOff)
+	restored, err := Restore(w.book.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.book = restored
+	off(other, capability.ErrNoWriteOff)
+	w.now = w.now.Add(WriteOffSpan)
+	off(other, 0)
+	off(second, 0)
+}

@@ -259,7 +259,7 @@ func answerWords(a *entitlement.Answered) string {
 		} else if s.Final {
 			words = append(words, fmt.Sprintf("a return of %s refused for good: %s", s.ActivationID, s.Refused))
 		} else {
-			words = append(words, fmt.Sprintf("a return of %s not credited%s: %s", s.ActivationID, map[bool]string{true: ", for good"}[s.Final], s.Refused))
+			words = append(words, fmt.Sprintf("a return of %s not credited: %s", s.ActivationID, s.Refused))
 		}
 	}
 	if n := len(a.Records); n > 0 {
@@ -274,8 +274,10 @@ func answerWords(a *entitlement.Answered) string {
 	for _, g := range a.Gone {
 		words = append(words, fmt.Sprintf("%d copies of %s asked back, proved to be gone", g.Copies, g.ActivationID))
 	}
-	if a.Repair != nil {
-		words = append(words, "repaired: "+a.Repair.Reason)
+	if r := a.Repair; r != nil && r.Approved != "" {
+		words = append(words, fmt.Sprintf("repaired, approved by %s: %s", r.Approved, r.Reason))
+	} else if r != nil {
+		words = append(words, "repaired: "+r.Reason)
 	}
 	if f := a.Foreign; f != nil {
 		words = append(words, fmt.Sprintf("overruled response %d, approved by %s: %s", f.Applied, f.Approved, f.Reason))

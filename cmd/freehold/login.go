@@ -182,6 +182,9 @@ func (f *flags) printLogin(w io.Writer, o *backoffice.Office, name string, data 
 	data.Logins = []entitlement.Login{}
 	if l, ok := o.Book().Login(name); ok {
 		data.Logins = append(data.Logins, l)
+		if data.Code != "" && entitlement.LoginHash(name, data.Code) != l.Code {
+			data.Code = "" // the command was done before, under its key, and what was drawn now is nobody's
+		}
 	}
 	return f.printLogins(w, data)
 }

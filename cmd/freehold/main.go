@@ -122,11 +122,12 @@ func (f *flags) coded(err error) error {
 // now is the one place where this program reads the clock.
 func now() capability.Time { return capability.At(time.Now()) }
 
-// operator is who runs the program, for the record.
+// operator is who runs the program, for the record. Nothing is written by nobody: who has no name here, as in a container, is on record with the number.
 func operator() string {
-	u, err := user.Current()
-	if err != nil {
-		return ""
+	if u, err := user.Current(); err == nil {
+		if name := strings.ToValidUTF8(u.Username[:min(len(u.Username), capability.MaxName)], ""); name != "" {
+			return name
+		}
 	}
-	return strings.ToValidUTF8(u.Username[:min(len(u.Username), capability.MaxName)], "")
+	return fmt.Sprintf("user %d", os.Getuid())
 }

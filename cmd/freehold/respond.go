@@ -173,7 +173,7 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 	}
 	r, err := o.RespondTo(b, order, now())
 	if err != nil {
-		return a, about(name, f.coded(err))
+		return a, about(name, f.said(err))
 	}
 	a.Host, a.Alias, a.Number, a.Tier, a.TierNote, a.Proven = r.Host.String(), r.Alias, r.Number, r.Tier.String(), r.TierNote, r.Proven
 	a.Why, a.Booted, a.Gone, a.Came, a.Capped, a.Alarms = r.Why, r.Booted, r.Gone, r.Came, r.Capped, r.Alarms

@@ -164,6 +164,9 @@ func sessionDisconnect(f *flags) *cobra.Command {
 			if (len(args) == 0) != (idle > 0) {
 				return terminal.Usage("name a session, or say with --idle how long nobody has worked with those to end")
 			}
+			if idle > 0 && f.key != "" {
+				return terminal.Usage("--key names one change, and with --idle others may be idle the next time: given again, it ends those alone that are left")
+			}
 			if len(args) > 0 {
 				return f.session(args[0], func(o *backoffice.Office, id entitlement.SessionID) error {
 					return f.disconnect(c.OutOrStdout(), o, []entitlement.SessionID{id})

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ type asker struct {
 	r     *http.Request
 	now   capability.Time
 	login entitlement.Login // without a name: nobody is signed in
+	token entitlement.Token // of the login; without a hash: a browser asks
 }
 
 // passes says that who asks may use what has that gate. Staff says that nobody of a customer may.
@@ -35,8 +37,24 @@ func (v *asker) passes(g gate, staff bool) error {
 // may says whether who asks has a permission.
 func (v *asker) may(p entitlement.Permission) bool { return v.login.May(p) }
 
-// office has f done with the back office.
-func (v *asker) office(f func(*backoffice.Office) error) error { return v.p.office(v.r.Context(), f) }
+// office has f done with the back office, if who asks may still: between the beginning of a request and its end lie minutes where somebody sends it slowly, and the login may be another one by then.
+func (v *asker) office(f func(*backoffice.Office) error) error {
+	return v.p.office(v.r.Context(), func(o *backoffice.Office) error {
+		if v.login.Name == "" {
+			return f(o)
+		}
+		l, ok := o.Book().Login(v.login.Name)
+		switch same := ok && !l.Disabled && l.Since == v.login.Since; {
+		case v.token.Hash != capability.Digest{} && !(same && slices.Contains(l.Tokens, v.token)):
+			v.login = entitlement.Login{}
+			return capability.Refuse(capability.ErrAPIToken, "", "the login has changed meanwhile")
+		case !same:
+			v.login = entitlement.Login{}
+			return errSignInFirst
+		}
+		return f(o)
+	})
+}
 
 // within says that who asks may see what belongs to an account. What belongs to none yet is the staff's.
 func (v *asker) within(o *backoffice.Office, account string) bool {

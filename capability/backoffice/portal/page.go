@@ -14,6 +14,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 //go:embed templates
@@ -160,27 +161,31 @@ func (v *visit) problem(err error) {
 
 // explain is what a page says of an error.
 func (v *visit) explain(err error) (capability.Code, problemView) {
-	code, detail := v.p.explain(v.r.URL.Path, err)
+	code, detail := v.asker.explain(err)
 	e := code.Entry()
 	return code, problemView{code.String(), detail, e.Cause, Next(code), code == capability.ErrSignIn}
 }
 
 // explain is the code and the sentence of an error. What nobody but the producer should know stays in the log.
-func (p *Portal) explain(path string, err error) (code capability.Code, detail string) {
-	code = p.CodeOf(err)
+func (v *asker) explain(err error) (code capability.Code, detail string) {
+	code = v.p.CodeOf(err)
 	r := (*capability.Refusal)(nil)
 	switch {
 	case errors.As(err, &r):
 		code, detail = r.Code, r.Sentence()
 	case code != 0, errors.Is(err, entitlement.ErrItem), errors.Is(err, entitlement.ErrDevice), errors.Is(err, entitlement.ErrCatalog), errors.Is(err, entitlement.ErrUser), errors.Is(err, entitlement.ErrGroup),
 		errors.Is(err, entitlement.ErrLogin):
-		if code == 0 {
+		if detail = err.Error(); code == 0 {
 			code = capability.ErrForm
+		} else if code != capability.ErrRow && wire.Code(err) == 0 { // not of what was sent: something is wrong here
+			v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
+			if v.login.Name == "" || v.login.Account != "" {
+				detail = ""
+			}
 		}
-		detail = err.Error()
 	default:
 		code = capability.ErrInternal
-		p.Log.Error("page", "path", path, "error", err)
+		v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
 	}
 	return code, cmp.Or(detail, code.Entry().Title)
 }

@@ -51,13 +51,21 @@ type Portal struct {
 	calls     *web.Rate     // of the REST API
 	guesses   *web.Throttle // at tokens: who mistypes a script keeps nobody at that address from signing in
 	tokens    *lastUses
+	signIns   *web.Rate // that succeed, by login
 	hashing   web.Hashing
+	room      *web.Room // for what requests bring
 	pages     pages
 	mux       *http.ServeMux // of the pages and forms
 	trays     *trays
 	programs  http.Handler // of what is below restBase
 	providing
 }
+
+// What requests bring that are being answered, in bytes: of all, and of one address. What is made of it takes as much again and more.
+const (
+	bodyBytes     = 256 << 20
+	bodyBytesEach = 64 << 20
+)
 
 // New is a portal on an open back office.
 func New(o Options) (*Portal, error) {
@@ -66,8 +74,8 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval),
-		calls: web.NewRate(o.Now, callsAtOnce, callInterval), guesses: web.NewThrottle(o.Now), tokens: newLastUses(), hashing: web.NewHashing(), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval),
+		calls: web.NewRate(o.Now, callsAtOnce, callInterval), guesses: web.NewThrottle(o.Now), tokens: newLastUses(), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err
@@ -101,7 +109,7 @@ func (p *Portal) Handler() http.Handler {
 	all.HandleFunc("POST /token", p.token)
 	all.Handle(restBase+"/", p.programs)
 	all.Handle("/", pages)
-	return web.Protect(all, p.Hosts)
+	return web.Protect(web.Bodies(all, p.room), p.Hosts)
 }
 
 // office has f done with the back office, which nobody else uses meanwhile. What f gives out must be its own.

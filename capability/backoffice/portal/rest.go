@@ -1,13 +1,13 @@
 package portal
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math"
 	"net/http"
@@ -40,27 +40,12 @@ const (
 const (
 	maxKey      = 100      // bytes of an Idempotency-Key
 	maxRestForm = 64 << 10 // bytes of a body in JSON or CBOR
-
-	bodyTime = 2 * time.Minute // for sending a body
 )
 
 // call is one request of a program, and who sends it.
 type call struct {
 	asker
-	token entitlement.Token
-	body  *summed
-}
-
-// summed is a body whose digest is known when it was read.
-type summed struct {
-	io.ReadCloser
-	sum hash.Hash
-}
-
-func (s *summed) Read(b []byte) (n int, err error) {
-	n, err = s.ReadCloser.Read(b)
-	s.sum.Write(b[:n])
-	return n, err
+	sum capability.Digest // of its body
 }
 
 // callKey finds the call in a context.
@@ -127,7 +112,7 @@ type uint8Number uint16
 func (p *Portal) described(api huma.API, op *operation) huma.Operation {
 	schemas := api.OpenAPI().Components.Schemas
 	refused := schemas.Schema(reflect.TypeFor[problem](), true, "")
-	h := huma.Operation{OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag()}, MaxBodyBytes: op.limit() + 1, BodyReadTimeout: bodyTime, DefaultStatus: http.StatusOK, Responses: map[string]*huma.Response{}}
+	h := huma.Operation{OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag()}, MaxBodyBytes: op.limit() + 1, BodyReadTimeout: -1, DefaultStatus: http.StatusOK, Responses: map[string]*huma.Response{}}
 	for _, status := range op.refusals() {
 		h.Responses[strconv.Itoa(status)] = &huma.Response{Description: refusalWords(status), Content: map[string]*huma.MediaType{"application/problem+json": {Schema: refused}, "application/problem+cbor": {Schema: refused}}}
 	}
@@ -165,8 +150,7 @@ func (p *Portal) called(w http.ResponseWriter, r *http.Request, op *operation) (
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		return nil, capability.Refuse(capability.ErrThrottled, "", "the next one in %s", wait.Round(time.Second))
 	}
-	c := &call{asker: asker{p: p, r: r, now: p.now()}, body: &summed{r.Body, sha256.New()}}
-	r.Body = c.body
+	c := &call{asker: asker{p: p, r: r, now: p.now()}}
 	if op.gate == anyone {
 		return c, nil
 	}
@@ -178,7 +162,23 @@ func (p *Portal) called(w http.ResponseWriter, r *http.Request, op *operation) (
 			return nil, capability.Refuse(capability.ErrForm, "Idempotency-Key", "1 to %d bytes of text are wanted", maxKey)
 		}
 	}
-	return c, c.passes(op.gate, op.staff)
+	if err := c.passes(op.gate, op.staff); err != nil || op.method != http.MethodPost {
+		return c, err
+	}
+	return c, c.read(w, op.limit())
+}
+
+// read reads the body of whoever may send one, for the digest of what is asked, and puts it back.
+func (c *call) read(w http.ResponseWriter, limit int64) error {
+	b, err := io.ReadAll(http.MaxBytesReader(w, c.r.Body, limit))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return capability.Refuse(capability.ErrFileSize, "", "a body has at most %d bytes here", limit)
+	} else if err != nil {
+		return unread(err)
+	}
+	c.sum = sha256.Sum256(b)
+	c.r.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
 }
 
 // signIn finds the login whose token the request has. Tokens that are none are counted by the address they come from, which has to wait after some of them; who has a good one never waits for others.
@@ -188,15 +188,15 @@ func (c *call) signIn(w http.ResponseWriter) error {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return capability.Refuse(capability.ErrAPIToken, "", "the header Authorization: Bearer TOKEN is wanted")
 	}
-	good := false
+	login, token, good := entitlement.Login{}, entitlement.Token{}, false
 	err := c.office(func(o *backoffice.Office) error {
-		c.login, c.token, good = o.Book().OfToken(strings.TrimSpace(text), c.now)
+		login, token, good = o.Book().OfToken(strings.TrimSpace(text), c.now)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if good {
+	if c.login, c.token = login, token; good {
 		c.p.tokens.note(c.token.Hash, c.now)
 		return nil
 	}
@@ -232,7 +232,7 @@ func (c *call) key() string {
 // asked is the digest of who asks for what.
 func (c *call) asked() capability.Digest {
 	h := sha256.New()
-	for _, text := range []string{c.login.Name, c.r.Method, c.r.URL.RequestURI(), string(c.body.sum.Sum(nil))} {
+	for _, text := range []string{c.login.Name, c.r.Method, c.r.URL.RequestURI(), string(c.sum[:])} {
 		fmt.Fprintf(h, "%d:%s", len(text), text)
 	}
 	return capability.Digest(h.Sum(nil))
@@ -248,8 +248,8 @@ func (c *call) repeated(o *backoffice.Office) bool {
 }
 
 // problemOf is an error as a program reads it. Of what a form is refused for the status is that of a body which does not fit its schema.
-func (p *Portal) problemOf(path string, err error) *problem {
-	code, detail := p.explain(path, err)
+func (v *asker) problemOf(err error) *problem {
+	code, detail := v.explain(err)
 	e := code.Entry()
 	q := &problem{Title: e.Title, Status: statusOf(code), Detail: detail, Code: code, Symbol: e.Symbol, Cause: e.Cause, Next: restNext(code)}
 	if r := (*capability.Refusal)(nil); errors.As(err, &r) {
@@ -290,17 +290,16 @@ func (q *problem) ContentType(kind string) string {
 }
 
 // ourProblems makes what the library finds wrong with a request one of ours. The values that were sent are not repeated: they may be secrets.
-func (p *Portal) ourProblems(_ huma.Context, _ string, v any) (any, error) {
+func (p *Portal) ourProblems(ctx huma.Context, _ string, v any) (any, error) {
 	m, is := v.(*huma.ErrorModel)
 	if !is {
 		return v, nil
 	}
+	c := theCall(ctx.Context())
 	code, words := capability.ErrForm, []string(nil)
 	switch m.Status {
 	case http.StatusUnsupportedMediaType:
 		m.Errors, m.Detail = nil, "a body of the kind application/json or "+cborType+" is wanted"
-	case http.StatusRequestEntityTooLarge:
-		code = capability.ErrFileSize
 	case http.StatusInternalServerError:
 		code = capability.ErrInternal
 	}
@@ -314,14 +313,14 @@ func (p *Portal) ourProblems(_ huma.Context, _ string, v any) (any, error) {
 		p.Log.Error("answer a program", "error", strings.Join(words, "; "))
 		words = nil
 	}
-	q := p.problemOf("", capability.Refuse(code, "", "%s", strings.Join(words, "; ")))
+	q := c.problemOf(capability.Refuse(code, "", "%s", strings.Join(words, "; ")))
 	q.Status = m.Status
 	return q, nil
 }
 
 // answerProblem answers what no operation was begun for.
 func (p *Portal) answerProblem(api huma.API, w http.ResponseWriter, r *http.Request, err error) {
-	q := p.problemOf(r.URL.Path, err)
+	q := (&asker{p: p, r: r}).problemOf(err)
 	kind, nerr := api.Negotiate(r.Header.Get("Accept"))
 	if nerr != nil {
 		kind = "application/json"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -349,5 +350,36 @@ func TestManyAtOnceUnderOneKey(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A token that is revoked while its request is on the way does nothing any more, nor does one whose login changes.
+func TestTokensShutOutMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	for name, command := range map[string]func(login, token string) entitlement.Command{
+		"revoked": func(login, token string) entitlement.Command {
+			return entitlement.RevokeToken{Login: login, Name: token, By: "test"}
+		},
+		"changed": func(login, _ string) entitlement.Command {
+			return entitlement.ChangeLogin{Name: login, Roles: &[]entitlement.Role{}, By: "test"}
+		},
+		"removed": func(login, _ string) entitlement.Command { return entitlement.RemoveLogin{Name: login, By: "test"} },
+	} {
+		p := w.script(name, "", entitlement.Viewer)
+		r := httptest.NewRequest(http.MethodGet, restBase+"/items", nil)
+		r.Header.Set("Authorization", "Bearer "+p.token)
+		c := &call{asker: asker{p: w.portal, r: r, now: w.portal.now()}}
+		if err := c.signIn(httptest.NewRecorder()); err != nil {
+			t.Fatal(err)
+		}
+		ran := 0
+		ask := func() error { return c.office(func(*backoffice.Office) error { ran++; return nil }) }
+		if err := ask(); err != nil || ran != 1 {
+			t.Fatal(err)
+		}
+		w.do(command(name, c.token.Name))
+		if err := ask(); ran != 1 || backoffice.Code(err) != capability.ErrAPIToken {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

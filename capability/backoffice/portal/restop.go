@@ -70,7 +70,7 @@ func (op *operation) refusals() []int {
 		list = append(list, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound)
 	}
 	if op.method == http.MethodPost {
-		list = append(list, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		list = append(list, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	return list
 }
@@ -89,8 +89,6 @@ func refusalWords(status int) string {
 		return "the book does not allow it, or the key was used for another body"
 	case http.StatusRequestEntityTooLarge:
 		return "the body is too large"
-	case http.StatusRequestTimeout:
-		return "the body did not come in time"
 	case http.StatusUnsupportedMediaType:
 		return "the body is of a kind that is not taken here"
 	case http.StatusUnprocessableEntity:
@@ -177,7 +175,7 @@ func register[I, O any](do func(c *call, in *I) (*O, error)) func(huma.API, huma
 			c := theCall(ctx)
 			out, err := do(c, in)
 			if err != nil {
-				return nil, c.p.problemOf(c.r.URL.Path, err)
+				return nil, c.problemOf(err)
 			}
 			return out, nil
 		})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 const (
@@ -57,9 +58,17 @@ func (v *visit) enter(r route) error {
 func (v *visit) form() (url.Values, error) {
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
 	if err := v.r.ParseForm(); err != nil {
-		return nil, capability.Refuse(capability.ErrForm, "", "%v", err)
+		return nil, unread(err)
 	}
 	return v.values()
+}
+
+// unread refuses a form that could not be read: for what it is, or because there is no room for it now.
+func unread(err error) error {
+	if errors.Is(err, web.ErrRoom) {
+		return capability.Refuse(capability.ErrThrottled, "", "%v", err)
+	}
+	return capability.Refuse(capability.ErrForm, "", "%v", err)
 }
 
 func (v *visit) values() (url.Values, error) {
@@ -83,10 +92,16 @@ func secret(field string) bool {
 
 // act has f done with the back office on behalf of who visits. The form that asked for it counts once, however often it is sent.
 func (v *visit) act(f func(o *backoffice.Office) error) error {
+	key := v.r.PostForm.Get(once)
+	if key == "" {
+		return v.office(f)
+	}
+	key = "form " + key
+	if err := capability.CheckName("key", key); err != nil {
+		return field(once, err)
+	}
 	return v.office(func(o *backoffice.Office) error {
-		if key := v.r.PostForm.Get(once); key != "" {
-			o.Once("form "+key, v.asked())
-		}
+		o.Once(key, v.asked())
 		return f(o)
 	})
 }
@@ -96,7 +111,7 @@ func (v *visit) asked() capability.Digest {
 	h := sha256.New()
 	said := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
 	said(v.login.Name)
-	said(v.r.URL.Path)
+	said(v.r.URL.RequestURI())
 	names := make([]string, 0, len(v.r.PostForm))
 	for name := range v.r.PostForm {
 		names = append(names, name)
