@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
@@ -172,10 +173,19 @@ func (v *visit) entry() error {
 	return v.show("entry", "Entry "+text, view)
 }
 
+// A check of the whole history keeps everybody waiting, so that there are few of them, whoever asks.
+const (
+	verifiesAtOnce = 3
+	verifyInterval = time.Minute
+)
+
 // verify reads the whole history, while everybody else waits.
 func (v *visit) verify() error {
 	if _, err := v.form(); err != nil {
 		return err
+	}
+	if wait := v.p.verifies.Take(""); wait > 0 {
+		return v.again(capability.Refuse(capability.ErrThrottled, "", "it was checked just now; the next time in %s", wait.Round(time.Second)), (*visit).audit)
 	}
 	var n uint64
 	err := v.office(func(o *backoffice.Office) (err error) { n, err = o.Verify(); return err })
