@@ -89,9 +89,9 @@ func (v *asker) exported(name string, noun backoffice.Noun, write func(io.Writer
 		return nil, foreign(name)
 	}
 	var rows []backoffice.Row
-	err := v.office(func(o *backoffice.Office) error {
-		rows = slices.Clip(o.Rows(noun, entitlement.ItemFilter{Within: v.login.Account}, v.now))
-		return nil
+	err := v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
+		rows, err = o.RowsInPieces(noun, entitlement.ItemFilter{Within: v.login.Account}, v.now, pause)
+		return err
 	})
 	if err != nil {
 		return nil, err

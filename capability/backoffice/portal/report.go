@@ -79,11 +79,11 @@ func (v *asker) makeReport(f *reportForm, values url.Values) (q backoffice.Query
 	if q, err = v.reportQuery(f, values); err != nil {
 		return q, nil, err
 	}
-	err = v.office(func(o *backoffice.Office) (err error) {
+	err = v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
 		if q.Account, err = v.cut(o, q.Account); err != nil {
 			return err
 		}
-		r, err = backoffice.MakeReport(o.Book(), f.kind, q)
+		r, err = backoffice.MakeReport(o.Book(), f.kind, q.InPieces(pause))
 		return err
 	})
 	return q, r, err
