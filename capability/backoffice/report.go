@@ -121,7 +121,7 @@ type sumOf struct {
 func sums(b *entitlement.Book, q Query) map[capability.ActivationID]*sumOf {
 	out := map[capability.ActivationID]*sumOf{}
 	for _, u := range usage(b, q) {
-		if u.User != "" {
+		if u.User != "" || u.Foreign {
 			continue
 		}
 		s := out[u.ActivationID]
