@@ -6,11 +6,12 @@ export GOEXPERIMENT = runtimesecret
 GO       ?= go
 FUZZTIME ?= 30s
 PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev softhsm2 chromium fonts-dejavu-core
+NODE      = cmd/internal/browser capability/wire/testdata/interop
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token man demo test race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token man demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -25,8 +26,8 @@ deps:
 		sudo=""; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
 		$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y --no-install-recommends $$missing >/dev/null; \
 	fi
-	@command -v npm >/dev/null || { echo "npm is missing: the browser tests need Node.js 18 or newer with npm"; exit 1; }
-	@cd cmd/internal/browser && if ! cmp -s package-lock.json node_modules/.installed; then npm ci --silent && cp package-lock.json node_modules/.installed; fi
+	@command -v npm >/dev/null || { echo "npm is missing: the tests need Node.js 20.19 or newer with npm"; exit 1; }
+	@for d in $(NODE); do ( cd $$d && { cmp -s package-lock.json node_modules/.installed || { npm ci --silent && cp package-lock.json node_modules/.installed; }; } ) || exit 1; done
 
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/leaseholdd ./cmd/leasehold ./cmd/freehold
@@ -48,6 +49,10 @@ test: deps
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
 	CGO_ENABLED=1 $(GO) test -C cmd/freehold-token -count=1 .
 	$(GO) test -count=1 -timeout 30m ./... # never from the cache: some tests run programs that it does not know of
+
+# What others publish to test readers, from a directory that has it: capability/wire/testdata/suites/README.md.
+suites:
+	PUBLIC_SUITES=$(abspath $(DIR)) $(GO) test -count=1 -v -run PublicSuites ./capability/wire ./tpm/attest
 
 # The same tests with the race detector, which needs a C compiler.
 race: deps

@@ -24,6 +24,8 @@ const (
 	MaxDetail      = 1024     // bytes of a refusal's detail: a sentence with a path or two
 	MaxRevoked     = 1024     // digests of what was revoked
 	MaxPlatform    = 32       // bytes of the name of what a machine runs on: the longest is docker's kin with 15
+	MaxPolicyRef   = 32       // bytes of what names the producer's policy of boot states: a digest
+	StateBytes     = 161      // of one signed boot state: a format byte, three PCRs of 32 and a signature of 64
 	MaxAlarms      = 16       // codes of alarms: there are six
 	MaxCount       = 1 << 30  // units of one line: sums of all items stay inside 64 bits with room
 )

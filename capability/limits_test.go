@@ -101,6 +101,11 @@ func TestLimits(t *testing.T) {
 		{"MaxGrace", "grace", int(MaxGrace), response(func(r *Response, n int) { r.Policy.Grace = Seconds(n) })},
 		{"MaxPlatform", "virtual", MaxPlatform, request(func(r *Request, n int) { r.Platform.Virtual = text(n) })},
 		{"MaxPlatform", "container", MaxPlatform, request(func(r *Request, n int) { r.Platform.Container = text(n) })},
+		{"MaxPolicyRef", "ref of boot states", MaxPolicyRef, response(func(r *Response, n int) { r.Boot.Ref = make([]byte, n) })},
+		{"StateBytes", "signed state", StateBytes, response(func(r *Response, n int) { r.Boot.States = [][]byte{append([]byte{0x41}, make([]byte, n-1)...)} })},
+		{"MaxItems", "signed states", MaxItems, response(func(r *Response, n int) {
+			r.Boot.States = slices.Repeat([][]byte{append([]byte{0x41}, make([]byte, StateBytes-1)...)}, n)
+		})},
 		{"MaxAlarms", "alarms", MaxAlarms, request(func(r *Request, n int) {
 			for i := range n {
 				r.Alarms = append(r.Alarms, Alarm{Code(i + 1), 1, 1})
@@ -118,6 +123,8 @@ func TestLimits(t *testing.T) {
 			return u.Validate()
 		}},
 		{"", "renewal", 90, response(func(r *Response, n int) { r.Policy.RenewPercent = uint8(n) })},
+		{"", "holders shown", int(HoldersNames), response(func(r *Response, n int) { r.Policy.Holders = HolderPolicy(n) })},
+		{"", "granularity of the policy", 3, response(func(r *Response, n int) { r.Policy.Granularity = uint8(n) })},
 		{"", "granularity", 3, request(func(r *Request, n int) { r.Granularity = uint8(n) })},
 		{"", "value of a host ID", hostid.MaxValue, request(func(r *Request, n int) { r.Hosts[0].Value = text(n) })},
 	}

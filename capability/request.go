@@ -334,6 +334,8 @@ func (t Return) validate() error {
 		return fmt.Errorf("has no ID")
 	case t.Copies == 0 || t.Copies > MaxCount:
 		return fmt.Errorf("%d copies where 1 to %d are allowed", t.Copies, MaxCount)
+	case t.Time < 0:
+		return fmt.Errorf("decided before 1970")
 	case len(t.Proof) > MaxEvidence:
 		return fmt.Errorf("proof of %d bytes where at most %d are allowed", len(t.Proof), MaxEvidence)
 	}

@@ -188,6 +188,12 @@ func (r *Response) Validate() error {
 		return malformed("policy.renewPercent", "%d where at most 90 is allowed", r.Policy.RenewPercent)
 	case !r.Policy.Binding.Known():
 		return malformed("policy.binding", "%d is not known", r.Policy.Binding)
+	case r.Policy.Holders > HoldersNames:
+		return malformed("policy.holders", "%d is not known", r.Policy.Holders)
+	case r.Policy.Granularity > 3:
+		return malformed("policy.granularity", "%d is not known", r.Policy.Granularity)
+	case min(r.Policy.Tolerance, r.Policy.ResponseLife, r.Policy.BorrowMaximum) < 0:
+		return malformed("policy", "times of less than nothing")
 	case r.Policy.Grace < NoGrace || r.Policy.Grace > MaxGrace:
 		return malformed("policy.grace", "%d seconds where at most %d are allowed", r.Policy.Grace, MaxGrace)
 	}
@@ -201,6 +207,9 @@ func (r *Response) Validate() error {
 	}
 	if err := r.For.Validate(); err != nil {
 		return malformed("for", "%v", err)
+	}
+	if err := r.Boot.validate(); err != nil {
+		return malformed("boot", "%v", err)
 	}
 	seen := make(map[ItemID]bool, len(r.Items))
 	for i, it := range r.Items {
@@ -233,6 +242,19 @@ func (r *Response) Validate() error {
 	return nil
 }
 
+// validate checks forms and sizes; what the states allow is tpm/attest's to judge.
+func (b Boot) validate() error {
+	if len(b.Ref) > MaxPolicyRef || len(b.States) > MaxItems {
+		return fmt.Errorf("ref of %d bytes and %d states where at most %d and %d are allowed", len(b.Ref), len(b.States), MaxPolicyRef, MaxItems)
+	}
+	for i, s := range b.States {
+		if len(s) != StateBytes || s[0] != 0x41 {
+			return fmt.Errorf("states[%d]: %d bytes, and no signed state", i, len(s))
+		}
+	}
+	return nil
+}
+
 func (g Right) validate() error {
 	if g.Expiry < 0 || g.Final < 0 {
 		return fmt.Errorf("expires before 1970")
@@ -257,7 +279,13 @@ func (d Denial) Validate() error {
 	if err := checkText(d.Subject); err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
+	if d.Until < 0 {
+		return fmt.Errorf("until before 1970")
+	}
 	for _, h := range d.Holders {
+		if h.Expiry < 0 {
+			return fmt.Errorf("holder: expires before 1970")
+		}
 		if err := checkText(h.Name); err != nil {
 			return fmt.Errorf("holder: %w", err)
 		}
@@ -296,6 +324,8 @@ func (i LineItem) Validate() error {
 		return fmt.Errorf("count %d is not a multiple of its %d copies", i.Count, i.Copies)
 	case i.Start < 0 || i.Expiry < 0 || i.Expiry != 0 && i.Expiry <= i.Start:
 		return fmt.Errorf("starts %s and expires %s", i.Start, i.Expiry)
+	case i.Issued < 0:
+		return fmt.Errorf("issued before 1970")
 	case i.UsedBefore > MaxCount || i.UsedBefore > 0 && !i.Metered:
 		return fmt.Errorf("%d used before, of an item that is metered or not: at most %d of a metered one are allowed", i.UsedBefore, MaxCount)
 	case min(i.Borrow, i.UndoInterval) < 0 || max(i.Borrow, i.UndoInterval) > MaxInterval:

@@ -219,9 +219,9 @@ func (p *Poll) errand(ctx context.Context, s ledger.Polling) (*Errand, error) {
 	return &Errand{URL: s.URL, Certificate: s.Certificate, Number: p.pending.number, File: p.pending.file}, nil
 }
 
-// write is a request that stands: the old one, where nothing else is wished for.
+// write is a request that stands: the old one, where nothing else is wished for. A new one has the wishes of the old one too, which was not answered.
 func (p *Poll) write(ctx context.Context, old pending, wish []capability.Desired) (pending, error) {
-	made := pending{wish: wish}
+	var made pending
 	look := func() error {
 		return p.appliance.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 			applied, _ := l.Applied()
@@ -233,7 +233,8 @@ func (p *Poll) write(ctx context.Context, old pending, wish []capability.Desired
 	if err != nil || wish == nil && old.stands(&made) {
 		return old, err
 	}
-	f, err := p.appliance.RequestFrom(ctx, wish, 0, "poll")
+	made.wish = old.still(&made, wish)
+	f, err := p.appliance.RequestFrom(ctx, made.wish, 0, "poll")
 	if err != nil {
 		return old, err
 	}

@@ -269,6 +269,59 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// A wish that was not answered is sent until it is, beside another one, and after a request went by file; not after rights were given back, which may be what was wished for.
+func TestWishesStand(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *polled) {
+		p.missed(p.next(), capability.ErrOnline)
+		var ids []capability.ActivationID
+		for _, letter := range []string{"b", "c"} {
+			id, err := capability.NewActivationID(strings.NewReader(strings.Repeat(letter, 18)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		named := func(what string, e Errand, want ...bool) {
+			t.Helper()
+			for i, id := range ids {
+				if bytes.Contains(e.File, []byte(id)) != want[i] {
+					t.Errorf("%s: request %d names ID %d: %t", what, e.Number, i, !want[i])
+				}
+			}
+		}
+		wish := func(id capability.ActivationID) Errand {
+			t.Helper()
+			e := make(chan Errand)
+			go func() { e <- p.next() }()
+			synctest.Wait()
+			if status, problem := ask(t, p.c.Handler(), "POST", "poll/refresh", Wish{Desired: []capability.Desired{{ActivationID: id, Count: 3}}}, nil); status != http.StatusOK {
+				t.Fatal(problem)
+			}
+			return <-e
+		}
+		e := wish(ids[0])
+		named("wished for", e, true, false)
+		p.missed(e, capability.ErrOfficeUnreachable)
+		e = wish(ids[1])
+		named("another one", e, true, true)
+		p.missed(e, capability.ErrOfficeUnreachable)
+		if _, err := p.c.Appliance.Request(t.Context(), nil, "test"); err != nil {
+			t.Fatal(err)
+		}
+		e = p.next()
+		named("after a file", e, true, true)
+		p.missed(e, capability.ErrOfficeUnreachable)
+		p.c.Poll.pending.gave++
+		e = p.next()
+		named("after a return", e, false, false)
+		p.missed(e, capability.ErrOnline)
+		e = wish(ids[1])
+		named("once more", e, false, true)
+		p.missed(e, capability.ErrOnline)
+		named("after an answer", p.next(), false, false)
+	})
+}
+
 // What happens beside an errand makes another request: one by file, and a change of the address takes effect at once.
 func TestErrandsFollowWhatHappens(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *polled) {

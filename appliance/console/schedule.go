@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -44,6 +45,20 @@ type pending struct {
 	wish   []capability.Desired
 	file   []byte
 	missed bool // it was sent, and reached nothing
+}
+
+// still are the wishes of a request that follows it: the new ones first. What was given back since may be what the old ones are about, so then they are over.
+func (p *pending) still(now *pending, wish []capability.Desired) []capability.Desired {
+	if p.gave != now.gave || p.lost != now.lost {
+		return wish
+	}
+	all := slices.Clone(wish)
+	for _, d := range p.wish {
+		if len(all) < capability.MaxDesired && !slices.ContainsFunc(all, func(w capability.Desired) bool { return w.ActivationID == d.ActivationID }) {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // stands says that the request still tells all that one written now would tell, but for usage.

@@ -99,6 +99,9 @@ func (c *Codec) open(b []byte, typ string, limit int, algs ...int64) (*sign1, *h
 	if group := typ == TypGroup; group != (h.Claims != nil) || group != (h.VDS == vdsRFC9162) || !group && h.VDS != 0 {
 		return nil, nil, fmt.Errorf("%w: a header field that does not belong to %s, or one that is missing", ErrMalformed, typ)
 	}
+	if h.Claims != nil && h.Claims.Size == 0 {
+		return nil, nil, fmt.Errorf("%w: a tree of no leaves", ErrMalformed)
+	}
 	for _, a := range algs {
 		if h.Alg == a {
 			return &s, &h, nil

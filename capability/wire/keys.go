@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"filippo.io/mldsa"
 
@@ -34,8 +35,13 @@ func (k PublicKeys) validate() error {
 	if len(k.Ed25519) != ed25519.PublicKeySize || len(k.MLDSA87) != mldsa.MLDSA87PublicKeySize {
 		return fmt.Errorf("%w: public keys of %d and %d bytes", ErrMalformed, len(k.Ed25519), len(k.MLDSA87))
 	}
+	if zeros(k.Ed25519) || zeros(k.MLDSA87) {
+		return fmt.Errorf("%w: a public key of zeros, which says that there is none", ErrMalformed)
+	}
 	return nil
 }
+
+func zeros(b []byte) bool { return !slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) }
 
 // ProducerKey signs for a producer: as its root, or as a signing key that the root certified.
 type ProducerKey struct {
@@ -154,6 +160,14 @@ func (v Verdict) err(what string) error {
 
 // verify judges both signatures, always both, so that the verdict can say which one is wrong.
 func (c *Codec) verify(t *twice, k PublicKeys) Verdict {
+	return k.judge(signed{c.toBeSigned(t.inner.Protected, t.payload), t.inner.Signature}, signed{c.toBeSigned(t.outer.Protected, *t.outer.Payload), t.outer.Signature})
+}
+
+// signed is a message with a signature that is said to be over it.
+type signed struct{ message, signature []byte }
+
+// judge says which of the two is signed by its half of the pair.
+func (k PublicKeys) judge(classical, lattice signed) Verdict {
 	if k.validate() != nil {
 		return Verdict{}
 	}
@@ -162,7 +176,7 @@ func (c *Codec) verify(t *twice, k PublicKeys) Verdict {
 		return Verdict{}
 	}
 	return Verdict{
-		Ed25519: ed25519.Verify(k.Ed25519, c.toBeSigned(t.inner.Protected, t.payload), t.inner.Signature),
-		MLDSA87: mldsa.Verify(ml, c.toBeSigned(t.outer.Protected, *t.outer.Payload), t.outer.Signature, nil) == nil,
+		Ed25519: ed25519.Verify(k.Ed25519, classical.message, classical.signature),
+		MLDSA87: mldsa.Verify(ml, lattice.message, lattice.signature, nil) == nil,
 	}
 }

@@ -61,7 +61,7 @@ func TestLargestFile(t *testing.T) {
 	p := newProducer(t, 1)
 	response := func(n int) *capability.Response {
 		r := &capability.Response{Version: 1, For: host(7), Time: 5000, Lifetime: 1}
-		r.Boot.Ref = bytes.Repeat([]byte{1}, n)
+		r.Boot.Key = bytes.Repeat([]byte{1}, n)
 		return r
 	}
 	small, err = p.c.SealResponse(p.key, p.certificate, response(1<<19), []byte("wrap"), make([]byte, ContentKeySize))
@@ -154,11 +154,39 @@ func TestOtherBounds(t *testing.T) {
 			name = strings.Repeat("n", len(name)+n-len(b))
 		}
 	}
-	if _, err := p.c.SigningKey(p.trust, certificate(capability.MaxSigned)); err != nil {
+	if _, err := p.c.openTwice(certificate(capability.MaxSigned), TypKey, capability.MaxSigned); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.c.SigningKey(p.trust, certificate(capability.MaxSigned+1)); !errors.Is(err, ErrMalformed) {
+	if _, err := p.c.SigningKey(p.trust, certificate(capability.MaxSigned+1)); !errors.Is(err, ErrMalformed) || strings.Contains(err.Error(), "name") {
 		t.Error(err)
+	}
+	for n, ok := range map[int]bool{0: true, capability.MaxText: true, capability.MaxText + 1: false} {
+		b, err := p.c.CertifyKey(p.root, &KeyCertificate{Keys: p.key.Public, Name: strings.Repeat("n", n), From: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.c.SigningKey(p.trust, b); ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
+			t.Errorf("a key named by %d bytes: %v", n, err)
+		}
+		b = p.c.EncodeTrust(&Trust{Producer: strings.Repeat("n", n), Root: p.trust.Root})
+		if _, err := p.c.DecodeTrust(b); ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
+			t.Errorf("a producer named by %d bytes: %v", n, err)
+		}
+	}
+	for n, ok := range map[int]bool{0: false, 1: true, maxPublic: true, maxPublic + 1: false} {
+		a := &ApplianceCertificate{Host: host(7), AK: make([]byte, n)}
+		if err := a.validate(); ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
+			t.Errorf("an AK of %d bytes: %v", n, err)
+		}
+	}
+	for n, ok := range map[int]bool{0: false, 1: true, maxWrap: true, maxWrap + 1: false} {
+		b, err := p.c.SealResponse(p.key, p.certificate, &capability.Response{Version: 1, For: host(7), Time: 5000, Lifetime: 1}, make([]byte, n), make([]byte, ContentKeySize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.c.ReadResponse(b); ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
+			t.Errorf("a wrap of %d bytes: %v", n, err)
+		}
 	}
 	c := p.c
 	for n, ok := range map[int]bool{capability.MaxQuoted: true, capability.MaxQuoted + 1: false} {

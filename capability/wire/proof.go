@@ -195,6 +195,9 @@ func ServingKeyID(k ed25519.PublicKey) KeyID {
 
 // VerifyAnswer checks an answer against the serving key: path, root, signature, form. It stands alone, whatever else was in its group.
 func (c *Codec) VerifyAnswer(key ed25519.PublicKey, a *Answer) (*capability.Response, Group, error) {
+	if len(a.Response) == 0 {
+		return nil, Group{}, fmt.Errorf("answer: %w: no response", ErrMalformed)
+	}
 	s, h, err := c.open(a.Proof, TypGroup, capability.MaxFrame, AlgEd25519)
 	if err != nil {
 		return nil, Group{}, fmt.Errorf("proof: %w", err)
@@ -239,6 +242,9 @@ func (c *Codec) VerifyReceipt(ak []byte, b []byte, judge func(ak, statement, ser
 	var r Receipt
 	if err := c.Decode(b, &r, capability.MaxFrame); err != nil {
 		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	if len(r.Serving) != ed25519.PublicKeySize || zeros(r.Serving) {
+		return nil, fmt.Errorf("receipt: %w: a serving key of %d bytes, or of zeros", ErrMalformed, len(r.Serving))
 	}
 	if err := judge(ak, r.Statement, r.Serving); err != nil {
 		return nil, fmt.Errorf("receipt: %w: %w", ErrSignature, err)

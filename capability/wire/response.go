@@ -104,6 +104,9 @@ func (c *Codec) ReadResponse(file []byte) (*SealedResponse, error) {
 	if err := s.Clear.For.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: clear part: for: %w", ErrMalformed, err)
 	}
+	if s.Clear.Time <= 0 || s.Clear.ApplyBefore <= 0 || len(s.Wrap) == 0 || len(s.Wrap) > maxWrap || len(s.Cipher) == 0 {
+		return nil, fmt.Errorf("%w: made %s, to be applied before %s, wrap of %d bytes, content of %d", ErrMalformed, s.Clear.Time, s.Clear.ApplyBefore, len(s.Wrap), len(s.Cipher))
+	}
 	return &SealedResponse{Clear: s.Clear, Wrap: s.Wrap, Digest: sha256.Sum256(tw.payload), Size: len(s.Cipher),
 		cipher: s.Cipher, certificate: tw.unprotected.Certificate, twice: tw}, nil
 }
@@ -114,7 +117,10 @@ func (c *Codec) Verify(t *Trust, s *SealedResponse) (*KeyCertificate, Verdict, e
 	if err != nil {
 		return nil, Verdict{}, err
 	}
-	v, err := c.signedBy(k, s.twice, "response", s.Clear.Time)
+	v, err := c.signedBy(k, s.twice, "response")
+	if err == nil {
+		err = k.timely("response", s.Clear.Time)
+	}
 	return k, v, err
 }
 

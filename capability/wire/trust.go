@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/hostid"
@@ -34,6 +35,9 @@ func (c *Codec) DecodeTrust(file []byte) (*Trust, error) {
 	var t Trust
 	if err := c.Decode(b, &t, capability.MaxSigned); err != nil {
 		return nil, err
+	}
+	if err := capability.CheckText(t.Producer); err != nil {
+		return nil, fmt.Errorf("trust bundle: %w: producer: %w", ErrMalformed, err)
 	}
 	return &t, t.Root.validate()
 }
@@ -85,25 +89,52 @@ func (c *Codec) SigningKey(t *Trust, certificate []byte) (*KeyCertificate, error
 	if err := c.Decode(tw.payload, &k, capability.MaxSigned); err != nil {
 		return nil, fmt.Errorf("key certificate: %w", err)
 	}
-	if err := k.Keys.validate(); err != nil {
-		return nil, err
+	if err := k.validate(); err != nil {
+		return nil, fmt.Errorf("key certificate: %w", err)
 	}
 	return &k, c.validateRevoked(&k)
 }
 
+// validate checks what a key certificate says without a look at what it revokes.
+func (k *KeyCertificate) validate() error {
+	if err := capability.CheckText(k.Name); err != nil {
+		return fmt.Errorf("%w: name: %w", ErrMalformed, err)
+	}
+	if k.From < 0 || k.Until < 0 || slices.ContainsFunc(k.Revoked, func(r RevokedKey) bool { return r.Since < 0 }) {
+		return fmt.Errorf("%w: a time before 1970", ErrMalformed)
+	}
+	return k.Keys.validate()
+}
+
+// validate checks what an appliance certificate says.
+func (a *ApplianceCertificate) validate() error {
+	if err := a.Host.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if len(a.AK) == 0 || len(a.AK) > maxPublic {
+		return fmt.Errorf("%w: an AK of %d bytes where 1 to %d are allowed", ErrMalformed, len(a.AK), maxPublic)
+	}
+	if a.From < 0 || a.Until < 0 {
+		return fmt.Errorf("%w: a time before 1970", ErrMalformed)
+	}
+	return nil
+}
+
 // signedBy opens an item that a certified signing key signed, and says which signatures are good. The payload is believed only when err is nil.
-func (c *Codec) signedBy(k *KeyCertificate, tw *twice, what string, at capability.Time) (Verdict, error) {
+func (c *Codec) signedBy(k *KeyCertificate, tw *twice, what string) (Verdict, error) {
 	if tw.kid != c.keyID(k.Keys) {
 		return Verdict{}, fmt.Errorf("%s: %w: its key is not the certified one", what, ErrSignature)
 	}
 	v := c.verify(tw, k.Keys)
-	if err := v.err(what); err != nil {
-		return v, err
-	}
+	return v, v.err(what)
+}
+
+// timely says why what was made at that time is not within the time of the key that signed it.
+func (k *KeyCertificate) timely(what string, at capability.Time) error {
 	if at < k.From || k.Until != 0 && at > k.Until {
-		return v, fmt.Errorf("%s: %w: made %s by a key that is good from %s to %s", what, ErrSignature, at, k.From, k.Until)
+		return fmt.Errorf("%s: %w: made %s by a key that is good from %s to %s", what, ErrSignature, at, k.From, k.Until)
 	}
-	return v, nil
+	return nil
 }
 
 // Chain is how a client gets from its producer's root to the serving key of an appliance.
@@ -124,18 +155,21 @@ func (c *Codec) VerifyChain(t *Trust, ch *Chain, judge func(ak, statement, servi
 	if err != nil {
 		return nil, fmt.Errorf("appliance certificate: %w", err)
 	}
+	if _, err := c.signedBy(k, tw, "appliance certificate"); err != nil {
+		return nil, err
+	}
 	var a ApplianceCertificate
 	if err := c.Decode(tw.payload, &a, capability.MaxSigned); err != nil {
 		return nil, fmt.Errorf("appliance certificate: %w", err)
 	}
-	if _, err := c.signedBy(k, tw, "appliance certificate", a.From); err != nil {
+	if err := a.validate(); err != nil {
+		return nil, fmt.Errorf("appliance certificate: %w", err)
+	}
+	if err := k.timely("appliance certificate", a.From); err != nil {
 		return nil, err
 	}
-	if err := a.Host.Validate(); err != nil {
-		return nil, fmt.Errorf("appliance certificate: %w: %w", ErrMalformed, err)
-	}
-	if len(ch.Serving) != 32 {
-		return nil, fmt.Errorf("serving key: %w: %d bytes", ErrMalformed, len(ch.Serving))
+	if len(ch.Serving) != 32 || zeros(ch.Serving) {
+		return nil, fmt.Errorf("serving key: %w: %d bytes, or all of them zeros", ErrMalformed, len(ch.Serving))
 	}
 	if err := judge(a.AK, ch.Statement, ch.Serving); err != nil {
 		return nil, fmt.Errorf("serving key: %w: %w", ErrSignature, err)

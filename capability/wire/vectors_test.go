@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 var update = flag.Bool("update", false, "write testdata/vectors anew")
@@ -195,8 +197,16 @@ func judgeVector(v *vector, b []byte) error {
 		if err := c.Decode(b, &r, capability.MaxFrame); err != nil {
 			return err
 		}
-		if d := c.ReturnDigest(r); v.Digest != hex.EncodeToString(d[:]) {
+		whole := capability.Request{Version: 1, Hosts: []hostid.ID{client()}, Correlation: correlation(), Returns: []capability.Return{r}}
+		if err := whole.Validate(); err != nil {
+			return err
+		}
+		d := c.ReturnDigest(r)
+		if v.Expect == "ok" && v.Digest != hex.EncodeToString(d[:]) {
 			return fmt.Errorf("digest %x", d)
+		}
+		if v.Keys["device"] != "" {
+			return VerifyDeviceProof(unhex(v.Keys["device"]), r.Proof, d)
 		}
 		return nil
 	case "request-file":
@@ -227,7 +237,17 @@ func judgeVector(v *vector, b []byte) error {
 		if err := c.StillCounts(k, known(v)); err != nil {
 			return err
 		}
-		_, err = c.Open(s, unhex(v.Keys["contentKey"]))
+		key := unhex(v.Keys["contentKey"])
+		if v.Keys["box"] != "" {
+			box, err := ecdh.X25519().NewPrivateKey(unhex(v.Keys["box"]))
+			if err != nil {
+				return fmt.Errorf("the vector's own box key: %v", err)
+			}
+			if key, err = UnwrapAsDevice(box, capability.Digest(unhex(s.Clear.For.Value)), s.Wrap); err != nil {
+				return err
+			}
+		}
+		_, err = c.Open(s, key)
 		return err
 	case "trust":
 		_, err := c.DecodeTrust(b)

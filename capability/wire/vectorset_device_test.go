@@ -96,3 +96,47 @@ func (s *set) deviceFiles() {
 	bad("cut-evidence", "malformed", "evidence of 128 bytes", make1(r, kid, func(d []byte) []byte { return honest(d)[:128] }))
 	bad("format", "malformed", "another format byte", make1(r, kid, func(d []byte) []byte { return append([]byte{0x91}, honest(d)[1:]...) }))
 }
+
+// deviceWrap is the content key of the vectors, 32 bytes 0x09, as HPKE encrypted it once to the box key of deviceFiles. It is drawn at random, so it is kept.
+const deviceWrap = "530118f49a98daa7a67665aa72df9e39375c1b92ecea6bd6d4b7342044f0180ac9385627e22d3fe1ceea0d3e9b83764c0b76e6d44042069a814dd8514ea0731b69960b82c0d6ae69f22ec30d4356bf00"
+
+// deviceResponses are what a back office answers to such a machine, and the proofs of what it gives back.
+func (s *set) deviceResponses() {
+	c, keys := s.c, s.producerKeys()
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{0x41}, 32))
+	host, _ := paperDevice(key)
+	keys["box"] = strings.Repeat("42", 32)
+	judge := judgeKeys(keys)
+	delete(judge, "contentKey")
+	r := s.responseContent()
+	r.For = host
+	wrap := slices.Concat([]byte{0xa1}, unhex(host.Value), unhex(deviceWrap))
+	s.good("response-file", "response-file-device", "one for a machine without a TPM, opened with its box key", responseFileInput{KeyCertificate{Name: "producer-2026-A", From: 1000, Until: 9000}, r, wrap}, keys)
+	bad := func(name, expect, description string, wrap []byte) {
+		in := responseFileInput{KeyCertificate{Name: "producer-2026-A", From: 1000, Until: 9000}, r, wrap}
+		b, err := in.encode(c, keys)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.bad("response-file", "response-file-device-"+name, expect, description, b, judge)
+	}
+	bad("wrap-flipped", "signature", "one bit of the encrypted content key is another", flip(wrap, -3))
+	bad("encapsulated-flipped", "signature", "one bit of the encapsulated key is another", flip(wrap, 40))
+	bad("encapsulated-zero", "signature", "an encapsulated key of zeros, with which everybody would share the secret", slices.Concat(wrap[:33], make([]byte, 32), wrap[65:]))
+	bad("wrap-for-another", "signature", "the wrap is for another host than the clear part", flip(wrap, 5))
+	bad("wrap-format", "malformed", "the wrap has the format byte of a TPM's", append([]byte{0x31}, wrap[1:]...))
+	bad("wrap-short", "malformed", "a wrap of 112 bytes", wrap[:112])
+
+	back := s.aReturn()
+	digest := c.ReturnDigest(back)
+	proof := append([]byte{0x91}, ed25519.Sign(key, slices.Concat([]byte("leasehold device return v1\x00"), digest[:]))...)
+	given := map[string]string{"device": hex.EncodeToString(key.Public().(ed25519.PublicKey))}
+	back.Proof = proof
+	b := s.good("return", "return-device", "a machine without a TPM gives two copies back; its key says so", back, given)
+	s.last().Digest = hex.EncodeToString(digest[:])
+	s.bad("return", "return-device-flipped", "signature", "one bit of the signature is another", s.flipIn(b, proof, -3), given)
+	s.bad("return", "return-device-other-epoch", "signature", "another epoch than the one that was signed", s.swap(b, []byte{4, 0x1a, 0, 1, 0x11, 0x70}, []byte{4, 0x1a, 0, 1, 0x11, 0x71}), given)
+	s.bad("return", "return-device-of-request", "signature", "the key signed the digest as a request's", s.swap(b, proof, append([]byte{0x91}, ed25519.Sign(key, slices.Concat([]byte("leasehold device request v1\x00"), digest[:]))...)), given)
+	s.bad("return", "return-device-of-another", "signature", "another key's proof", b, map[string]string{"device": hex.EncodeToString(publicOf(strings.Repeat("43", 32)))})
+	s.bad("return", "return-device-format", "malformed", "the format byte of a TPM's proof", s.swap(b, proof, append([]byte{0x21}, proof[1:]...)), given)
+}

@@ -158,6 +158,23 @@ func (s *set) responseFiles() {
 	}, same)))
 	bad("content-twice", "malformed", "a line item twice", reseal(content(func(o *capability.Response) { o.Items = append(slices.Clone(o.Items), o.Items[0]) }, same)))
 	bad("content-escape", "malformed", "an escape sequence for a terminal in a denial", reseal(content(func(o *capability.Response) { o.Denials = []capability.Denial{{Code: 1, Detail: "\x1b]0;"}} }, same)))
+	bad("content-holders", "malformed", "a way to show holders that is not known", reseal(content(func(o *capability.Response) { o.Policy.Holders = 3 }, same)))
+	bad("content-dongle", "malformed", "a dongle that is a network card", reseal(content(func(o *capability.Response) {
+		o.Policy.Dongle = hostid.ID{Type: hostid.Ethernet, Value: "02004C4F4F50"}
+	}, same)))
+	bad("content-state", "malformed", "a signed boot state of 160 bytes", reseal(content(func(o *capability.Response) { o.Boot.States = [][]byte{append([]byte{0x41}, make([]byte, 159)...)} }, same)))
+	bad("content-used-before", "malformed", "an item that is not metered has been used", reseal(content(func(o *capability.Response) {
+		o.Items = slices.Clone(o.Items)
+		o.Items[0].UsedBefore = 1
+	}, same)))
+	bad("no-wrap", "malformed", "no wrap", reseal(func() []byte {
+		var parts sealed
+		if err := c.Decode(read.twice.payload, &parts, capability.MaxFile); err != nil {
+			s.t.Fatal(err)
+		}
+		parts.Wrap = nil
+		return c.Encode(parts)
+	}()))
 	cl, body := clearOf(&r), c.Encode(&r)
 	bad("content-unsorted", "malformed", "content whose first key comes again at its end", reseal(s.sealed(cl, append(append([]byte{body[0]}, body[3:]...), body[1:3]...), keys["contentKey"])))
 	bad("content-other-key", "signature", "encrypted with another content key", reseal(s.sealed(cl, body, strings.Repeat("08", 32))))
@@ -263,6 +280,22 @@ func (s *set) chains() {
 		o.Appliance = appliance(in.ApplianceCertificate, signing, func(w *twiceSigned) { w.outerExtra.Certificate = []byte("anything") })
 	})
 	bad("serving-swapped", "signature", "another serving key than the one stated", func(o *Chain) { o.Serving = publicOf(strings.Repeat("55", 32)) })
+	bad("key-escape", "malformed", "the name of the certified key has an escape sequence for a terminal", func(o *Chain) {
+		k := in.KeyCertificate
+		k.Keys, k.Name = signing.Public, "a\x1b[2J"
+		o.Key = s.twice(root, TypKey, c.Encode(&k), plain)
+	})
+	bad("appliance-before", "malformed", "the appliance certificate ends before 1970", func(o *Chain) {
+		a := in.ApplianceCertificate
+		a.Until = -1
+		o.Appliance = appliance(a, signing, plain)
+	})
+	bad("appliance-no-ak", "malformed", "the appliance certificate names no AK", func(o *Chain) {
+		a := in.ApplianceCertificate
+		a.AK = nil
+		o.Appliance = appliance(a, signing, plain)
+	})
+	bad("serving-zeros", "malformed", "a serving key of zeros, which says that there is none", func(o *Chain) { o.Serving = make([]byte, 32) })
 	bad("serving-short", "malformed", "a serving key of 31 bytes", func(o *Chain) { o.Serving = o.Serving[:31] })
 	bad("statement-flipped", "signature", "one bit of the AK's signature is another", func(o *Chain) { o.Statement = flip(o.Statement, -5) })
 	bad("statement-of-another", "signature", "the statement is another TPM's", func(o *Chain) { o.Statement = newPaperTPM(s.t, 0x31).evidence(s.t, "session", serving) })
@@ -326,6 +359,7 @@ func (s *set) answers() {
 		s.t.Fatal("the forger's tools do not make the good proof")
 	}
 
+	bad("no-response", "malformed", "a proof of nothing", Answer{nil, a.Proof})
 	bad("response-flipped", "signature", "one bit of the count is another", Answer{s.flipIn(a.Response, []byte("render"), 0), a.Proof})
 	bad("neighbor", "signature", "the response of leaf 3 with the proof of leaf 2", Answer{encoded[3], a.Proof})
 	bad("signature-flipped", "signature", "one bit of the signature is another", with(flip(a.Proof, -1)))
@@ -348,7 +382,7 @@ func (s *set) answers() {
 	bad("index-huge", "signature", "leaf 2^64-1 of 5", with(proof(head, root, nil, nil, at(5, 1<<64-1, path))))
 	bad("index-other", "signature", "leaf 3 instead of 2", with(proof(head, root, nil, nil, at(5, 3, path))))
 	bad("size-mismatch", "malformed", "the inclusion proof says 6 leaves, 5 were signed", with(proof(head, root, nil, nil, at(6, 2, path))))
-	bad("size-zero", "signature", "a tree of no leaves", with(func() []byte {
+	bad("size-zero", "malformed", "a tree of no leaves", with(func() []byte {
 		h := head
 		h.Claims = &claims{IssuedAt: 5000, Epoch: 9}
 		return proof(h, root, nil, nil, at(0, 0, nil))

@@ -34,6 +34,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.requestFiles()
 	s.deviceFiles()
 	s.responseFiles()
+	s.deviceResponses()
 	s.trusts()
 	s.certifications()
 	s.chains()
@@ -164,6 +165,10 @@ func (s *set) requests() {
 	undo := capability.Request{Version: 1, Hosts: []hostid.ID{client()}, Correlation: capability.CorrelationID{0xc1}, Operation: capability.Undo, Undoes: correlation()}
 	s.good("request", "request-undo", "the report of request-feature is canceled; the undo has a correlation of its own", undo, nil)
 
+	words := plain
+	words.User, words.Alias = "\ufeffJosé", "Jose\u0301 \U0001f5a5"
+	s.good("request", "request-texts", "texts are bytes: a byte order mark at the start is a character like any other, and nothing is normalized", words, nil)
+
 	bad := func(name, description string, b []byte) {
 		s.bad("request", "request-"+name, "malformed", description, b, nil)
 	}
@@ -248,6 +253,9 @@ func (s *set) requests() {
 	change("alarm-never", "an alarm of no time", func(r *capability.Request) { r.Alarms = []capability.Alarm{{Code: alarm.Code, Count: 1}} })
 	change("records-gap", "records 1 and 3", func(r *capability.Request) { r.Records = []capability.Record{{Number: 1}, {Number: 3}} })
 	change("record-0", "a record without a number", func(r *capability.Request) { r.Records = []capability.Record{{Body: []byte{0xa0}}} })
+	change("copies-none", "a return of no copies", func(r *capability.Request) { r.Returns = []capability.Return{s.aReturn()}; r.Returns[0].Copies = 0 })
+	change("separator", "a line separator in the user", func(r *capability.Request) { r.User = "a\u2028b" })
+	change("replaced", "the sign for what could not be read in the device type", func(r *capability.Request) { r.DeviceType = "a\ufffd" })
 	change("lines", "257 lines", func(r *capability.Request) { r.Desired = slices.Repeat(r.Desired, capability.MaxDesired+1) })
 }
 
@@ -262,6 +270,8 @@ func (s *set) returns() {
 	r.Proof = []byte("an epoch proof")
 	b := s.good("return", "return-with-proof", "the same return with a proof has the same digest", r, nil)
 	digested()
+	s.bad("return", "return-copies-none", "malformed", "no copies", s.swap(b, []byte{3, 2, 4}, []byte{3, 0, 4}), nil)
+	s.bad("return", "return-id-form", "malformed", "a check symbol of the activation ID is wrong", s.swap(b, []byte("BB"), []byte("BC")), nil)
 	s.bad("return", "return-id-short", "malformed", "an ID of 15 bytes", s.swap(b, append([]byte{1, 0x50}, r.ID[:]...), append([]byte{1, 0x4f}, r.ID[:15]...)), nil)
 }
 
@@ -434,6 +444,8 @@ func (s *set) trusts() {
 	short := root.Public
 	short.Ed25519 = short.Ed25519[:31]
 	bad("short-key", "malformed", "an Ed25519 key of 31 bytes", s.c.EncodeTrust(&Trust{"Example Works", short}))
+	bad("zeros", "malformed", "an Ed25519 key of zeros, which says that there is none", s.c.EncodeTrust(&Trust{"Example Works", PublicKeys{make([]byte, 32), root.Public.MLDSA87}}))
+	bad("escape", "malformed", "the producer's name has an escape sequence for a terminal", s.c.EncodeTrust(&Trust{"a\x1b[2J", root.Public}))
 	bad("one-key", "malformed", "no ML-DSA-87 key", s.c.EncodeTrust(&Trust{"Example Works", PublicKeys{Ed25519: root.Public.Ed25519}}))
 	bad("cut", "cut", "half of a good bundle", good[:len(good)/2])
 	bad("trailing-byte", "malformed", "one byte after a good bundle", append(bytes.Clone(good), 0))

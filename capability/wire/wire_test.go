@@ -185,7 +185,7 @@ func TestAnswerProvesItselfAlone(t *testing.T) {
 func TestClearPartIsInForm(t *testing.T) {
 	p := newProducer(t, 1)
 	for value, ok := range map[string]bool{"A": true, "": false, "\x1b[2J": false} {
-		b, err := p.c.signTwice(p.key, TypResponse, p.c.Encode(sealed{Clear: Clear{For: hostid.ID{Type: hostid.TPMEK, Value: value}}}), unprotected{Certificate: p.certificate})
+		b, err := p.c.signTwice(p.key, TypResponse, p.c.Encode(sealed{Clear: Clear{For: hostid.ID{Type: hostid.TPMEK, Value: value}, Time: 1, ApplyBefore: 1}, Wrap: []byte{1}, Cipher: []byte{1}}), unprotected{Certificate: p.certificate})
 		if err != nil {
 			t.Fatal(err)
 		}

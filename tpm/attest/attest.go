@@ -337,6 +337,9 @@ func (k *publicKey) verify(message, signature []byte) error {
 	if !bytes.Equal(tpm2.Marshal(parsed), signature) {
 		return errors.New("signature has bytes left over or a second encoding")
 	}
+	if most := signatureBytes / 2; len(s.SignatureR.Buffer) > most || len(s.SignatureS.Buffer) > most {
+		return fmt.Errorf("signature has numbers of %d and %d bytes, at most %d are allowed", len(s.SignatureR.Buffer), len(s.SignatureS.Buffer), most)
+	}
 	sum := sha256.Sum256(message)
 	if !ecdsa.Verify(k.point, sum[:], new(big.Int).SetBytes(s.SignatureR.Buffer), new(big.Int).SetBytes(s.SignatureS.Buffer)) {
 		return errors.New("signature by the attestation key does not verify")

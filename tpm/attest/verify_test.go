@@ -101,6 +101,9 @@ func TestVerifyRefuses(t *testing.T) {
 		{"signature with SHA-1", func(f *forger, e *attest.Evidence) {
 			e.Signature = f.sign(e.Quoted, func(s *tpm2.TPMSSignatureECC) { s.Hash = tpm2.TPMAlgSHA1 })
 		}, "hashes with"},
+		{"number longer than needed", func(f *forger, e *attest.Evidence) {
+			e.Signature = f.sign(e.Quoted, func(s *tpm2.TPMSSignatureECC) { s.SignatureR.Buffer = append([]byte{0}, s.SignatureR.Buffer...) })
+		}, "numbers of 33 and 32 bytes"},
 		{"signature of zeros", func(f *forger, e *attest.Evidence) {
 			e.Signature = f.sign(e.Quoted, func(s *tpm2.TPMSSignatureECC) { s.SignatureR.Buffer, s.SignatureS.Buffer = nil, nil })
 		}, "does not verify"},
