@@ -216,7 +216,7 @@ func Somebody(by string) string {
 func (c Propose) decide(b *Book, now capability.Time) (*Decision, error) {
 	p := c.Proposal
 	_, p.Number = b.Head()
-	p.Number, p.Time, p.By = p.Number+1, now, c.By
+	p.Number, p.Time, p.By, p.Over = p.Number+1, now, c.By, nil
 	if err := b.mayDo(c.By, ToMove); err != nil {
 		return nil, err
 	}
