@@ -79,6 +79,11 @@ func (c SetDevice) decide(b *Book, now capability.Time) (*Decision, error) {
 	if other := b.named(c.Device.Name); other != nil && other.ID != c.Device.ID {
 		return nil, fmt.Errorf("%w: %s is named %q already", ErrDevice, other.ID.Short(), other.Name)
 	}
+	if account := c.Device.Account; account != "" && account != b.OwnerOf(c.Device.ID) {
+		if err := b.newAccount(account); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDevice, err)
+		}
+	}
 	e := b.entry(now, c.By)
 	e.Device = &c.Device
 	return &Decision{Entries: []*Entry{e}}, nil
