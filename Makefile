@@ -5,13 +5,13 @@ export CGO_ENABLED = 0
 export GOEXPERIMENT = runtimesecret
 GO       ?= go
 FUZZTIME ?= 30s
-PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev softhsm2 chromium fonts-dejavu-core
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
 NODE      = cmd/internal/browser capability/wire/testdata/interop
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token man demo test suites race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token lib man demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -37,6 +37,14 @@ token:
 	@mkdir -p bin
 	CGO_ENABLED=1 $(GO) build -C cmd/freehold-token -trimpath -o $(CURDIR)/bin/ .
 
+# The SDK for programs in C and what can call C, and its header. Names are looked up as in the static programs; only what the header declares is shown.
+LIB ?= bin
+lib:
+	@mkdir -p $(LIB)
+	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -tags netgo,osusergo -ldflags '-extldflags "-Wl,-soname,libleasehold.so -Wl,-z,nodelete -Wl,--version-script=$(CURDIR)/cmd/libleasehold/exports.map"' \
+		-o $(LIB)/libleasehold.so ./cmd/libleasehold
+	@rm $(LIB)/libleasehold.h && cp cmd/libleasehold/leasehold.h $(LIB)/
+
 man: build
 	mkdir -p bin/man && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done
 
@@ -47,6 +55,7 @@ demo: deps build
 test: deps
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
+	CGO_ENABLED=1 $(GO) vet ./cmd/libleasehold
 	CGO_ENABLED=1 $(GO) test -C cmd/freehold-token -count=1 .
 	$(GO) test -count=1 -timeout 30m ./... # never from the cache: some tests run programs that it does not know of
 
@@ -98,6 +107,8 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
+	CGO_ENABLED=1 $(GO) vet ./cmd/libleasehold
+	for os in windows darwin; do GOOS=$$os $(GO) build ./capability/client || exit 1; done # the SDK is for the machines of users
 	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; echo "$$out" | tail -n 5; \
 	if [ $$code -ne 0 ] && echo "$$out" | grep -qiE 'dial|lookup|connect|fetching vulnerabilities|timeout'; then echo "govulncheck: its database cannot be reached from here"; else exit $$code; fi
 

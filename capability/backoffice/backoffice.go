@@ -252,7 +252,7 @@ type Office struct {
 
 	vault  *storage.Vault
 	begun  bool
-	failed error // once set, the book in memory is ahead of the disk
+	failed error // once set, the book in memory may be ahead of the disk, and nothing more is written
 	past   past
 	book   *entitlement.Book
 	once   *entitlement.Once // the key of the next command; nil: it has none
@@ -306,8 +306,9 @@ func (o *Office) commit(entries ...*entitlement.Entry) error {
 	}
 	first := !o.begun
 	if first {
-		if err := o.vault.Begin(); err != nil {
-			return fmt.Errorf("write the book: %w: %w", ErrWrite, err)
+		if err := o.vault.Begin(); err != nil { // and the vault takes nothing more
+			o.failed = fmt.Errorf("write the book: %w: %w", ErrWrite, err)
+			return o.failed
 		}
 		o.begun = true
 	}

@@ -7,14 +7,15 @@ var ErrEnded = errors.New("the back office is closed")
 
 // Desk lets many goroutines use one Office: its own does what they ask, one after the other, so that each finds the book as the one before left it.
 type Desk struct {
-	asks  chan func(*Office)
-	end   chan chan error
-	ended chan struct{}
+	asks   chan func(*Office)
+	end    chan chan error
+	ended  chan struct{}
+	failed chan error
 }
 
 // NewDesk takes an office over. Nobody else uses it from then on.
 func NewDesk(o *Office) *Desk {
-	d := &Desk{make(chan func(*Office)), make(chan chan error), make(chan struct{})}
+	d := &Desk{make(chan func(*Office)), make(chan chan error), make(chan struct{}), make(chan error, 1)}
 	go d.run(o)
 	return d
 }
@@ -25,6 +26,12 @@ func (d *Desk) run(o *Office) {
 		case f := <-d.asks:
 			f(o)
 			o.once = nil // a key is of what was asked under it, and of nothing after
+			if o.failed != nil {
+				select {
+				case d.failed <- o.failed:
+				default: // it was said
+				}
+			}
 		case done := <-d.end:
 			close(d.ended)
 			done <- o.Close()
@@ -43,6 +50,9 @@ func (d *Desk) Ask(f func(*Office) error) error {
 		return ErrEnded
 	}
 }
+
+// Failed gives the error of a write after which the office takes nothing more. The book in memory is ahead of the disk then: only opening it again says what is in it, so who serves it ends.
+func (d *Desk) Failed() <-chan error { return d.failed }
 
 // Close waits for what is being done and closes the office.
 func (d *Desk) Close() error {

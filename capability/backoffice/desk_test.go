@@ -10,6 +10,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/storage/storagetest"
 )
 
 // A hundred operators answer requests, repeat them, map and entitle at once: never more copies are given or mapped than there are, what was answered stays answered with the same bytes, and one
@@ -99,6 +100,49 @@ func TestOperators(t *testing.T) {
 		t.Errorf("%d items and %d hosts", items, hosts)
 	}
 	verify(t, again, "after the operators", 1+2+operators+operators/2+10)
+}
+
+// A write that fails is told to who serves the desk, once: nothing can be written after it, and until the back office is opened again nobody knows what is in the book.
+func TestDeskSaysThatAWriteFailed(t *testing.T) {
+	told := 0
+	for n := 0; ; n++ {
+		m := storagetest.New(1)
+		p := simulated(m)
+		if _, err := Create(p, passphrase(), setup(t), today, m); err != nil {
+			t.Fatal(err)
+		}
+		d := NewDesk(mustOpen(t, p, m))
+		entitles := func() error {
+			return d.Ask(func(o *Office) error { _, err := o.Entitle(anItem(), "operator", today); return err })
+		}
+		m.Plan(storagetest.At(n, storagetest.Broken()))
+		first := entitles()
+		done := len(m.Calls()) <= n
+		m.Plan(nil)
+		again := entitles()
+		select {
+		case err := <-d.Failed():
+			if told++; err == nil || first == nil || again == nil {
+				t.Errorf("step %d: %v is told after %v and %v", n, err, first, again)
+			}
+		default:
+			if again != nil {
+				t.Errorf("step %d: %v, and nobody is told", n, again)
+			}
+		}
+		select {
+		case err := <-d.Failed():
+			t.Errorf("step %d: told once more: %v", n, err)
+		default:
+		}
+		d.Close()
+		if done {
+			break
+		}
+	}
+	if told == 0 {
+		t.Error("no write failed")
+	}
 }
 
 // A key is of what was asked under it, and not of what somebody else asks next.

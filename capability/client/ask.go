@@ -24,7 +24,7 @@ func (c *Client) request(op capability.Operation, s *state, atomic bool) (*capab
 	r := &capability.Request{
 		Version: capability.Protocol, Hosts: []hostid.ID{c.device.host}, Operation: op, Atomic: atomic, Desired: s.desired(),
 		User: c.options.User, Alias: c.options.Alias, DeviceType: c.options.DeviceType, Dictionary: c.options.Dictionary,
-		Borrow: capability.Seconds(c.options.Borrow / time.Second),
+		Borrow: max(capability.Seconds(c.options.Borrow/time.Second), s.Borrow),
 	}
 	for _, u := range s.Metered { // what may be used again would be given back by not naming it
 		if op != capability.Report {

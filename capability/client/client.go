@@ -450,15 +450,18 @@ func (c *Client) changed(ctx context.Context, f func(*state) error) error {
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool {
 			return h.Holder == holderID{} && covered(kept, h.Feature, h.Version, 1) <= now
 		})
-		before := slices.Clone(s.Holdings)
+		before, borrow := slices.Clone(s.Holdings), s.Borrow
 		if no = f(s); no != nil {
-			s.Holdings = before
+			s.Holdings, s.Borrow = before, borrow
 			if kept := c.kept(s); kept != nil && len(s.Less) == 0 && !s.Late {
 				c.mu.Lock()
 				made := c.anchor
 				c.mu.Unlock()
 				c.shorten(s, kept, made)
 			}
+		}
+		if len(s.Holdings) == 0 {
+			s.Borrow = 0
 		}
 		c.see(s)
 		return nil

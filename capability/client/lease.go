@@ -18,13 +18,24 @@ type wish struct {
 	count   uint32
 	wait    time.Duration
 	keep    bool
+	partial bool
+	borrow  time.Duration
 }
 
 // Count asks for n counts instead of one: 1 to capability.MaxCount.
 func Count(n uint32) Option { return func(w *wish) { w.count = n } }
 
-// Wait lets Acquire wait for a seat, the end of a hold, or a server that cannot be reached, for at most d.
+// Wait lets Acquire wait for a seat, the end of a hold, or a server that cannot be reached, for at most d. While it waits for a seat the device has a place in the
+// queue of the feature: Denial.Position of the refusal, which is kept for two minutes after the last try.
 func Wait(d time.Duration) Option { return func(w *wish) { w.wait = d } }
+
+// Partial lets Acquire take what there is, if that is less than was asked for and not nothing: Lease.Count says how many.
+func Partial() Option { return func(w *wish) { w.partial = true } }
+
+// Borrow asks that leases last so long without being renewed, in whole seconds, for a machine that leaves its network. What is longer than the producer lets an item be
+// borrowed, or the administrator, is cut, and Lease.Expiry says to when. Of several programs' times the longest is the device's, as long as it holds anything.
+// With Keep the program need not run meanwhile; Release gives the counts back early.
+func Borrow(d time.Duration) Option { return func(w *wish) { w.borrow = d } }
 
 // Keep lets the device hold the counts when this program has ended, until Release or the end of the lease. Nobody renews them then,
 // unless another program of the device does it with its own.
@@ -40,6 +51,9 @@ func newWish(feature string, options []Option) (w wish, err error) {
 	}
 	if w.count == 0 || w.count > capability.MaxCount {
 		return w, fmt.Errorf("count %d where 1 to %d are allowed", w.count, capability.MaxCount)
+	}
+	if w.borrow < 0 {
+		return w, fmt.Errorf("borrow for %s, which is less than nothing", w.borrow)
 	}
 	return w, nil
 }
@@ -184,7 +198,12 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 		if s.add(l.holder, w.feature, int64(w.count)); len(s.Holdings) > maxHoldings {
 			return broken("acquire "+w.feature.Name, fmt.Errorf("the programs of this device hold %d features and versions, and no more are kept", maxHoldings))
 		}
-		resp, err := c.grant(ctx, s, w.feature)
+		s.Borrow = max(s.Borrow, capability.Seconds(w.borrow/time.Second))
+		resp, got, err := c.grant(ctx, s, w)
+		if less := w.count - got; err == nil && less > 0 {
+			s.add(l.holder, w.feature, -int64(less))
+			l.count = got
+		}
 		if errors.Is(err, ErrServerUnreachable) {
 			if c.foreign != nil {
 				err = errors.Join(err, c.foreign)
@@ -227,26 +246,54 @@ func (c *Client) acquire(ctx context.Context, w wish) (l *Lease, err error) {
 }
 
 // grant asks for the whole set with the new line in it, as one: a refusal changes nothing. If it is an old line that is refused, the new one is asked for without that bond;
-// the old one then stays as it was until its own end.
-func (c *Client) grant(ctx context.Context, s *state, f capability.Feature) (*capability.Response, error) {
+// the old one then stays as it was until its own end. got is how much of the wish there was.
+func (c *Client) grant(ctx context.Context, s *state, w wish) (resp *capability.Response, got uint32, err error) {
+	f := w.feature
 	for _, atomic := range []bool{true, false} {
 		r, lines := c.request(capability.Grant, s, atomic)
-		resp, err := c.ask(ctx, s, r)
-		if err != nil {
-			return nil, err
+		asked := w.mark(lines)
+		if resp, err = c.ask(ctx, s, r); err != nil {
+			return nil, 0, err
 		}
-		if _, err := lineOf(resp, lines, f); err != nil {
-			return nil, err
+		line, err := lineOf(resp, lines, f)
+		if err != nil {
+			return nil, 0, err
 		}
 		if resp.Status == capability.StatusUnchanged {
 			continue
 		}
-		if covered(resp, f.Name, f.Version, s.count(nil, f.Name, f.Version)) == 0 {
-			return nil, denied(capability.Denial{Code: capability.ErrProto, Subject: f.Name, Detail: "the line was granted and the rights do not cover it"})
+		if got = w.count; line.Status == capability.LinePartial && w.partial {
+			less := asked - min(asked, line.Count)
+			if less >= w.count { // what was held is all that there is
+				return nil, 0, denied(noneOf(line, f.Name))
+			}
+			got -= less
 		}
-		return resp, nil
+		if covered(resp, f.Name, f.Version, s.count(nil, f.Name, f.Version)-uint64(w.count-got)) == 0 {
+			return nil, 0, denied(capability.Denial{Code: capability.ErrProto, Subject: f.Name, Detail: "the line was granted and the rights do not cover it"})
+		}
+		return resp, got, nil
 	}
-	return nil, denied(capability.Denial{Code: capability.ErrProto, Detail: "a request that was not atomic left everything unchanged"})
+	return nil, 0, denied(capability.Denial{Code: capability.ErrProto, Detail: "a request that was not atomic left everything unchanged"})
+}
+
+// mark says in the line of a wish how it is wished, and gives what the line asks for.
+func (w wish) mark(lines []capability.Desired) (asked uint32) {
+	for i := range lines {
+		if d := &lines[i]; d.Feature == w.feature.Name && d.Version == w.feature.Version {
+			d.Partial, d.Wait = w.partial, w.wait > 0
+			asked = d.Count
+		}
+	}
+	return asked
+}
+
+// noneOf is why a line that would have been content with less got nothing more.
+func noneOf(line capability.Line, feature string) capability.Denial {
+	if line.Denial.Code != 0 {
+		return line.Denial
+	}
+	return capability.Denial{Code: capability.ErrNoSeat, Subject: feature}
 }
 
 // adopt takes over what an answer says about this client's leases, and when to ask again.

@@ -31,6 +31,8 @@ type link struct {
 
 	clock func() time.Time
 
+	passed passed
+
 	first     int   // of the servers, to be tried: the last that was good
 	missed    error // why no server was reached just now, so that the same exchange does not look again
 	made      int   // connections so far
@@ -67,28 +69,30 @@ func inTime(a *wire.ApplianceCertificate, at capability.Time) error {
 
 // connect gets a proven connection to the first server that gives one, beginning with the last that did. Each has an equal share of the time that is left.
 func (l *link) connect(ctx context.Context) error {
-	var all []error
+	var all []Passed
 	for i := range l.servers {
 		at := (l.first + i) % len(l.servers)
 		err := l.connectIn(ctx, l.servers[at], len(l.servers)-i)
 		if err == nil {
 			l.first, l.used = at, false
 			l.made++
+			l.passed.note(l.servers, all)
 			return nil
 		}
-		all = append(all, err)
+		all = append(all, Passed{l.servers[at], err})
 		l.close()
 		if ctx.Err() != nil {
 			break
 		}
 	}
+	l.passed.note(l.servers, all)
 	// An answer, even a bad one, says more than silence.
-	for _, err := range all {
-		if !errors.Is(err, ErrServerUnreachable) {
-			return err
+	for _, p := range all {
+		if !errors.Is(p.Err, ErrServerUnreachable) {
+			return p.Err
 		}
 	}
-	return all[0]
+	return all[0].Err
 }
 
 // connectIn is connectTo with one of so many shares of the time.

@@ -40,6 +40,7 @@ type state struct {
 	Metered  []usage         `cbor:"10,keyasint,omitempty"`
 	Peers    []peer          `cbor:"7,keyasint,omitempty"` // the one asked last is last
 
+	Borrow  capability.Seconds  `cbor:"12,keyasint,omitzero"`  // the longest time that an acquire asked for, while anything is held
 	Revoked []capability.Digest `cbor:"11,keyasint,omitempty"` // signing keys of the producer that count no more, in the order of wire.Learn; it only grows
 }
 

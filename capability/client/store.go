@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -66,7 +65,11 @@ func (s *store) live() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+	locked, err := tryLock(f)
+	if err == nil && !locked {
+		err = errors.New("the file of this program is locked by another")
+	}
+	if err == nil {
 		err = s.dir.Rename(name+".new", name)
 	}
 	if err != nil {
@@ -249,8 +252,7 @@ func patience(ctx context.Context, d time.Duration) (context.Context, context.Ca
 func waitLock(ctx context.Context, f *os.File) error {
 	const least, most = 5 * time.Millisecond, 100 * time.Millisecond
 	for pause := least; ; pause = min(2*pause, most) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+		if locked, err := tryLock(f); locked || err != nil {
 			return err
 		}
 		select {
@@ -298,7 +300,7 @@ func (s *store) died(h holderID) bool {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 	defer f.Close()
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+	if locked, err := tryLock(f); err != nil || !locked {
 		return false
 	}
 	s.dir.Remove(s.holderFile(h)) // left behind, it only costs one look more
@@ -313,7 +315,7 @@ func readBounded(dir *os.Root, name string, limit int64) ([]byte, error) {
 
 // readBorn is readBounded, and when the file was made.
 func readBorn(dir *os.Root, name string, limit int64) ([]byte, born, error) {
-	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := dir.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
 		return nil, born{}, err
 	}
@@ -356,7 +358,7 @@ func writeBorn(dir *os.Root, name string, content func(born int64) ([]byte, erro
 		return err
 	}
 	b, err := content(birth(f).at)
-	old, missing := dir.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	old, missing := dir.OpenFile(name, os.O_WRONLY|nonblock, 0)
 	if missing == nil {
 		defer old.Close()
 	}
@@ -380,9 +382,5 @@ func putDurable(dir *os.Root, name string, f *os.File, b []byte, err error) erro
 	if err := dir.Rename(name+".new", name); err != nil {
 		return err
 	}
-	d, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(dir)
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/leasehold/leasehold/capability/client"
 )
 
-// with runs an example with a client of an appliance that has two counts of render, and 100 pages to be used up.
+// with runs an example with a client of an appliance that has two counts of render, two of travel that may be borrowed for a week, and 100 pages to be used up.
 func with(f func(ctx context.Context, c *client.Client) error) {
 	pages := capabilitytest.Item("pages", 100)
 	pages.Metered, pages.UndoInterval = true, 600
+	travel := capabilitytest.Item("travel", 2)
+	travel.Borrow = 7 * 24 * 60 * 60
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		log.Fatal(err)
@@ -29,7 +31,7 @@ func with(f func(ctx context.Context, c *client.Client) error) {
 		if err != nil {
 			log.Fatal(err)
 		}
-	}, capabilitytest.Item("render:2026.1", 2), pages)
+	}, capabilitytest.Item("render:2026.1", 2), travel, pages)
 }
 
 // What was used adds up over all programs of the device; a report that was a mistake can be taken back for a while.

@@ -77,7 +77,7 @@ func (c SetDevice) decide(b *Book, now capability.Time) (*Decision, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDevice, err)
 	}
 	if other := b.named(c.Device.Name); other != nil && other.ID != c.Device.ID {
-		return nil, fmt.Errorf("%w: %s is named %q already", ErrDevice, other.ID.Short(), other.Name)
+		return nil, fmt.Errorf("%w: another one is named %q", ErrDevice, c.Device.Name) // whose it is, is nobody's business
 	}
 	if account := c.Device.Account; account != "" && account != b.OwnerOf(c.Device.ID) {
 		if err := b.newAccount(account); err != nil {

@@ -114,7 +114,7 @@ type NoteSignIn struct{ SignIn }
 // LoginHash is what the book keeps of a one-time code, which belongs to its login alone. It takes the code as people type it.
 func LoginHash(name, code string) capability.Digest {
 	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
-	name = strings.ToLower(name)
+	name = strings.ToLower(folded(name))
 	return sha256.Sum256(fmt.Appendf(nil, "leasehold login code v1\x00%d:%s%s", len(name), name, plain))
 }
 
@@ -455,9 +455,10 @@ func (b *Book) checkLogins() error {
 // More says that others follow.
 func (b *Book) FindLogins(within, text, after string, limit int) (page []Login, more bool) {
 	text = strings.ToLower(text)
-	from := 1 + slices.IndexFunc(b.logins, func(l *Login) bool { return after != "" && strings.EqualFold(l.Name, after) })
+	own := func(l *Login) bool { return within == "" || l.Account != "" && b.Within(l.Account, within) }
+	from := 1 + slices.IndexFunc(b.logins, func(l *Login) bool { return after != "" && strings.EqualFold(l.Name, after) && own(l) })
 	for _, l := range b.logins[from:] {
-		if within != "" && (l.Account == "" || !b.Within(l.Account, within)) || !strings.Contains(strings.ToLower(l.Name+"\n"+l.Account), text) {
+		if !own(l) || !strings.Contains(strings.ToLower(l.Name+"\n"+l.Account), text) {
 			continue
 		}
 		if len(page) == limit {

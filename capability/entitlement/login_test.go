@@ -50,6 +50,11 @@ func TestLogins(t *testing.T) {
 	if LoginHash("keller", someCode) == LoginHash("larsen", someCode) || LoginHash("Keller", "o1-L") != LoginHash("kellER", "0 11") {
 		t.Error("a code is of every login, or not of one however it is typed")
 	}
+	for _, pair := range [][2]string{{"keſler", "KESLER"}, {"Νίκος", "ΝΊΚΟΣ"}, {"\u212aeller", "keller"}} {
+		if LoginHash(pair[0], someCode) != LoginHash(pair[1], someCode) {
+			t.Errorf("%q is found as %q, and its code is not", pair[0], pair[1])
+		}
+	}
 	// The code is worth something once, to its login, however it is typed, while it is good.
 	claim := func(name, code string) ClaimLogin {
 		return ClaimLogin{Name: name, Code: code, Password: "$hash", By: name}
@@ -391,7 +396,7 @@ func TestFindLogins(t *testing.T) {
 	}{
 		{"", "", "", 9, "012345", false}, {acme, "", "", 9, "145", false}, {"Holding", "", "", 9, "1245", false}, {"Other", "", "", 9, "3", false}, {"Nobody", "", "", 9, "", false},
 		{acme, "", "", 2, "14", true}, {acme, "", "login 4", 2, "5", false}, {acme, "", "", 3, "145", false}, {"", "LOGIN 3", "", 9, "3", false}, {"", "works", "", 9, "145", false}, {acme, "other", "", 9, "", false},
-		{"", "", "nobody", 9, "012345", false},
+		{"", "", "nobody", 9, "012345", false}, {acme, "", "login 3", 9, "145", false}, {acme, "", "login 2", 9, "145", false},
 	} {
 		page, more := w.book.FindLogins(c.within, c.text, c.after, c.limit)
 		got := ""

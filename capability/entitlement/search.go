@@ -24,20 +24,25 @@ type ItemSearch struct {
 }
 
 // FindItems has at most limit items, the newest first, of those before the item of that ID (empty: from the newest on). next is where to go on; empty: there are no more. A page that has looked
-// at very many ends with those it found.
+// at very many ends with those it found. Where a search is cut to an account, what is another's is passed over as if it were not there: it is not counted, is never next, and nothing comes before it.
 func (b *Book) FindItems(now capability.Time, s ItemSearch, before capability.ActivationID, limit int) (page []ItemView, next capability.ActivationID) {
-	list := b.candidates(&s)
+	list, inside := b.candidates(&s), b.inside(s.Within)
 	at := len(list)
-	if last := b.byID[before]; last != nil {
+	if last := b.byID[before]; last != nil && inside(last.Customer) {
 		at, _ = slices.BinarySearchFunc(list, last.at, func(i *item, at int) int { return cmp.Compare(i.at, at) })
 	}
 	page, text, limit := []ItemView{}, strings.ToLower(s.Text), min(limit, maxShown)
-	for looked := 0; at > 0; looked++ {
-		if looked == maxLooked {
-			return page, list[at].ActivationID
-		}
+	looked, last := 0, capability.ActivationID("")
+	for at > 0 {
 		at--
 		i := list[at]
+		if !inside(i.Customer) {
+			continue
+		}
+		if looked == maxLooked {
+			return page, last
+		}
+		looked, last = looked+1, i.ActivationID
 		if !s.passes(b, i, text, now) {
 			continue
 		}
@@ -49,10 +54,23 @@ func (b *Book) FindItems(now capability.Time, s ItemSearch, before capability.Ac
 	return page, ""
 }
 
+// inside is Within, asked of many records of few accounts.
+func (b *Book) inside(whole string) func(account string) bool {
+	known := map[string]bool{}
+	return func(account string) bool {
+		in, asked := known[account]
+		if whole != "" && !asked {
+			in = b.Within(account, whole)
+			known[account] = in
+		}
+		return in || whole == ""
+	}
+}
+
 func (s *ItemSearch) passes(b *Book, i *item, text string, now capability.Time) bool {
 	switch {
 	case s.Customer != "" && i.Customer != s.Customer, s.Product != "" && i.Product != s.Product, s.EntitlementID != "" && i.EntitlementID != s.EntitlementID,
-		s.Group != "" && !slices.Contains(i.Groups, s.Group), s.Within != "" && !b.Within(i.Customer, s.Within), s.State != "" && b.state(i, now) != s.State:
+		s.Group != "" && !slices.Contains(i.Groups, s.Group), s.State != "" && b.state(i, now) != s.State:
 		return false
 	}
 	return has(text, string(i.ActivationID), i.EntitlementID, i.Customer, i.Product)
@@ -92,40 +110,48 @@ type UserSearch struct {
 
 // FindUsers is FindItems for users, in the order they were made. more says that some follow the last one of the page, which is next.
 func (b *Book) FindUsers(s UserSearch, after UserID, limit int) (page []User, next UserID, more bool) {
-	from := 0
-	if last := b.user(after); last != nil {
+	from, inside := 0, b.inside(s.Within)
+	if last := b.user(after); last != nil && inside(last.ID.Account) {
 		from = slices.Index(b.users, last) + 1
 	}
 	page, text, limit := []User{}, strings.ToLower(s.Text), min(limit, maxShown)
-	for looked, u := range b.users[from:] {
+	looked := 0
+	for _, u := range b.users[from:] {
+		if !inside(u.ID.Account) {
+			continue
+		}
 		if looked == maxLooked {
 			return page, next, true
 		}
-		if s.Within == "" || b.Within(u.ID.Account, s.Within) {
-			if (s.Group == "" || slices.Contains(u.Groups, s.Group)) && has(text, u.ID.Name, u.ID.Account) {
-				if len(page) == limit {
-					return page, next, true
-				}
-				page = append(page, u.clone())
+		looked++
+		if (s.Group == "" || slices.Contains(u.Groups, s.Group)) && has(text, u.ID.Name, u.ID.Account) {
+			if len(page) == limit {
+				return page, next, true
 			}
+			page = append(page, u.clone())
 		}
 		next = u.ID
 	}
 	return page, next, false
 }
 
-// FindAccounts is FindItems for accounts with a record, in the order they were made.
+// FindAccounts is FindItems for accounts with a record, in the order they were made. What an account is a part of is searched where it is within.
 func (b *Book) FindAccounts(within, text, after string, limit int) (page []Account, next string, more bool) {
 	list, from := b.catalog.accounts.list, 0
-	if last := b.catalog.accounts.named[after]; last != nil {
+	if last := b.catalog.accounts.named[after]; last != nil && b.Within(after, within) {
 		from = slices.Index(list, last) + 1
 	}
 	page, text, limit = []Account{}, strings.ToLower(text), min(limit, maxShown)
-	for looked, a := range list[from:] {
+	looked := 0
+	for _, a := range list[from:] {
+		if !b.Within(a.Name, within) {
+			continue
+		}
 		if looked == maxLooked {
 			return page, next, true
 		}
-		if has(text, a.Name, a.Contact, a.Parent) && b.Within(a.Name, within) {
+		looked++
+		if has(text, a.Name, a.Contact) || has(text, a.Parent) && b.Within(a.Parent, within) {
 			if len(page) == limit {
 				return page, next, true
 			}

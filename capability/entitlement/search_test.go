@@ -99,6 +99,30 @@ func TestSearchesEnd(t *testing.T) {
 	}
 }
 
+// Where a page ends that looked at very many, it names nothing of another account: neither a line item, whose ID is worth something, nor a user.
+func TestSearchesEndWithOnesOwn(t *testing.T) {
+	customers := make([]string, 2*maxLooked+20)
+	for n := range customers {
+		customers[n] = map[bool]string{true: "Acme", false: "Bolt"}[n%2 == 0]
+	}
+	b := shelf(customers...).seat(Account{Name: "Acme"}, Account{Name: "Bolt"})
+	s := ItemSearch{Text: "nothing is called so", ItemFilter: ItemFilter{Within: "Acme"}}
+	if _, next := b.FindItems(0, s, "", 50); next == "" || b.byID[next].Customer != "Acme" {
+		t.Errorf("next %q", next)
+	}
+	if page, _ := b.FindItems(0, ItemSearch{ItemFilter: ItemFilter{Within: "Acme"}}, "ID-000007", 50); len(page) != 50 {
+		t.Errorf("%d items behind another's", len(page))
+	}
+	for n := range customers {
+		u := &User{ID: UserID{customers[n], fmt.Sprintf("u%d", n)}, Made: 1}
+		b.users = append(b.users, u)
+		b.userByID[u.ID.folded()] = u
+	}
+	if _, next, more := b.FindUsers(UserSearch{Text: s.Text, Within: "Acme"}, UserID{}, 50); !more || next.Account != "Acme" {
+		t.Errorf("next %v, more %t", next, more)
+	}
+}
+
 // Pages of users and accounts follow each other without a gap, and of an account have what is within it only.
 func TestFindUsersAndAccounts(t *testing.T) {
 	b := New()
@@ -123,17 +147,33 @@ func TestFindUsersAndAccounts(t *testing.T) {
 		for more {
 			var page []User
 			page, next, more = b.FindUsers(c.s, next, 4)
+			if more && !b.Within(next.Account, c.s.Within) {
+				t.Fatalf("%s: the next page is behind %s of %s", c.name, next, next.Account)
+			}
 			users += len(page)
 		}
 		accounts, after, more := 0, "", true
 		for more {
 			var page []Account
 			page, after, more = b.FindAccounts(c.s.Within, c.s.Text, after, 4)
+			if more && !b.Within(after, c.s.Within) {
+				t.Fatalf("%s: the next page is behind %s", c.name, after)
+			}
 			accounts += len(page)
 		}
 		if users != c.users || accounts != c.accounts {
 			t.Errorf("%s: %d users and %d accounts, want %d and %d", c.name, users, accounts, c.users, c.accounts)
 		}
+	}
+	// What is another's is no place to go on from, and what an account is a part of is no word of its own.
+	if page, _, _ := b.FindUsers(UserSearch{Within: "a001"}, UserID{"a004", "User4"}, 4); len(page) != 1 {
+		t.Errorf("behind another's user: %v", page)
+	}
+	if page, _, _ := b.FindAccounts("a001", "", "a004", 4); len(page) != 1 {
+		t.Errorf("behind another's account: %v", page)
+	}
+	if page, _, _ := b.FindAccounts("a001", "a000", "", 4); len(page) != 0 {
+		t.Errorf("by the name of the account above: %v", page)
 	}
 	sizes := b.GroupSizes("a001")
 	if len(sizes) != 1 || sizes[0].Name != "g1" || sizes[0].Users != 1 {

@@ -2,6 +2,7 @@ package entitlement
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 
@@ -17,29 +18,40 @@ type DeviceSearch struct {
 }
 
 // FindDevices has at most limit devices: first those that never asked, then the machines, each the newest first, of those behind the one of that ID (zero: from the newest on). next is where to go on;
-// zero: there are no more. A page that has looked at very many ends with those it found.
+// zero: there are no more. A page that has looked at very many ends with those it found. What is another account's is passed over as by FindItems.
 func (b *Book) FindDevices(s DeviceSearch, after hostid.ID, limit int) (page []DeviceView, next hostid.ID) {
 	page, limit = []DeviceView{}, min(limit, maxShown)
-	text, last := strings.ToLower(s.Text), hostid.ID{}
-	for looked, id := range b.behind(after) {
-		switch {
-		case looked == maxLooked:
+	inside := b.inside(s.Within)
+	own := func(id hostid.ID) bool {
+		account := b.OwnerOf(id)
+		return s.Within == "" || account != "" && inside(account)
+	}
+	if !own(after) {
+		after = hostid.ID{}
+	}
+	looked, text, last := 0, strings.ToLower(s.Text), hostid.ID{}
+	for id := range b.behind(after) {
+		if !own(id) {
+			continue
+		}
+		if looked == maxLooked {
 			return page, last
-		case !s.passes(b, id, text):
-		case len(page) == limit:
-			return page, page[limit-1].ID
-		default:
+		}
+		if s.passes(b, id, text) {
+			if len(page) == limit {
+				return page, page[limit-1].ID
+			}
 			page = append(page, b.deviceView(id))
 		}
-		last = id
+		looked, last = looked+1, id
 	}
 	return page, hostid.ID{}
 }
 
-// behind counts the devices behind one, in the order of FindDevices.
-func (b *Book) behind(after hostid.ID) func(yield func(int, hostid.ID) bool) {
-	return func(yield func(int, hostid.ID) bool) {
-		n, hosts := 0, len(b.hosts)
+// behind are the devices behind one, in the order of FindDevices.
+func (b *Book) behind(after hostid.ID) iter.Seq[hostid.ID] {
+	return func(yield func(hostid.ID) bool) {
+		hosts := len(b.hosts)
 		if h := b.byKey[after]; h != nil {
 			hosts = h.at
 		} else {
@@ -51,25 +63,22 @@ func (b *Book) behind(after hostid.ID) func(yield func(int, hostid.ID) bool) {
 				if b.byKey[d.ID] != nil {
 					continue
 				}
-				if !yield(n, d.ID) {
+				if !yield(d.ID) {
 					return
 				}
-				n++
 			}
 		}
 		for _, h := range slices.Backward(b.hosts[:hosts]) {
-			if !yield(n, h.Host) {
+			if !yield(h.Host) {
 				return
 			}
-			n++
 		}
 	}
 }
 
 func (s *DeviceSearch) passes(b *Book, id hostid.ID, text string) bool {
 	h, d := b.byKey[id], b.deviceOf[id]
-	own := b.ownerOf(h, d)
-	if s.Within != "" && (own == "" || !b.Within(own, s.Within)) || s.Forked && (h == nil || !h.Forked()) {
+	if s.Forked && (h == nil || !h.Forked()) {
 		return false
 	}
 	var said Device
@@ -80,7 +89,7 @@ func (s *DeviceSearch) passes(b *Book, id hostid.ID, text string) bool {
 	if h != nil {
 		alias = h.Alias
 	}
-	if !has(text, id.String(), id.Short(), alias, said.Name, said.Contact, own) {
+	if !has(text, id.String(), id.Short(), alias, said.Name, said.Contact, b.ownerOf(h, d)) {
 		return false
 	}
 	return !s.Waiting || b.deviceView(id).Standing == WaitsForDevice

@@ -8,7 +8,7 @@ import (
 // maxRated addresses are told apart; with the next one those that have their whole burst again are forgotten, and all where that does not help.
 const maxRated = 100_000
 
-// Rate lets each address do so many things at once, and then one more in every interval.
+// Rate lets each address, with what is Nearby, do so many things at once, and then one more in every interval.
 type Rate struct {
 	now   func() time.Time
 	burst int
@@ -26,6 +26,7 @@ func NewRate(now func() time.Time, burst int, every time.Duration) *Rate {
 
 // Take counts one thing of an address, or says how long it has to wait; then it counts nothing.
 func (r *Rate) Take(address string) time.Duration {
+	address = Nearby(address)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()

@@ -55,3 +55,17 @@ func TestRateForgets(t *testing.T) {
 		t.Errorf("%d addresses", len(r.full))
 	}
 }
+
+// A subscriber has many addresses of IPv6, and no more for it.
+func TestRateOfOneNetwork(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	r := NewRate(func() time.Time { return now }, 3, time.Second)
+	for i := range 5 {
+		if wait := r.Take(fmt.Sprintf("2001:db8::%x", i)); (wait != 0) != (i >= 3) {
+			t.Errorf("address %d waits %s", i, wait)
+		}
+	}
+	if wait := r.Take("2001:db8:0:1::1"); wait != 0 {
+		t.Errorf("another network waits %s", wait)
+	}
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"time"
@@ -20,7 +21,14 @@ type Throttle struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	tried map[string]tried
+	tried map[whom]tried
+}
+
+// whom is a name or an address by its digest: whoever tries long names fills no memory with them.
+type whom [sha256.Size]byte
+
+func whoms(name, address string) [2]whom {
+	return [2]whom{sha256.Sum256([]byte("name " + name)), sha256.Sum256([]byte("address " + Nearby(address)))}
 }
 
 type tried struct {
@@ -37,12 +45,12 @@ type Verdict struct {
 
 // NewThrottle has seen no tries.
 func NewThrottle(now func() time.Time) *Throttle {
-	return &Throttle{now: now, tried: map[string]tried{}}
+	return &Throttle{now: now, tried: map[whom]tried{}}
 }
 
 // Try counts a try of a name from an address as failed before anybody knows: a thousand sent at once are a thousand. Succeeded takes back what did not fail.
 func (t *Throttle) Try(name, address string) (v Verdict) {
-	keys := [2]string{"name " + name, "address " + Nearby(address)}
+	keys := whoms(name, address)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
@@ -73,8 +81,9 @@ func (t *Throttle) Try(name, address string) (v Verdict) {
 func (t *Throttle) Succeeded(name, address string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.tried, "name "+name)
-	near := "address " + Nearby(address)
+	keys := whoms(name, address)
+	delete(t.tried, keys[0])
+	near := keys[1]
 	if k := t.tried[near]; k.failed > 1 {
 		k.failed--
 		t.tried[near] = k

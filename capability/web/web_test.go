@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -406,6 +407,31 @@ func TestThrottleIsBounded(t *testing.T) {
 	if v := th.Try("ana", "203.0.113.1"); v.Wait == 0 {
 		t.Error("a name that waits was pushed out by others that need not")
 	}
+}
+
+// What is remembered of a try is as long as any, however long the name that was typed.
+func TestThrottleOfLongNames(t *testing.T) {
+	clock := time.Now()
+	th := NewThrottle(func() time.Time { return clock })
+	const each, tries = 1 << 20, 200
+	before := held()
+	for n := range tries {
+		if v := th.Try(strings.Repeat("x", each)+fmt.Sprint(n), fmt.Sprintf("192.0.2.%d", n)); v.Wait != 0 {
+			t.Fatal(v)
+		}
+	}
+	if grown := held() - before; grown > tries*each/20 {
+		t.Errorf("%d bytes are kept of %d tries", grown, tries)
+	}
+	runtime.KeepAlive(th)
+}
+
+// held is how much memory is in use.
+func held() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
 
 func TestProtect(t *testing.T) {

@@ -40,6 +40,13 @@ type serving struct {
 	single    bool
 }
 
+// What is open at once: connections of all and of one address, behind which a company's machines may be, and requests of one connection.
+const (
+	connections     = 10_000
+	connectionsEach = 2_000
+	streams         = 50
+)
+
 func serveCommand(f *flags) *cobra.Command {
 	var s serving
 	c := &cobra.Command{
@@ -97,6 +104,7 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 	server := &http.Server{
 		Handler: p.Handler(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams},
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	fmt.Fprintf(c.OutOrStdout(), "serving https://%s  certificate SHA-256 %X\n", net.JoinHostPort(hosts[0], port(l.Addr())), sha256.Sum256(certificate.Certificate[0]))
@@ -104,13 +112,15 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 		fmt.Fprintln(c.ErrOrStderr(), "nobody can sign in yet; stop this, then: freehold login add NAME --role \"security administrator\"")
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.ServeTLS(l, "", "") }()
+	go func() { ended <- server.ServeTLS(web.NewRoom(connections, connectionsEach).Listener(l), "", "") }()
 	if err := systemd.Ready("serving on " + l.Addr().String()); err != nil {
 		log.Warn("the service manager was not told", "error", err)
 	}
+	var failed error
 	select {
 	case err := <-ended:
 		return err
+	case failed = <-desk.Failed(): // nothing can be written any more, not even that somebody signs in
 	case <-ctx.Done():
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -118,7 +128,7 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 	if err := server.Shutdown(last); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return desk.Close()
+	return errors.Join(failed, desk.Close())
 }
 
 // names are those that a server goes by: what was said, the address it listens on, and this machine's own words for itself where that is a loopback address.

@@ -62,9 +62,13 @@ func posted(w http.ResponseWriter, r *http.Request, rate *web.Rate, limit int64)
 		return nil, capability.Refuse(capability.ErrThrottled, "", "the next one in %s", wait.Round(time.Second))
 	}
 	file, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+	tooLarge := (*http.MaxBytesError)(nil)
+	switch {
+	case errors.As(err, &tooLarge):
 		return nil, capability.Refuse(capability.ErrFileSize, "", "a request has at most %d bytes here", limit)
-	} else if err != nil {
+	case errors.Is(err, web.ErrRoom):
+		return nil, unread(err)
+	case err != nil:
 		return nil, capability.Refuse(capability.ErrFileCut, "", "%v", err)
 	}
 	return file, backoffice.Proven(file)
@@ -104,8 +108,7 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	status := statusOf(no.Code)
 	switch {
-	case no.Code == capability.ErrThrottled:
-		status = http.StatusTooManyRequests
+	case status == http.StatusTooManyRequests: // whatever a program would end with
 	case no.Code == capability.ErrFileSize:
 		status = http.StatusRequestEntityTooLarge
 	case no.Code.Entry().Exit == capability.ExitTemporary:

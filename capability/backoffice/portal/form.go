@@ -112,7 +112,7 @@ func (v *visit) uploads() (url.Values, []upload, error) {
 		return form, nil, err
 	}
 	malformed := func(err error) (url.Values, []upload, error) {
-		return nil, nil, capability.Refuse(capability.ErrForm, "", "%v", err)
+		return nil, nil, unread(err)
 	}
 	if err != nil {
 		return malformed(err)

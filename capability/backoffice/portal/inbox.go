@@ -88,11 +88,14 @@ type inboxResponse struct {
 
 func (v *visit) inbox() error {
 	view := inboxView{typed: v.typed, Moves: v.may(entitlement.ToMove)}
-	for _, f := range v.p.trays.take(v.login.Name) {
+	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		shown := inboxFile{ID: f.ID, Name: f.Name}
 		err := f.refused
 		if err == nil {
 			err = v.office(func(o *backoffice.Office) error { return v.lookAt(o, &f, &shown) }) // a turn for each, so that others wait for one file at most
+		}
+		if errors.Is(err, errSignInFirst) {
+			return err
 		}
 		if err != nil {
 			_, words := v.explain(err)
@@ -283,7 +286,7 @@ func (v *visit) dropFiles() error {
 	if len(files) == 0 {
 		return capability.Refuse(capability.ErrForm, "", "no file and no text was sent")
 	}
-	if err := v.p.trays.put(v.login.Name, files); err != nil {
+	if err := v.p.trays.put(trayOf(&v.login), files); err != nil {
 		return err
 	}
 	return v.goTo("/inbox")
@@ -298,10 +301,9 @@ func (v *visit) dropped() (files []trayFile, err error) {
 		return pasted(form.Get("text"))
 	}
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxTrayBytes+64<<10) // and what is between the files
-	wrong := func(err error) error { return capability.Refuse(capability.ErrForm, "", "%v", err) }
 	parts, err := v.r.MultipartReader()
 	if err != nil {
-		return nil, wrong(err)
+		return nil, unread(err)
 	}
 	for n := 0; ; n++ {
 		part, err := parts.NextRawPart()
@@ -309,14 +311,14 @@ func (v *visit) dropped() (files []trayFile, err error) {
 			return files, nil
 		}
 		if err != nil {
-			return nil, wrong(err)
+			return nil, unread(err)
 		}
 		var more []trayFile
 		switch name := part.FileName(); {
 		case part.FormName() == "text":
 			text, err := io.ReadAll(part)
 			if err != nil {
-				return nil, wrong(err)
+				return nil, unread(err)
 			}
 			if more, err = pasted(string(text)); err != nil {
 				return nil, err
@@ -324,7 +326,7 @@ func (v *visit) dropped() (files []trayFile, err error) {
 		case part.FormName() == "file" && name != "":
 			b, err := io.ReadAll(io.LimitReader(part, capability.MaxFile+1))
 			if err != nil {
-				return nil, wrong(err)
+				return nil, unread(err)
 			}
 			more = []trayFile{received(name, b)}
 		}
@@ -370,7 +372,7 @@ func (v *visit) createResponses() error {
 		return err
 	}
 	chosen, made, refused := form["file"], 0, 0
-	for _, f := range v.p.trays.take(v.login.Name) {
+	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		if f.content == nil || f.answer != nil || !slices.Contains(chosen, f.ID) {
 			continue
 		}
@@ -380,13 +382,16 @@ func (v *visit) createResponses() error {
 			return err
 		})
 		if err != nil {
+			if errors.Is(err, errSignInFirst) {
+				return err
+			}
 			if code, _ := v.explain(err); code == capability.ErrInternal {
 				return err
 			}
 			refused++
 			continue
 		}
-		v.p.trays.answered(v.login.Name, f.ID, r)
+		v.p.trays.answered(trayOf(&v.login), f.ID, r)
 		made++
 	}
 	switch {
@@ -404,7 +409,7 @@ func (v *visit) clearInbox() error {
 	if _, err := v.form(); err != nil {
 		return err
 	}
-	v.p.trays.clear(v.login.Name)
+	v.p.trays.clear(trayOf(&v.login))
 	return v.goTo("/inbox")
 }
 

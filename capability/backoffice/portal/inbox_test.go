@@ -12,6 +12,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -346,8 +347,57 @@ func TestCustomersInbox(t *testing.T) {
 	}
 }
 
+// Whoever gets the name of a login that was removed gets none of its files and responses, of another account least of all.
+func TestTrayOfTheNextOfTheName(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Now()
+	w.anyMachine()
+	id := w.entitle("ACME Works", 5)
+	b := w.signedIn("larsen", "ACME Works", entitlement.Operator)
+	if a := b.drop("", sent{"mine", w.station().request(id, 2)}); a.status != http.StatusSeeOther {
+		t.Fatal(a)
+	}
+	b.create(b.get("/inbox"))
+	if a := b.get("/inbox/responses.zip"); a.status != http.StatusOK {
+		t.Fatal(a.status)
+	}
+	w.do(entitlement.RemoveLogin{Name: "larsen", By: "test"})
+	w.clock = w.clock.Add(time.Minute)
+	next := w.signedIn("larsen", "Other", entitlement.Operator)
+	if page := next.get("/inbox"); strings.Contains(page.body, "<section") {
+		t.Error("the files of the one before are there")
+	}
+	if a := next.get("/inbox/responses.zip"); a.status != http.StatusNotFound {
+		t.Errorf("the responses of the one before: %d", a.status)
+	}
+}
+
+// What is kept of a file's name is as much as is shown of it.
+func TestLongFileNames(t *testing.T) {
+	before := heap()
+	var files []trayFile
+	for range 50 {
+		files = append(files, newTrayFile(strings.Repeat("x", 1<<20), []byte{1}, nil))
+	}
+	if grown := heap() - before; grown > 5<<20 {
+		t.Errorf("%d bytes are kept of %d names", grown, len(files))
+	}
+	runtime.KeepAlive(files)
+}
+
+// heap is how much memory is in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
 // tray are the files that wait for a login.
-func (w *world) tray(login string) []trayFile { return w.portal.trays.take(login) }
+func (w *world) tray(login string) []trayFile {
+	l, _ := w.login(login)
+	return w.portal.trays.take(trayOf(&l))
+}
 
 // What is too large, too much, an archive, or no file at all is refused by its code, and nothing is kept of it; names are only shown.
 func TestHostileFiles(t *testing.T) {

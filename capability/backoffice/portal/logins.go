@@ -127,6 +127,9 @@ func (v *visit) addLogin() error {
 	if add.Roles, err = rolesOf(form); err != nil {
 		return v.again(err, (*visit).logins)
 	}
+	if strings.EqualFold(add.Name, byOnline) {
+		return v.again(capability.Refuse(capability.ErrForm, "name", "what the endpoint does by itself is in the book under this name"), (*visit).logins)
+	}
 	if v.login.Account == "" { // who somebody is at an identity provider is the producer's to say
 		add.Subject, add.Local = strings.TrimSpace(form.Get("subject")), form.Get("local") == "yes"
 	}
@@ -148,15 +151,15 @@ func (v *visit) addLogin() error {
 
 type loginView struct {
 	typed
-	Login          loginRow
-	Subject        string
-	Local          bool
-	Disabled       bool
-	Own            bool
-	Staff          bool
-	Asks           bool
-	Roles          []roleBox
-	Made, Passkeys string
+	Login    loginRow
+	Subject  string
+	Local    bool
+	Disabled bool
+	Own      bool
+	Staff    bool
+	Asks     bool
+	Roles    []roleBox
+	Made     string
 }
 
 // theLogin is the one that a request names, if who visits may see it.

@@ -11,6 +11,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 // login is one as the book has it.
@@ -289,5 +290,28 @@ func TestNoDigestOfAPassword(t *testing.T) {
 	}
 	if digest("name", "one") == digest("name", "two") || digest("a", "b", "c", "d") == digest("a", "bc", "c", "d") {
 		t.Error("two forms count as one")
+	}
+}
+
+// Nobody is called as the endpoint that answers by itself, so that the book does not say of the one that it was the other.
+func TestNobodyIsTheEndpoint(t *testing.T) {
+	w := newWorld(t)
+	b := w.signedIn("keller", "ACME", entitlement.SecurityAdministrator)
+	if a := b.post("/logins", "name", "Online Endpoint", "account", "ACME"); a.status != http.StatusBadRequest {
+		t.Error(a.status)
+	}
+	if _, there := w.login(byOnline); there {
+		t.Error("it is a login")
+	}
+}
+
+// A name that a device of another account has is taken, and that is all that is said of it.
+func TestTakenNames(t *testing.T) {
+	w := newWorld(t)
+	theirs, ours := hostid.OfDigest(hostid.TPMEK, [32]byte{1}), hostid.OfDigest(hostid.TPMEK, [32]byte{2})
+	w.do(entitlement.SetDevice{Device: entitlement.Device{ID: theirs, Name: "Mill", Account: "Other"}, By: "test"})
+	b := w.signedIn("larsen", "ACME", entitlement.LicenseAdministrator)
+	if a := b.post("/devices/new", "id", ours.String(), "name", "mill"); a.status != http.StatusBadRequest || strings.Contains(a.body, theirs.Short()) || strings.Contains(a.body, "Mill") {
+		t.Error(a)
 	}
 }

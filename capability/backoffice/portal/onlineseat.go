@@ -80,7 +80,7 @@ func (p *Portal) tokenFor(w http.ResponseWriter, r *http.Request) (*tokenAnswer,
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTokenForm))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&form); err != nil {
-		return nil, capability.Refuse(capability.ErrForm, "", "%v", err)
+		return nil, unread(err)
 	}
 	device, err := hex.DecodeString(form.Device)
 	if err != nil || len(device) != len(capability.Digest{}) {
@@ -124,9 +124,13 @@ func (p *Portal) shows(r *http.Request, id entitlement.UserID, form *tokenForm) 
 		if err != nil {
 			return err
 		}
-		return p.office(r.Context(), func(o *backoffice.Office) error {
-			return o.Do(entitlement.UseCode{ID: id, Code: form.Code, Password: hash, By: id.Name}, p.now())
+		err = p.office(r.Context(), func(o *backoffice.Office) error {
+			return o.Do(entitlement.UseCode{ID: id, Code: form.Code, Password: hash, By: byOnline}, p.now())
 		})
+		if code, _ := refusalOf(err); code == capability.ErrUserCode {
+			err = capability.Refuse(code, id.Name, "") // when a code was used is nobody's business who has not used it
+		}
+		return err
 	}
 	var u entitlement.User
 	if err := p.office(r.Context(), func(o *backoffice.Office) error { u, _ = o.Book().User(id); return nil }); err != nil {

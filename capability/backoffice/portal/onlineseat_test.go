@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -87,6 +88,39 @@ func TestTokenForms(t *testing.T) {
 	} {
 		if a := w.program("/token", []byte(test.body)); a.code(t) != test.code || strings.Contains(a.body, "secret words") {
 			t.Errorf("%s: %s", name, a)
+		}
+	}
+}
+
+// Who guesses codes learns nothing of users, and who uses one is nobody else in the book: of one who has used a code the answer is that of one whose code waits, and of nobody.
+func TestGuessedCodes(t *testing.T) {
+	w := newWorld(t)
+	w.online(entitlement.AnyoneOnline)
+	device := wire.DeviceOf(w.machine().public())
+	id := func(name string) entitlement.UserID { return entitlement.UserID{Account: "ACME", Name: name} }
+	for _, name := range []string{"waits", "claimed"} {
+		w.do(entitlement.AddUser{ID: id(name), Code: entitlement.CodeHash(id(name), "0000-0000-0000-0000"), By: "test"})
+	}
+	send := func(name, code string) answer {
+		form, err := json.Marshal(tokenForm{"ACME", name, password, code, hex.EncodeToString(device[:])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.program("/token", form)
+	}
+	if a := send("claimed", "0000-0000-0000-0000"); a.status != http.StatusOK {
+		t.Fatal(a)
+	}
+	var by string
+	if err := w.desk.Ask(func(o *backoffice.Office) error {
+		return o.History(1, func(_ uint64, e *entitlement.Entry) error { by = e.By; return nil })
+	}); err != nil || by != byOnline {
+		t.Errorf("a code was used by %q, %v", by, err)
+	}
+	nobody := send("nobody", "1111-1111-1111-1111")
+	for _, name := range []string{"waits", "claimed"} {
+		if a := send(name, "1111-1111-1111-1111"); a.status != nobody.status || strings.ReplaceAll(a.body, name, "nobody") != nobody.body {
+			t.Errorf("%s: %s\nof nobody: %s", name, a, nobody)
 		}
 	}
 }

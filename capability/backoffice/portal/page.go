@@ -14,6 +14,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 //go:embed templates
@@ -167,10 +168,14 @@ func (v *visit) explain(err error) (capability.Code, problemView) {
 		code, detail = r.Code, r.Sentence()
 	case code != 0, errors.Is(err, entitlement.ErrItem), errors.Is(err, entitlement.ErrDevice), errors.Is(err, entitlement.ErrCatalog), errors.Is(err, entitlement.ErrUser), errors.Is(err, entitlement.ErrGroup),
 		errors.Is(err, entitlement.ErrLogin):
-		if code == 0 {
+		if detail = err.Error(); code == 0 {
 			code = capability.ErrForm
+		} else if code != capability.ErrRow && wire.Code(err) == 0 { // not of what was sent: something is wrong here
+			v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
+			if v.login.Name == "" || v.login.Account != "" {
+				detail = ""
+			}
 		}
-		detail = err.Error()
 	default:
 		code = capability.ErrInternal
 		v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
@@ -189,6 +194,8 @@ func statusOf(code capability.Code) int {
 		return http.StatusInternalServerError
 	case capability.ErrForm, capability.ErrRow:
 		return http.StatusBadRequest
+	case capability.ErrThrottled:
+		return http.StatusTooManyRequests
 	}
 	switch code.Entry().Exit {
 	case capability.ExitNotFound:

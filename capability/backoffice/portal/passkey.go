@@ -31,10 +31,10 @@ func (p *Portal) passkeyRoutes() []route {
 	}
 }
 
-// The errands of passkeys: the challenge is bound to the browser that was given it, and good once.
+// The errands of passkeys: the challenge is bound to the browser that was given it, and good once. No identity provider can be called so: an errand to it would pass for one of these.
 const (
-	toSignIn = "passkey"
-	toAdd    = "new-passkey"
+	toSignIn = "passkey_in"
+	toAdd    = "passkey_new"
 
 	maxCredential = 64 << 10 // bytes of what a browser says of one
 )

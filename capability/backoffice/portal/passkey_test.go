@@ -387,3 +387,12 @@ func TestNoPasskeysWithoutAName(t *testing.T) {
 		}
 	}
 }
+
+// No provider's errand passes for one of a passkey: their cookies and seals go by these names.
+func TestNoProviderIsAPasskey(t *testing.T) {
+	for _, name := range []string{toSignIn, toAdd} {
+		if CheckProvider(name) == nil {
+			t.Errorf("a provider may be called %s", name)
+		}
+	}
+}

@@ -45,12 +45,20 @@ type Portal struct {
 	throttle  *web.Throttle
 	exchanges *web.Rate
 	seats     *web.Rate
+	signIns   *web.Rate // that succeed, by login
 	hashing   web.Hashing
+	room      *web.Room // for what requests bring
 	pages     pages
 	mux       *http.ServeMux // of the pages and forms
 	trays     *trays
 	providing
 }
+
+// What requests bring that are being answered, in bytes: of all, and of one address. What is made of it takes as much again and more.
+const (
+	bodyBytes     = 256 << 20
+	bodyBytesEach = 64 << 20
+)
 
 // New is a portal on an open back office.
 func New(o Options) (*Portal, error) {
@@ -59,7 +67,7 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), hashing: web.NewHashing(), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err
@@ -89,7 +97,7 @@ func (p *Portal) Handler() http.Handler {
 	all.HandleFunc("POST /seat", p.seat)
 	all.HandleFunc("POST /token", p.token)
 	all.Handle("/", pages)
-	return web.Protect(all, p.Hosts)
+	return web.Protect(web.Bodies(all, p.room), p.Hosts)
 }
 
 // office has f done with the back office, which nobody else uses meanwhile. What f gives out must be its own.

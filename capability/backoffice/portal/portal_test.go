@@ -20,6 +20,7 @@ import (
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 // world is a portal over a real back office on a disk, behind real TLS.
@@ -216,6 +217,84 @@ func TestSigningIn(t *testing.T) {
 	w.do(entitlement.SetPassword{Name: "keller", Password: "$argon2id$other", By: "test"})
 	if a := b.get("/devices"); a.status != http.StatusSeeOther {
 		t.Errorf("after the password was changed: %v", a)
+	}
+}
+
+// One login fills neither the book with its sign-ins nor the memory with its sessions, and pushes nobody out.
+func TestSigningInVeryOften(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Now()
+	keller := w.signedIn("keller", "")
+	w.signedIn("larsen", "ACME")
+	in := func(name string) answer { return w.browser().post("/sign-in", "name", name, "password", password) }
+	for n := range signInsAtOnce - 1 { // one was with the code
+		if a := in("larsen"); a.status != http.StatusSeeOther {
+			t.Fatal(n, a)
+		}
+	}
+	before := w.length()
+	if a := in("Larsen"); a.status != http.StatusTooManyRequests || a.header.Get("Set-Cookie") != "" {
+		t.Error(a)
+	}
+	if n := w.length() - before; n != 0 {
+		t.Errorf("%d entries", n)
+	}
+	if a := in("keller"); a.status != http.StatusSeeOther {
+		t.Errorf("somebody else: %v", a)
+	}
+	if a := keller.get("/me"); a.status != http.StatusOK {
+		t.Error(a)
+	}
+	w.clock = w.clock.Add(signInInterval)
+	if a := in("larsen"); a.status != http.StatusSeeOther {
+		t.Errorf("a minute later: %v", a)
+	}
+}
+
+// What is wrong in the back office is in the log, and to its staff: a customer, or nobody, reads that something is, and no paths.
+func TestFaultsAreTheProducers(t *testing.T) {
+	log := &written{}
+	w := newWorld(t, log.options)
+	for _, l := range []entitlement.Login{{}, {Name: "larsen", Account: "ACME"}, {Name: "keller"}} {
+		v := &visit{p: w.portal, r: httptest.NewRequest(http.MethodGet, "/items", nil), login: l}
+		for _, c := range []struct {
+			err   error
+			code  capability.Code
+			tells bool
+		}{
+			{fmt.Errorf("/srv/freehold: %w", backoffice.ErrWrite), capability.ErrBookWrite, l.Name == "keller"},
+			{fmt.Errorf("/srv/freehold: %w", backoffice.ErrRoots), capability.ErrUsage, l.Name == "keller"},
+			{fmt.Errorf("/srv/freehold is closed"), capability.ErrInternal, false},
+			{fmt.Errorf("your table: %w", &backoffice.RowError{Line: 3, Cause: wire.ErrSize}), capability.ErrRow, true},
+			{fmt.Errorf("your file: %w", wire.ErrSize), capability.ErrFileSize, true},
+		} {
+			code, view := v.explain(c.err)
+			ours := strings.HasPrefix(c.err.Error(), "/")
+			if told := strings.Contains(view.What, c.err.Error()); code != c.code || told != c.tells || strings.Contains(log.take(), c.err.Error()) != ours || view.What == "" {
+				t.Errorf("%q: %v is %s: %+v", l.Name, c.err, code, view)
+			}
+		}
+	}
+}
+
+// A key that cannot be one is the sender's fault. And a form counts once for the whole address that it is sent to.
+func TestKeysOfForms(t *testing.T) {
+	w := newWorld(t)
+	b := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	w.do(entitlement.AddLogin{Name: "one", By: "test"}, entitlement.AddLogin{Name: "two", By: "test"})
+	for _, key := range []string{strings.Repeat("x", 300), "a\nb", "\xff"} {
+		if a := b.post("/login", "name", "one", "do", "disable", "once", key); a.status != http.StatusBadRequest {
+			t.Errorf("%q: %v", key, a.status)
+		}
+	}
+	if a := b.post("/login?name=one", "do", "disable", "once", "k"); a.status != http.StatusSeeOther {
+		t.Error(a)
+	}
+	if a := b.post("/login?name=two", "do", "disable", "once", "k"); a.status != http.StatusConflict {
+		t.Errorf("under the key of another: %v", a)
+	}
+	if a := b.post("/login?name=one", "do", "disable", "once", "k"); a.status != http.StatusSeeOther {
+		t.Errorf("again: %v", a)
 	}
 }
 

@@ -32,14 +32,14 @@ func (v *visit) refuseRequest() error {
 	if err != nil {
 		return v.again(err, (*visit).inbox)
 	}
-	v.p.trays.answered(v.login.Name, f.ID, r)
+	v.p.trays.answered(trayOf(&v.login), f.ID, r)
 	v.say("Refused with response %d: the machine keeps what it has, and shows the reason.", r.Serial)
 	return v.goTo("/inbox")
 }
 
 // waitingFile is the file of that ID in the tray of who visits, with something in it.
 func (v *visit) waitingFile(id string) (trayFile, error) {
-	for _, f := range v.p.trays.take(v.login.Name) {
+	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		if f.content != nil && f.ID == id {
 			return f, nil
 		}

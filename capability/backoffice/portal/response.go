@@ -114,7 +114,7 @@ func (v *visit) responseCode() error {
 // inboxZip is everything that was created and lies in the tray, laid out for the stick.
 func (v *visit) inboxZip() error {
 	var list []*backoffice.Result
-	for _, f := range v.p.trays.take(v.login.Name) {
+	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		if f.answer != nil {
 			list = append(list, f.answer)
 		}

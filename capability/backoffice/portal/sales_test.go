@@ -117,7 +117,7 @@ func TestItemLists(t *testing.T) {
 		{"after one", staff, "/items?after=" + string(s.fixed), ids(s.other, s.part, s.own)},
 		{"of a customer", acme, "/items", ids(s.pooled, s.fixed, s.part, s.own)},
 		{"of a customer, another's text", acme, "/items?q=bolt", ""},
-		{"of a customer after another's", acme, "/items?after=" + string(s.other), ids(s.part, s.own)},
+		{"of a customer after another's, as after none", acme, "/items?after=" + string(s.other), ids(s.pooled, s.fixed, s.part, s.own)},
 		{"of a part", lyon, "/items", ids(s.part)},
 	} {
 		if a := c.b.get(c.path); a.status != http.StatusOK || a.items() != c.want {

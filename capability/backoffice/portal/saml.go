@@ -291,6 +291,8 @@ func (s *shape) begin(e xml.StartElement) error {
 		good = slices.Contains([]string{"http://www.w3.org/2001/04/xmlenc#sha256", "http://www.w3.org/2001/04/xmldsig-more#sha384", "http://www.w3.org/2001/04/xmlenc#sha512"}, attr("Algorithm"))
 	case "Subject", "Conditions":
 		good = parent == "Assertion" && (e.Name.Local == "Subject" || attr("NotOnOrAfter") != "")
+	case "NameID":
+		good = parent == "Subject"
 	case "SubjectConfirmation":
 		good = parent == "Subject" && attr("Method") == bearer
 	case "SubjectConfirmationData":

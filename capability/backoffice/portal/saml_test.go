@@ -545,6 +545,7 @@ func TestSAMLShapes(t *testing.T) {
 		"an encrypted assertion":   func(d *etree.Document) { d.Root().CreateElement("saml:EncryptedAssertion") },
 		"an encrypted name":        func(d *etree.Document) { at(d, ".//Subject").CreateElement("saml:EncryptedID") },
 		"no subject":               func(d *etree.Document) { at(d, "./Assertion").RemoveChild(at(d, ".//Subject")) },
+		"the name in the proof":    func(d *etree.Document) { at(d, ".//SubjectConfirmation").AddChild(at(d, ".//NameID")) },
 		"two names":                func(d *etree.Document) { at(d, ".//Subject").AddChild(at(d, ".//NameID").Copy()) },
 		"no conditions":            func(d *etree.Document) { at(d, "./Assertion").RemoveChild(at(d, ".//Conditions")) },
 		"conditions without end":   func(d *etree.Document) { at(d, ".//Conditions").RemoveAttr("NotOnOrAfter") },

@@ -136,8 +136,18 @@ func (v *visit) failed(t *try) error {
 // passed takes an attempt back: it has not failed.
 func (v *visit) passed(t *try) { v.p.throttle.Succeeded(t.name, v.from()) }
 
-// begin signs a login in.
+// Of one login: each of its sign-ins is an entry of the book, and a session, of which there are web.MaxSessions for all.
+const (
+	signInsAtOnce  = 30
+	signInInterval = time.Minute
+)
+
+// begin signs a login in, whoever visited until now.
 func (v *visit) begin(l entitlement.Login, how string) error {
+	if wait := v.p.signIns.Take(l.Name); wait > 0 {
+		return capability.Refuse(capability.ErrThrottled, l.Name, "it has signed in very often; the next time in %s", wait.Round(time.Second))
+	}
+	v.login = entitlement.Login{}
 	err := v.office(func(o *backoffice.Office) error {
 		return o.Do(entitlement.NoteSignIn{SignIn: entitlement.SignIn{Name: l.Name, From: v.from(), How: how}}, v.now)
 	})

@@ -3,6 +3,7 @@ package portal
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
+	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
 const (
@@ -44,6 +46,9 @@ type trayFile struct {
 	answer  *backoffice.Result // once it is answered
 }
 
+// trayOf names the tray of a login. Another login that gets its name later has another one.
+func trayOf(l *entitlement.Login) string { return fmt.Sprintf("%d %s", l.Made, l.Name) }
+
 func newTrays(now func() time.Time) *trays { return &trays{now: now, of: map[string]*tray{}} }
 
 // newTrayFile names a file by its content. The name it came with is for people.
@@ -58,7 +63,8 @@ func newTrayFile(name string, content []byte, refused error) trayFile {
 	if refused == nil {
 		sum = sha256.Sum256(content)
 	}
-	return trayFile{ID: hex.EncodeToString(sum[:]), Name: strings.ToValidUTF8(name[:min(len(name), maxFileName)], ""), content: content, refused: refused}
+	// Name is cut out of what came: without a copy the whole of it would be kept.
+	return trayFile{ID: hex.EncodeToString(sum[:]), Name: strings.Clone(strings.ToValidUTF8(name[:min(len(name), maxFileName)], "")), content: content, refused: refused}
 }
 
 // put adds files to a login's tray, each content once. What was answered, or could not be read, makes room: its answer is in the book.

@@ -14,6 +14,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 const (
@@ -68,8 +69,18 @@ func (v *visit) enter(r route) error {
 // may says in a template whether who visits has a permission.
 func (v *visit) may(p entitlement.Permission) bool { return v.login.May(p) }
 
-// office has f done with the back office.
-func (v *visit) office(f func(*backoffice.Office) error) error { return v.p.office(v.r.Context(), f) }
+// office has f done with the back office, if who visits may still: between the beginning of a request and its end lie minutes where somebody sends it slowly, and the login may be another one by then.
+func (v *visit) office(f func(*backoffice.Office) error) error {
+	return v.p.office(v.r.Context(), func(o *backoffice.Office) error {
+		if v.login.Name != "" {
+			if l, ok := o.Book().Login(v.login.Name); !ok || l.Disabled || l.Since != v.login.Since {
+				v.login = entitlement.Login{}
+				return errSignInFirst
+			}
+		}
+		return f(o)
+	})
+}
 
 // within says that who visits may see what belongs to an account. What belongs to none yet is the staff's.
 func (v *visit) within(o *backoffice.Office, account string) bool {
@@ -83,9 +94,17 @@ func foreign(subject string) error { return capability.Refuse(capability.ErrNotF
 func (v *visit) form() (url.Values, error) {
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
 	if err := v.r.ParseForm(); err != nil {
-		return nil, capability.Refuse(capability.ErrForm, "", "%v", err)
+		return nil, unread(err)
 	}
 	return v.values()
+}
+
+// unread refuses a form that could not be read: for what it is, or because there is no room for it now.
+func unread(err error) error {
+	if errors.Is(err, web.ErrRoom) {
+		return capability.Refuse(capability.ErrThrottled, "", "%v", err)
+	}
+	return capability.Refuse(capability.ErrForm, "", "%v", err)
 }
 
 func (v *visit) values() (url.Values, error) {
@@ -109,10 +128,16 @@ func secret(field string) bool {
 
 // act has f done with the back office on behalf of who visits. The form that asked for it counts once, however often it is sent.
 func (v *visit) act(f func(o *backoffice.Office) error) error {
+	key := v.r.PostForm.Get(once)
+	if key == "" {
+		return v.office(f)
+	}
+	key = "form " + key
+	if err := capability.CheckName("key", key); err != nil {
+		return field(once, err)
+	}
 	return v.office(func(o *backoffice.Office) error {
-		if key := v.r.PostForm.Get(once); key != "" {
-			o.Once("form "+key, v.asked())
-		}
+		o.Once(key, v.asked())
 		return f(o)
 	})
 }
@@ -122,7 +147,7 @@ func (v *visit) asked() capability.Digest {
 	h := sha256.New()
 	said := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
 	said(v.login.Name)
-	said(v.r.URL.Path)
+	said(v.r.URL.RequestURI())
 	names := make([]string, 0, len(v.r.PostForm))
 	for name := range v.r.PostForm {
 		names = append(names, name)
