@@ -35,3 +35,15 @@ func TestFindDevice(t *testing.T) {
 		t.Errorf("%s: %v", got, err)
 	}
 }
+
+// Who logged in is a number; where nobody did the kernel says the highest.
+func TestLoginUID(t *testing.T) {
+	for said, want := range map[string]string{"1000": "1000", "0": "0", "1000\n": "1000", "4294967295": "", "": "", "-1": "", "4294967296": "", "ana": ""} {
+		if uid, logged := loginUID([]byte(said)); uid != want || logged != (want != "") {
+			t.Errorf("%q is %q, %t", said, uid, logged)
+		}
+	}
+	if operator() == "" {
+		t.Error("nobody runs this test")
+	}
+}
