@@ -372,6 +372,40 @@ func TestFailedWriteEndsEverything(t *testing.T) {
 	}
 }
 
+// Who has stopped waiting for a look has what it writes to for himself: it is never taken, or over.
+func TestLookThatNobodyWaitsFor(t *testing.T) {
+	s := newSite(t, newProducer(t, 1))
+	s.activate(item(t, 1, "render", 10))
+	in, out := make(chan struct{}), make(chan struct{})
+	look := func(ctx context.Context, f func()) chan error {
+		ended := make(chan error, 1)
+		go func() { ended <- s.a.Look(ctx, func(*ledger.Ledger, ledger.Now) { f() }) }()
+		return ended
+	}
+	first, cancelFirst := context.WithCancel(t.Context())
+	over := false
+	begun := look(first, func() { close(in); <-out; over = true })
+	<-in
+	second, cancelSecond := context.WithCancel(t.Context())
+	taken := false
+	queued := look(second, func() { taken = true })
+	for s.waiting() == 0 {
+		runtime.Gosched()
+	}
+	cancelSecond()
+	if err := <-queued; !errors.Is(err, context.Canceled) {
+		t.Errorf("one that waits: %v", err)
+	}
+	cancelFirst()
+	close(out)
+	if err := <-begun; !over || err != nil {
+		t.Errorf("one that was begun: %t, %v", over, err)
+	}
+	if err := s.a.Alive(t.Context()); err != nil || taken {
+		t.Errorf("%v; it was taken all the same: %t", err, taken)
+	}
+}
+
 func TestStopIsClean(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
 	s.activate(item(t, 1, "render", 10))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
@@ -31,8 +32,9 @@ type call struct {
 	command ledger.Command
 	serve   ledger.Serve // what command is about when it is a client's
 	look    func(*ledger.Ledger, ledger.Now)
-	denial  error // the answer to command, decided before it reached the ledger
-	sign    bool  // wants its response proven
+	begun   atomic.Bool // the owner looks, or nobody waits for it any more
+	denial  error       // the answer to command, decided before it reached the ledger
+	sign    bool        // wants its response proven
 
 	decision ledger.Decision
 	bytes    []byte // of the response
@@ -118,7 +120,8 @@ func (a *Appliance) end(err error) {
 	close(a.finish)
 }
 
-// do waits until a call is answered. When ctx ends first the command may still become a fact, as after a lost answer.
+// do waits until a call is answered. When ctx ends first the command may still become a fact, as after a lost answer. A look has no such afterlife: it was taken, or it never will be, so that what it writes to is
+// the caller's again.
 func (a *Appliance) do(ctx context.Context, c *call) error {
 	g, err := a.join(c)
 	if err != nil {
@@ -132,6 +135,10 @@ func (c *call) wait(ctx context.Context, g *group) error {
 	case <-g.done:
 		return c.err
 	case <-ctx.Done():
+		if c.look != nil && !c.begun.CompareAndSwap(false, true) {
+			<-g.done // the owner is at it
+			return c.err
+		}
 		return ctx.Err()
 	}
 }
@@ -214,7 +221,9 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		}
 		asked = asks
 		if c.look != nil {
-			c.look(a.Ledger, now)
+			if c.begun.CompareAndSwap(false, true) {
+				c.look(a.Ledger, now)
+			}
 			continue
 		}
 		if r, ok := c.command.(ledger.Return); ok {

@@ -239,7 +239,8 @@ func (p *Poll) write(ctx context.Context, old pending, wish []capability.Desired
 		return old, err
 	}
 	made.file = f.Bytes
-	return made, look()
+	err = look()
+	return made, err
 }
 
 // fail ends a try that reached nothing; p.mu is held.

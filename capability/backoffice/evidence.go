@@ -11,21 +11,27 @@ import (
 
 // Two signed requests with one number prove that a machine was copied, to whoever doubts the producer's word too. So the file of every request that was
 // answered is kept beside its response, and the file of one that was refused as a whole under evidence/, as many as the book keeps incidents of a machine.
-// There too is the file that a proposal is about, as long as somebody may approve it.
+// There too is the file that a proposal is about, as long as somebody may approve it, and the one that a question is about, as long as it is open.
 
 // record keeps a refused request: its file, then the book's entry. A cut between leaves a file that no entry names; the same request again puts it in its place.
 func (o *Office) record(file []byte, request capability.Digest, entries []*entitlement.Entry) error {
-	if o.place.Evidence != nil {
-		if o.place.make != nil { // a back office from before there was evidence has no place for it
-			if err := o.place.make(); err != nil {
-				return fmt.Errorf("make a place for evidence: %w: %w", ErrWrite, err)
-			}
-		}
-		if err := put(o.place.Evidence, requestName(request), file); err != nil {
-			return err
-		}
+	if err := o.putBy(file, request); err != nil {
+		return err
 	}
 	return o.commit(entries...)
+}
+
+// putBy puts the file of a request under evidence/, where there is a place for it.
+func (o *Office) putBy(file []byte, request capability.Digest) error {
+	if o.place.Evidence == nil {
+		return nil
+	}
+	if o.place.make != nil { // a back office from before there was evidence has no place for it
+		if err := o.place.make(); err != nil {
+			return fmt.Errorf("make a place for evidence: %w: %w", ErrWrite, err)
+		}
+	}
+	return put(o.place.Evidence, requestName(request), file)
 }
 
 func requestName(request capability.Digest) string { return fmt.Sprintf("%x.lhq", request[:]) }

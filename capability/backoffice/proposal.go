@@ -1,15 +1,12 @@
 package backoffice
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/hostid"
-	"github.com/leasehold/leasehold/storage"
 )
 
 // ProposeAnswer puts it into the book that order.By wants a request answered with a repair, or a re-host, for the reason in order.Repair. The file is kept until somebody else has looked at it. What could not be done now
@@ -39,7 +36,7 @@ func (o *Office) ProposeAnswer(file []byte, order Order, now capability.Time) er
 	if err := o.record(file, p.Request, d.Entries); err != nil {
 		return err
 	}
-	return o.discard(now, lapsed...)
+	return o.discard(now, aboutProposals(lapsed...)...)
 }
 
 // EndProposal turns a proposal down, or takes the own one back.
@@ -48,33 +45,28 @@ func (o *Office) EndProposal(c entitlement.EndProposal, now capability.Time) err
 	if err := o.Do(c, now); err != nil {
 		return err
 	}
-	return o.discard(now, p)
+	return o.discard(now, aboutProposals(p)...)
 }
 
-// discard removes the files of proposals that nobody can approve any more, so that what is kept of requests which were never answered is bounded by the proposals that are open: the book goes on to name
-// the request. A file that another open proposal is about, or that is evidence of an incident, stays; so does, after a cut before this, one that nothing is about.
-func (o *Office) discard(now capability.Time, over ...entitlement.Proposal) error {
-	removed := false
-	for _, p := range over {
-		if p.Request == (capability.Digest{}) || o.place.Evidence == nil || o.needed(&p, now) {
-			continue
-		}
-		if err := o.place.Evidence.Remove(requestName(p.Request)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove the file of proposal %d: %w: %w", p.Number, ErrWrite, err)
-		}
-		removed = true
-	}
-	if !removed {
-		return nil
-	}
-	return o.place.Evidence.Sync()
+// waits is a request, and whose it is, that a proposal or a question was about.
+type waits struct {
+	request capability.Digest
+	host    hostid.ID
 }
 
-// needed says that the file of a proposal is still that of something else.
-func (o *Office) needed(p *entitlement.Proposal, now capability.Time) bool {
-	h, _ := o.book.Host(p.Host)
-	return slices.ContainsFunc(o.book.Proposals(now, ""), func(q entitlement.Proposal) bool { return q.Request == p.Request }) ||
-		slices.ContainsFunc(h.Incidents, func(i entitlement.Incident) bool { return i.Digest == p.Request || i.Against == p.Request })
+func aboutProposals(list ...entitlement.Proposal) (over []waits) {
+	for _, p := range list {
+		over = append(over, waits{p.Request, p.Host})
+	}
+	return over
+}
+
+// needed says that the file of a request is still that of something.
+func (o *Office) needed(w waits, now capability.Time) bool {
+	h, _ := o.book.Host(w.host)
+	return slices.ContainsFunc(o.book.Proposals(now, ""), func(p entitlement.Proposal) bool { return p.Request == w.request }) ||
+		slices.ContainsFunc(o.book.QuestionsTo(w.host), func(q entitlement.Question) bool { return q.Request == w.request }) ||
+		slices.ContainsFunc(h.Incidents, func(i entitlement.Incident) bool { return i.Digest == w.request || i.Against == w.request })
 }
 
 // Proposed is what the approval of a proposal would bring; of a write-off nil. It writes nothing.
@@ -103,22 +95,14 @@ func (o *Office) Approve(number uint64, by string, now capability.Time) (*Result
 	if err != nil {
 		return nil, err
 	}
-	return r, o.discard(now, p) // it is beside its response now
+	return r, o.discard(now, aboutProposals(p)...) // it is beside its response now
 }
 
 // requestOf is the file that was proposed to be answered.
 func (o *Office) requestOf(p *entitlement.Proposal) ([]byte, error) {
-	for _, disk := range []storage.Disk{o.place.Evidence, o.place.Responses} {
-		if disk == nil {
-			continue
-		}
-		file, err := disk.Read(requestName(p.Request), capability.MaxFile)
-		if err != nil {
-			continue
-		}
-		if s, err := o.codec.ReadRequest(file); err == nil && s.Digest == p.Request {
-			return file, nil
-		}
+	file := o.keptRequest(p.Request)
+	if file == nil {
+		return nil, capability.Refuse(capability.ErrBookDamaged, p.Host.Short(), "proposal %d is on record, and its file is gone: put evidence/%s back", p.Number, requestName(p.Request))
 	}
-	return nil, capability.Refuse(capability.ErrBookDamaged, p.Host.Short(), "proposal %d is on record, and its file is gone: put evidence/%s back", p.Number, requestName(p.Request))
+	return file, nil
 }

@@ -128,12 +128,16 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		return nil, err
 	}
 	d.Filed(digestOf(res.File))
+	var asked []waits // questions that end with it
+	for _, q := range o.book.QuestionsTo(r.Hosts[0]) {
+		asked = append(asked, waits{q.Request, q.Host})
+	}
 	// A cut here leaves the same.
 	if err := o.commit(d.Entries...); err != nil {
 		return nil, err
 	}
 	// A cut here leaves an answer that nobody has: the same request brings it out.
-	return o.say(res, r, d), nil
+	return o.say(res, r, d), o.discard(now, asked...)
 }
 
 // weighed is what would follow from a request.

@@ -18,6 +18,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leasehold/leasehold/appliance"
@@ -41,7 +42,7 @@ type Appliance struct {
 	producer *producer
 	chip     *chip
 	disk     *disk
-	now      func() time.Time
+	ahead    atomic.Int64 // nanoseconds, by Forward
 
 	whole sync.RWMutex // one run ends and the next begins; also the producer answers
 
@@ -69,7 +70,7 @@ type Disk struct{ snapshot []byte }
 // New starts an appliance that serves these items: leases of 15 minutes, renewed after 15 % of them, unless SetPolicy says otherwise.
 func New(t T, items ...capability.LineItem) *Appliance {
 	t.Helper()
-	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), disk: &disk{}, policy: capability.DefaultPolicy(), now: time.Now, conns: map[net.Conn]bool{}}
+	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), disk: &disk{}, policy: capability.DefaultPolicy(), conns: map[net.Conn]bool{}}
 	a.start(ledger.New(), false, true)
 	t.Cleanup(func() {
 		a.whole.Lock()
@@ -220,6 +221,14 @@ func (a *Appliance) cut(down bool) {
 	}
 	clear(a.conns)
 }
+
+// Forward lets so much time pass for the appliance alone: leases end that are not renewed meanwhile. Clients do not notice.
+func (a *Appliance) Forward(d time.Duration) { a.ahead.Add(int64(d)) }
+
+// Now is the time as the appliance has it.
+func (a *Appliance) Now() time.Time { return a.now() }
+
+func (a *Appliance) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 
 // Restart stops the appliance cleanly and starts it again: it serves at once, with another serving key.
 func (a *Appliance) Restart() { a.t.Helper(); a.again(nil, false) }

@@ -20,16 +20,21 @@ type wish struct {
 	keep    bool
 	partial bool
 	borrow  time.Duration
+	waiting func(error)
 }
 
 // Count asks for n counts instead of one: 1 to capability.MaxCount.
 func Count(n uint32) Option { return func(w *wish) { w.count = n } }
 
 // Wait lets Acquire wait for a seat, the end of a hold, or a server that cannot be reached, for at most d. While it waits for a seat the device has a place in the
-// queue of the feature: Denial.Position of the refusal, which is kept for two minutes after the last try.
+// queue of the feature: Denial.Position of the refusal.
 func Wait(d time.Duration) Option { return func(w *wish) { w.wait = d } }
 
-// Partial lets Acquire take what there is, if that is less than was asked for and not nothing: Lease.Count says how many.
+// Waiting has f told, while Acquire waits, why each try came to nothing, for a program that shows it. It runs before the next try, which waits for it.
+func Waiting(f func(why error)) Option { return func(w *wish) { w.waiting = f } }
+
+// Partial lets Acquire take what there is, if that is less than was asked for and not nothing: Lease.Count says how many. It means
+// nothing to a machine's own rights, as Borrow.
 func Partial() Option { return func(w *wish) { w.partial = true } }
 
 // Borrow asks that leases last so long without being renewed, in whole seconds, for a machine that leaves its network. What is longer than the producer lets an item be
@@ -161,14 +166,30 @@ func (c *Client) Acquire(ctx context.Context, feature string, options ...Option)
 		l, err := c.acquire(ctx, w)
 		pause := backoff(try)
 		if err == nil || !worthWaiting(err) || c.options.Clock().Add(pause).After(until) {
+			c.leaveQueue(w, err)
 			return l, err
+		}
+		if w.waiting != nil {
+			w.waiting(err)
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
+			c.leaveQueue(w, err)
 			return nil, errors.Join(context.Cause(ctx), err)
 		}
 	}
+}
+
+// leaveQueue gives up the place of who waits no more, so that nobody waits behind it. A server that does not hear of it forgets it by itself.
+func (c *Client) leaveQueue(w wish, err error) {
+	var no *capability.Refusal
+	if !errors.As(err, &no) || no.Position == 0 {
+		return
+	}
+	ctx, cancel := patience(context.Background(), c.options.Timeout)
+	defer cancel()
+	c.release(ctx, []string{w.feature.Name}, func(*state) error { return nil })
 }
 
 // backoff is 1 s, 2 s, 4 s ... 15 s: short enough for a human who waits for a seat, long enough for an appliance with a thousand of them.

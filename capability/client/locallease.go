@@ -87,6 +87,9 @@ func (s *Standalone) Acquire(ctx context.Context, feature string, options ...Opt
 		if err == nil || !errors.Is(err, ErrNoSeat) && !errors.Is(err, ErrHold) || s.options.Clock().Add(pause).After(until) {
 			return l, err
 		}
+		if w.waiting != nil {
+			w.waiting(err)
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

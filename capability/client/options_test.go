@@ -84,6 +84,44 @@ func TestWaitKeepsAPlace(t *testing.T) {
 	})
 }
 
+// Who waits no more, because the time is over or somebody has had enough, leaves the queue, and keeps what the device has.
+func TestWaitThatEndsLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, newProducer(t, 1), item("render", "1.0", 2))
+		one, two, three := s.client(t.TempDir()), s.client(t.TempDir()), s.client(t.TempDir())
+		held, err := one.Acquire(t.Context(), "render")
+		if err != nil {
+			t.Fatal(err)
+		}
+		also, err := two.Acquire(t.Context(), "render")
+		if err != nil {
+			t.Fatal(err)
+		}
+		enough, had := context.WithTimeout(t.Context(), 3*time.Second)
+		defer had()
+		for _, c := range []*Client{two, three} {
+			if _, err := c.Acquire(t.Context(), "render", Wait(time.Second)); !errors.Is(err, ErrNoSeat) {
+				t.Error(err)
+			}
+			if _, err := c.Acquire(enough, "render", Wait(time.Hour)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		}
+		if err := held.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.Acquire(t.Context(), "render"); err != nil {
+			t.Errorf("behind nobody: %v", err)
+		}
+		if also.Err() != nil || s.used("render") != 2 {
+			t.Errorf("%v, %d are in use", also.Err(), s.used("render"))
+		}
+		for _, c := range []*Client{one, two, three} {
+			c.Close()
+		}
+	})
+}
+
 // The longest borrow is the device's until it holds nothing, also for programs that begin later; a refused one changes nothing.
 func TestBorrowIsTheDevices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

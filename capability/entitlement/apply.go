@@ -31,7 +31,7 @@ func (b *Book) Apply(e *Entry) error {
 	for _, there := range []bool{
 		e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil, e.Boot != nil, e.Signer != nil, e.Limited != nil, e.Account != nil, e.Product != nil, e.Model != nil, e.Change != nil,
 		e.Device != nil, e.Map != nil, e.Order != nil, e.Step != nil, e.Retire != nil, e.WriteOff != nil,
-		e.User != nil, e.Seat != nil, e.Pool != nil, e.Session != nil, e.Convert != nil, e.Group != nil, e.Login != nil, e.SignIn != nil, e.Proposed != nil,
+		e.User != nil, e.Seat != nil, e.Pool != nil, e.Session != nil, e.Convert != nil, e.Group != nil, e.Login != nil, e.SignIn != nil, e.Proposed != nil, e.Question != nil,
 	} {
 		if there {
 			sections++
@@ -84,6 +84,8 @@ func (b *Book) Apply(e *Entry) error {
 		err = b.applyGroup(e.Group)
 	case e.Proposed != nil:
 		err = b.applyProposed(e)
+	case e.Question != nil:
+		err = b.applyQuestion(e)
 	case e.Login != nil || e.SignIn != nil:
 		err = b.applyLogin(e)
 	case e.Change != nil:
@@ -222,6 +224,7 @@ func (b *Book) applyAnswer(e *Entry) error {
 	}
 	b.reindex(h, held)
 	b.answered[a.Request.Digest] = h
+	b.endQuestions(func(q *Question) bool { return q.Host == h.Host || q.Request == a.Request.Digest })
 	b.tally(e.Time, "", 1)
 	for _, id := range a.Mapped {
 		b.dropMapping(h.Host, id)

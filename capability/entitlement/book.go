@@ -47,6 +47,7 @@ type Book struct {
 	userByID  map[UserID]*User // by folded name
 	logins    []*Login         // in the order they were made
 	proposals []*Proposal      // that are open, or were and are remembered, by number
+	questions []*Question      // that are open, by number
 	seatedOn  map[hostid.ID][]*Seat
 	sessionOf map[SessionID]*item
 }
@@ -337,7 +338,8 @@ type Entry struct {
 	SignIn  *SignIn       `cbor:"61,keyasint,omitempty" json:"signIn,omitempty"`
 	Once    *Mark         `cbor:"50,keyasint,omitempty" json:"once,omitempty"` // beside its section: the key under which it was asked for
 
-	Proposed *Proposed `cbor:"62,keyasint,omitempty" json:"proposed,omitempty"`
+	Proposed *Proposed   `cbor:"62,keyasint,omitempty" json:"proposed,omitempty"`
+	Question *Questioned `cbor:"70,keyasint,omitempty" json:"question,omitempty"`
 }
 
 // Answered is the fact that a request was answered, with everything it changed.

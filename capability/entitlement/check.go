@@ -39,6 +39,9 @@ func (b *Book) check(run Beside, read bool) error {
 	if err := b.checkProposals(); err != nil {
 		return corrupt("%w", err)
 	}
+	if err := b.checkQuestions(); err != nil {
+		return corrupt("%w", err)
+	}
 	if err := b.checkMappings(); err != nil {
 		return err
 	}

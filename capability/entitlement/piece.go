@@ -278,6 +278,8 @@ func (r *joining) part(s *section) error {
 		b.restoreSigner(s)
 	case s.Proposal != nil:
 		b.proposals = append(b.proposals, s.Proposal)
+	case s.Question != nil:
+		b.questions = append(b.questions, s.Question)
 	case s.Login != nil:
 		b.logins = append(b.logins, s.Login)
 	case s.Done != nil:

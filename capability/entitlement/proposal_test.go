@@ -62,7 +62,12 @@ func TestProposals(t *testing.T) {
 	none := off
 	none.Host, none.Reason = newMachine(9).id.Host, "x"
 	w.refused(Propose{Proposal: none, By: "Keller"}, capability.ErrNoWriteOff) // what cannot be done is not proposed
-	n := w.propose("larsen@acme", off)
+	over := off                                                                // nothing became of it yet, whatever somebody says
+	over.Over = &Over{Approved: true, By: "Chen"}
+	n := w.propose("larsen@acme", over)
+	if _, open := w.book.Proposal(n, w.now); !open {
+		t.Error("over from the start")
+	}
 	w.sums(id, 6, 0, 4)
 	twice := off
 	twice.Reason = "again"

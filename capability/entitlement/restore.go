@@ -93,7 +93,7 @@ func restore(run Beside, snapshot []byte, size int) (*Book, error) {
 
 // ranks are the sections in the order in which Snapshot writes them, by their keys. Those from a host's on come again for each host.
 func ranks() (list [256]uint8) {
-	for i, key := range []uint8{1, 20, 21, 22, 2, 10, 50, 51, 52, 40, 65, 66, 60} {
+	for i, key := range []uint8{1, 20, 21, 22, 2, 10, 50, 51, 52, 40, 65, 66, 70, 60} {
 		list[key] = uint8(i + 1)
 	}
 	for i, key := range []uint8{3, 4, 11, 5, 6, 7, 12, 32, 33, 55, 56, 8} {

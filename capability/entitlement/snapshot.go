@@ -45,6 +45,7 @@ type section struct {
 	Login   *Login        `cbor:"65,keyasint,omitempty"`
 
 	Proposal *Proposal `cbor:"66,keyasint,omitempty"`
+	Question *Question `cbor:"70,keyasint,omitempty"`
 }
 
 type headRecord struct {
@@ -98,6 +99,9 @@ func (b *Book) Snapshot() []byte {
 	}
 	for _, p := range b.proposals {
 		put(section{Proposal: p})
+	}
+	for _, q := range b.questions {
+		put(section{Question: q})
 	}
 	for _, d := range b.keys {
 		put(section{Done: d})

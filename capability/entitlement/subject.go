@@ -49,6 +49,8 @@ func (e *Entry) Subject() string {
 		return string(e.Convert.ActivationID)
 	case e.Proposed != nil:
 		return e.Proposed.Subject()
+	case e.Question != nil:
+		return e.Question.Subject()
 	case e.Login != nil:
 		return e.Login.Login.Name
 	case e.SignIn != nil:

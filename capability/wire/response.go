@@ -145,6 +145,9 @@ func (c *Codec) Open(s *SealedResponse, key []byte) (*capability.Response, error
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("response content: %w: %w", ErrMalformed, err)
 	}
+	if r.Lifetime == 0 {
+		return nil, fmt.Errorf("%w: a response file without a lifetime", ErrMalformed)
+	}
 	if clearOf(&r) != s.Clear {
 		return nil, fmt.Errorf("%w: the clear part says %+v and the content %+v", ErrMalformed, s.Clear, clearOf(&r))
 	}

@@ -58,9 +58,13 @@ func (s *set) deviceFiles() {
 		s.t.Fatal(err)
 	}
 	box := private.PublicKey().Bytes()
+	root, _, err := keyPair(s.producerKeys())
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	host, kid := paperDevice(key)
 	r := capability.Request{Version: 1, Hosts: []hostid.ID{host, {Type: hostid.BoardUUID, Value: "4C4C4544-0042"}}, Correlation: correlation(), Number: 1,
-		Desired: []capability.Desired{{ActivationID: s.id(7), Count: 1}}, Producer: digest(5)}
+		Desired: []capability.Desired{{ActivationID: s.id(7), Count: 1}}, Producer: c.Fingerprint(root.Public)}
 	make1 := func(r capability.Request, kid KeyID, evidence func(digest []byte) []byte) []byte {
 		file, _, err := c.SignRequest(&r, AlgEd25519, kid, func(d capability.Digest) ([]byte, error) { return evidence(d[:]), nil })
 		if err != nil {
@@ -73,6 +77,7 @@ func (s *set) deviceFiles() {
 	make1(r, kid, func(d []byte) []byte { evidence = honest(d); return evidence })
 	good := s.good("request-file", "request-file-device", "a machine without a TPM asks for one copy; the evidence is a device key's", requestFileInput{r, kid, evidence}, nil)
 	s.last().Digest = s.digestOf(good)
+	s.deviceRequest = capability.Digest(unhex(s.last().Digest))
 
 	bad := func(name, expect, description string, b []byte) {
 		s.bad("request-file", "request-file-device-"+name, expect, description, b, nil)
@@ -109,9 +114,9 @@ func (s *set) deviceResponses() {
 	judge := judgeKeys(keys)
 	delete(judge, "contentKey")
 	r := s.responseContent()
-	r.For = host
+	r.For, r.Request, r.Number, r.Serial, r.Items[0].Count, r.Items[0].Copies, r.Lines[0].Count = host, s.deviceRequest, 1, 1, 1, 1, 1
 	wrap := slices.Concat([]byte{0xa1}, unhex(host.Value), unhex(deviceWrap))
-	s.good("response-file", "response-file-device", "one for a machine without a TPM, opened with its box key", responseFileInput{KeyCertificate{Name: "producer-2026-A", From: 1000, Until: 9000}, r, wrap}, keys)
+	s.good("response-file", "response-file-device", "the answer to request-file-device, opened with its box key", responseFileInput{KeyCertificate{Name: "producer-2026-A", From: 1000, Until: 9000}, r, wrap}, keys)
 	bad := func(name, expect, description string, wrap []byte) {
 		in := responseFileInput{KeyCertificate{Name: "producer-2026-A", From: 1000, Until: 9000}, r, wrap}
 		b, err := in.encode(c, keys)

@@ -158,6 +158,7 @@ func (s *set) responseFiles() {
 	}, same)))
 	bad("content-twice", "malformed", "a line item twice", reseal(content(func(o *capability.Response) { o.Items = append(slices.Clone(o.Items), o.Items[0]) }, same)))
 	bad("content-escape", "malformed", "an escape sequence for a terminal in a denial", reseal(content(func(o *capability.Response) { o.Denials = []capability.Denial{{Code: 1, Detail: "\x1b]0;"}} }, same)))
+	bad("content-no-lifetime", "malformed", "a response that has no end, which is for connections only", reseal(content(func(o *capability.Response) { o.Lifetime = 0 }, func(c *Clear) { c.ApplyBefore = c.Time })))
 	bad("content-holders", "malformed", "a way to show holders that is not known", reseal(content(func(o *capability.Response) { o.Policy.Holders = 3 }, same)))
 	bad("content-dongle", "malformed", "a dongle that is a network card", reseal(content(func(o *capability.Response) {
 		o.Policy.Dongle = hostid.ID{Type: hostid.Ethernet, Value: "02004C4F4F50"}
@@ -458,6 +459,11 @@ func (s *set) frames() {
 	request := s.good("frame", "frame-request", "a request in its frame", frameInput{0, c.Encode(&r)}, nil)
 	s.good("frame", "frame-answer", "an answer in its frame", frameInput{1, a}, nil)
 	s.good("frame", "frame-ask", "a client asks for the chain", frameInput{2, []byte{0xa0}}, nil)
+	for _, v := range s.list {
+		if v.Name == "chain-good" {
+			s.good("frame", "frame-chain", "the chain in its frame; its serving key signed what is in frame-answer", frameInput{3, unhex(v.Hex)}, nil)
+		}
+	}
 	s.good("frame", "frame-refused", "what answers everything that was not understood", frameInput{4, c.Encode("LH-3001 malformed frame.")}, nil)
 	bad := func(name, expect, description, h string) {
 		s.bad("frame", "frame-"+name, expect, description, unhex(h), nil)

@@ -24,6 +24,8 @@ type set struct {
 	c    *Codec
 	tpm  *paperTPM
 	list []*vector
+
+	deviceRequest capability.Digest // of request-file-device
 }
 
 func vectorSet(t testing.TB) []*vector {

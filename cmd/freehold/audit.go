@@ -202,6 +202,10 @@ func auditWords(e *entitlement.Entry) (what, detail string) {
 		return "wrote off", fmt.Sprintf("%d copies of %s, approved by %s: %s", e.WriteOff.Copies, e.WriteOff.Host.Short(), e.WriteOff.Approved, e.WriteOff.Reason)
 	case e.Proposed != nil:
 		return proposedWords(e.Proposed)
+	case e.Question != nil && e.Question.Question != nil:
+		return "asked the customer", fmt.Sprintf("about request %d: %s", e.Question.Question.Of, e.Question.Question.Text)
+	case e.Question != nil:
+		return "ended the question", ""
 	case e.Login != nil:
 		return loginWords(e.Login)
 	case e.SignIn != nil:

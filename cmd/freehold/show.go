@@ -342,6 +342,9 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 		}
 		fmt.Fprintf(w, "repaired     %s by %s: %s; the storage before ended at epoch %d with request %d\n", p.Ended, terminal.Plain(by), terminal.Plain(p.Reason), p.Epoch, p.Answered)
 	}
+	for _, q := range o.Book().QuestionsTo(h.Host) {
+		fmt.Fprintf(w, "waits        request %d, for the customer, who was asked %s: %s\n", q.Of, q.Time, terminal.Plain(q.Text))
+	}
 	for _, k := range h.Requests {
 		if k.Refused != "" {
 			fmt.Fprintf(w, "refused      %s  request %d, with response %d: %s\n", k.Time, k.Number, k.Serial, terminal.Plain(k.Refused))

@@ -56,7 +56,8 @@ type heldRow struct {
 
 func (p *program) acquireCommand() *cobra.Command {
 	var count uint32
-	var wait time.Duration
+	var wait, borrow time.Duration
+	var partial bool
 	var user string
 	c := &cobra.Command{
 		Use: "acquire FEATURE[:VERSION] [--count N] [--wait D] [-- PROGRAM ARGS...]", Short: "Take counts of a feature from the appliance", Args: cobra.MinimumNArgs(1),
@@ -87,7 +88,16 @@ func (p *program) acquireCommand() *cobra.Command {
 			if p.json && len(args) > 1 {
 				return terminal.Usage("--json prints a lease, and with a program the output is the program's")
 			}
-			options := []client.Option{client.Count(count), client.Wait(wait)}
+			if borrow < 0 {
+				return terminal.Usage("--borrow %s: want a length of time like 72h", borrow)
+			}
+			if p.own.given() && (partial || borrow > 0) {
+				return terminal.Usage("--partial and --borrow are asked of an appliance, and rights of this machine's own are here")
+			}
+			options := []client.Option{client.Count(count), client.Wait(wait), client.Borrow(borrow), p.waiting(wait)}
+			if partial {
+				options = append(options, client.Partial())
+			}
 			var program string
 			if len(args) > 1 {
 				var err error
@@ -112,6 +122,8 @@ func (p *program) acquireCommand() *cobra.Command {
 	c.Flags().SetInterspersed(true)
 	c.Flags().Uint32Var(&count, "count", 1, "counts to take, `N`")
 	c.Flags().DurationVar(&wait, "wait", 0, "wait for a seat for at most `D`, like 5m ($LEASEHOLD_WAIT)")
+	c.Flags().BoolVar(&partial, "partial", false, "take what there is, if that is less than --count")
+	c.Flags().DurationVar(&borrow, "borrow", 0, "take the counts along for `D`, like 72h, without the appliance; what is longer than is allowed is cut")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
 	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a device that has none yet is kept: file, machine (bound to what this machine shows) or tpm; programs that use the SDK must be told too ($LEASEHOLD_KEEP_KEY)")
 	c.Flags().BoolVar(&p.own.newDevice, "new-device", false, "begin as a new device where this machine, as this account sees it, shows too little of itself to open the key that is bound to it")
@@ -130,21 +142,6 @@ func (p *program) acquire(ctx context.Context, user, feature string, options []c
 		return explained(p, err)
 	}
 	return p.printLease(ctx, c, l.Feature(), l.Count(), l.Expiry())
-}
-
-// explained prints who holds what was refused, as far as the appliance lets us see it; the error says the rest.
-func explained(p *program, err error) error {
-	var refusal *capability.Refusal
-	if errors.As(err, &refusal) {
-		for _, h := range refusal.Holders {
-			who := h.Name
-			if who == "" {
-				who = "someone"
-			}
-			p.say("held: %d by %s, until %s\n", h.Count, who, h.Expiry)
-		}
-	}
-	return err
 }
 
 func (p *program) printLease(ctx context.Context, c *client.Client, f capability.Feature, count uint32, end time.Time) error {

@@ -132,6 +132,7 @@ type deviceView struct {
 	Moves, Staff    bool
 	Answers         bool
 	Form            []fieldView // what is said of it
+	Questions       []questionRow
 }
 
 type rightRow struct {
@@ -228,6 +229,7 @@ func (view *deviceView) of(v *visit, o *backoffice.Office, d *entitlement.Device
 			break
 		}
 	}
+	view.Questions = v.questionRows(o, o.Book().QuestionsTo(d.ID))
 	view.Form = v.fill("/devices/set", deviceFields(view.Staff), map[string]string{"name": d.Name, "contact": d.Contact, "account": d.Device.Account, "server": yes(d.Server)})
 }
 

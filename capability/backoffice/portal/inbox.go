@@ -46,6 +46,7 @@ type inboxView struct {
 	Ready    int // that can be answered now
 	Answered int
 	Moves    bool
+	Asks     bool // the customer
 }
 
 // inboxFile is one file of the page.
@@ -54,6 +55,7 @@ type inboxFile struct {
 	Who      *inboxMachine // nil: the file proves nobody
 	Asks     []string
 	Notes    []string
+	Waits    []questionRow
 	Gives    []inboxLine
 	Refuses  []string
 	Outcomes []inboxOutcome
@@ -87,7 +89,7 @@ type inboxResponse struct {
 }
 
 func (v *visit) inbox() error {
-	view := inboxView{typed: v.typed, Moves: v.may(entitlement.ToMove)}
+	view := inboxView{typed: v.typed, Moves: v.may(entitlement.ToMove), Asks: v.login.Account == ""}
 	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		shown := inboxFile{ID: f.ID, Name: f.Name}
 		err := f.refused
@@ -118,6 +120,9 @@ func (v *visit) lookAt(o *backoffice.Office, f *trayFile, shown *inboxFile) erro
 		return err
 	}
 	shown.Who = machineOf(o, p)
+	for _, q := range o.Book().QuestionsTo(p.Host) {
+		shown.Waits = append(shown.Waits, v.questionRow(o, &q))
+	}
 	shown.Asks = asks(p)
 	shown.Notes = notes(&p.Result)
 	if p.Newer > 0 {

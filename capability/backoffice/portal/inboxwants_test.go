@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -15,6 +16,10 @@ func inboxWants() []want {
 		{route: "POST /inbox", gate: "answer", ok: 400},
 		{route: "POST /inbox/create", gate: "answer", ok: 303},
 		{route: "POST /inbox/refuse", gate: "answer", ok: 400},
+		{route: "POST /inbox/ask", gate: "answer", staff: true, ok: 404},
+		{route: "GET /questions/{number}", path: "/questions/%s", gate: "see", thing: "question", ok: 200},
+		{route: "POST /questions/answer", gate: "answer", staff: true, form: []string{"number", "%s"}, thing: "question", ok: 303},
+		{route: "POST /questions/end", gate: "answer", staff: true, form: []string{"number", "none"}, ok: 404},
 		{route: "POST /inbox/clear", gate: "answer", ok: 303},
 		{route: "GET /inbox/responses.zip", gate: "answer", ok: 404},
 		{route: "GET /responses/{request}", path: "/responses/%s", gate: "answer", thing: "response", ok: 200},
@@ -56,6 +61,14 @@ func inboxThings(w *world) map[string][2]string {
 		digest = hexOf(h.Requests[0].Digest)
 		proposal = fmt.Sprint(b.Proposals(capability.At(w.now()), "")[0].Number)
 	})
+	question := uint64(0)
+	waits := m.request(id, 4)
+	if err := w.desk.Ask(func(o *backoffice.Office) (err error) {
+		question, err = o.AskCustomer(waits, "for which hall?", backoffice.Order{By: "keller"}, capability.At(w.now()))
+		return err
+	}); err != nil {
+		w.t.Fatal(err)
+	}
 	nobody := w.station()
-	return map[string][2]string{"response": {digest, strings.Repeat("1", 64)}, "proposal": {proposal, "999999"}, "device": {m.host().String(), nobody.host().String()}}
+	return map[string][2]string{"response": {digest, strings.Repeat("1", 64)}, "proposal": {proposal, "999999"}, "question": {fmt.Sprint(question), "999999"}, "device": {m.host().String(), nobody.host().String()}}
 }

@@ -29,6 +29,7 @@ func (p *Portal) moveRoutes() []route {
 
 type waitingView struct {
 	Proposals []proposalRow
+	Questions []questionRow
 	Orders    []orderRow
 	More      int // orders
 	Devices   []deviceRow
@@ -68,6 +69,7 @@ func (v *visit) waiting() error {
 		for _, p := range o.Book().Proposals(v.now, v.login.Account) {
 			view.Proposals = append(view.Proposals, v.proposalRow(o, &p))
 		}
+		view.Questions = v.questionRows(o, o.Book().Questions(v.login.Account))
 		orders := o.Book().Waiting(v.login.Account)
 		for n := range orders[:min(len(orders), pageRows)] {
 			view.Orders = append(view.Orders, v.orderRow(o, &orders[n]))

@@ -34,6 +34,7 @@ func (p *Portal) routes() []route {
 	return slices.Concat(
 		p.signRoutes(),
 		p.inboxRoutes(),
+		p.questionRoutes(),
 		p.loginRoutes(),
 		p.ownRoutes(),
 		p.providerRoutes(),

@@ -148,7 +148,7 @@ function certificates(all, ek) {
     try {
       key = new X509Certificate(der).publicKey
     } catch {
-      refuse('malformed', 'an EK certificate that is none')
+      refuse('signature', 'an EK certificate that is none')
     }
     if (key.asymmetricKeyType === 'ec') {
       if (!key.equals(ek)) refuse('signature', 'an EK certificate of another key')
@@ -156,7 +156,7 @@ function certificates(all, ek) {
       const { modulusLength, publicExponent } = key.asymmetricKeyDetails
       if (key.asymmetricKeyType !== 'rsa' || modulusLength !== 2048 || publicExponent !== 65537n) refuse('signature', 'an EK certificate of another kind')
     }
-    must(!kinds.has(key.asymmetricKeyType), 'two EK certificates of a kind')
+    if (kinds.has(key.asymmetricKeyType)) refuse('signature', 'two EK certificates of a kind')
     kinds.add(key.asymmetricKeyType)
   }
 }
