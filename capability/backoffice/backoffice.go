@@ -254,9 +254,11 @@ type Office struct {
 	begun  bool
 	failed error // once set, the book in memory may be ahead of the disk, and nothing more is written
 	past   past
-	book   *entitlement.Book
-	once   *entitlement.Once // the key of the next command; nil: it has none
-	desk   *entitlement.Desk
+	// changes counts the entries that were taken in since it was opened, and may change what is read of the book.
+	changes uint64
+	book    *entitlement.Book
+	once    *entitlement.Once // the key of the next command; nil: it has none
+	desk    *entitlement.Desk
 }
 
 // Open opens a back office: it unseals the keys, reads and checks the whole book. Nothing is written before the first change.

@@ -36,6 +36,14 @@ type Query struct {
 	Account     string          // with its parts; empty: all
 	Group       string          // of line items; empty: all
 	Now         capability.Time
+
+	pace pacer
+}
+
+// InPieces is the query of a report that is made in many turns (Desk.Read).
+func (q Query) InPieces(pause Pause) Query {
+	q.pace = pacer{pause: pause}
+	return q
 }
 
 // Report is a table, and what its columns add up to.
@@ -46,22 +54,23 @@ type Report struct {
 }
 
 // MakeReport reads a report from a book. Its sums are those of the records that were acknowledged, of its time and account.
-func MakeReport(b *entitlement.Book, kind ReportKind, q Query) (*Report, error) {
+func MakeReport(b *entitlement.Book, kind ReportKind, query Query) (*Report, error) {
+	q := &query
 	switch kind {
 	case ReportUsage:
-		return usageReport(b, q), nil
+		return usageReport(b, q)
 	case ReportLicenses:
-		return licenseReport(b, q), nil
+		return licenseReport(b, q)
 	case ReportDevices:
-		return deviceReport(b, q), nil
+		return deviceReport(b, q)
 	case ReportExpiring:
-		return expiringReport(b, q), nil
+		return expiringReport(b, q)
 	case ReportUnused:
-		return unusedReport(b, q), nil
+		return unusedReport(b, q)
 	case ReportDenials:
-		return denialReport(b, q), nil
+		return denialReport(b, q)
 	case ReportSeats:
-		return seatReport(b, q), nil
+		return seatReport(b, q)
 	}
 	return nil, fmt.Errorf("%q is no report: want %v", kind, ReportKinds())
 }
@@ -86,30 +95,36 @@ func (q *Query) passes(b *entitlement.Book, id capability.ActivationID) bool {
 	return known && slices.Contains(v.Groups, q.Group)
 }
 
-// usage is what was used in the time, of the account and the group.
-func usage(b *entitlement.Book, q Query) []entitlement.UsageRow {
+// eachUsage is for what was used in the time, of the account and the group.
+func eachUsage(b *entitlement.Book, q *Query, f func(*entitlement.UsageRow)) error {
 	passes := map[capability.ActivationID]bool{}
-	return slices.DeleteFunc(b.Usage(q.From, q.Until, q.Account), func(u entitlement.UsageRow) bool {
+	for u := range b.EachUsage(q.From, q.Until, q.Account) {
 		pass, known := passes[u.ActivationID]
 		if !known {
 			pass = q.passes(b, u.ActivationID)
 			passes[u.ActivationID] = pass
 		}
-		return !pass
-	})
+		if pass {
+			f(&u)
+		}
+		if err := q.pace.row(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func usageReport(b *entitlement.Book, q Query) *Report {
+func usageReport(b *entitlement.Book, q *Query) (*Report, error) {
 	r := newReport("day", "span", "account", "product", "activation_id", "feature", "host", "alias", "user", "peak", "served", "seconds", "denied")
-	for _, u := range usage(b, q) {
+	err := eachUsage(b, q, func(u *entitlement.UsageRow) {
 		r.row(u.Day, u.Span.String(), u.Account, u.Product, string(u.ActivationID), u.Feature, u.Host.String(), u.Alias, u.User, u.Peak, u.Served, u.Seconds, u.Denied())
 		if u.User == "" {
 			r.add("served", u.Served)
 			r.add("seconds", u.Seconds)
 			r.add("denied", u.Denied())
 		}
-	}
-	return r
+	})
+	return r, err
 }
 
 // sumOf is what was used of a line item in the time of a report.
@@ -118,11 +133,11 @@ type sumOf struct {
 	last                          capability.Time
 }
 
-func sums(b *entitlement.Book, q Query) map[capability.ActivationID]*sumOf {
+func sums(b *entitlement.Book, q *Query) (map[capability.ActivationID]*sumOf, error) {
 	out := map[capability.ActivationID]*sumOf{}
-	for _, u := range usage(b, q) {
+	err := eachUsage(b, q, func(u *entitlement.UsageRow) {
 		if u.User != "" || u.Foreign {
-			continue
+			return
 		}
 		s := out[u.ActivationID]
 		if s == nil {
@@ -133,24 +148,30 @@ func sums(b *entitlement.Book, q Query) map[capability.ActivationID]*sumOf {
 		if u.Served+u.Seconds > 0 {
 			s.last = max(s.last, u.Day)
 		}
-	}
-	return out
+	})
+	return out, err
 }
 
-// items are the line items of the account of a report.
-func items(b *entitlement.Book, q Query) (list []entitlement.ItemView) {
-	for _, v := range b.Items(q.Now) {
+// eachItem is for the line items of the account of a report.
+func eachItem(b *entitlement.Book, q *Query, f func(*entitlement.ItemView)) error {
+	for v := range b.EachItem(q.Now) {
 		if b.Within(v.Customer, q.Account) && (q.Group == "" || slices.Contains(v.Groups, q.Group)) {
-			list = append(list, v)
+			f(&v)
+		}
+		if err := q.pace.row(); err != nil {
+			return err
 		}
 	}
-	return list
+	return nil
 }
 
-func licenseReport(b *entitlement.Book, q Query) *Report {
+func licenseReport(b *entitlement.Book, q *Query) (*Report, error) {
 	r := newReport("account", "entitlement", "product", "activation_id", "model", "state", "copies", "in_use", "left", "expires", "peak", "served", "seconds", "denied")
-	used := sums(b, q)
-	for _, v := range items(b, q) {
+	used, err := sums(b, q)
+	if err != nil {
+		return nil, err
+	}
+	err = eachItem(b, q, func(v *entitlement.ItemView) {
 		s := cmp.Or(used[v.ActivationID], &sumOf{})
 		r.row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), v.Model, string(v.State), uint64(v.Copies), uint64(v.Used), uint64(v.Left), v.Expiry, s.peak, s.served, s.seconds, s.denied)
 		r.add("copies", uint64(v.Copies))
@@ -159,14 +180,17 @@ func licenseReport(b *entitlement.Book, q Query) *Report {
 		r.add("served", s.served)
 		r.add("seconds", s.seconds)
 		r.add("denied", s.denied)
-	}
-	return r
+	})
+	return r, err
 }
 
 // deviceReport has the machines of an account. Nothing is known of one since its last request that was answered, and of what it uses only up to the end of its newest record.
-func deviceReport(b *entitlement.Book, q Query) *Report {
+func deviceReport(b *entitlement.Book, q *Query) (*Report, error) {
 	r := newReport("account", "host", "alias", "tier", "copies", "not_synchronized_since", "usage_until", "records", "missing", "unread", "refused")
-	for _, h := range b.Hosts() {
+	for h := range b.EachHost() {
+		if err := q.pace.row(); err != nil {
+			return nil, err
+		}
 		account := b.AccountOf(h.Host)
 		if !b.Within(account, q.Account) || q.Group != "" && !slices.ContainsFunc(h.Holds, func(f entitlement.Fulfillment) bool { return q.passes(b, f.ActivationID) }) {
 			continue
@@ -183,29 +207,32 @@ func deviceReport(b *entitlement.Book, q Query) *Report {
 		r.row(account, h.Host.String(), h.Alias, h.Tier.String(), copies, last, s.Until, s.Upto, s.Missing, s.Unread, uint64(len(h.Incidents)))
 		r.add("copies", copies)
 	}
-	return r
+	return r, nil
 }
 
-func expiringReport(b *entitlement.Book, q Query) *Report {
+func expiringReport(b *entitlement.Book, q *Query) (*Report, error) {
 	r := newReport("expires", "account", "entitlement", "product", "activation_id", "copies", "in_use", "state")
-	for _, v := range items(b, q) {
+	err := eachItem(b, q, func(v *entitlement.ItemView) {
 		if v.Expiry != 0 && v.Expiry >= q.From && v.Expiry < q.Until {
 			r.row(v.Expiry, v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), string(v.State))
 			r.add("copies", uint64(v.Copies))
 			r.add("in_use", uint64(v.Used))
 		}
-	}
+	})
 	slices.SortStableFunc(r.Rows, func(a, b []any) int { return cmp.Compare(a[0].(capability.Time), b[0].(capability.Time)) })
-	return r
+	return r, err
 }
 
 // unusedReport has what is paid for and idle: line items that were in force in all of that time.
-func unusedReport(b *entitlement.Book, q Query) *Report {
+func unusedReport(b *entitlement.Book, q *Query) (*Report, error) {
 	r := newReport("account", "entitlement", "product", "activation_id", "copies", "in_use", "expires", "last_used")
-	ever := q
+	ever := *q
 	ever.From = 0
-	used := sums(b, ever)
-	for _, v := range items(b, q) {
+	used, err := sums(b, &ever)
+	if err != nil {
+		return nil, err
+	}
+	err = eachItem(b, q, func(v *entitlement.ItemView) {
 		s := cmp.Or(used[v.ActivationID], &sumOf{})
 		inForce := v.Start < q.Until && (v.Expiry == 0 || v.Expiry > q.From)
 		if inForce && (s.last == 0 || s.last < q.From) {
@@ -213,23 +240,23 @@ func unusedReport(b *entitlement.Book, q Query) *Report {
 			r.add("copies", uint64(v.Copies))
 			r.add("in_use", uint64(v.Used))
 		}
-	}
-	return r
+	})
+	return r, err
 }
 
-func denialReport(b *entitlement.Book, q Query) *Report {
+func denialReport(b *entitlement.Book, q *Query) (*Report, error) {
 	type what struct {
 		account, product, feature string
 		id                        capability.ActivationID
 		code                      capability.Code
 	}
 	counts := map[what]uint64{}
-	for _, u := range usage(b, q) {
+	err := eachUsage(b, q, func(u *entitlement.UsageRow) {
 		for _, d := range u.Denials {
 			k := what{u.Account, u.Product, u.Feature, u.ActivationID, d.Code}
 			counts[k] = min(capability.MaxUsed, counts[k]+d.Count)
 		}
-	}
+	})
 	keys := make([]what, 0, len(counts))
 	for k := range counts {
 		keys = append(keys, k)
@@ -242,17 +269,17 @@ func denialReport(b *entitlement.Book, q Query) *Report {
 		r.row(k.account, k.product, string(k.id), k.feature, k.code.String(), k.code.Entry().Title, counts[k])
 		r.add("count", counts[k])
 	}
-	return r
+	return r, err
 }
 
 // seatReport has the seats as they are now.
-func seatReport(b *entitlement.Book, q Query) *Report {
+func seatReport(b *entitlement.Book, q *Query) (*Report, error) {
 	r := newReport("account", "product", "activation_id", "kind", "use", "user", "state", "machine", "since", "idle")
 	sessions := map[capability.ActivationID][]entitlement.SessionView{}
 	for _, s := range b.Sessions("", q.Now) {
 		sessions[s.ActivationID] = append(sessions[s.ActivationID], s)
 	}
-	for _, v := range items(b, q) {
+	err := eachItem(b, q, func(v *entitlement.ItemView) {
 		kind, mode := b.Use(v.ActivationID)
 		for _, s := range b.Seats(v.ActivationID) {
 			machine := ""
@@ -266,8 +293,8 @@ func seatReport(b *entitlement.Book, q Query) *Report {
 			r.row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), "in use", s.Machine, s.Taken, s.Idle.String())
 			r.add("sessions", 1)
 		}
-	}
-	return r
+	})
+	return r, err
 }
 
 // Objects are the rows with their cells by column.

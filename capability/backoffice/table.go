@@ -1,7 +1,6 @@
 package backoffice
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -343,7 +342,13 @@ func parsePart(s string) (p entitlement.Part, err error) {
 }
 
 // Rows are those of the whole table, of line items only those that the filter lets pass.
-func (o *Office) Rows(n Noun, f entitlement.ItemFilter, now capability.Time) (rows []Row) {
+func (o *Office) Rows(n Noun, f entitlement.ItemFilter, now capability.Time) []Row {
+	rows, _ := o.RowsInPieces(n, f, now, nil)
+	return rows
+}
+
+// RowsInPieces are Rows, read in many turns (Desk.Read).
+func (o *Office) RowsInPieces(n Noun, f entitlement.ItemFilter, now capability.Time, pause Pause) (rows []Row, _ error) {
 	switch n {
 	case Accounts:
 		for _, a := range o.book.Accounts() {
@@ -358,11 +363,19 @@ func (o *Office) Rows(n Noun, f entitlement.ItemFilter, now capability.Time) (ro
 			rows = append(rows, Row{Model: m})
 		}
 	case Entitlements:
-		items, _ := o.book.Size()
-		page, _ := o.book.ItemPage(now, f, "", cmp.Or(items, 1))
-		for i := range page {
-			rows = append(rows, Row{Item: page[i].Item, view: &page[i]})
+		after, pace := capability.ActivationID(""), pacer{pause: pause, rows: pieceRows}
+		for more := true; more; pace.rows = pieceRows {
+			var page []entitlement.ItemView
+			page, more = o.book.ItemPage(now, f, after, pieceRows)
+			for i := range page {
+				rows, after = append(rows, Row{Item: page[i].Item, view: &page[i]}), page[i].ActivationID
+			}
+			if more {
+				if err := pace.row(); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
-	return rows
+	return rows, nil
 }

@@ -3,6 +3,7 @@ package entitlement
 import (
 	"cmp"
 	"crypto/sha256"
+	"iter"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -171,11 +172,18 @@ type ItemHolder struct {
 
 // Items are all items at the moment now, in the order they were entitled.
 func (b *Book) Items(now capability.Time) []ItemView {
-	views := make([]ItemView, 0, len(b.items))
-	for _, i := range b.items {
-		views = append(views, b.view(i, now))
+	return slices.AppendSeq(make([]ItemView, 0, len(b.items)), b.EachItem(now))
+}
+
+// EachItem is Items, one by one.
+func (b *Book) EachItem(now capability.Time) iter.Seq[ItemView] {
+	return func(yield func(ItemView) bool) {
+		for _, i := range b.items {
+			if !yield(b.view(i, now)) {
+				return
+			}
+		}
 	}
-	return views
 }
 
 // Item is one item at the moment now.
@@ -199,11 +207,18 @@ func (b *Book) view(i *item, now capability.Time) ItemView {
 
 // Hosts are all hosts, in the order they were first answered.
 func (b *Book) Hosts() []Host {
-	hosts := make([]Host, 0, len(b.hosts))
-	for _, h := range b.hosts {
-		hosts = append(hosts, *h.clone())
+	return slices.AppendSeq(make([]Host, 0, len(b.hosts)), b.EachHost())
+}
+
+// EachHost is Hosts, one by one.
+func (b *Book) EachHost() iter.Seq[Host] {
+	return func(yield func(Host) bool) {
+		for _, h := range b.hosts {
+			if !yield(*h.clone()) {
+				return
+			}
+		}
 	}
-	return hosts
 }
 
 // Host is one host.

@@ -75,10 +75,15 @@ const maxRecord = 32 << 10
 // Snapshot is the whole state in its one encoding. It holds no history: that is what entries are for.
 func (b *Book) Snapshot() []byte {
 	var out []byte
-	put := func(s section) {
+	b.sections(func(s section) {
 		record := b.codec.Encode(s)
 		out = append(binary.BigEndian.AppendUint32(out, uint32(len(record))), record...)
-	}
+	})
+	return out
+}
+
+// sections gives the whole state out, record by record.
+func (b *Book) sections(put func(section)) {
 	put(section{Head: &headRecord{b.policy, b.head, b.length, b.last}})
 	b.catalog.sections(put)
 	for _, i := range b.items {
@@ -150,8 +155,23 @@ func (b *Book) Snapshot() []byte {
 		put(section{Order: o})
 	}
 	b.seatSections(put)
-	return out
 }
 
 // Digest names the state: two books with the same digest answer alike.
 func (b *Book) Digest() capability.Digest { return sha256.Sum256(b.Snapshot()) }
+
+// DigestInPieces is Digest, and calls pause after each record of the snapshot. An error of pause ends it; where the book changed meanwhile, pause has to give one.
+func (b *Book) DigestInPieces(pause func() error) (d capability.Digest, err error) {
+	h := sha256.New()
+	b.sections(func(s section) {
+		if err != nil {
+			return
+		}
+		record := b.codec.Encode(s)
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(record))))
+		h.Write(record)
+		err = pause()
+	})
+	h.Sum(d[:0])
+	return d, err
+}

@@ -2,6 +2,11 @@ package entitlement
 
 import "fmt"
 
+// Tells says that an entry may change what reports and tables tell: logins, proposals and questions do not.
+func (e *Entry) Tells() bool {
+	return e.Login == nil && e.SignIn == nil && e.Proposed == nil && e.Question == nil
+}
+
 // Subject is what an entry is about: an activation ID, a host; empty where it is about the whole book.
 func (e *Entry) Subject() string {
 	switch {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -283,27 +284,35 @@ type UsageRow struct {
 
 // Usage is what was used from a moment until another, of an account and its parts (empty: of all), machine by machine and day by day. What is older and was put together is there
 // where its span begins in that time.
-func (b *Book) Usage(from, until capability.Time, account string) (rows []UsageRow) {
-	for _, h := range b.hosts {
-		s := b.synced[h.Host]
-		if s == nil {
-			continue
-		}
-		for _, u := range s.rows {
-			r := UsageRow{Host: h.Host, Alias: h.Alias, Account: b.accountOf(h), Used: u}
-			if i := b.byID[u.ActivationID]; i != nil {
-				// A machine names in its records whatever it likes. What it says of an item of others is its own account's affair, and in no sum of theirs; one that was never given anything has no account.
-				if r.Foreign = r.Account == "" || !b.Related(r.Account, i.Customer); !r.Foreign {
-					r.Account, r.Product = i.Customer, i.Product
-				}
+func (b *Book) Usage(from, until capability.Time, account string) []UsageRow {
+	return slices.Collect(b.EachUsage(from, until, account))
+}
+
+// EachUsage is Usage, one by one.
+func (b *Book) EachUsage(from, until capability.Time, account string) iter.Seq[UsageRow] {
+	return func(yield func(UsageRow) bool) {
+		for _, h := range b.hosts {
+			s := b.synced[h.Host]
+			if s == nil {
+				continue
 			}
-			if u.Day >= from && u.Day < until && b.Within(r.Account, account) {
-				r.Denials = slices.Clone(u.Denials)
-				rows = append(rows, r)
+			for _, u := range s.rows {
+				r := UsageRow{Host: h.Host, Alias: h.Alias, Account: b.accountOf(h), Used: u}
+				if i := b.byID[u.ActivationID]; i != nil {
+					// A machine names in its records whatever it likes. What it says of an item of others is its own account's affair, and in no sum of theirs; one that was never given anything has no account.
+					if r.Foreign = r.Account == "" || !b.Related(r.Account, i.Customer); !r.Foreign {
+						r.Account, r.Product = i.Customer, i.Product
+					}
+				}
+				if u.Day >= from && u.Day < until && b.Within(r.Account, account) {
+					r.Denials = slices.Clone(u.Denials)
+					if !yield(r) {
+						return
+					}
+				}
 			}
 		}
 	}
-	return rows
 }
 
 // usageSections writes what is counted of a host.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,6 +97,9 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	if why := ending(certificate.Leaf, time.Now()); why != "" {
+		log.Warn("certificate", "why", why)
+	}
 	p, err := portal.New(portal.Options{Desk: desk, Hosts: hosts, Now: time.Now, Rand: rand.Reader, Log: log, CodeOf: backoffice.Code, Words: auditWords,
 		Origin: s.origin(hosts[0], l.Addr()), OIDC: s.oidc, SAML: s.saml, SingleSignOn: s.single})
 	if err != nil {
@@ -153,6 +157,21 @@ func port(a net.Addr) string {
 		return ""
 	}
 	return p
+}
+
+// endsSoon is how long before its end a certificate is warned of.
+const endsSoon = 30 * 24 * time.Hour
+
+// ending says that browsers take a certificate no more, or not for long; empty: they do.
+func ending(c *x509.Certificate, now time.Time) string {
+	const next = "put another in its place; where portal.pem was made here, take it away and one is made, whose fingerprint machines and browsers must be told"
+	switch {
+	case c == nil || now.Add(endsSoon).Before(c.NotAfter):
+		return ""
+	case now.After(c.NotAfter):
+		return fmt.Sprintf("it ended %s: %s", c.NotAfter.UTC().Format(time.DateOnly), next)
+	}
+	return fmt.Sprintf("it ends %s: %s", c.NotAfter.UTC().Format(time.DateOnly), next)
 }
 
 // certificate is the one that was named, or the portal's own, which is made the first time.

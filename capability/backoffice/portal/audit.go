@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
@@ -162,13 +164,24 @@ func (v *visit) entry() error {
 	return v.show("entry", "Entry "+text, view)
 }
 
-// verify reads the whole history, while everybody else waits.
+// A check of the whole history is work for some time, so that there are few of them, whoever asks.
+const (
+	verifiesAtOnce = 3
+	verifyInterval = time.Minute
+)
+
+// verify reads the whole history, in pieces between which others are served.
 func (v *visit) verify() error {
 	if _, err := v.form(); err != nil {
 		return err
 	}
-	var n uint64
-	err := v.office(func(o *backoffice.Office) (err error) { n, err = o.Verify(); return err })
+	if wait := v.p.verifies.Take(""); wait > 0 {
+		return v.again(capability.Refuse(capability.ErrThrottled, "", "it was checked just now; the next time in %s", wait.Round(time.Second)), (*visit).audit)
+	}
+	if err := v.office(func(*backoffice.Office) error { return nil }); err != nil {
+		return err
+	}
+	n, err := v.p.Desk.Verify()
 	if err != nil {
 		return v.again(err, (*visit).audit)
 	}

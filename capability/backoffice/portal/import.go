@@ -3,7 +3,6 @@ package portal
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
@@ -79,9 +78,9 @@ func (v *visit) export() error {
 		return foreign(name)
 	}
 	var rows []backoffice.Row
-	err := v.office(func(o *backoffice.Office) error {
-		rows = slices.Clip(o.Rows(noun, entitlement.ItemFilter{Within: v.login.Account}, v.now))
-		return nil
+	err := v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
+		rows, err = o.RowsInPieces(noun, entitlement.ItemFilter{Within: v.login.Account}, v.now, pause)
+		return err
 	})
 	if err != nil {
 		return err

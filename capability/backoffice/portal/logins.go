@@ -160,6 +160,7 @@ type loginView struct {
 	Asks     bool
 	Roles    []roleBox
 	Made     string
+	Passkeys []keyRow
 }
 
 // theLogin is the one that a request names, if who visits may see it.
@@ -179,7 +180,7 @@ func (v *visit) loginPage() error {
 		return err
 	}
 	view := loginView{typed: v.typed, Login: loginRowOf(&l), Subject: l.Subject, Local: l.Local, Disabled: l.Disabled, Own: l.Name == v.login.Name, Staff: v.login.Account == "",
-		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String()}
+		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String(), Passkeys: keyRows(&l)}
 	return v.show("login", "Login "+l.Name, view)
 }
 
@@ -205,7 +206,10 @@ func (v *visit) changeLogin() error {
 		if l.Name == v.login.Name {
 			return capability.Refuse(capability.ErrSecondPerson, l.Name, "nobody changes the own login here; the own page has password and passkeys")
 		}
-		name = l.Name
+		if name = l.Name; form.Get("do") == "passkeys" {
+			back = loginPath(name)
+			return v.forgetPasskeys(o, &l)
+		}
 		var c entitlement.Command
 		if code, c, err = v.loginChange(o, &l, form); err != nil {
 			return err
@@ -223,6 +227,16 @@ func (v *visit) changeLogin() error {
 	}
 	v.say("Done: %s.", name)
 	return v.goTo(back)
+}
+
+// forgetPasskeys takes all passkeys of a login out of the book: a phone is lost, or somebody else has added one.
+func (v *visit) forgetPasskeys(o *backoffice.Office, l *entitlement.Login) error {
+	for _, k := range l.Passkeys {
+		if err := o.Do(entitlement.SetPasskey{Name: l.Name, Passkey: entitlement.Passkey{ID: k.ID}, Remove: true, By: v.login.Name}, v.now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loginChange is what a form wants changed, with the new one-time code if it is that.

@@ -75,6 +75,9 @@ func (v *visit) changePassword() error {
 	if err := asked(form); err != nil {
 		return v.again(err, (*visit).ownPage)
 	}
+	if err := v.often(&v.login); err != nil {
+		return v.again(err, (*visit).ownPage)
+	}
 	hash, err := v.p.hashing.Hash(v.r.Context(), form.Get("password"), v.p.Rand)
 	if err != nil {
 		return err

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -31,7 +33,14 @@ type oidcProvider struct {
 	p      *Portal
 	client *http.Client
 	found  atomic.Pointer[oidc.Provider] // what the issuer says of itself, once it was asked
+
+	asking sync.Mutex
+	asked  time.Time // when it was asked last and gave no good answer
+	fault  error     // why not
 }
+
+// askAgain is how long an issuer that gave no good answer is not asked again, however many want to sign in.
+const askAgain = 5 * time.Second
 
 func (p *Portal) newOIDC(o OIDC) (provider, error) {
 	u, err := url.Parse(o.Issuer)
@@ -60,9 +69,18 @@ func (o *oidcProvider) discover(ctx context.Context) (*oidc.Provider, error) {
 	if found := o.found.Load(); found != nil {
 		return found, nil
 	}
+	o.asking.Lock()
+	defer o.asking.Unlock()
+	if found := o.found.Load(); found != nil {
+		return found, nil
+	}
+	if o.fault != nil && o.p.Now().Sub(o.asked) < askAgain {
+		return nil, o.fault
+	}
 	// Its keys are asked for by later requests too: they are not this one's.
 	found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), o.client), o.Issuer)
 	if err != nil {
+		o.asked, o.fault = o.p.Now(), err
 		return nil, err
 	}
 	o.found.Store(found)
@@ -90,6 +108,9 @@ func (v *visit) oidcAnswer() error {
 	o, ok := v.p.providers[v.r.PathValue("provider")].(*oidcProvider)
 	if !ok {
 		return foreign(v.r.PathValue("provider"))
+	}
+	if err := v.mayAnswer(); err != nil {
+		return err
 	}
 	said, err := o.answer(v)
 	if err != nil {

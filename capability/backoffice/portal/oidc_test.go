@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -391,5 +393,57 @@ func TestSingleSignOn(t *testing.T) {
 		if a := b.post("/claim", "name", name, "code", "ABCD", "password", password, "again", password); a.status != want {
 			t.Errorf("%s: %v", name, a)
 		}
+	}
+}
+
+// down is a provider that does not answer, and counts who asks.
+type down struct{ asked atomic.Int64 }
+
+func (d *down) RoundTrip(*http.Request) (*http.Response, error) {
+	d.asked.Add(1)
+	return nil, errors.New("nobody is there")
+}
+
+// A provider that does not answer is not asked by each who would sign in, and is asked again.
+func TestProviderThatIsDown(t *testing.T) {
+	d := &down{}
+	w := newWorld(t, func(o *Options) {
+		o.OIDC = []OIDC{{Name: "corp", Issuer: "https://idp.example", ClientID: "leasehold", Transport: d}}
+	})
+	w.clock = time.Now()
+	var all sync.WaitGroup
+	for range 20 {
+		b := w.browser()
+		all.Go(func() {
+			if a := b.get("/sign-in/with/corp"); a.status != http.StatusUnauthorized {
+				t.Errorf("%v", a)
+			}
+		})
+	}
+	all.Wait()
+	if n := d.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	w.clock = w.clock.Add(askAgain)
+	w.browser().get("/sign-in/with/corp")
+	if n := d.asked.Load(); n != 2 {
+		t.Errorf("asked %d times, and not again", n)
+	}
+}
+
+// Answers of a provider are judged so often for one address and no oftener.
+func TestProviderAnswersAreThrottled(t *testing.T) {
+	w := newWorld(t, func(o *Options) {
+		o.OIDC = []OIDC{{Name: "corp", Issuer: "https://idp.example", ClientID: "leasehold", Transport: &down{}}}
+	})
+	w.clock = time.Now()
+	b := w.browser()
+	for n := range answersAtOnce {
+		if a := b.get("/sign-in/oidc/corp?state=x&code=y"); a.status != http.StatusUnauthorized {
+			t.Fatal(n, a)
+		}
+	}
+	if a := b.get("/sign-in/oidc/corp?state=x&code=y"); a.status != http.StatusTooManyRequests {
+		t.Error(a)
 	}
 }

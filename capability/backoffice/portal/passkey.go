@@ -140,6 +140,9 @@ func (v *visit) passkeySignIn() error {
 		return err
 	}
 	l, err := v.proves(keys, form.Get("credential"))
+	if code, _ := refusalOf(err); code == capability.ErrThrottled {
+		return err
+	}
 	if err != nil {
 		v.p.Log.Warn("passkey refused", "from", v.from(), "error", explained(err))
 		return capability.Refuse(capability.ErrSignIn, "", "the passkey is not good here, or its answer came too late")
@@ -188,6 +191,9 @@ func (v *visit) proves(keys *webauthn.WebAuthn, answer string) (*entitlement.Log
 		return nil, fmt.Errorf("%s may not sign in by a passkey", whose.Name)
 	}
 	if err := v.p.errands.Done(v.w, toSignIn, errand); err != nil {
+		return nil, err
+	}
+	if err := v.often(&whose); err != nil {
 		return nil, err
 	}
 	kept, err := pack(used)
@@ -243,6 +249,9 @@ func (v *visit) addPasskey() error {
 		v.p.Log.Warn("new passkey refused", "login", v.login.Name, "error", explained(err))
 		return v.again(capability.Refuse(capability.ErrForm, "passkey", "what the browser says of it is not good"), (*visit).ownPage)
 	}
+	if err := v.often(&v.login); err != nil {
+		return v.again(err, (*visit).ownPage)
+	}
 	k.Name = strings.TrimSpace(form.Get("passkey"))
 	err = v.office(func(o *backoffice.Office) error {
 		if _, there := o.Book().LoginOfPasskey(k.ID); there {
@@ -296,6 +305,9 @@ func (v *visit) removePasskey() error {
 	id, err := base64.RawURLEncoding.DecodeString(form.Get("passkey"))
 	if err != nil {
 		return v.again(field("passkey", err), (*visit).ownPage)
+	}
+	if err := v.often(&v.login); err != nil {
+		return v.again(err, (*visit).ownPage)
 	}
 	err = v.office(func(o *backoffice.Office) error {
 		if err := o.Do(entitlement.SetPasskey{Name: v.login.Name, Passkey: entitlement.Passkey{ID: id}, Remove: true, By: v.login.Name}, v.now); err != nil {

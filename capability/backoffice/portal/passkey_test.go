@@ -396,3 +396,39 @@ func TestNoProviderIsAPasskey(t *testing.T) {
 		}
 	}
 }
+
+// An administrator sees the passkeys of a login and takes them out, so that what a thief has added is worth nothing, nor a session begun with it.
+func TestPasskeysForgotten(t *testing.T) {
+	w := newWorld(t)
+	admin, larsen := w.signedIn("keller", "", entitlement.SecurityAdministrator), w.signedIn("larsen", "ACME", entitlement.Viewer)
+	phone, thiefs := w.authenticator(), w.authenticator()
+	for name, a := range map[string]*authenticator{"phone": phone, "thief's": thiefs} {
+		if got := larsen.add(a, name); got.status != http.StatusSeeOther {
+			t.Fatal(got)
+		}
+	}
+	thief := w.browser()
+	if got := thief.passkey(thiefs); got.status != http.StatusSeeOther {
+		t.Fatal(got)
+	}
+	page := admin.get("/login?name=larsen")
+	if !strings.Contains(page.body, "thief&#39;s, added") || !strings.Contains(page.body, `value="passkeys"`) {
+		t.Error(page)
+	}
+	for range 2 { // the form may be sent twice
+		if got := admin.post("/login", "name", "larsen", "do", "passkeys", "once", "k"); got.status != http.StatusSeeOther || got.location != "/login?name=larsen" {
+			t.Error(got)
+		}
+	}
+	for _, a := range []*authenticator{phone, thiefs} {
+		if got := w.browser().passkey(a); got.status != http.StatusUnauthorized {
+			t.Errorf("forgotten, and good: %v", got)
+		}
+	}
+	if got := thief.get("/me"); got.status != http.StatusSeeOther {
+		t.Errorf("a session of the thief's: %v", got)
+	}
+	if page := admin.get("/login?name=larsen"); strings.Contains(page.body, `value="passkeys"`) {
+		t.Error(page)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -46,6 +47,7 @@ type Portal struct {
 	exchanges *web.Rate
 	seats     *web.Rate
 	signIns   *web.Rate // that succeed, by login
+	verifies  *web.Rate // of the whole history, all together
 	hashing   web.Hashing
 	room      *web.Room // for what requests bring
 	pages     pages
@@ -67,7 +69,7 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), verifies: web.NewRate(o.Now, verifiesAtOnce, verifyInterval), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err
@@ -97,7 +99,22 @@ func (p *Portal) Handler() http.Handler {
 	all.HandleFunc("POST /seat", p.seat)
 	all.HandleFunc("POST /token", p.token)
 	all.Handle("/", pages)
-	return web.Protect(web.Bodies(all, p.room), p.Hosts)
+	return web.Protect(web.Bodies(p.told(all), p.room), p.Hosts)
+}
+
+// told has a panic in the log, with where it was. Whoever sent the request hears nothing.
+func (p *Portal) told(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if why := recover(); why != nil && why != http.ErrAbortHandler {
+				p.Log.Error("panic", "path", r.URL.Path, "why", why, "stack", string(debug.Stack()))
+				panic(http.ErrAbortHandler)
+			} else if why != nil {
+				panic(why)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // office has f done with the back office, which nobody else uses meanwhile. What f gives out must be its own.

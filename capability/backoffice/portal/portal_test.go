@@ -227,7 +227,7 @@ func TestSigningInVeryOften(t *testing.T) {
 	keller := w.signedIn("keller", "")
 	w.signedIn("larsen", "ACME")
 	in := func(name string) answer { return w.browser().post("/sign-in", "name", name, "password", password) }
-	for n := range signInsAtOnce - 1 { // one was with the code
+	for n := range signInsAtOnce { // the one with a code is an administrator's to give
 		if a := in("larsen"); a.status != http.StatusSeeOther {
 			t.Fatal(n, a)
 		}
@@ -244,6 +244,31 @@ func TestSigningInVeryOften(t *testing.T) {
 	}
 	if a := keller.get("/me"); a.status != http.StatusOK {
 		t.Error(a)
+	}
+	// Nor with what it changes of its own.
+	key := w.authenticator()
+	if a := keller.add(key, "key"); a.status != http.StatusSeeOther {
+		t.Fatal(a)
+	}
+	for range signInsAtOnce {
+		w.browser().passkey(key)
+	}
+	before = w.length()
+	if a := w.browser().passkey(key); a.status != http.StatusTooManyRequests {
+		t.Errorf("with a passkey: %v", a)
+	}
+	for path, form := range map[string][]string{
+		"/me/password": {"password-current", password, "password", "a new long pass phrase", "again", "a new long pass phrase"}, "/me/passkeys/remove": {"passkey", b64(key.id)},
+	} {
+		if a := keller.post(path, form...); a.status != http.StatusTooManyRequests {
+			t.Errorf("%s: %v", path, a)
+		}
+	}
+	if a := keller.add(w.authenticator(), "another"); a.status != http.StatusTooManyRequests {
+		t.Errorf("another passkey: %v", a)
+	}
+	if n := w.length() - before; n != 0 {
+		t.Errorf("%d entries of what is one's own", n)
 	}
 	w.clock = w.clock.Add(signInInterval)
 	if a := in("larsen"); a.status != http.StatusSeeOther {
@@ -274,6 +299,25 @@ func TestFaultsAreTheProducers(t *testing.T) {
 				t.Errorf("%q: %v is %s: %+v", l.Name, c.err, code, view)
 			}
 		}
+	}
+}
+
+// What ends a handler is in the log with where it was, and not on the page.
+func TestPanicsAreTold(t *testing.T) {
+	log := &written{}
+	w := newWorld(t, log.options)
+	h := w.portal.told(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("it is broken") }))
+	answer := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if why := recover(); why != http.ErrAbortHandler {
+				t.Errorf("it goes on as %v", why)
+			}
+		}()
+		h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/items", nil))
+	}()
+	if said := log.take(); !strings.Contains(said, "it is broken") || !strings.Contains(said, "TestPanicsAreTold") || !strings.Contains(said, "/items") || answer.Body.Len() > 0 {
+		t.Errorf("%s %s", said, answer.Body)
 	}
 }
 

@@ -56,6 +56,7 @@ func (p *Portal) providerRoutes() []route {
 type providing struct {
 	origin        *url.URL
 	errands       *web.Errands
+	answers       *web.Rate // that providers give
 	cloaks        *cloakroom
 	keys          *webauthn.WebAuthn // nil: a portal without a name has no passkeys
 	providers     map[string]provider
@@ -68,6 +69,7 @@ func (p *Portal) openProviders() (err error) {
 		return err
 	}
 	p.cloaks = newCloakroom(p.Now)
+	p.answers = web.NewRate(p.Now, answersAtOnce, answerInterval)
 	if p.origin, err = origin(p.Options); err != nil {
 		return err
 	}
@@ -114,6 +116,20 @@ func (v *visit) signInWith() error {
 	return made.send(v, afterwards{local(q.Get("to")), v.ticket(q.Get("kept"))})
 }
 
+// Of one address: an answer of a provider is a question to it, with this portal's secret, or a signature to be judged. A company may come from one address in the morning.
+const (
+	answersAtOnce  = 200
+	answerInterval = time.Second
+)
+
+// mayAnswer lets an address bring so many answers of providers, and no more.
+func (v *visit) mayAnswer() error {
+	if wait := v.p.answers.Take(v.from()); wait > 0 {
+		return capability.Refuse(capability.ErrThrottled, "", "the next one in %s", wait.Round(time.Second))
+	}
+	return nil
+}
+
 // refuseAnswer is for an answer of a provider that is not good. What is wrong with it is in the log; whoever sent it learns little.
 func (v *visit) refuseAnswer(provider string, err error) error {
 	v.p.Log.Warn("answer of an identity provider refused", "provider", provider, "from", v.from(), "error", err)
@@ -132,6 +148,9 @@ func (v *visit) known(w who) error {
 	}
 	if l.Name == "" || l.Disabled {
 		return capability.Refuse(capability.ErrSignIn, "", "%s says who you are, and nobody here is called that; ask a security administrator to write %q into your login", w.provider, w.subject())
+	}
+	if err := v.often(&l); err != nil {
+		return err
 	}
 	if err := v.begin(l, w.provider); err != nil {
 		return err

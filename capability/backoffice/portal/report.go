@@ -107,14 +107,14 @@ func (v *visit) report() error {
 		return err
 	}
 	var r *backoffice.Report
-	err = v.office(func(o *backoffice.Office) (err error) {
+	err = v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
 		if q.Account == "" {
 			q.Account = v.login.Account
 		}
 		if !v.within(o, q.Account) {
 			return foreign(q.Account)
 		}
-		r, err = backoffice.MakeReport(o.Book(), f.kind, q)
+		r, err = backoffice.MakeReport(o.Book(), f.kind, q.InPieces(pause))
 		return err
 	})
 	if err != nil {

@@ -145,6 +145,15 @@ func TestAudit(t *testing.T) {
 	if a := b.post("/audit/verify"); a.status != http.StatusSeeOther || !strings.Contains(b.get("/audit").body, fmt.Sprintf("%d entries, each follows", length)) {
 		t.Error(a)
 	}
+	refused := answer{}
+	for range 2 * verifiesAtOnce { // each keeps everybody waiting
+		if refused = b.post("/audit/verify"); refused.status != http.StatusSeeOther {
+			break
+		}
+	}
+	if refused.status != http.StatusTooManyRequests || !strings.Contains(refused.body, "it was checked just now") {
+		t.Error(refused)
+	}
 	for n := uint64(1); n <= length; n++ {
 		if a := b.get(fmt.Sprintf("/audit/%d", n)); a.status != http.StatusOK || strings.Contains(a.body, "argon2id") || strings.Contains(a.body, "<script>alert") {
 			t.Errorf("entry %d: %v", n, a)

@@ -124,6 +124,9 @@ func (v *visit) samlAnswer() error {
 	if err != nil {
 		return err
 	}
+	if err := v.mayAnswer(); err != nil {
+		return err
+	}
 	form, err := v.form()
 	if err != nil {
 		return err

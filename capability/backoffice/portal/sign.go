@@ -77,6 +77,9 @@ func (v *visit) signIn() error {
 		return v.again(v.failed(t), (*visit).signInPage)
 	}
 	v.passed(t)
+	if err := v.often(&l); err != nil {
+		return err
+	}
 	if err := v.begin(l, t.how); err != nil {
 		return err
 	}
@@ -136,17 +139,22 @@ func (v *visit) failed(t *try) error {
 // passed takes an attempt back: it has not failed.
 func (v *visit) passed(t *try) { v.p.throttle.Succeeded(t.name, v.from()) }
 
-// Of one login: each of its sign-ins is an entry of the book, and a session, of which there are web.MaxSessions for all.
+// Of one login: each of its sign-ins is an entry of the book, and a session, of which there are web.MaxSessions for all. So is what it changes of its own.
 const (
 	signInsAtOnce  = 30
 	signInInterval = time.Minute
 )
 
+// often refuses what a login, whatever it may, does too often. It comes before anything is written.
+func (v *visit) often(l *entitlement.Login) error {
+	if wait := v.p.signIns.Take(l.Name); wait > 0 {
+		return capability.Refuse(capability.ErrThrottled, l.Name, "it has signed in, or changed how it does, very often; the next time in %s", wait.Round(time.Second))
+	}
+	return nil
+}
+
 // begin signs a login in, whoever visited until now.
 func (v *visit) begin(l entitlement.Login, how string) error {
-	if wait := v.p.signIns.Take(l.Name); wait > 0 {
-		return capability.Refuse(capability.ErrThrottled, l.Name, "it has signed in very often; the next time in %s", wait.Round(time.Second))
-	}
 	v.login = entitlement.Login{}
 	err := v.office(func(o *backoffice.Office) error {
 		return o.Do(entitlement.NoteSignIn{SignIn: entitlement.SignIn{Name: l.Name, From: v.from(), How: how}}, v.now)

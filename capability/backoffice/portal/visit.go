@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -72,14 +73,33 @@ func (v *visit) may(p entitlement.Permission) bool { return v.login.May(p) }
 // office has f done with the back office, if who visits may still: between the beginning of a request and its end lie minutes where somebody sends it slowly, and the login may be another one by then.
 func (v *visit) office(f func(*backoffice.Office) error) error {
 	return v.p.office(v.r.Context(), func(o *backoffice.Office) error {
-		if v.login.Name != "" {
-			if l, ok := o.Book().Login(v.login.Name); !ok || l.Disabled || l.Since != v.login.Since {
-				v.login = entitlement.Login{}
-				return errSignInFirst
-			}
+		if err := v.still(o); err != nil {
+			return err
 		}
 		return f(o)
 	})
+}
+
+// read has f read the whole book, in pieces between which others are served. f begins anew whenever it is called.
+func (v *visit) read(f func(*backoffice.Office, backoffice.Pause) error) error {
+	return v.p.Desk.Read(func(o *backoffice.Office, pause backoffice.Pause) error {
+		if err := v.still(o); err != nil {
+			return err
+		}
+		return f(o, func() error { return cmp.Or(v.r.Context().Err(), pause()) }) // who has gone waits for no more
+	})
+}
+
+// still says that who visits may still.
+func (v *visit) still(o *backoffice.Office) error {
+	if v.login.Name == "" {
+		return nil
+	}
+	if l, ok := o.Book().Login(v.login.Name); !ok || l.Disabled || l.Since != v.login.Since {
+		v.login = entitlement.Login{}
+		return errSignInFirst
+	}
+	return nil
 }
 
 // within says that who visits may see what belongs to an account. What belongs to none yet is the staff's.
