@@ -177,6 +177,7 @@ const (
 	ErrSignIn            Code = 5103
 	ErrPermission        Code = 5104
 	ErrSecondPerson      Code = 5105
+	ErrAPIToken          Code = 5106
 	ErrProposalOver      Code = 5109
 
 	ErrOnline            Code = 5110
@@ -375,6 +376,7 @@ func Catalog() []Entry {
 		{ErrSignIn, "E_SIGN_IN", "not signed in", "the name, the password, the passkey or the answer of the identity provider is not right, or too many tries failed", "try again; after five tries each waits longer than the one before", ExitPolicy},
 		{ErrPermission, "E_PERMISSION", "your roles do not allow this", "what a login may do follows from its roles and its account", "ask a security administrator of the producer", ExitPolicy},
 		{ErrSecondPerson, "E_SECOND_PERSON", "a second person has to approve", "what frees rights without a proof is done by two: one proposes, another approves", "have somebody else approve it", ExitPolicy},
+		{ErrAPIToken, "E_API_TOKEN", "the token opens nothing", "it is none of this back office, it is over, it was revoked, or its login is disabled", "make another one: freehold login token NAME, or in the portal under My login", ExitPolicy},
 		{ErrProposalOver, "E_PROPOSAL_OVER", "the proposal is over", "it was approved, turned down or taken back, or nobody approved it in 30 days, and nothing more comes of it", "nothing to do; what was turned down, or came too late, can be proposed anew", ExitPolicy},
 
 		{ErrOnline, "E_ONLINE", "nothing is answered over the network here", "the producer answers request files that are brought to it, and has not turned the other way on", "take the request as a file: leasehold request -o DIR; the producer turns it on with: freehold policy set --online known", ExitPolicy},

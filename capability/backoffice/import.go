@@ -67,7 +67,7 @@ func (o *Office) Import(n Noun, rows []Row, by string, now capability.Time) (*Im
 	return done, o.commitGroups(entries)
 }
 
-// marked is the key of the import for its last entry, and whether it was used for it before.
+// marked is the key of what is asked for, for its last entry, and whether it was used for it before. Without a key it is nil.
 func (o *Office) marked() (*entitlement.Mark, bool, error) {
 	if o.once == nil {
 		return nil, false, nil

@@ -12,6 +12,10 @@ import (
 // ProposeAnswer puts it into the book that order.By wants a request answered with a repair, or a re-host, for the reason in order.Repair. The file is kept until somebody else has looked at it. What could not be done now
 // is refused at once.
 func (o *Office) ProposeAnswer(file []byte, order Order, now capability.Time) error {
+	mark, done, err := o.marked()
+	if err != nil || done {
+		return err
+	}
 	order.Approved = entitlement.Somebody(order.By)
 	p, err := o.Preview(file, order, now)
 	if err != nil {
@@ -31,6 +35,7 @@ func (o *Office) ProposeAnswer(file []byte, order Order, now capability.Time) er
 	if err != nil {
 		return err
 	}
+	d.Entries[len(d.Entries)-1].Once = mark
 	lapsed := o.book.Lapsed(now) // which the entry makes the book forget
 	// A cut after the file leaves one that no entry names; the same request again puts it in its place.
 	if err := o.record(file, p.Request, d.Entries); err != nil {

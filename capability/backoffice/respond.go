@@ -96,6 +96,10 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 	if err := o.within(&signed.Request, order); err != nil {
 		return nil, err
 	}
+	mark, _, err := o.marked()
+	if err != nil {
+		return nil, err
+	}
 	if err := o.recordSigners(order.By, now); err != nil {
 		return nil, err
 	}
@@ -128,6 +132,7 @@ func (o *Office) RespondTo(file []byte, order Order, now capability.Time) (*Resu
 		return nil, err
 	}
 	d.Filed(digestOf(res.File))
+	d.Entries[len(d.Entries)-1].Once = mark
 	var asked []waits // questions that end with it
 	for _, q := range o.book.QuestionsTo(r.Hosts[0]) {
 		asked = append(asked, waits{q.Request, q.Host})

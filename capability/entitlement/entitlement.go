@@ -46,6 +46,14 @@ func (t Tier) MarshalText() ([]byte, error) {
 	return []byte(t.String()), nil
 }
 
+// UnmarshalText reads what MarshalText writes.
+func (t *Tier) UnmarshalText(b []byte) (err error) {
+	if *t = 0; len(b) > 0 {
+		*t, err = ParseTier(string(b))
+	}
+	return err
+}
+
 // ParseTier reads a name.
 func ParseTier(s string) (Tier, error) {
 	for t := Software; t <= Hardware; t++ {

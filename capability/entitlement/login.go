@@ -36,6 +36,7 @@ type Login struct {
 	Disabled bool              `cbor:"10,keyasint,omitzero" json:"disabled,omitempty"`
 	Made     capability.Time   `cbor:"11,keyasint,omitzero" json:"made"`
 	Since    capability.Time   `cbor:"12,keyasint,omitzero" json:"since"` // sessions from before end: the last change of how it signs in or of what it may
+	Tokens   []Token           `cbor:"13,keyasint,omitempty" json:"tokens,omitempty"`
 }
 
 // Passkey is a public key of a login (WebAuthn, level 2, 4 and 6.1).
@@ -163,7 +164,7 @@ func (b *Book) mustLogin(name string) (*Login, error) {
 
 func (l *Login) clone() Login {
 	c := *l
-	c.Roles, c.Passkeys = slices.Clone(l.Roles), slices.Clone(l.Passkeys)
+	c.Roles, c.Passkeys, c.Tokens = slices.Clone(l.Roles), slices.Clone(l.Passkeys), slices.Clone(l.Tokens)
 	return c
 }
 
@@ -372,6 +373,11 @@ func (b *Book) loginFact(f *LoginFact, now capability.Time) error {
 	if other, ok := b.LoginOf(l.Subject); ok && other.Name != l.Name {
 		return fmt.Errorf("%s is called as %s is at the identity provider", l.Name, other.Name)
 	}
+	for _, t := range l.Tokens {
+		if b.tokenOfAnother(t.Hash, was) {
+			return fmt.Errorf("token %s of %s is another login's", t.Name, l.Name)
+		}
+	}
 	return nil
 }
 
@@ -413,7 +419,7 @@ func (l *Login) validate() error {
 			return fmt.Errorf("passkey %d is there twice", n+1)
 		}
 	}
-	return nil
+	return l.validateTokens()
 }
 
 func (b *Book) applyLogin(e *Entry) error {
@@ -437,7 +443,7 @@ func (b *Book) applyLogin(e *Entry) error {
 }
 
 func (b *Book) checkLogins() error {
-	met := map[string]bool{}
+	met, tokens := map[string]bool{}, map[capability.Digest]bool{}
 	for _, l := range b.logins {
 		if err := l.validate(); err != nil {
 			return fmt.Errorf("login %s: %w", l.Name, err)
@@ -447,6 +453,12 @@ func (b *Book) checkLogins() error {
 			return fmt.Errorf("login %s is there twice, or is none", l.Name)
 		}
 		met[name] = true
+		for _, t := range l.Tokens {
+			if tokens[t.Hash] {
+				return fmt.Errorf("token %s of %s is another login's", t.Name, l.Name)
+			}
+			tokens[t.Hash] = true
+		}
 	}
 	return nil
 }

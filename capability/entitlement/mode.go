@@ -36,6 +36,14 @@ func (m Mode) MarshalText() ([]byte, error) {
 	return []byte(m.String()), nil
 }
 
+// UnmarshalText reads what MarshalText writes.
+func (m *Mode) UnmarshalText(b []byte) (err error) {
+	if *m = ByKind; len(b) > 0 {
+		*m, err = ParseMode(string(b))
+	}
+	return err
+}
+
 // ParseMode reads online or offline.
 func ParseMode(s string) (Mode, error) {
 	for m := Online; m <= Offline; m++ {

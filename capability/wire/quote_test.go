@@ -226,3 +226,48 @@ func TestPaperTPMJudges(t *testing.T) {
 		}
 	}
 }
+
+// counted is SPEC.md 7.3: the AK says what the counter at index has come to.
+func (p *paperTPM) counted(t testing.TB, index uint32, epoch uint64, data []byte) []byte {
+	t.Helper()
+	certified := slices.Concat(counterHead(p.AK, index, data, unhex("0000000000001000"+"00000001"+"00000002"+"01"+"2026000000000000")), binary.BigEndian.AppendUint64(nil, epoch))
+	digest := sha256.Sum256(certified)
+	der, err := p.ak.Sign(nil, digest[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rs struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &rs); err != nil {
+		t.Fatal(err)
+	}
+	signature := slices.Concat(unhex("0018000b"), sized(rs.R.FillBytes(make([]byte, 32))), sized(rs.S.FillBytes(make([]byte, 32))))
+	return slices.Concat([]byte{0x21}, binary.BigEndian.AppendUint32(nil, index), sized(certified), sized(signature))
+}
+
+// counterHead is what an AK certifies of a counter, but for its value, which is the last 8 bytes.
+func counterHead(ak []byte, index uint32, data, clock []byte) []byte {
+	name := sha256.Sum256(slices.Concat(binary.BigEndian.AppendUint32(nil, index), unhex("000b"+"22020014"+"0000"+"0008")))
+	return slices.Concat(unhex("ff544347"+"8014"), sized(qualifiedName(ak)), sized(qualifying("return", data)), clock,
+		sized(append([]byte{0, 0x0b}, name[:]...)), unhex("0000"+"0008"))
+}
+
+// judgeCounted compares with the one form that a proof can have.
+func judgeCounted(ak, proof, data []byte) error {
+	const certifiedBytes = 6 + 36 + 34 + 25 + 36 + 4 + 8
+	if len(proof) != 5+2+certifiedBytes+2+72 || proof[0] != 0x21 || !bytes.Equal(proof[5:7], []byte{0, certifiedBytes}) || !bytes.Equal(proof[7+certifiedBytes:][:2], []byte{0, 72}) {
+		return fmt.Errorf("%w: not a proof of a TPM", ErrMalformed)
+	}
+	certified, sig := proof[7:][:certifiedBytes], proof[7+certifiedBytes+2:]
+	if want := counterHead(ak, 0x01804c48, data, certified[76:101]); !bytes.HasPrefix(certified, want) || !bytes.Equal(proof[1:5], unhex("01804c48")) {
+		return fmt.Errorf("%w: the proof is about something else", ErrSignature)
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, ak[22:54], ak[56:]))
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(certified)
+	if !bytes.HasPrefix(sig, unhex("0018000b0020")) || !ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(sig[6:38]), new(big.Int).SetBytes(sig[40:])) {
+		return fmt.Errorf("%w: of the proof", ErrSignature)
+	}
+	return nil
+}

@@ -205,6 +205,9 @@ func judgeVector(v *vector, b []byte) error {
 		if v.Expect == "ok" && v.Digest != hex.EncodeToString(d[:]) {
 			return fmt.Errorf("digest %x", d)
 		}
+		if v.Keys["ak"] != "" {
+			return judgeCounted(unhex(v.Keys["ak"]), r.Proof, d[:])
+		}
 		if v.Keys["device"] != "" {
 			return VerifyDeviceProof(unhex(v.Keys["device"]), r.Proof, d)
 		}

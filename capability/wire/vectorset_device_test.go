@@ -145,3 +145,24 @@ func (s *set) deviceResponses() {
 	s.bad("return", "return-device-of-another", "signature", "another key's proof", b, map[string]string{"device": hex.EncodeToString(publicOf(strings.Repeat("43", 32)))})
 	s.bad("return", "return-device-format", "malformed", "the format byte of a TPM's proof", s.swap(b, proof, append([]byte{0x21}, proof[1:]...)), given)
 }
+
+// counted are proofs of returns by a TPM.
+func (s *set) counted() {
+	back := s.aReturn()
+	digest := s.c.ReturnDigest(back)
+	proof := s.tpm.counted(s.t, 0x01804c48, back.Epoch, digest[:])
+	given := map[string]string{"ak": hex.EncodeToString(s.tpm.AK)}
+	back.Proof = proof
+	b := s.good("return", "return-tpm", "a machine gives two copies back; its TPM says that its counter has come to their epoch", back, given)
+	s.last().Digest = hex.EncodeToString(digest[:])
+	bad := func(name, expect, description string, other []byte) {
+		s.bad("return", "return-tpm-"+name, expect, description, s.swap(b, appendBytes(nil, proof), appendBytes(nil, other)), given)
+	}
+	bad("flipped", "signature", "one bit of the signature is another", flip(proof, -3))
+	bad("other-value", "signature", "the counter has come to one more than was certified", flip(proof, 5+2+148))
+	bad("other-counter", "signature", "the proof is about another counter", s.tpm.counted(s.t, 0x01804c49, back.Epoch, digest[:]))
+	bad("other-return", "signature", "the proof is about another return", s.tpm.counted(s.t, 0x01804c48, back.Epoch, make([]byte, 32)))
+	bad("of-another", "signature", "the proof is another TPM's", newPaperTPM(s.t, 0x31).counted(s.t, 0x01804c48, back.Epoch, digest[:]))
+	bad("cut", "malformed", "a proof without its last byte", proof[:len(proof)-1])
+	bad("format", "malformed", "the format byte of a device key's proof", append([]byte{0x91}, proof[1:]...))
+}

@@ -37,6 +37,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.deviceFiles()
 	s.responseFiles()
 	s.deviceResponses()
+	s.counted()
 	s.trusts()
 	s.certifications()
 	s.chains()

@@ -18,7 +18,8 @@ import (
 type loginData struct {
 	terminal.Data
 	Logins []entitlement.Login `json:"logins"`
-	Code   string              `json:"code,omitempty"` // the one-time code that was made now
+	Code   string              `json:"code,omitempty"`  // the one-time code that was made now
+	Token  string              `json:"token,omitempty"` // the token that was made now
 }
 
 func loginCommand(f *flags) *cobra.Command {
@@ -28,10 +29,12 @@ func loginCommand(f *flags) *cobra.Command {
 			"security administrator, auditor. A new login sets its password with a one-time code, which is printed here once.\n\nWithout a verb the logins are listed.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.with(func(o *backoffice.Office) error { return f.printLogins(c.OutOrStdout(), o.Book().Logins(), "") })
+			return f.with(func(o *backoffice.Office) error {
+				return f.printLogins(c.OutOrStdout(), loginData{Logins: o.Book().Logins()})
+			})
 		},
 	}
-	c.AddCommand(once(f, loginAdd(f)), once(f, loginChange(f)), once(f, loginCode(f)),
+	c.AddCommand(once(f, loginAdd(f)), once(f, loginChange(f)), once(f, loginCode(f)), once(f, loginToken(f)), once(f, loginRevoke(f)),
 		once(f, loginVerb(f, "disable NAME", "End the sessions of a login, and let it sign in no more", func(name string) entitlement.Command {
 			yes := true
 			return entitlement.ChangeLogin{Name: name, Disabled: &yes, By: operator()}
@@ -67,7 +70,7 @@ func loginAdd(f *flags) *cobra.Command {
 				if err := o.Do(add, now()); err != nil {
 					return err
 				}
-				return f.printLogin(c.OutOrStdout(), o, add.Name, code)
+				return f.printLogin(c.OutOrStdout(), o, add.Name, loginData{Code: code})
 			})
 		},
 	}
@@ -115,7 +118,7 @@ func loginChange(f *flags) *cobra.Command {
 				if err := o.Do(change, now()); err != nil {
 					return err
 				}
-				return f.printLogin(c.OutOrStdout(), o, args[0], "")
+				return f.printLogin(c.OutOrStdout(), o, args[0], loginData{})
 			})
 		},
 	}
@@ -155,7 +158,7 @@ func loginCode(f *flags) *cobra.Command {
 				if err := o.Do(entitlement.ChangeLogin{Name: args[0], Code: hash, Forget: true, By: operator()}, now()); err != nil {
 					return err
 				}
-				return f.printLogin(c.OutOrStdout(), o, args[0], code)
+				return f.printLogin(c.OutOrStdout(), o, args[0], loginData{Code: code})
 			})
 		},
 	}
@@ -169,36 +172,43 @@ func loginVerb(f *flags, use, short string, command func(name string) entitlemen
 				if err := o.Do(command(args[0]), now()); err != nil {
 					return err
 				}
-				return f.printLogin(c.OutOrStdout(), o, args[0], "")
+				return f.printLogin(c.OutOrStdout(), o, args[0], loginData{})
 			})
 		},
 	}
 }
 
-func (f *flags) printLogin(w io.Writer, o *backoffice.Office, name, code string) error {
-	logins := []entitlement.Login{}
+func (f *flags) printLogin(w io.Writer, o *backoffice.Office, name string, data loginData) error {
+	data.Logins = []entitlement.Login{}
 	if l, ok := o.Book().Login(name); ok {
-		logins = append(logins, l)
-		if code != "" && entitlement.LoginHash(name, code) != l.Code {
-			code = "" // the command was done before, under its key, and what was drawn now is nobody's
+		data.Logins = append(data.Logins, l)
+		if data.Code != "" && entitlement.LoginHash(name, data.Code) != l.Code {
+			data.Code = "" // the command was done before, under its key, and what was drawn now is nobody's
 		}
 	}
-	return f.printLogins(w, logins, code)
+	return f.printLogins(w, data)
 }
 
-func (f *flags) printLogins(w io.Writer, logins []entitlement.Login, code string) error {
+func (f *flags) printLogins(w io.Writer, data loginData) error {
 	if f.json {
-		return terminal.JSON(w, loginData{terminal.NewData("freehold.login/1"), logins, code})
+		data.Data = terminal.NewData("freehold.login/1")
+		return terminal.JSON(w, data)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, l := range logins {
+	for _, l := range data.Logins {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", terminal.Plain(l.Name), terminal.Plain(l.Account), rolesOf(&l), terminal.Plain(strings.Join(signInsOf(&l), ", ")))
+		for _, k := range l.Tokens {
+			fmt.Fprintf(t, "  token %s\tmade %s by %s\tgood until %s\t\n", terminal.Plain(k.Name), k.Made, terminal.Plain(k.By), k.Ends)
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if code != "" {
-		fmt.Fprintf(w, "one-time code: %s\n", code)
+	if data.Code != "" {
+		fmt.Fprintf(w, "one-time code: %s\n", data.Code)
+	}
+	if data.Token != "" {
+		fmt.Fprintf(w, "token: %s\n", data.Token)
 	}
 	return nil
 }
@@ -255,6 +265,9 @@ func loginWords(f *entitlement.LoginFact) (what, detail string) {
 	}
 	if n := len(l.Passkeys); n > 0 {
 		words = append(words, fmt.Sprintf("passkeys: %d", n))
+	}
+	if n := len(l.Tokens); n > 0 {
+		words = append(words, fmt.Sprintf("tokens: %d", n))
 	}
 	return "set the login", strings.Join(words, ", ")
 }

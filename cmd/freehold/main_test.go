@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CREDENTIALS_DIRECTORY", "")
 			e.Values[boxKey("boxes")] = map[string]*box{}
 			e.Values[boxKey("hsm")] = map[string]func(){}
+			e.Values[boxKey("office")] = &office{}
 			return nil
 		},
 		Cmds: keyCommands(map[string]func(*testscript.TestScript, bool, []string){
@@ -54,6 +55,9 @@ func TestScripts(t *testing.T) {
 			"id":        id,
 			"grow":      grow,
 			"hold":      hold,
+			"office":    startOffice,
+			"api":       api,
+			"keep":      keep,
 		}),
 	})
 }

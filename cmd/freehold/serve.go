@@ -51,10 +51,11 @@ const (
 func serveCommand(f *flags) *cobra.Command {
 	var s serving
 	c := &cobra.Command{
-		Use: "serve", Short: "Serve the portal to browsers, and the online endpoint to appliances",
+		Use: "serve", Short: "Serve the portal to browsers, the REST API to programs, and the online endpoint to appliances",
 		Long: "Serve opens the back office and keeps it open: until it ends, the other commands that need the book wait for it, and say so. It speaks HTTPS only. Without --tls-cert it makes a certificate of its own, once, " +
 			"and prints the fingerprint that a browser must show.\n\nIdentity providers, and whatever is not said by a flag, are in the file portal.toml of the back office's directory: listen, hosts, url, single_sign_on, [tls] with certificate and key, " +
-			"[[oidc]] with name, issuer, client_id and secret_file or secret_credential, [[saml]] with name and metadata, a file.\n\nNobody can sign in before there is a login: freehold login add NAME --role \"security administrator\".",
+			"[[oidc]] with name, issuer, client_id and secret_file or secret_credential, [[saml]] with name and metadata, a file.\n\n" +
+			"Programs ask below /api/v1/, with a token of a login (freehold login token NAME) as \"Authorization: Bearer TOKEN\"; what there is to ask, and how, is in /api/v1/openapi.json. A POST with an Idempotency-Key that is sent again counts once.\n\nNobody can sign in before there is a login: freehold login add NAME --role \"security administrator\".",
 		Example: "  freehold serve --listen :7443 --host licenses.example.com",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -100,7 +101,7 @@ func (f *flags) serve(c *cobra.Command, s *serving) error {
 	if why := ending(certificate.Leaf, time.Now()); why != "" {
 		log.Warn("certificate", "why", why)
 	}
-	p, err := portal.New(portal.Options{Desk: desk, Hosts: hosts, Now: time.Now, Rand: rand.Reader, Log: log, CodeOf: backoffice.Code, Words: auditWords,
+	p, err := portal.New(portal.Options{Desk: desk, Hosts: hosts, Now: time.Now, Rand: rand.Reader, Log: log, CodeOf: backoffice.Code, Words: auditWords, Version: terminal.Version(),
 		Origin: s.origin(hosts[0], l.Addr()), OIDC: s.oidc, SAML: s.saml, SingleSignOn: s.single})
 	if err != nil {
 		return terminal.Usage("%w", err)

@@ -35,6 +35,7 @@ type auditView struct {
 
 type auditRow struct {
 	Number                          uint64
+	At                              capability.Time
 	Time, By, What, Subject, Detail string
 }
 
@@ -53,28 +54,9 @@ func (v *visit) audit() error {
 	err := v.office(func(o *backoffice.Office) error {
 		head, length := o.Book().Head()
 		view.Head, view.Entries = fmt.Sprintf("%x", head), length
-		end := length + 1
-		if before > 0 && before < end {
-			end = before
-		}
-		view.To = end
-		for looked := 0; view.To > 1 && len(view.Rows) < pageRows && looked < auditMost; looked += auditStep {
-			from := uint64(1)
-			if view.To > auditStep {
-				from = view.To - auditStep
-			}
-			found, err := v.entries(o, from, view.To, text, by)
-			if err != nil {
-				return err
-			}
-			view.To = from
-			for n := len(found) - 1; n >= 0; n-- { // the newest first
-				if len(view.Rows) == pageRows {
-					view.To = view.Rows[pageRows-1].Number
-					break
-				}
-				view.Rows = append(view.Rows, found[n])
-			}
+		var err error
+		if view.Rows, view.To, err = v.pastEntries(o, before, text, by, pageRows); err != nil {
+			return err
 		}
 		if view.To > 1 {
 			view.Next = pathTo("/audit", "q", v.query("q"), "by", by, "before", strconv.FormatUint(view.To, 10))
@@ -87,14 +69,41 @@ func (v *visit) audit() error {
 	return v.show("audit", "Audit", view)
 }
 
+// pastEntries are at most limit entries before one of a number (zero: of all), the newest first, that have a text and are by somebody; to is the entry down to which was looked.
+func (v *asker) pastEntries(o *backoffice.Office, before uint64, text, by string, limit int) (rows []auditRow, to uint64, err error) {
+	_, length := o.Book().Head()
+	if to = length + 1; before > 0 && before < to {
+		to = before
+	}
+	for looked := 0; to > 1 && len(rows) < limit && looked < auditMost; looked += auditStep {
+		from := uint64(1)
+		if to > auditStep {
+			from = to - auditStep
+		}
+		found, err := v.entries(o, from, to, text, by)
+		if err != nil {
+			return nil, 0, err
+		}
+		to = from
+		for n := len(found) - 1; n >= 0; n-- { // the newest first
+			if len(rows) == limit {
+				to = rows[limit-1].Number
+				break
+			}
+			rows = append(rows, found[n])
+		}
+	}
+	return rows, to, nil
+}
+
 // entries are those from a number on and before another that have a text and are by somebody, in order.
-func (v *visit) entries(o *backoffice.Office, from, end uint64, text, by string) (found []auditRow, err error) {
+func (v *asker) entries(o *backoffice.Office, from, end uint64, text, by string) (found []auditRow, err error) {
 	err = o.History(from, func(n uint64, e *entitlement.Entry) error {
 		if n >= end {
 			return errRead
 		}
 		what, detail := v.p.wordsOf(e)
-		r := auditRow{n, e.Time.String(), e.By, what, e.Subject(), detail}
+		r := auditRow{n, e.Time, e.Time.String(), e.By, what, e.Subject(), detail}
 		if (by == "" || strings.EqualFold(by, r.By)) && (text == "" || strings.Contains(strings.ToLower(strings.Join([]string{r.By, r.What, r.Subject, r.Detail}, "\x00")), text)) {
 			found = append(found, r)
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
@@ -54,7 +53,7 @@ type deviceRow struct {
 }
 
 func (v *visit) devices() error {
-	s := entitlement.DeviceSearch{Text: v.query("q"), Within: v.login.Account, Waiting: v.query("waiting") == "yes", Forked: v.query("forked") == "yes"}
+	s := entitlement.DeviceSearch{Text: v.query("q"), Waiting: v.query("waiting") == "yes", Forked: v.query("forked") == "yes"}
 	view := devicesView{Moves: v.may(entitlement.ToMove), Search: searchView{"/devices", s.Text, []fieldView{
 		{Name: "waiting", Label: "Only those that are waited for", Kind: kindCheck, Value: v.query("waiting")},
 		{Name: "forked", Label: "Only those with two histories", Kind: kindCheck, Value: v.query("forked")},
@@ -62,11 +61,9 @@ func (v *visit) devices() error {
 	}}}
 	after, _ := hostid.Parse(v.query("after"))
 	err := v.office(func(o *backoffice.Office) error {
-		if account := v.query("account"); account != "" {
-			if !v.within(o, account) {
-				return foreign(account)
-			}
-			s.Within = account
+		var err error
+		if s.Within, err = v.cut(o, v.query("account")); err != nil {
+			return err
 		}
 		page, next := o.Book().FindDevices(s, after, pageRows)
 		for n := range page {
@@ -108,15 +105,6 @@ func standing(d *entitlement.DeviceView) (words, class string) {
 // device is the one that the address or the form names, where who visits may see it.
 func (v *visit) device(o *backoffice.Office) (entitlement.DeviceView, error) {
 	return v.deviceOf(o, cmp.Or(v.r.PathValue("id"), v.r.PostForm.Get("device")))
-}
-
-func (v *visit) deviceOf(o *backoffice.Office, text string) (entitlement.DeviceView, error) {
-	if id, err := hostid.Parse(strings.ToUpper(strings.TrimSpace(text))); err == nil {
-		if d, ok := o.Book().DeviceOf(id); ok && v.within(o, o.Book().OwnerOf(id)) {
-			return d, nil
-		}
-	}
-	return entitlement.DeviceView{}, foreign(text)
 }
 
 type deviceView struct {
@@ -537,11 +525,7 @@ func (v *visit) moveDevice() error {
 // endOrder lets go of what an order has not moved.
 func (v *visit) endOrder() error {
 	return v.forDevice(func(o *backoffice.Office, d *entitlement.DeviceView) (entitlement.Command, error) {
-		text := v.r.PostForm.Get("order")
-		n, err := strconv.ParseUint(text, 10, 64)
-		if orders := o.Book().Orders(); err != nil || n == 0 || n > uint64(len(orders)) || orders[n-1].From != d.ID && orders[n-1].To != d.ID {
-			return nil, foreign("order " + text)
-		}
-		return entitlement.EndOrder{Number: n, By: v.login.Name}, nil
+		n, err := orderOf(o, d.ID, v.r.PostForm.Get("order"))
+		return entitlement.EndOrder{Number: n, By: v.login.Name}, err
 	})
 }

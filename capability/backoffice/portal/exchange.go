@@ -83,16 +83,16 @@ func operators(err error) error {
 	return err
 }
 
-// onlineProblem is a refusal as RFC 9457 has it. The members beyond its own are those that every program of ours shows.
-type onlineProblem struct {
-	Title  string            `json:"title"`
-	Status int               `json:"status"`
-	Detail string            `json:"detail"`
-	Code   capability.Code   `json:"code"`
-	Symbol string            `json:"symbol"`
-	Cause  string            `json:"cause"`
-	Next   string            `json:"next"`
-	Denial capability.Denial `json:"denial"`
+// problem is a refusal as RFC 9457 has it. The members beyond its own are those that every program of ours shows.
+type problem struct {
+	Title  string             `json:"title"`
+	Status int                `json:"status"`
+	Detail string             `json:"detail"`
+	Code   capability.Code    `json:"code"`
+	Symbol string             `json:"symbol"`
+	Cause  string             `json:"cause"`
+	Next   string             `json:"next"`
+	Denial *capability.Denial `json:"denial,omitempty"`
 }
 
 // refuse answers a program with a refusal: a problem in JSON, or the denial alone in CBOR for who accepts that. What is broken here stays in the log.
@@ -107,13 +107,7 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		no = &capability.Refusal{Denial: capability.Denial{Code: code}}
 	}
 	status := statusOf(no.Code)
-	switch {
-	case status == http.StatusTooManyRequests: // whatever a program would end with
-	case no.Code == capability.ErrFileSize:
-		status = http.StatusRequestEntityTooLarge
-	case no.Code.Entry().Exit == capability.ExitTemporary:
-		status = http.StatusServiceUnavailable
-	case no.Code.Entry().Exit == capability.ExitPolicy:
+	if status != http.StatusTooManyRequests && no.Code.Entry().Exit == capability.ExitPolicy {
 		status = http.StatusForbidden
 	}
 	if strings.Contains(r.Header.Get("Accept"), cborType) {
@@ -125,7 +119,7 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	e := no.Code.Entry()
-	if err := json.NewEncoder(w).Encode(onlineProblem{e.Title, status, no.Sentence(), no.Code, e.Symbol, e.Cause, e.Next, no.Denial}); err != nil {
+	if err := json.NewEncoder(w).Encode(problem{e.Title, status, no.Sentence(), no.Code, e.Symbol, e.Cause, e.Next, &no.Denial}); err != nil {
 		p.Log.Debug("answer a program", "path", r.URL.Path, "error", err)
 	}
 }

@@ -93,7 +93,7 @@ func (w *world) byFile(file []byte) []byte {
 
 func (a answer) code(t *testing.T) capability.Code {
 	t.Helper()
-	var p onlineProblem
+	var p problem
 	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
 		t.Fatalf("%v: %s", err, a)
 	}

@@ -3,6 +3,8 @@ package portal
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
@@ -74,8 +76,17 @@ func (v *visit) export() error {
 			noun, write, kind = n, backoffice.WriteJSON, "application/json"
 		}
 	}
-	if noun == "" || v.login.Account != "" && noun != backoffice.Entitlements {
-		return foreign(name)
+	b, err := v.exported(name, noun, write)
+	if err != nil {
+		return err
+	}
+	return v.send(name, kind, b)
+}
+
+// exported is a table of what who asks may see: for a customer its own line items.
+func (v *asker) exported(name string, noun backoffice.Noun, write func(io.Writer, backoffice.Noun, []backoffice.Row) error) ([]byte, error) {
+	if !slices.Contains(backoffice.Nouns(), noun) || v.login.Account != "" && noun != backoffice.Entitlements {
+		return nil, foreign(name)
 	}
 	var rows []backoffice.Row
 	err := v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
@@ -83,11 +94,9 @@ func (v *visit) export() error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var b bytes.Buffer
-	if err := write(&b, noun, rows); err != nil {
-		return err
-	}
-	return v.send(name, kind, b.Bytes())
+	err = write(&b, noun, rows)
+	return b.Bytes(), err
 }

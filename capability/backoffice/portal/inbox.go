@@ -35,11 +35,6 @@ func (p *Portal) inboxRoutes() []route {
 	}
 }
 
-// order is what who visits says beside a request file.
-func (v *visit) order() backoffice.Order {
-	return backoffice.Order{By: v.login.Name, Within: v.login.Account}
-}
-
 type inboxView struct {
 	typed
 	Files    []inboxFile

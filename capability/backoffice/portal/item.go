@@ -76,18 +76,16 @@ func itemStates() []string {
 
 func (v *visit) items() error {
 	s := entitlement.ItemSearch{Text: v.query("q"), Group: v.query("group")}
-	s.Within, s.State = v.login.Account, entitlement.State(v.query("state"))
+	s.State = entitlement.State(v.query("state"))
 	view := itemsView{Entitles: v.may(entitlement.ToEntitle), Search: searchView{"/items", s.Text, []fieldView{
 		{Name: "state", Label: "State", Kind: kindSelect, Value: string(s.State), Options: itemStates()},
 		{Name: "group", Label: "Group", Kind: kindText, Value: s.Group},
 		{Name: "account", Label: "Account, with its parts", Kind: kindText, Value: v.query("account")},
 	}}}
 	err := v.office(func(o *backoffice.Office) error {
-		if account := v.query("account"); account != "" {
-			if !v.within(o, account) {
-				return foreign(account)
-			}
-			s.Within = account
+		var err error
+		if s.Within, err = v.cut(o, v.query("account")); err != nil {
+			return err
 		}
 		page, next := o.Book().FindItems(v.now, s, idOf(v.query("after")), pageRows)
 		for i := range page {
@@ -112,13 +110,7 @@ func idOf(text string) capability.ActivationID {
 
 // item is the line item that the address names, where who visits may see it.
 func (v *visit) item(o *backoffice.Office) (entitlement.ItemView, error) {
-	text := v.r.PathValue("id")
-	if id, err := capability.ParseActivationID(text); err == nil {
-		if i, ok := o.Book().Item(id, v.now); ok && v.within(o, i.Customer) {
-			return i, nil
-		}
-	}
-	return entitlement.ItemView{}, foreign(text)
+	return v.itemOf(o, v.r.PathValue("id"))
 }
 
 type itemView struct {

@@ -160,6 +160,7 @@ type loginView struct {
 	Asks     bool
 	Roles    []roleBox
 	Made     string
+	Tokens   tokensView
 	Passkeys []keyRow
 }
 
@@ -180,7 +181,7 @@ func (v *visit) loginPage() error {
 		return err
 	}
 	view := loginView{typed: v.typed, Login: loginRowOf(&l), Subject: l.Subject, Local: l.Local, Disabled: l.Disabled, Own: l.Name == v.login.Name, Staff: v.login.Account == "",
-		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String(), Passkeys: keyRows(&l)}
+		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String(), Passkeys: keyRows(&l), Tokens: v.tokensView(&l, "/login/tokens", l.Name)}
 	return v.show("login", "Login "+l.Name, view)
 }
 

@@ -277,7 +277,7 @@ func TestFindLogins(t *testing.T) {
 // What the book keeps of a form, so that it counts once, says nothing of a password or a code in it.
 func TestNoDigestOfAPassword(t *testing.T) {
 	digest := func(pairs ...string) capability.Digest {
-		v := &visit{r: &http.Request{URL: &url.URL{Path: "/me"}, PostForm: url.Values{}}}
+		v := &visit{asker: asker{r: &http.Request{URL: &url.URL{Path: "/me"}, PostForm: url.Values{}}}}
 		for i := 0; i < len(pairs); i += 2 {
 			v.r.PostForm.Add(pairs[i], pairs[i+1])
 		}

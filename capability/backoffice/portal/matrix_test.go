@@ -54,6 +54,9 @@ func wants() []want {
 		{route: "GET /login/slip", gate: "admit", ok: 0},
 		{route: "GET /me", gate: "signed in", ok: 200},
 		{route: "POST /me/password", gate: "signed in", ok: 400},
+		{route: "POST /me/tokens", gate: "signed in", ok: 400},
+		{route: "GET /me/token", gate: "signed in", ok: 404},
+		{route: "POST /login/tokens", gate: "admit", form: []string{"name", "%s"}, thing: "login", ok: 400},
 		{route: "POST /me/sign-out", gate: "signed in", ok: 303, spoils: true},
 
 		{route: "GET /devices", gate: "see", ok: 200},

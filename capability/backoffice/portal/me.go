@@ -23,10 +23,11 @@ type ownView struct {
 	Asks        bool // for the current password
 	Keys        bool // there can be passkeys
 	Rows        []keyRow
+	Tokens      tokensView
 }
 
 func (v *visit) ownPage() error {
-	return v.show("me", "My login", ownView{typed: v.typed, Login: loginRowOf(&v.login), HasPassword: v.login.Password != "", Asks: !v.p.sessions.Proved(v.r.Context()), Keys: v.p.keys != nil, Rows: keyRows(&v.login)})
+	return v.show("me", "My login", ownView{typed: v.typed, Login: loginRowOf(&v.login), HasPassword: v.login.Password != "", Asks: !v.p.sessions.Proved(v.r.Context()), Keys: v.p.keys != nil, Rows: keyRows(&v.login), Tokens: v.tokensView(&v.login, "/me/tokens", "")})
 }
 
 // proven wants who visits to have shown lately who it is: by signing in, or with the current password in this form.

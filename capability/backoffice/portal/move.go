@@ -2,7 +2,6 @@ package portal
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
@@ -41,14 +40,8 @@ type proposalRow struct {
 	What, Short, Path, Since, Ends, By, Why string
 }
 
-// ofOwn says that somebody of the account of who visits did something; of what staff did, a customer reads neither name nor reason.
-func (v *visit) ofOwn(o *backoffice.Office, by string) bool {
-	l, ok := o.Book().Login(by)
-	return v.login.Account == "" || ok && l.Account != "" && o.Book().Within(l.Account, v.login.Account)
-}
-
 func (v *visit) proposalRow(o *backoffice.Office, p *entitlement.Proposal) proposalRow {
-	row := proposalRow{Number: p.Number, Short: p.Freed().Short(), Path: devicePath(p.Freed()), Since: p.Time.String(), Ends: p.Ends().String(), By: "the producer"}
+	row := proposalRow{Number: p.Number, Short: p.Freed().Short(), Path: devicePath(p.Freed()), Since: p.Time.String(), Ends: p.Ends().String(), By: theProducer}
 	switch p.Freeing {
 	case entitlement.FreeByWriteOff:
 		row.What = "write off its copies of " + string(p.ActivationID)
@@ -96,21 +89,7 @@ func (v *visit) proposal(o *backoffice.Office) (p entitlement.Proposal, open boo
 	if text == "" {
 		text = v.r.PostForm.Get("number")
 	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-		known := true
-		if p, open = o.Book().Proposal(n, v.now); !open {
-			p, known = o.Book().ProposalOver(n, v.now)
-		}
-		if known && v.within(o, o.Book().OwnerOfFreed(&p)) {
-			return p, open, nil
-		}
-	}
-	return entitlement.Proposal{}, false, foreign(text)
-}
-
-// became says what became of a proposal that is over, as far as it is told to who visits.
-func (v *visit) became(o *backoffice.Office, p *entitlement.Proposal) string {
-	return p.Became(p.Over == nil || v.ofOwn(o, p.Over.By))
+	return v.proposalOf(o, text)
 }
 
 type proposalView struct {

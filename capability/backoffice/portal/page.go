@@ -159,9 +159,16 @@ func (v *visit) problem(err error) {
 	}
 }
 
-// explain is what is said of an error. What nobody but the producer should know stays in the log.
+// explain is what a page says of an error.
 func (v *visit) explain(err error) (capability.Code, problemView) {
-	code, detail := v.p.CodeOf(err), ""
+	code, detail := v.asker.explain(err)
+	e := code.Entry()
+	return code, problemView{code.String(), detail, e.Cause, Next(code), code == capability.ErrSignIn}
+}
+
+// explain is the code and the sentence of an error. What nobody but the producer should know stays in the log.
+func (v *asker) explain(err error) (code capability.Code, detail string) {
+	code = v.p.CodeOf(err)
 	r := (*capability.Refusal)(nil)
 	switch {
 	case errors.As(err, &r):
@@ -180,13 +187,12 @@ func (v *visit) explain(err error) (capability.Code, problemView) {
 		code = capability.ErrInternal
 		v.p.Log.Error("page", "path", v.r.URL.Path, "error", err)
 	}
-	e := code.Entry()
-	return code, problemView{code.String(), cmp.Or(detail, e.Title), e.Cause, Next(code), code == capability.ErrSignIn}
+	return code, cmp.Or(detail, code.Entry().Title)
 }
 
 func statusOf(code capability.Code) int {
 	switch code {
-	case capability.ErrSignIn:
+	case capability.ErrSignIn, capability.ErrAPIToken:
 		return http.StatusUnauthorized
 	case capability.ErrPermission:
 		return http.StatusForbidden
@@ -196,12 +202,16 @@ func statusOf(code capability.Code) int {
 		return http.StatusBadRequest
 	case capability.ErrThrottled:
 		return http.StatusTooManyRequests
+	case capability.ErrFileSize:
+		return http.StatusRequestEntityTooLarge
 	}
 	switch code.Entry().Exit {
 	case capability.ExitNotFound:
 		return http.StatusNotFound
 	case capability.ExitFile, capability.ExitOtherHost:
 		return http.StatusUnprocessableEntity
+	case capability.ExitTemporary:
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusConflict
 }

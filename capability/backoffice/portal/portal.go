@@ -30,6 +30,9 @@ type Options struct {
 	// Words says what an entry of the book did; nil: nothing is said.
 	Words func(*entitlement.Entry) (what, detail string)
 
+	// Version is that of the program.
+	Version string
+
 	// Origin is how browsers and identity providers know it, as https://licenses.example.com; empty: the first of Hosts.
 	Origin string
 	OIDC   []OIDC
@@ -46,6 +49,9 @@ type Portal struct {
 	throttle  *web.Throttle
 	exchanges *web.Rate
 	seats     *web.Rate
+	calls     *web.Rate     // of the REST API
+	guesses   *web.Throttle // at tokens: who mistypes a script keeps nobody at that address from signing in
+	tokens    *lastUses
 	signIns   *web.Rate // that succeed, by login
 	verifies  *web.Rate // of the whole history, all together
 	hashing   web.Hashing
@@ -53,6 +59,7 @@ type Portal struct {
 	pages     pages
 	mux       *http.ServeMux // of the pages and forms
 	trays     *trays
+	programs  http.Handler // of what is below restBase
 	providing
 }
 
@@ -69,12 +76,16 @@ func New(o Options) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), verifies: web.NewRate(o.Now, verifiesAtOnce, verifyInterval), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
+		Options: o, assets: assets, sessions: web.NewSessions(o.Now), throttle: web.NewThrottle(o.Now), exchanges: web.NewRate(o.Now, exchangesAtOnce, exchangeInterval), seats: web.NewRate(o.Now, seatsAtOnce, seatInterval), signIns: web.NewRate(o.Now, signInsAtOnce, signInInterval), verifies: web.NewRate(o.Now, verifiesAtOnce, verifyInterval),
+		calls: web.NewRate(o.Now, callsAtOnce, callInterval), guesses: web.NewThrottle(o.Now), tokens: newLastUses(), hashing: web.NewHashing(), room: web.NewRoom(bodyBytes, bodyBytesEach), trays: newTrays(o.Now),
 	}
 	if err := p.openProviders(); err != nil {
 		return nil, err
 	}
-	p.pages, err = p.parse()
+	if p.pages, err = p.parse(); err != nil {
+		return nil, err
+	}
+	p.programs, err = p.rest()
 	return p, err
 }
 
@@ -98,6 +109,7 @@ func (p *Portal) Handler() http.Handler {
 	all.HandleFunc("POST /exchange", p.exchange)
 	all.HandleFunc("POST /seat", p.seat)
 	all.HandleFunc("POST /token", p.token)
+	all.Handle(restBase+"/", p.programs)
 	all.Handle("/", pages)
 	return web.Protect(web.Bodies(p.told(all), p.room), p.Hosts)
 }

@@ -281,7 +281,7 @@ func TestFaultsAreTheProducers(t *testing.T) {
 	log := &written{}
 	w := newWorld(t, log.options)
 	for _, l := range []entitlement.Login{{}, {Name: "larsen", Account: "ACME"}, {Name: "keller"}} {
-		v := &visit{p: w.portal, r: httptest.NewRequest(http.MethodGet, "/items", nil), login: l}
+		v := &visit{asker: asker{p: w.portal, r: httptest.NewRequest(http.MethodGet, "/items", nil), login: l}}
 		for _, c := range []struct {
 			err   error
 			code  capability.Code

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -56,10 +57,41 @@ func (v *visit) reports() error {
 	return v.show("list", "Reports", view)
 }
 
-// query is what a report is cut to, as the address says.
-func (v *visit) reportQuery(f *reportForm) (q backoffice.Query, err error) {
-	q = backoffice.Query{Account: v.query("account"), Group: v.query("group"), Now: v.now}
-	values := v.r.URL.Query()
+// reportData is freehold.report/1.
+type reportData struct {
+	Schema   string                `json:"schema"`
+	Warnings []string              `json:"warnings"`
+	Report   backoffice.ReportKind `json:"report"`
+	From     capability.Time       `json:"from"`
+	Until    capability.Time       `json:"until"` // the first moment after
+	Account  string                `json:"account"`
+	Columns  []string              `json:"columns"`
+	Rows     []map[string]any      `json:"rows"`
+	Totals   map[string]uint64     `json:"totals"`
+}
+
+func dataOf(f *reportForm, q backoffice.Query, r *backoffice.Report) reportData {
+	return reportData{"freehold.report/1", []string{}, f.kind, q.From, q.Until, q.Account, r.Columns, r.Objects(), r.Totals}
+}
+
+// makeReport is a report as the values of an address cut it, of what who asks may see.
+func (v *asker) makeReport(f *reportForm, values url.Values) (q backoffice.Query, r *backoffice.Report, err error) {
+	if q, err = v.reportQuery(f, values); err != nil {
+		return q, nil, err
+	}
+	err = v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
+		if q.Account, err = v.cut(o, q.Account); err != nil {
+			return err
+		}
+		r, err = backoffice.MakeReport(o.Book(), f.kind, q.InPieces(pause))
+		return err
+	})
+	return q, r, err
+}
+
+// reportQuery is what a report is cut to, as the address says.
+func (v *asker) reportQuery(f *reportForm, values url.Values) (q backoffice.Query, err error) {
+	q = backoffice.Query{Account: values.Get("account"), Group: values.Get("group"), Now: v.now}
 	if q.From, err = parsed(values, "from", day(false)); err != nil {
 		return q, err
 	}
@@ -102,21 +134,7 @@ func (v *visit) report() error {
 		return foreign(name)
 	}
 	f := &forms[at]
-	q, err := v.reportQuery(f)
-	if err != nil {
-		return err
-	}
-	var r *backoffice.Report
-	err = v.read(func(o *backoffice.Office, pause backoffice.Pause) (err error) {
-		if q.Account == "" {
-			q.Account = v.login.Account
-		}
-		if !v.within(o, q.Account) {
-			return foreign(q.Account)
-		}
-		r, err = backoffice.MakeReport(o.Book(), f.kind, q.InPieces(pause))
-		return err
-	})
+	q, r, err := v.makeReport(f, v.r.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -131,7 +149,7 @@ func (v *visit) report() error {
 		}
 		return v.send(name+".csv", "text/csv; charset=utf-8", b.Bytes())
 	case "json":
-		if err := json.NewEncoder(&b).Encode(map[string]any{"schema": "freehold.report/1", "warnings": []string{}, "report": f.kind, "from": q.From, "until": q.Until, "account": q.Account, "columns": r.Columns, "rows": r.Objects(), "totals": r.Totals}); err != nil {
+		if err := json.NewEncoder(&b).Encode(dataOf(f, q, r)); err != nil {
 			return err
 		}
 		return v.send(name+".json", "application/json", b.Bytes())

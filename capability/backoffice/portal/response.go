@@ -19,7 +19,7 @@ import (
 // A response is named by the digest of the request that it answers, and comes out of the book as it was handed out: as a file, as text, as codes for a camera, or with others in an archive for a stick.
 
 // response is the one that the path names.
-func (v *visit) response() (r *backoffice.Result, err error) {
+func (v *asker) response() (r *backoffice.Result, err error) {
 	name := v.r.PathValue("request")
 	b, err := hex.DecodeString(name)
 	if err != nil || len(b) != len(capability.Digest{}) {

@@ -37,6 +37,7 @@ func (p *Portal) routes() []route {
 		p.questionRoutes(),
 		p.loginRoutes(),
 		p.ownRoutes(),
+		p.tokenRoutes(),
 		p.providerRoutes(),
 		p.passkeyRoutes(),
 		p.deviceRoutes(),
@@ -55,7 +56,7 @@ func (p *Portal) routes() []route {
 
 func (p *Portal) handler(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		v := &visit{p: p, w: w, r: req, now: p.now()}
+		v := &visit{asker: asker{p: p, r: req, now: p.now()}, w: w}
 		if err := v.enter(r); err != nil {
 			v.problem(err)
 			return

@@ -101,25 +101,6 @@ func sessionOf(s *entitlement.SessionView) sessionRow {
 	return r
 }
 
-// userFor is the user that a form names for a line item: of the account that it names, else the one that the name means there.
-func (v *visit) userFor(o *backoffice.Office, i *entitlement.ItemView) (entitlement.UserID, error) {
-	id := userID(v.r.PostForm)
-	if id.Name == "" {
-		return id, capability.Refuse(capability.ErrForm, "user", "name a user")
-	}
-	if id.Account != "" {
-		if !v.within(o, id.Account) {
-			return id, foreign(id.Account)
-		}
-		return id, nil
-	}
-	found, ok := o.Book().FindUser(i.Customer, id.Name)
-	if !ok {
-		return id, capability.Refuse(capability.ErrForm, "account", "several accounts below %s have a user %q: say which", i.Customer, id.Name)
-	}
-	return found, nil
-}
-
 // slipFor draws the code of a slip for a user who is not in the book yet, where the form asks for one.
 func (v *visit) slipFor(o *backoffice.Office, user entitlement.UserID) (code string, hash capability.Digest, err error) {
 	if _, known := o.Book().User(user); known || v.r.PostForm.Get("slip") != "yes" {
@@ -141,7 +122,7 @@ func (v *visit) assign() error {
 			return err
 		}
 		slip.back = "/items/" + string(i.ActivationID)
-		user, err := v.userFor(o, &i)
+		user, err := v.userFor(o, &i, userID(v.r.PostForm))
 		if err != nil {
 			return err
 		}
@@ -192,7 +173,7 @@ func (v *visit) seatFile(o *backoffice.Office, files []upload, seat entitlement.
 // forSeat has a form about the seat of a user done.
 func (v *visit) forSeat(command func(id capability.ActivationID, user entitlement.UserID) entitlement.Command) error {
 	return v.forItem(func(o *backoffice.Office, i *entitlement.ItemView) error {
-		user, err := v.userFor(o, i)
+		user, err := v.userFor(o, i, userID(v.r.PostForm))
 		if err != nil {
 			return err
 		}
@@ -229,7 +210,7 @@ func (v *visit) pool() error {
 		code := ""
 		switch do {
 		case "add", "remove":
-			if set.User, err = v.userFor(o, &i); err != nil {
+			if set.User, err = v.userFor(o, &i, userID(v.r.PostForm)); err != nil {
 				return err
 			}
 			if do == "add" {

@@ -132,14 +132,6 @@ func (v *visit) addUser() error {
 	return v.hand(slip)
 }
 
-// user is the one that two values name, where who visits may see it.
-func (v *visit) user(o *backoffice.Office, id entitlement.UserID) (entitlement.User, error) {
-	if u, ok := o.Book().User(id); ok && v.within(o, u.ID.Account) {
-		return u, nil
-	}
-	return entitlement.User{}, foreign(id.Name)
-}
-
 type userView struct {
 	typed
 	User              userLink

@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
-	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
 )
 
@@ -25,11 +23,8 @@ const (
 
 // visit is one request of a browser, and who sends it.
 type visit struct {
-	p     *Portal
-	w     http.ResponseWriter
-	r     *http.Request
-	now   capability.Time
-	login entitlement.Login // without a name: nobody is signed in
+	asker
+	w http.ResponseWriter
 
 	typed
 }
@@ -56,59 +51,8 @@ func (v *visit) enter(r route) error {
 			}
 		}
 	}
-	switch {
-	case r.gate == anyone:
-		return nil
-	case v.login.Name == "":
-		return errSignInFirst
-	case r.staff && v.login.Account != "", r.gate >= 0 && !v.login.May(entitlement.Permission(r.gate)):
-		return capability.Refuse(capability.ErrPermission, v.login.Name, "")
-	}
-	return nil
+	return v.passes(r.gate, r.staff)
 }
-
-// may says in a template whether who visits has a permission.
-func (v *visit) may(p entitlement.Permission) bool { return v.login.May(p) }
-
-// office has f done with the back office, if who visits may still: between the beginning of a request and its end lie minutes where somebody sends it slowly, and the login may be another one by then.
-func (v *visit) office(f func(*backoffice.Office) error) error {
-	return v.p.office(v.r.Context(), func(o *backoffice.Office) error {
-		if err := v.still(o); err != nil {
-			return err
-		}
-		return f(o)
-	})
-}
-
-// read has f read the whole book, in pieces between which others are served. f begins anew whenever it is called.
-func (v *visit) read(f func(*backoffice.Office, backoffice.Pause) error) error {
-	return v.p.Desk.Read(func(o *backoffice.Office, pause backoffice.Pause) error {
-		if err := v.still(o); err != nil {
-			return err
-		}
-		return f(o, func() error { return cmp.Or(v.r.Context().Err(), pause()) }) // who has gone waits for no more
-	})
-}
-
-// still says that who visits may still.
-func (v *visit) still(o *backoffice.Office) error {
-	if v.login.Name == "" {
-		return nil
-	}
-	if l, ok := o.Book().Login(v.login.Name); !ok || l.Disabled || l.Since != v.login.Since {
-		v.login = entitlement.Login{}
-		return errSignInFirst
-	}
-	return nil
-}
-
-// within says that who visits may see what belongs to an account. What belongs to none yet is the staff's.
-func (v *visit) within(o *backoffice.Office, account string) bool {
-	return v.login.Account == "" || account != "" && o.Book().Within(account, v.login.Account)
-}
-
-// foreign is what is said of what is not there, and of what is another's.
-func foreign(subject string) error { return capability.Refuse(capability.ErrNotFound, subject, "") }
 
 // form reads a form without files. What is wrong with it is the sender's fault.
 func (v *visit) form() (url.Values, error) {

@@ -140,6 +140,35 @@ export function tpm(bytes, requestDigest) {
   return { type: 1, value: sha256('leasehold tpm host v1\0', ek.name).toString('hex').toUpperCase(), kid: sha256(parts.ak).subarray(0, 16) }
 }
 
+// counted judges the proof of a return by a TPM and gives the epoch that its counter has come to; SPEC.md 7.3.
+const EPOCH_INDEX = '01804c48'
+export function counted(proof, akPublic, returnDigest) {
+  must(proof && proof[0] === 0x21 && proof.length <= 1024, 'the proof of a TPM')
+  const ak = publicKey(akPublic, AK_TEMPLATE, 'the AK')
+  const no = (so, why) => so || refuse('signature', why)
+  return within('the proof', () => {
+    const r = reader(proof, 1)
+    const [index, certified, tpmt] = [r.take(4), r.sized(512), r.sized(128)]
+    r.end()
+    const sig = signature(tpmt)
+    const c = reader(certified)
+    const said = { magic: c.uint(4), type: c.uint(2), signer: c.sized(68), extra: c.sized(64) }
+    no(said.magic === 0xff544347 && said.type === 0x8014, 'not a statement about a counter')
+    c.take(16)
+    must(c.uint(1) <= 1, 'a clock that is neither safe nor not')
+    c.take(8)
+    const [name, offset, contents] = [c.sized(68), c.uint(2), c.sized(8)]
+    c.end()
+    const sha = (...parts) => Buffer.concat([Buffer.from('000b', 'hex'), sha256(...parts)])
+    no(index.toString('hex') === EPOCH_INDEX && equal(name, sha(Buffer.from(`${EPOCH_INDEX}000b2202001400000008`, 'hex'))), 'about another counter')
+    no(equal(said.signer, sha(Buffer.from('4000000b', 'hex'), ak.name)), 'another key’s')
+    no(equal(said.extra, sha256('leasehold return v1\0', returnDigest)), 'about another return')
+    no(offset === 0 && contents.length === 8, 'a part of a counter')
+    no(verify('sha256', certified, { key: ak.key, dsaEncoding: 'ieee-p1363' }, sig), 'the signature of the proof')
+    return contents.readBigUInt64BE()
+  })
+}
+
 // certificates judges that each is for this EK or for an RSA EK, one of a kind; who made them is not judged here.
 function certificates(all, ek) {
   const kinds = new Set()

@@ -25,9 +25,10 @@ export const readers = {
     must(bytes.length <= 16384, 'larger than a frame')
     return { is: messages.read(messages.request, bytes) }
   },
-  return: (bytes, { device }) => {
+  return: (bytes, { device, ak }) => {
     const is = messages.read(messages.returned, bytes)
     const digest = sha256('leasehold return v1\0', withoutProof(is.raw))
+    if (ak) evidence.counted(is.proof, ak, digest)
     if (device) evidence.deviceProof(is.proof, device, digest)
     return { is, digest }
   },
