@@ -129,16 +129,29 @@ func (o *Office) name(rows []Row, done *Imported) error {
 // rowCommands is what a row asks for that is not so already.
 func rowCommands(b *entitlement.Book, n Noun, r *Row, by string, done *Imported) ([]entitlement.Command, error) {
 	there, was := false, Row{}
-	var commands []entitlement.Command
 	switch n {
 	case Accounts:
 		was.Account, there = b.AccountRecord(r.Account.Name)
-		commands = []entitlement.Command{entitlement.SetAccount{Account: r.Account, By: by}}
 	case Products:
 		was.Product, there = b.Product(r.Product.Name, r.Product.Version)
-		commands = []entitlement.Command{entitlement.SetProduct{Product: r.Product, By: by}}
 	case Models:
 		was.Model, there = b.Model(r.Model.Name)
+	}
+	for _, c := range r.unsaid {
+		if !there {
+			break
+		}
+		if err := c.set(r, c.get(&was)); err != nil {
+			return nil, &RowError{r.Line, c.name, err}
+		}
+	}
+	var commands []entitlement.Command
+	switch n {
+	case Accounts:
+		commands = []entitlement.Command{entitlement.SetAccount{Account: r.Account, By: by}}
+	case Products:
+		commands = []entitlement.Command{entitlement.SetProduct{Product: r.Product, By: by}}
+	case Models:
 		if m := r.Model; !there && m.State > entitlement.ModelDeployed { // it has been in use where the table comes from
 			m.State = entitlement.ModelDeployed
 			commands = append(commands, entitlement.SetModel{Model: m, By: by})

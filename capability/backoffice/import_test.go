@@ -171,6 +171,27 @@ func TestImportUnderKey(t *testing.T) {
 	}
 }
 
+// A column that a file does not have says nothing of what is on record; an empty cell says that there is nothing.
+func TestImportOfFewColumns(t *testing.T) {
+	_, o := newOffice(t, nil)
+	importAll(t, o, "name,parent,contact,keeps_online\nACME,,,\nEast,ACME,a@acme,yes\n", "name,kind,state,grace_days\nTeam,floating,deployed,9\n", "name,version,features\nRender,2,render=3\n")
+	done := importAll(t, o, "name,contact\nEast,b@acme\n", "name,kind,state\nTeam,floating,inactive\n", "name,version,parts\nRender,2,\n")
+	east, _ := o.Book().AccountRecord("East")
+	if east != (entitlement.Account{Name: "East", Parent: "ACME", Contact: "b@acme", KeepsOnline: true}) {
+		t.Errorf("%+v", east)
+	}
+	if m, _ := o.Book().Model("Team"); m.GraceDays != 9 || m.State != entitlement.ModelInactive {
+		t.Errorf("%+v", m)
+	}
+	if done[2].Same != 1 {
+		t.Errorf("%+v", done[2])
+	}
+	importAll(t, o, "name,parent\nEast,\n")
+	if east, _ := o.Book().AccountRecord("East"); east.Parent != "" || !east.KeepsOnline {
+		t.Errorf("%+v", east)
+	}
+}
+
 // A wrong row is named with its line and column, and nothing is written, whatever rows are before and behind it.
 func TestWrongRows(t *testing.T) {
 	_, o := newOffice(t, nil)

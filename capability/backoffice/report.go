@@ -136,7 +136,7 @@ type sumOf struct {
 func sums(b *entitlement.Book, q *Query) (map[capability.ActivationID]*sumOf, error) {
 	out := map[capability.ActivationID]*sumOf{}
 	err := eachUsage(b, q, func(u *entitlement.UsageRow) {
-		if u.User != "" {
+		if u.User != "" || u.Foreign {
 			return
 		}
 		s := out[u.ActivationID]

@@ -71,6 +71,34 @@ func reported(t *testing.T) (*entitlement.Book, []capability.ActivationID, capab
 	return b, ids, now
 }
 
+// What a machine says of an item of others makes that neither used nor idle.
+func TestReportsOfForeignItems(t *testing.T) {
+	b, ids, now := reported(t)
+	c, day := wire.New(), now-now%86400
+	u := capability.Usage{From: day, Until: day + 86400, ActivationID: ids[2], Feature: "f", Peak: 9, Served: 1000, Seconds: 1000}
+	r := &capability.Request{
+		Version: capability.Protocol, Hosts: []hostid.ID{hostid.OfDigest(hostid.TPMEK, [32]byte{9})}, Correlation: capability.CorrelationID{1}, Number: 1, Life: capability.LifeID{9}, Epoch: 1,
+		Records: []capability.Record{{Number: 1, Body: c.Encode(&u)}},
+	}
+	d, err := b.Decide(now, entitlement.Answer{Request: r, Digest: c.RequestDigest(r), Identity: entitlement.Identity{Host: r.Hosts[0], AKName: []byte{0, 11, 9}, AK: []byte{1}, EK: []byte{2}, Tier: entitlement.Software}})
+	if err == nil {
+		err = b.Apply(d.Entries[0])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Query{Until: now + 1, Now: now}
+	if r, _ := MakeReport(b, ReportUnused, q); len(r.Rows) != 1 || r.Rows[0][3] != string(ids[2]) {
+		t.Errorf("unused: %v", r.Rows)
+	}
+	if r, _ := MakeReport(b, ReportLicenses, q); r.Totals["served"] != 12 {
+		t.Errorf("licenses: %v", r.Totals)
+	}
+	if r, _ := MakeReport(b, ReportUsage, Query{Until: now + 1, Now: now, Account: "Acme"}); r.Totals["served"] != 6 {
+		t.Errorf("usage of the account: %v", r.Totals)
+	}
+}
+
 // The totals of each report are those of the records, of its time, account and group; what names a user counts for nothing more.
 func TestReportsAddUp(t *testing.T) {
 	b, ids, now := reported(t)

@@ -33,6 +33,7 @@ type Row struct {
 	Model   entitlement.LicenseModel
 	Item    entitlement.Item
 	view    *entitlement.ItemView // what became of it, where it is written
+	unsaid  []column              // columns that its file does not have: of what is on record they leave what there is
 }
 
 // column is one of a table: its cell of a row, and back. Without set it is written for people and not read.

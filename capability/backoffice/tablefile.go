@@ -169,6 +169,11 @@ func readCSV(file []byte) (Noun, []Row, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	for _, c := range columns(noun) {
+		if c.set != nil && !slices.Contains(header, c.name) {
+			t.unsaid = append(t.unsaid, c)
+		}
+	}
 	for {
 		cells, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -215,6 +220,7 @@ func nounOf(header []string) (Noun, error) {
 // filler makes rows of cells.
 type filler struct {
 	columns []column
+	unsaid  []column
 	rows    []Row
 }
 
@@ -235,7 +241,7 @@ func (t *filler) fill(line int, cells []string) error {
 	if len(t.rows) >= MaxTableRows {
 		return &RowError{line, "", fmt.Errorf("more than %d rows", MaxTableRows)}
 	}
-	r := Row{Line: line}
+	r := Row{Line: line, unsaid: t.unsaid}
 	for i, c := range t.columns {
 		if c.must && cells[i] == "" {
 			return &RowError{line, c.name, errors.New("it is empty")}

@@ -119,6 +119,19 @@ func (i *item) seated() (n uint32) {
 	return n
 }
 
+// lapsed is how many of those only had sessions whose products have stopped by now: the next command about sessions of the item forgets them.
+func (i *item) lapsed(now capability.Time) (n uint32) {
+	if len(i.seats) > 0 {
+		return 0
+	}
+	for _, s := range i.sessions {
+		if !s.Over && s.Through <= now {
+			n++
+		}
+	}
+	return n
+}
+
 // New is a book without a policy: the first entry sets it.
 func New() *Book {
 	return &Book{
@@ -183,7 +196,9 @@ func (b *Book) Item(id capability.ActivationID, now capability.Time) (ItemView, 
 }
 
 func (b *Book) view(i *item, now capability.Time) ItemView {
-	v := ItemView{Item: i.Item, Used: i.used, Left: i.left(), Reserved: i.reserved(), Over: i.overage(), Acts: cloneActs(i.acts()), State: b.state(i, now), Hosts: []ItemHolder{}}
+	v := ItemView{Item: i.Item, Used: i.used, Reserved: i.reserved(), Acts: cloneActs(i.acts()), State: b.state(i, now), Hosts: []ItemHolder{}}
+	room, in := i.room(), i.used+i.seated()-i.lapsed(now)
+	v.Left, v.Over = room-min(room, in+v.Reserved), in-min(in, room)
 	for _, h := range i.hosts {
 		v.Hosts = append(v.Hosts, ItemHolder{h.Host, h.Alias, h.held(i.ActivationID), h.held(i.ActivationID) - h.given(i.ActivationID)})
 	}

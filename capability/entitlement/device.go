@@ -79,6 +79,11 @@ func (c SetDevice) decide(b *Book, now capability.Time) (*Decision, error) {
 	if other := b.named(c.Device.Name); other != nil && other.ID != c.Device.ID {
 		return nil, fmt.Errorf("%w: another one is named %q", ErrDevice, c.Device.Name) // whose it is, is nobody's business
 	}
+	if account := c.Device.Account; account != "" && account != b.OwnerOf(c.Device.ID) {
+		if err := b.newAccount(account); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDevice, err)
+		}
+	}
 	e := b.entry(now, c.By)
 	e.Device = &c.Device
 	return &Decision{Entries: []*Entry{e}}, nil

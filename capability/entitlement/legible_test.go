@@ -2,6 +2,7 @@ package entitlement
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,10 +22,11 @@ func TestLegible(t *testing.T) {
 		item.ActivationID, item.Customer, item.Life = testID(t, 99), name, Life{}
 		for what, c := range map[string]Command{
 			"login": AddLogin{Name: name}, "user": AddUser{ID: UserID{"ACME Works", name}}, "account": SetAccount{Account: Account{Name: name}}, "customer": Entitle{Item: item},
+			"account of a user": AddUser{ID: UserID{name, "new"}}, "account of a login": AddLogin{Name: "new", Account: name}, "account of a device": SetDevice{Device: Device{ID: siteID(9), Account: name}},
 			"approver":             WriteOff{Host: m.id.Host, ActivationID: id, Reason: "stolen", By: "somebody", Approved: name},
 			"approver of a repair": func() Command { a := m.copied().request(2); a.Repair, a.Approved = "the disk died", name; return a }(),
 		} {
-			if name == "" && what == "approver of a repair" {
+			if name == "" && slices.Contains([]string{"approver of a repair", "account of a login", "account of a device"}, what) {
 				continue // nobody was named
 			}
 			if _, err := w.book.Decide(w.now, c); (err == nil) != good {

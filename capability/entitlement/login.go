@@ -169,7 +169,11 @@ func (l *Login) clone() Login {
 }
 
 func (c AddLogin) decide(b *Book, now capability.Time) (*Decision, error) {
-	if err := legible("login", c.Name); err != nil {
+	err := legible("login", c.Name)
+	if err == nil && c.Account != "" {
+		err = b.newAccount(c.Account)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
 	}
 	if l := b.login(c.Name); l != nil {

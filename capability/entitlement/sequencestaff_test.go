@@ -2,6 +2,7 @@ package entitlement
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -153,7 +154,7 @@ func (s *sequence) both(c Command, d *Decision, err error) {
 	if d == nil {
 		return
 	}
-	if len(d.Entries) != len(other.Entries) || !bytes.Equal(s.codec.Encode(d.Response), s.codec.Encode(other.Response)) || !bytes.Equal(s.codec.Encode(d.Session != nil), s.codec.Encode(other.Session != nil)) {
+	if len(d.Entries) != len(other.Entries) || !bytes.Equal(s.codec.Encode(d.Response), s.codec.Encode(other.Response)) || !reflect.DeepEqual(d.Session, other.Session) || !reflect.DeepEqual(d.Done, other.Done) || !reflect.DeepEqual(d.Credited, other.Credited) {
 		s.fatalf("%T: the book that was restored answers otherwise than the one that was not", c)
 	}
 	for n, e := range d.Entries {

@@ -282,3 +282,17 @@ func TestSessionOf(t *testing.T) {
 		}
 	}
 }
+
+// TestLeftAfterSessions: what a session had is left when its promise is over, also where nobody has asked since.
+func TestLeftAfterSessions(t *testing.T) {
+	w := newWorld(t, anyTier())
+	id := w.entitleKind(1, 2, Floating, Online)
+	w.mustDo(SetPool{ActivationID: id, Everybody: true})
+	w.mustDo(AddUser{ID: person("ana")})
+	through := w.granted(take(1, id, person("ana"), 1)).Session.Through
+	for at, left := range map[capability.Time]uint32{w.now: 1, through - 1: 1, through: 2} {
+		if v, _ := w.book.Item(id, at); v.Left != left || v.Over != 0 {
+			t.Errorf("at %s %d are left, %d over", at, v.Left, v.Over)
+		}
+	}
+}

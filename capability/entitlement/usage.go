@@ -278,6 +278,7 @@ type UsageRow struct {
 	Alias   string    `json:"alias,omitempty"`
 	Account string    `json:"account"`
 	Product string    `json:"product,omitempty"`
+	Foreign bool      `json:"foreign,omitempty"` // of a line item that the machine's account has nothing to do with: its word alone
 	Used
 }
 
@@ -298,7 +299,10 @@ func (b *Book) EachUsage(from, until capability.Time, account string) iter.Seq[U
 			for _, u := range s.rows {
 				r := UsageRow{Host: h.Host, Alias: h.Alias, Account: b.accountOf(h), Used: u}
 				if i := b.byID[u.ActivationID]; i != nil {
-					r.Account, r.Product = i.Customer, i.Product
+					// A machine names in its records whatever it likes. What it says of an item of others is its own account's affair, and in no sum of theirs; one that was never given anything has no account.
+					if r.Foreign = r.Account == "" || !b.Related(r.Account, i.Customer); !r.Foreign {
+						r.Account, r.Product = i.Customer, i.Product
+					}
 				}
 				if u.Day >= from && u.Day < until && b.Within(r.Account, account) {
 					r.Denials = slices.Clone(u.Denials)

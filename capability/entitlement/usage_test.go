@@ -379,6 +379,30 @@ func TestUsageOfAnAccount(t *testing.T) {
 	}
 }
 
+// A machine that names an item of others in its records is in no account's usage but its own.
+func TestUsageOfForeignItems(t *testing.T) {
+	w := newWorld(t, anyTier())
+	own := w.entitle(1, 9, nil)
+	other := w.entitle(2, 9, func(i *Item) { i.Customer = "Another" })
+	stranger, theirs := newReporter(w, 1), newReporter(w, 2)
+	stranger.use(usage(1, other, 0))
+	w.mustDo(stranger.write(1, 9)) // it was given nothing
+	theirs.use(usage(2, other, 0))
+	theirs.use(usage(3, own, 0))
+	w.mustDo(theirs.write(1, 9, want(own, 1)))
+	for account, wants := range map[string]int{"": 3, "Another": 0, "ACME Works": 2} {
+		rows := w.book.Usage(0, 1<<40, account)
+		if len(rows) != wants {
+			t.Errorf("%q: %d rows", account, len(rows))
+		}
+		for _, r := range rows {
+			if r.Foreign != (r.ActivationID == other) || r.Foreign != (r.Product == "") { // what others have is nobody's business
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+}
+
 func TestApplyAssertsRecords(t *testing.T) {
 	for what, change := range map[string]func(*Answered){
 		"again":          func(a *Answered) { a.Records[0].Number = 1 },

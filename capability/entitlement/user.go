@@ -181,8 +181,10 @@ func (b *Book) addUser(now capability.Time, id UserID, service bool, code capabi
 	if u := b.user(id); u != nil {
 		return nil, fmt.Errorf("%w: %s is in the account %s already", ErrUser, u.ID.Name, u.ID.Account)
 	}
-	if err := legible("user", id.Name); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUser, err)
+	for _, err := range []error{legible("user", id.Name), b.newAccount(id.Account)} {
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUser, err)
+		}
 	}
 	u := User{ID: id, Service: service, Made: now}
 	u.give(code, now)

@@ -298,15 +298,19 @@ func movedWords(m *entitlement.Moved) string {
 // findDevice is a device by its name, by its host ID, also one that is not on record, or by the first digits of one that is.
 func findDevice(b *entitlement.Book, name string) (hostid.ID, error) {
 	var found []hostid.ID
+	var named hostid.ID
 	for _, v := range b.Devices() {
 		if v.Name != "" && strings.EqualFold(v.Name, name) {
-			return v.ID, nil
-		}
-		if matches(v.ID, name) {
+			named = v.ID
+		} else if matches(v.ID, name) {
 			found = append(found, v.ID)
 		}
 	}
 	switch {
+	case named != hostid.ID{} && len(found) > 0: // customers name their devices too
+		return hostid.ID{}, terminal.Usage("%q is the name of %s, and %s begins so: give the whole host ID", name, named, found[0])
+	case named != hostid.ID{}:
+		return named, nil
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:

@@ -298,7 +298,7 @@ func keyLimits(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "limits", Short: "Show what the signing key may sign, or set it with the root here", Args: cobra.NoArgs,
 		Long: "Limits shows what the root lets the signing key sign, and what was signed lately. With limits named it has keys/root.key certify the key again within those, instead of the ones before.\n\n" +
-			"They are signed by the root, and the book counts: an operator changes neither. A limit of a product binds its name: what features and counts a copy of it is worth is said when it is entitled, so that copies of much are limited by a rate and by products of their own. Whoever owns the machine of the back office is not held by them; a token that counts by itself, and revocation, are for that.",
+			"They are signed by the root, and the book counts: an operator changes neither. A limit of a product binds its name: what features and counts a copy of it is worth is said when it is entitled, so that copies of much are limited by a rate and by products of their own. Seats that are used online are kept to the products; the numbers are of answers to request files. Whoever owns the machine of the back office is not held by them; a token that counts by itself, and revocation, are for that.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if limitsNamed(c) {
 				return f.here(c, backoffice.KeyAsk{Again: true}, &t, nil)

@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -122,12 +123,31 @@ func (f *flags) coded(err error) error {
 // now is the one place where this program reads the clock.
 func now() capability.Time { return capability.At(time.Now()) }
 
-// operator is who runs the program, for the record. Nothing is written by nobody: who has no name here, as in a container, is on record with the number.
+// operator is who runs the program, for the record. Who became another user for it is on record as who logged in: one person does not stand for a change under two names, and not all of them are root.
+// Nothing is written by nobody: who has no name here, as in a container, is on record with the number.
 func operator() string {
-	if u, err := user.Current(); err == nil {
-		if name := strings.ToValidUTF8(u.Username[:min(len(u.Username), capability.MaxName)], ""); name != "" {
-			return name
+	said, _ := os.ReadFile("/proc/self/loginuid") // absent where the kernel keeps none
+	uid, logged := loginUID(said)
+	if logged {
+		if u, err := user.LookupId(uid); err == nil && u.Username != "" {
+			return userName(u)
 		}
 	}
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return userName(u)
+	}
 	return fmt.Sprintf("user %d", os.Getuid())
+}
+
+func userName(u *user.User) string {
+	return strings.ToValidUTF8(u.Username[:min(len(u.Username), capability.MaxName)], "")
+}
+
+// loginUID reads what the kernel says of who logged in (proc_pid_loginuid(5)): a number, which is the highest there is where nobody did, as for a service.
+func loginUID(said []byte) (uid string, logged bool) {
+	n, err := strconv.ParseUint(strings.TrimSpace(string(said)), 10, 32)
+	if err != nil || n == math.MaxUint32 {
+		return "", false
+	}
+	return strconv.FormatUint(n, 10), true
 }

@@ -98,7 +98,7 @@ func importCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use: "import FILE", Short: "Read a table into the book", Args: cobra.ExactArgs(1),
 		Long: "Import reads a table as export writes it, CSV or JSON, and says by its columns what it lists. All rows are checked before one is written: a wrong one changes nothing, and is named with line and column.\n\n" +
-			"Accounts, products and license models are set to what their rows say. A line item is never changed: a row names it by an activation ID, or by a key of its own, as an order number, and the same key is always the same line item. " +
+			"Accounts, products and license models are set to what their rows say; a column that a CSV file does not have leaves what there is. A line item is never changed: a row names it by an activation ID, or by a key of its own, as an order number, and the same key is always the same line item. " +
 			"So an import can be repeated, also one that was cut off. The activation ID of each row is printed behind its key.",
 		Example: "  freehold import items.csv",
 		RunE: func(c *cobra.Command, args []string) error {
