@@ -176,7 +176,7 @@ func (p *Poll) next(r *http.Request) (any, error) {
 		wait := time.Duration(-1)
 		if s.URL != "" {
 			if wait = max(0, p.schedule.due(s)-p.appliance.Elapsed()); wait == 0 {
-				return p.errand(ctx, s)
+				return p.errand(r.Context(), s) // once begun, it is made: the end of the patience is no failed try
 			}
 		}
 		p.wait(ctx, changed, wait)
