@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -47,6 +48,7 @@ type Seat struct {
 	mu     sync.Mutex
 	items  []capability.LineItem
 	at     time.Time     // when the request of the last answer went out
+	slept  time.Duration // how long the machine had slept by then
 	runs   time.Duration // from then on
 	renew  time.Duration // from then on
 	missed error         // why the last renewal did not come through
@@ -142,7 +144,7 @@ func (t *Seat) note(u *use) {
 
 // ask makes one exchange, and takes over what it says. final: the back office has signed that this machine has the seat no more. Whatever nobody signed leaves things as they are.
 func (t *Seat) ask(ctx context.Context, anew, locked bool) (final bool, err error) {
-	at := t.s.options.Clock()
+	at, slept := t.s.options.Clock(), t.s.options.suspended()
 	r, err := t.exchange(ctx, 1, anew, locked)
 	if err != nil {
 		return false, err
@@ -165,8 +167,14 @@ func (t *Seat) ask(ctx context.Context, anew, locked bool) (final bool, err erro
 	for _, d := range r.Denials {
 		t.warns = d.Sentence()
 	}
-	t.at, t.items, t.runs, t.renew, t.missed = at, r.Items, runs.Duration(), r.Policy.Lease.Duration()*time.Duration(r.Policy.RenewPercent)/100, nil
+	t.at, t.slept, t.items, t.runs, t.renew, t.missed = at, slept, r.Items, runs.Duration(), paceOf(&r.Policy), nil
 	return false, nil
+}
+
+// paceOf is after how long a seat is renewed. A policy that says little, or a short lease, has nobody asked without a pause.
+func paceOf(p *capability.Policy) time.Duration {
+	share := time.Duration(cmp.Or(p.RenewPercent, capability.DefaultPolicy().RenewPercent))
+	return max(leastRenewal, cmp.Or(p.Lease, capability.DefaultLease).Duration()*share/100)
 }
 
 // exchange sends a request for so many seats, and believes the answer only if it is the producer's, for this machine and to this very request.
@@ -232,22 +240,30 @@ func (s *Standalone) seated(answer []byte, request capability.Digest) (*capabili
 	return r, signer, nil
 }
 
-// notRevoked refuses what a key signed of which this machine has heard that it counts no more. No other program uses the directory meanwhile.
+// notRevoked refuses what a key signed of which this machine has heard that it counts no more, and keeps what its certificate says of others. No other program uses the directory meanwhile.
 func (s *Standalone) notRevoked(signer *wire.KeyCertificate) error {
 	st, lost, err := s.load()
-	if err != nil || lost != nil {
-		return err // what cannot be read has heard nothing
+	if err != nil {
+		return err
 	}
 	if err := s.codec.StillCounts(signer, st.Revoked); err != nil {
 		return refuse(wire.Code(err), err)
 	}
-	return nil
+	known := wire.Learn(st.Revoked, signer)
+	if lost != nil || len(known) == len(st.Revoked) || len(known) > capability.MaxRevoked {
+		return nil // what is lost is made anew some day, and has heard nothing then
+	}
+	if err := s.settle(st); err != nil {
+		return err
+	}
+	st.Revoked = known
+	return s.keep(st)
 }
 
-// gone is how long ago the last answered request went out: by the clock that goes on in a set-back, and by the one that goes on in a sleep.
+// gone is how long ago the last answered request went out: by the clock that nobody sets, with the time that the machine slept, or by the one on the wall where that says more.
 func (t *Seat) gone() time.Duration {
 	now := t.s.options.Clock()
-	return max(now.Sub(t.at), now.Round(0).Sub(t.at.Round(0)))
+	return max(now.Sub(t.at)+(t.s.options.suspended()-t.slept).Round(time.Second), now.Round(0).Sub(t.at.Round(0)))
 }
 
 // keep renews until the seat ends.
