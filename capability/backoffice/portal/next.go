@@ -93,6 +93,7 @@ func steps() map[capability.Code]string {
 
 		capability.ErrNoLogin:           "look for the login under Logins",
 		capability.ErrLoginCode:         "type it as it was printed, or have another made on the login's page under Logins",
+		capability.ErrUserToken:         "sign in again with the user's name and password, on the machine that asks",
 		capability.ErrAPIToken:          "make another token under My login, or ask who admits logins",
 		capability.ErrLastAdministrator: "make another security administrator first, under Logins",
 
