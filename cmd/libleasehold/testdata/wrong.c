@@ -134,10 +134,14 @@ int main(int argc, char **argv)
 	want("look at a lease of a closed client", leasehold_look(l, &s), usage_);
 	want("release of a lease of a closed client", leasehold_release(l), usage_);
 	want("acquire of a closed client", leasehold_acquire(c, "render", 1, 0, &l), usage_);
-#ifndef PLANT_A_LEAK
 	free(endless);
+#ifdef PLANT_A_LEAK /* many small ones: a number that happens to look like an address hides one of them, and a large one for sure */
+	char *volatile lost;
+	for (int i = 0; i < 100; i++)
+		if (!(lost = malloc(100)))
+			return 2;
+	lost = NULL;
 #endif
-	endless = NULL;
 	printf("%d calls, %d wrong\n", calls, bad);
 	return bad != 0;
 }
