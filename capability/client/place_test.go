@@ -90,7 +90,7 @@ func TestServerListWithAnOffice(t *testing.T) {
 		if l.Err() != nil {
 			t.Error(l.Err())
 		}
-		w.cut = true
+		w.meddle(func() { w.cut = true })
 		after(time.Hour)
 		if l.Err() != nil || l.Notice() == "" {
 			t.Errorf("%v, %q", l.Err(), l.Notice())
@@ -98,7 +98,7 @@ func TestServerListWithAnOffice(t *testing.T) {
 		if _, err := c.Acquire(ctx, "render:1.0"); !silent(err) {
 			t.Errorf("nobody is there: %v", err)
 		}
-		w.cut = false
+		w.meddle(func() { w.cut = false })
 		if err := l.Release(ctx); err != nil || l.Err() != ErrReleased || len(w.sessions()) != 0 {
 			t.Errorf("%v, %v, %d sessions", err, l.Err(), len(w.sessions()))
 		}

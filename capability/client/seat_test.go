@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,29 +29,40 @@ type seating struct {
 	desk   *backoffice.Desk
 	h      http.Handler
 	trust  []byte
+	way    sync.Mutex // of what follows
 	cut    bool
 	denies capability.Code     // what somebody on the way answers instead
 	spoils func([]byte) []byte // what somebody on the way does to answers
 }
 
 func (w *seating) RoundTrip(r *http.Request) (*http.Response, error) {
-	if w.cut {
+	w.way.Lock()
+	cut, denies, spoils := w.cut, w.denies, w.spoils
+	w.way.Unlock()
+	if cut {
 		return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
 	}
 	rec := httptest.NewRecorder()
-	if w.denies != 0 {
+	if denies != 0 {
 		rec.WriteHeader(http.StatusForbidden)
-		rec.Write(wire.New().Encode(&capability.Denial{Code: w.denies}))
+		rec.Write(wire.New().Encode(&capability.Denial{Code: denies}))
 		return rec.Result(), nil
 	}
 	r.RemoteAddr, r.Host = "192.0.2.1:1000", "office.example"
 	w.h.ServeHTTP(rec, r)
-	if w.spoils != nil {
-		b := w.spoils(rec.Body.Bytes())
+	if spoils != nil {
+		b := spoils(rec.Body.Bytes())
 		rec.Body.Reset()
 		rec.Body.Write(b)
 	}
 	return rec.Result(), nil
+}
+
+// meddle changes what happens on the way, while machines ask.
+func (w *seating) meddle(change func()) {
+	w.way.Lock()
+	defer w.way.Unlock()
+	change()
 }
 
 const (
@@ -250,18 +262,18 @@ func TestSeatWithoutItsLink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.cut = true
+		w.meddle(func() { w.cut = true })
 		begin := time.Now()
 		after(23*time.Hour + 59*time.Minute)
 		if left, err := seat.Left(); seat.Err() != nil || left != time.Minute || !errors.Is(err, ErrOfficeUnreachable) {
 			t.Errorf("after 23:59: %s left, %v, %v", left, err, seat.Err())
 		}
-		w.cut = false
+		w.meddle(func() { w.cut = false })
 		after(seatRetry + time.Hour/3)
 		if left, err := seat.Left(); seat.Err() != nil || err != nil || left < 23*time.Hour {
 			t.Errorf("after the link came back: %s left, %v, %v", left, err, seat.Err())
 		}
-		w.cut = true
+		w.meddle(func() { w.cut = true })
 		at, left := time.Now(), time.Duration(0)
 		left, _ = seat.Left()
 		<-seat.Done()
@@ -340,23 +352,23 @@ func TestSeatIsNotBelieved(t *testing.T) {
 		one, two := w.machine(1), w.machine(2)
 		token := w.signIn(one, code)
 		var old []byte
-		w.spoils = func(b []byte) []byte { old = append([]byte(nil), b...); return b }
+		w.meddle(func() { w.spoils = func(b []byte) []byte { old = append([]byte(nil), b...); return b } })
 		seat, err := w.seat(one, token, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.spoils = func([]byte) []byte { return old }
+		w.meddle(func() { w.spoils = func([]byte) []byte { return old } })
 		if _, err := w.seat(one, token, false); !errors.Is(err, ErrNotOurs) {
 			t.Errorf("the answer of before: %v", err)
 		}
 		if _, err := w.seat(two, w2token(w, two), true); !errors.Is(err, ErrNotOurs) {
 			t.Errorf("the answer to another machine: %v", err)
 		}
-		w.spoils = func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
+		w.meddle(func() { w.spoils = func(b []byte) []byte { b[len(b)/2] ^= 1; return b } })
 		if _, err := w.seat(one, token, false); err == nil {
 			t.Error("a changed answer is believed")
 		}
-		w.spoils = nil
+		w.meddle(func() { w.spoils = nil })
 		if err := seat.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -383,13 +395,13 @@ func TestSeatUnsignedRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range []capability.Code{capability.ErrSessionEnded, capability.ErrUnassigned, capability.ErrNoUser, capability.ErrMode, capability.ErrSuspended, capability.ErrRetired, capability.ErrBookExpired, capability.ErrUserToken} {
-			w.denies = c
+			w.meddle(func() { w.denies = c })
 			after(time.Hour)
 			if left, err := seat.Left(); seat.Err() != nil || !has(err, c) || left == 0 {
 				t.Fatalf("%s: %s left, %v, %v", c, left, err, seat.Err())
 			}
 		}
-		w.denies = 0
+		w.meddle(func() { w.denies = 0 })
 		after(time.Hour)
 		if left, err := seat.Left(); left < 23*time.Hour || err != nil {
 			t.Errorf("%s left: %v", left, err)
@@ -487,7 +499,7 @@ func TestSeatIsShared(t *testing.T) {
 // w2token signs in while answers are spoiled.
 func w2token(w *seating, s *Standalone) string {
 	spoils := w.spoils
-	w.spoils = nil
-	defer func() { w.spoils = spoils }()
+	w.meddle(func() { w.spoils = nil })
+	defer w.meddle(func() { w.spoils = spoils })
 	return w.signIn(s, "")
 }

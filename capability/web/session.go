@@ -29,10 +29,7 @@ type Sessions struct {
 
 // NewSessions are none yet. Their limits are measured on now's monotonic clock: setting the system's clock lengthens nothing.
 func NewSessions(now func() time.Time) *Sessions {
-	m := scs.New()
-	if unused, ok := m.Store.(interface{ StopCleanup() }); ok {
-		unused.StopCleanup() // the store that it begins with has a goroutine
-	}
+	m := scs.New() // the store that it begins with leaves a goroutine that wakes once a minute: ending it is a race with its start
 	m.Store = &memory{now: now, kept: map[string]kept{}}
 	m.Lifetime, m.IdleTimeout, m.HashTokenInStore = Longest, Idle, true
 	m.Cookie.Name, m.Cookie.Path, m.Cookie.Secure, m.Cookie.HttpOnly, m.Cookie.SameSite, m.Cookie.Persist = "__Host-session", "/", true, true, http.SameSiteStrictMode, false
