@@ -150,6 +150,7 @@ func TestExchangeRefuses(t *testing.T) {
 		code   capability.Code
 	}{
 		{"turned off", entitlement.NothingOnline, good, http.StatusForbidden, capability.ErrOnline},
+		{"turned off, for a machine on record", entitlement.NothingOnline, known.request("", nil), http.StatusForbidden, capability.ErrOnline},
 		{"first request where machines must be known", entitlement.KnownOnline, good, http.StatusForbidden, capability.ErrOperator},
 		{"first request that names nothing", entitlement.AnyoneOnline, w.machine().request("", nil), http.StatusForbidden, capability.ErrOperator},
 		{"first request that names what is not there", entitlement.AnyoneOnline, w.machine().request(another, nil), http.StatusForbidden, capability.ErrOperator},
