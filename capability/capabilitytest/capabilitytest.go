@@ -42,6 +42,7 @@ type Appliance struct {
 	producer *producer
 	chip     *chip
 	disk     *disk
+	clock    func() time.Time
 	ahead    atomic.Int64 // nanoseconds, by Forward
 
 	whole sync.RWMutex // one run ends and the next begins; also the producer answers
@@ -70,7 +71,7 @@ type Disk struct{ snapshot []byte }
 // New starts an appliance that serves these items: leases of 15 minutes, renewed after 15 % of them, unless SetPolicy says otherwise.
 func New(t T, items ...capability.LineItem) *Appliance {
 	t.Helper()
-	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), disk: &disk{}, policy: capability.DefaultPolicy(), conns: map[net.Conn]bool{}}
+	a := &Appliance{t: t, producer: newProducer(t), chip: newChip(t), disk: &disk{}, policy: capability.DefaultPolicy(), clock: time.Now, conns: map[net.Conn]bool{}}
 	a.start(ledger.New(), false, true)
 	t.Cleanup(func() {
 		a.whole.Lock()
@@ -171,7 +172,7 @@ func (a *Appliance) Provision(items ...capability.LineItem) {
 	r, policy := a.running()
 	f, err := r.Request(a.t.Context(), nil, "test")
 	must(a.t, err)
-	in, err := r.Import(a.t.Context(), a.producer.respond(a.t, f.Bytes, capability.At(a.now()), policy, items))
+	in, err := r.Import(a.t.Context(), a.producer.respond(a.t, f.Bytes, capability.At(a.Now()), policy, items))
 	must(a.t, err)
 	if in.Code != capability.Applied {
 		a.t.Fatalf("the response was not applied: %s", in.Code)
@@ -226,9 +227,7 @@ func (a *Appliance) cut(down bool) {
 func (a *Appliance) Forward(d time.Duration) { a.ahead.Add(int64(d)) }
 
 // Now is the time as the appliance has it.
-func (a *Appliance) Now() time.Time { return a.now() }
-
-func (a *Appliance) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
+func (a *Appliance) Now() time.Time { return a.clock().Add(time.Duration(a.ahead.Load())) }
 
 // Restart stops the appliance cleanly and starts it again: it serves at once, with another serving key.
 func (a *Appliance) Restart() { a.t.Helper(); a.again(nil, false) }
@@ -262,10 +261,10 @@ func (a *Appliance) again(d *Disk, held bool) {
 
 func (a *Appliance) start(l *ledger.Ledger, held, first bool) {
 	a.t.Helper()
-	begin := a.now()
+	begin := a.Now()
 	o := appliance.Options{
 		Ledger: l, Vault: a.disk, Machine: a.chip, Host: a.chip.Host, Index: attest.EpochIndex, Trust: a.producer.trust, Start: ledger.Start{Cause: "test"}, Held: held,
-		Now: a.now, Elapsed: func() time.Duration { return a.now().Sub(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Now: a.Now, Elapsed: func() time.Duration { return a.Now().Sub(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Counter: func() (uint64, error) { return 1, nil },
 	}
 	if first {
