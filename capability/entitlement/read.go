@@ -46,7 +46,7 @@ func (r *reader) item(in *wire.Reader, i *Item) {
 		case 4:
 			i.Product = in.Shared(r.texts)
 		case 5:
-			i.ProductVersion = readVersion(in)
+			i.ProductVersion = in.Version()
 			versions++
 		case 6:
 			i.Features = r.featuresOf(in, i.Product)
@@ -88,7 +88,7 @@ func (r *reader) featuresOf(in *wire.Reader, product string) []Feature {
 			case 1:
 				f.Name = in.Shared(r.texts)
 			case 2:
-				f.Version = readVersion(in)
+				f.Version = in.Version()
 				versions++
 			case 3:
 				f.PerCopy = uint32(in.Uint(math.MaxUint32))
@@ -104,13 +104,6 @@ func (r *reader) featuresOf(in *wire.Reader, product string) []Feature {
 		r.features[product] = &listed{ahead[:read], list}
 	}
 	return list
-}
-
-func readVersion(in *wire.Reader) (v capability.Version) {
-	in.Tuple(2)
-	v.Major = uint32(in.Number(math.MaxUint32))
-	v.Minor = uint32(in.Number(math.MaxUint32))
-	return v
 }
 
 func (f *Fulfillment) read(in *wire.Reader, texts *wire.Texts) {

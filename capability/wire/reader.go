@@ -162,7 +162,7 @@ func (r *Reader) right(v *capability.Right) {
 		case 1:
 			v.Feature = r.Text()
 		case 2:
-			v.Version = r.version()
+			v.Version = r.Version()
 			versions++
 		case 3:
 			v.Count = uint32(r.Uint(math.MaxUint32))
@@ -217,7 +217,7 @@ func (r *Reader) denial(v *capability.Denial) {
 		case 7:
 			v.Until = capability.Time(r.Int())
 		case 8:
-			v.Highest = r.version()
+			v.Highest = r.Version()
 			versions++
 		case 9:
 			v.Detail = r.Text()
@@ -295,7 +295,7 @@ func (r *Reader) desired(v *capability.Desired) {
 		case 1:
 			v.Feature = r.Text()
 		case 2:
-			v.Version = r.version()
+			v.Version = r.Version()
 			versions++
 		case 3:
 			v.Count = uint32(r.Uint(math.MaxUint32))
@@ -346,7 +346,8 @@ func (r *Reader) pairs() []capability.Pair {
 	return list
 }
 
-func (r *Reader) version() (v capability.Version) {
+// Version is a version, zero or not.
+func (r *Reader) Version() (v capability.Version) {
 	r.Tuple(2)
 	v.Major = uint32(r.Number(math.MaxUint32))
 	v.Minor = uint32(r.Number(math.MaxUint32))

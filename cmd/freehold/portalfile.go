@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -59,12 +58,12 @@ type samlRow struct {
 // read completes what flags have said by portal.toml, if there is one.
 func (s *serving) read(dir string, flags *pflag.FlagSet) error {
 	path := filepath.Join(dir, portalName)
-	b, err := bounded(path, maxPortalFile)
+	b, err := terminal.ReadFile(path, maxPortalFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return terminal.Coded(capability.ErrFileRead, err)
+		return terminal.Coded(capability.ErrFileRead, fmt.Errorf("%s: %w", portalName, err))
 	}
 	p, err := parsePortal(b)
 	if err == nil {
@@ -167,7 +166,7 @@ func (s *serving) take(p *portalFile, dir string, flags *pflag.FlagSet) error {
 		s.oidc = append(s.oidc, portal.OIDC{Name: row.Name, Issuer: row.Issuer, ClientID: row.ClientID, Secret: secret})
 	}
 	for _, row := range p.SAML {
-		b, err := bounded(in(row.Metadata), maxMetadata)
+		b, err := terminal.ReadFile(in(row.Metadata), maxMetadata)
 		if err != nil {
 			return fmt.Errorf("saml %s: metadata: %w", row.Name, err)
 		}
@@ -196,29 +195,15 @@ func (r *oidcRow) secret(in func(string) string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
 		return "", fmt.Errorf("%s has mode %o, so that everybody on this machine may use it; chmod 600", path, info.Mode().Perm())
 	}
-	b, err := bounded(path, maxSecret)
+	b, err := terminal.ReadFile(path, maxSecret)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("secret: %w", err)
 	}
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return "", fmt.Errorf("the first line of %s is empty", path)
 	}
 	return string(line), nil
-}
-
-// bounded reads a file of at most so many bytes.
-func bounded(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s has more than %d bytes", path, most)
-	}
-	return b, err
 }
 
 // origin is how browsers know a portal: as portal.toml says, or by its first name and the port it listens on.

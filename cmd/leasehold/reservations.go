@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -221,7 +219,7 @@ func (p *program) reservationsImport() *cobra.Command {
 }
 
 func readReservations(path string) ([]console.Reserved, error) {
-	b, err := readUpTo(path, capability.MaxFile)
+	b, err := terminal.ReadFile(path, capability.MaxFile)
 	var v value
 	if err == nil {
 		v, err = readJSON(b)
@@ -239,20 +237,6 @@ func readReservations(path string) ([]console.Reserved, error) {
 		return nil, terminal.Coded(capability.ErrImport, fmt.Errorf("%s: %w", path, f.err))
 	}
 	return rows, nil
-}
-
-// readUpTo reads a whole file of at most so many bytes.
-func readUpTo(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("more than %d bytes", most)
-	}
-	return b, err
 }
 
 func (p *program) reservationsExport() *cobra.Command {

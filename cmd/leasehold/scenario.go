@@ -14,6 +14,7 @@ import (
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -54,7 +55,7 @@ type step struct {
 }
 
 func readScenario(path string) (*scenario, error) {
-	b, err := readUpTo(path, maxScenario)
+	b, err := terminal.ReadFile(path, maxScenario)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,22 +18,10 @@ import (
 
 // process starts a program under a name, by which it can be halted or crashed, and waits until its output has a match.
 func (m *machines) process(ts *testscript.TestScript, name, begun string, args ...string) []string {
-	log, err := os.Create(ts.MkAbs(name + ".log"))
-	ts.Check(err)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Path, cmd.Err = m.program(ts, args[0]), nil
 	cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "GOCOVERDIR="+ts.Getenv("GOCOVERDIR"))
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	ts.Check(cmd.Start())
-	d := &daemon{cmd: cmd, log: log, ended: make(chan struct{})}
-	m.daemons[name] = d
-	go func() {
-		cmd.Wait()
-		d.code = cmd.ProcessState.ExitCode()
-		log.Close()
-		close(d.ended)
-	}()
+	d := m.begin(ts, name, cmd)
 	want := regexp.MustCompile(begun)
 	for end := time.Now().Add(60 * time.Second); ; {
 		if found := want.FindStringSubmatch(ts.ReadFile(name + ".log")); found != nil {

@@ -220,21 +220,10 @@ func lockOut(t *tpmtest.TPM) error {
 	return fmt.Errorf("the TPM does not lock out: %w", err)
 }
 
-// daemon NAME STATE [FLAG...]: starts leaseholdd on the TPM of that name, sets $SOCK_NAME and $ADDR_NAME, and waits until it answers.
-func (m *machines) daemon(ts *testscript.TestScript, args []string) {
-	name, state := args[0], ts.MkAbs(args[1])
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	addr, sock := l.Addr().String(), filepath.Join(m.dir, name+".s")
-	ts.Check(l.Close())
+// begin starts a program under a name, by which it can be halted or crashed; what it says is in NAME.log.
+func (m *machines) begin(ts *testscript.TestScript, name string, cmd *exec.Cmd) *daemon {
 	log, err := os.Create(ts.MkAbs(name + ".log"))
 	ts.Check(err)
-	program, err := exec.LookPath("leaseholdd")
-	if err != nil {
-		program = filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "leaseholdd")
-	}
-	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--log-level", "debug")
-	cmd.Args = append(cmd.Args, args[2:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ts.Check(cmd.Start())
@@ -246,6 +235,23 @@ func (m *machines) daemon(ts *testscript.TestScript, args []string) {
 		log.Close()
 		close(d.ended)
 	}()
+	return d
+}
+
+// daemon NAME STATE [FLAG...]: starts leaseholdd on the TPM of that name, sets $SOCK_NAME and $ADDR_NAME, and waits until it answers.
+func (m *machines) daemon(ts *testscript.TestScript, args []string) {
+	name, state := args[0], ts.MkAbs(args[1])
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	addr, sock := l.Addr().String(), filepath.Join(m.dir, name+".s")
+	ts.Check(l.Close())
+	program, err := exec.LookPath("leaseholdd")
+	if err != nil {
+		program = filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "leaseholdd")
+	}
+	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--log-level", "debug")
+	cmd.Args = append(cmd.Args, args[2:]...)
+	d := m.begin(ts, name, cmd)
 	ts.Setenv("SOCK_"+name, sock)
 	ts.Setenv("ADDR_"+name, addr)
 	deadline := time.Now().Add(30 * time.Second)
