@@ -105,11 +105,12 @@ func (v *visit) policyFields(p *entitlement.Policy) []fieldView {
 		{Name: "online", Label: "Requests over the network", Hint: "answered without an operator: of no machine, of those on record, or also a first one with an activation ID", Kind: kindSelect, Options: []string{entitlement.NothingOnline.String(), entitlement.KnownOnline.String(), entitlement.AnyoneOnline.String()}},
 		{Name: "write_offs", Label: "Write-offs", Hint: "machines of one activation ID that may be written off in 365 days", Kind: kindNumber, Must: true},
 		{Name: "detail", Label: "Records of usage name users, where the site allows it", Kind: kindCheck},
+		{Name: "states", Label: "Machines tell how the day stands, and keep a record a day", Hint: "else each request ends a record; reports have the same sums", Kind: kindCheck},
 		{Name: "excluded", Label: "Excluded types of host IDs", Hint: "one a line, as DEVICE_KEY: their machines are given nothing", Kind: kindArea},
 		{Name: "client_type", Label: "Type of host ID of a client that is put on record by hand", Kind: kindText},
 		{Name: "server_type", Label: "The same of a server", Kind: kindText},
 	}, map[string]string{
-		"online": p.Online.String(), "write_offs": strconv.Itoa(p.WriteOffs.Count()), "detail": map[bool]string{true: "yes"}[p.Detail], "excluded": strings.Join(excluded, ";"), "client_type": name(p.ClientType), "server_type": name(p.ServerType),
+		"online": p.Online.String(), "write_offs": strconv.Itoa(p.WriteOffs.Count()), "detail": map[bool]string{true: "yes"}[p.Detail], "states": map[bool]string{true: "yes"}[p.States], "excluded": strings.Join(excluded, ";"), "client_type": name(p.ClientType), "server_type": name(p.ServerType),
 	})
 }
 
@@ -157,7 +158,7 @@ func (v *visit) setPolicy() error {
 		if err != nil {
 			return err
 		}
-		p.WriteOffs, p.Detail, p.Excluded = entitlement.LimitRepairs(int(n)), form.Get("detail") == "yes", nil
+		p.WriteOffs, p.Detail, p.States, p.Excluded = entitlement.LimitRepairs(int(n)), form.Get("detail") == "yes", form.Get("states") == "yes", nil
 		for _, name := range strings.Fields(form.Get("excluded")) {
 			t, err := hostType(name)
 			if err != nil {
