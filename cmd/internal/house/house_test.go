@@ -101,7 +101,7 @@ func layer(pkg string) (int, bool) {
 	switch pkg {
 	case "hostid", "capability":
 		return 0, true
-	case "tpm/attest", "capability/wire", "capability/model", "capability/ledger", "capability/entitlement":
+	case "tpm/attest", "capability/wire", "capability/model", "capability/ledger", "capability/ledger/history", "capability/entitlement":
 		return 1, true
 	case "storage", "tpm", "hostid/probe", "hostid/dongle", "systemd", "capability/client", "capability/web", "image":
 		return 2, true
@@ -132,6 +132,9 @@ func allowed(from, to string) bool {
 	case 1:
 		if b == 0 {
 			return true
+		}
+		if from == "capability/ledger/history" {
+			return to == "capability/ledger" || to == "capability/wire" // it reads entries
 		}
 		return (from == "capability/ledger" || from == "capability/entitlement") && (to == "capability/model" || to == "capability/wire")
 	case 2:
