@@ -50,7 +50,7 @@ const leastGap = 60
 const other = ""
 
 // MaxBytes is how many bytes of changes are kept; with more the oldest days keep their sums only. Changes of one lease take about ten.
-const MaxBytes = 128 << 20
+const MaxBytes = 64 << 20
 
 const maxUses = 100_000 // of which the last time is known
 
