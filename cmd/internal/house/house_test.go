@@ -141,7 +141,7 @@ func allowed(from, to string) bool {
 		return b <= 1
 	case 3:
 		// The back office keeps its book with the storage code of layer 2; nothing else of layer 3 reaches below itself but to words and pure packages.
-		return b <= 1 || from == "appliance/console" && to == "appliance" || from == "capability/backoffice" && to == "storage" ||
+		return b <= 1 || from == "appliance/console" && (to == "appliance" || to == "capability/web") || from == "capability/backoffice" && to == "storage" ||
 			from == "capability/backoffice/portal" && (to == "capability/backoffice" || to == "capability/web")
 	case 4:
 		return b != 5
