@@ -39,6 +39,7 @@ type Console struct {
 	Poll     *Poll // nil: nothing is asked of a back office over the network
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
+	past     past
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 
@@ -108,6 +109,8 @@ func (c *Console) Handler() http.Handler {
 	steerOpen("POST drains", c.drain)
 	steerOpen("POST drains/cancel", c.cancelDrain)
 	steerOpen("POST drops", c.drop)
+	look("reports", c.reports)
+	mux.HandleFunc("GET "+Base+"reports/{report}", c.report)
 	look("time", c.time)
 	steer("POST time", c.setTime)
 	look("hostids", c.machine)
