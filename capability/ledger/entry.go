@@ -180,3 +180,6 @@ func decodeByLibrary(c *wire.Codec, b []byte) (Entry, error) {
 }
 
 func digest(b []byte) capability.Digest { return sha256.Sum256(b) }
+
+// Endless says that the lease is of something metered: it is used up, and not held until an end.
+func (s Lease) Endless() bool { return s.End == forever }

@@ -115,14 +115,14 @@ func (v *asker) reportQuery(f *reportForm, values url.Values) (q backoffice.Quer
 const maxRows = 500
 
 type reportView struct {
-	Fields  []fieldView
+	Fields  []web.Field
 	Path    string
 	Files   []link
 	Plot    template.HTML
 	Columns []string
 	Rows    [][]string
 	More    int
-	Totals  []fact
+	Totals  []web.Fact
 }
 
 // report shows a report, or sends it as CSV, JSON or SVG, as its name ends.
@@ -161,14 +161,14 @@ func (v *visit) report() error {
 
 func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Report, svg []byte) error {
 	path := "/reports/" + string(f.kind)
-	view := reportView{Path: path, Plot: template.HTML(svg), Fields: []fieldView{
-		{Name: "from", Label: "First day", Kind: kindDate, Value: q.From.String()[:len("2006-01-02")]},
-		{Name: "to", Label: "Last day", Kind: kindDate, Value: (q.Until - 1).String()[:len("2006-01-02")]},
-		{Name: "account", Label: "Account, with its parts", Kind: kindText, Value: q.Account},
-		{Name: "group", Label: "Group", Kind: kindText, Value: q.Group},
+	view := reportView{Path: path, Plot: template.HTML(svg), Fields: []web.Field{
+		{Name: "from", Label: "First day", Kind: web.KindDate, Value: q.From.String()[:len("2006-01-02")]},
+		{Name: "to", Label: "Last day", Kind: web.KindDate, Value: (q.Until - 1).String()[:len("2006-01-02")]},
+		{Name: "account", Label: "Account, with its parts", Kind: web.KindText, Value: q.Account},
+		{Name: "group", Label: "Group", Kind: web.KindText, Value: q.Group},
 	}}
 	for _, kind := range []string{"CSV", "JSON", "SVG"} {
-		view.Files = append(view.Files, link{pathTo(path+"."+strings.ToLower(kind), "from", v.query("from"), "to", v.query("to"), "account", v.query("account"), "group", v.query("group")), kind})
+		view.Files = append(view.Files, link{web.PathTo(path+"."+strings.ToLower(kind), "from", v.query("from"), "to", v.query("to"), "account", v.query("account"), "group", v.query("group")), kind})
 	}
 	for _, c := range r.Columns {
 		view.Columns = append(view.Columns, strings.ReplaceAll(c, "_", " "))
@@ -183,7 +183,7 @@ func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Repo
 		view.Rows = append(view.Rows, cells)
 	}
 	for _, column := range slices.Sorted(maps.Keys(r.Totals)) {
-		view.Totals = append(view.Totals, fact{Name: "total " + strings.ReplaceAll(column, "_", " "), Value: fmt.Sprint(r.Totals[column])})
+		view.Totals = append(view.Totals, web.Fact{Name: "total " + strings.ReplaceAll(column, "_", " "), Value: fmt.Sprint(r.Totals[column])})
 	}
 	return v.show("report", f.title, view)
 }
