@@ -3,18 +3,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
-	"github.com/leasehold/leasehold/systemd"
 	"github.com/leasehold/leasehold/tpm"
 )
 
@@ -55,7 +50,7 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.poll, "poll-socket", "", "Unix socket `path` for leasehold poll, when systemd passed none; empty: no back office is asked over the network")
 	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
-	root.AddCommand(unitsCommand(), terminal.Man(root))
+	root.AddCommand(unitsCommand(), catalogCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -65,29 +60,4 @@ func env(name, otherwise string) string {
 		return v
 	}
 	return otherwise
-}
-
-// unitsCommand writes the unit files that are part of the program, so that a package or an administrator can put them where they belong.
-func unitsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "units DIR", Short: "Write the systemd unit files into a directory", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			entries, err := fs.ReadDir(systemd.Units(), ".")
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				b, err := fs.ReadFile(systemd.Units(), e.Name())
-				if err != nil {
-					return err
-				}
-				path := filepath.Join(args[0], e.Name())
-				if err := os.WriteFile(path, b, 0o644); err != nil {
-					return terminal.Coded(capability.ErrFileRead, err)
-				}
-				fmt.Fprintln(c.OutOrStdout(), path)
-			}
-			return nil
-		},
-	}
 }
