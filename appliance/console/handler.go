@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/appliance/certificate"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/hostid"
@@ -32,6 +33,10 @@ type Console struct {
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
 	OpenNote func(key, note []byte) ([]byte, error)
 	Poll     *Poll // nil: nothing is asked of a back office over the network
+	// Certificate is what browsers are shown; nil, or where it gives nil: nothing yet.
+	Certificate func() *certificate.Shown
+	// Pepper makes of a password what only this machine can make of it.
+	Pepper func(password []byte) ([32]byte, error)
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
@@ -136,6 +141,10 @@ func (c *Console) health(r *http.Request) (any, error) {
 		if h.Polling, err = c.Poll.polling(r.Context()); err != nil {
 			return nil, err
 		}
+	}
+	if s := c.shown(); s != nil {
+		v := s.Look()
+		h.Certificate = &v
 	}
 	h.Clock, err = c.clock(r)
 	return h, err

@@ -30,6 +30,7 @@ func (c *Console) operations() []operation {
 		look("health", c.health),
 		look("features", c.features),
 		look("devices", c.devices),
+		look("certificate", c.certificate),
 		look("doctor", func(r *http.Request) (any, error) { return c.Doctor(r.Context()), nil }),
 		{pattern: "GET trust", gate: needs(ledger.ToSee), kind: "application/octet-stream", stream: func(_ *http.Request, w io.Writer) error { _, err := w.Write(c.Trust); return err }},
 		whatever(change("POST requests", ledger.ToExchange, c.request)),
@@ -86,11 +87,7 @@ func whatever(op operation) operation {
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
 	c.api(mux, c.peerAsks)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		c.reply(w, r, func(*http.Request) (any, error) {
-			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
-		})
-	})
+	mux.HandleFunc("/", c.missing)
 	return mux
 }
 
