@@ -1,14 +1,13 @@
 package console
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -88,35 +87,40 @@ type Reports struct {
 	Reports  []ReportInfo `json:"reports"`
 }
 
-func (c *Console) reports(*http.Request) (any, error) {
-	return Reports{"leasehold.reports/1", []string{}, ReportInfos()}, nil
+// reports are the operations that show them: as JSON, and as files for spreadsheets and pictures.
+func (c *Console) reports() []operation {
+	gate := needs(ledger.ToReport)
+	file := func(ending, kind string, write func(*Report, io.Writer) error) operation {
+		return operation{pattern: "GET reports/{report}/" + ending, gate: gate, kind: kind, stream: func(r *http.Request, w io.Writer) error {
+			report, err := c.report(r)
+			if err != nil {
+				return err
+			}
+			return write(report, w)
+		}}
+	}
+	return []operation{
+		{pattern: "GET reports", gate: gate, do: func(*http.Request, asker) (any, error) {
+			return Reports{"leasehold.reports/1", []string{}, ReportInfos()}, nil
+		}},
+		{pattern: "GET reports/{report}", gate: gate, do: func(r *http.Request, _ asker) (any, error) { return c.report(r) }},
+		file("csv", "text/csv; charset=utf-8", func(r *Report, w io.Writer) error { return r.Table.WriteCSV(w) }),
+		file("svg", "image/svg+xml", (*Report).plot),
+	}
 }
 
-// report answers with a report as its name ends: .csv, .svg, or JSON.
-func (c *Console) report(w http.ResponseWriter, r *http.Request) {
-	name, ending, _ := strings.Cut(r.PathValue("report"), ".")
-	var body []byte
-	kind := ""
-	out, err := c.reportOf(r, ReportKind(name))
-	switch {
-	case err != nil:
-	case ending == "csv":
-		var b bytes.Buffer
-		err = out.Table.WriteCSV(&b)
-		body, kind = b.Bytes(), "text/csv; charset=utf-8"
-	case ending == "svg":
-		if body, kind = out.Plot(name), "image/svg+xml"; body == nil {
-			err = capability.Refuse(capability.ErrNotFound, name, "this report is not drawn, or of one feature only")
-		}
-	case ending != "" && ending != "json":
-		err = capability.Refuse(capability.ErrNotFound, r.PathValue("report"), "")
+func (c *Console) report(r *http.Request) (*Report, error) {
+	return c.reportOf(r, ReportKind(r.PathValue("report")))
+}
+
+// plot writes the picture.
+func (r *Report) plot(w io.Writer) error {
+	svg := r.Plot(string(r.Kind))
+	if svg == nil {
+		return capability.Refuse(capability.ErrNotFound, string(r.Kind), "this report is not drawn, or of one feature only")
 	}
-	if err != nil || body == nil {
-		c.reply(w, r, func(*http.Request) (any, error) { return out, err })
-		return
-	}
-	w.Header().Set("Content-Type", kind)
-	w.Write(body)
+	_, err := w.Write(svg)
+	return err
 }
 
 // MaxReportRows bounds a report; more is asked for in parts.

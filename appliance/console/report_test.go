@@ -230,7 +230,7 @@ func TestReportFiles(t *testing.T) {
 	}
 	for _, info := range all.Reports {
 		q := "?feature=render"
-		status, p, text := call("reports/" + string(info.Kind) + ".csv" + q)
+		status, p, text := call("reports/" + string(info.Kind) + "/csv" + q)
 		rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
 		if status != http.StatusOK || err != nil || len(rows) == 0 {
 			t.Errorf("%s: %d %s %v", info.Kind, status, p.Text, err)
@@ -243,7 +243,7 @@ func TestReportFiles(t *testing.T) {
 				}
 			}
 		}
-		status, p, text = call("reports/" + string(info.Kind) + ".svg" + q)
+		status, p, text = call("reports/" + string(info.Kind) + "/svg" + q)
 		if drawn := info.Kind != ReportSeats && info.Kind != ReportInventory; drawn != (status == http.StatusOK) {
 			t.Errorf("%s: drawn %v: %d %s", info.Kind, drawn, status, p.Text)
 			continue
@@ -266,7 +266,7 @@ func TestBadReports(t *testing.T) {
 	call := reported(t)
 	for path, want := range map[string]string{
 		"reports/nothing": "nothing", "reports/usage?by=week": "by", "reports/usage?from=yesterday": "from", "reports/usage?to=2030-13-01": "to", "reports/usage?from=2030-02-01&to=2030-01-01": "from",
-		"reports/what-if": "feature", "reports/what-if?feature=render&count=-1": "count", "reports/usage.pdf": "usage.pdf", "reports/seats.svg": "seats",
+		"reports/what-if": "feature", "reports/what-if?feature=render&count=-1": "count", "reports/usage/pdf": "/api/v1/instances/~/reports/usage/pdf", "reports/seats/svg": "seats",
 		"reports/usage?by=hour&from=0001-01-01T00:00:00Z&to=9999-01-01T00:00:00Z": "",
 	} {
 		status, p, body := call(path)

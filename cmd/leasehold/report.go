@@ -77,7 +77,7 @@ func (p *program) printReport(c *cobra.Command, info console.ReportInfo, q url.V
 	path := "reports/" + string(info.Kind)
 	switch format {
 	case "csv", "svg":
-		return p.stream(c.Context(), path+"."+format+"?"+q.Encode(), func(r io.Reader) error {
+		return p.stream(c.Context(), path+"/"+format+"?"+q.Encode(), func(r io.Reader) error {
 			_, err := io.Copy(p.out, r)
 			return err
 		})
