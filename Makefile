@@ -3,6 +3,8 @@
 export CGO_ENABLED = 0
 # What a use of a key leaves on stack and heap is erased (package runtime/secret). storage/README.md says what that costs.
 export GOEXPERIMENT = runtimesecret
+# The programs speak the language of the terminal, and the tests read English.
+export LC_ALL = C.UTF-8
 GO       ?= go
 FUZZTIME ?= 30s
 PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
@@ -46,7 +48,7 @@ lib:
 	@rm $(LIB)/libleasehold.h && cp cmd/libleasehold/leasehold.h $(LIB)/
 
 man: build
-	mkdir -p bin/man && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done
+	mkdir -p bin/man bin/catalog && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done; bin/leaseholdd catalog bin/catalog
 
 # The whole loop with real programs and software TPMs, a line for each step.
 demo: deps build

@@ -67,6 +67,9 @@ func ParseCode(s string) (Code, error) {
 	return 0, fmt.Errorf("%q is not a code: want one like LH-3104", s)
 }
 
+// unknown is the symbol of all codes that the catalog does not have.
+const unknown = "E_UNKNOWN"
+
 // Entry finds the code in the catalog; an unknown code gets an entry that says so.
 func (c Code) Entry() Entry {
 	for _, e := range Catalog() {
@@ -74,7 +77,7 @@ func (c Code) Entry() Entry {
 			return e
 		}
 	}
-	return Entry{Code: c, Symbol: "E_UNKNOWN", Title: "unknown code", Cause: "this program does not know the code; the other side may be newer", Next: "leasehold version", Exit: ExitError}
+	return Entry{Code: c, Symbol: unknown, Title: "unknown code", Cause: "this program does not know the code; the other side may be newer", Next: "leasehold version", Exit: ExitError}
 }
 
 // Refuses says that the code is that of a refusal, and not of something that was done: its name begins with E_. One that is not known may be one.
@@ -84,25 +87,7 @@ func (c Code) Refuses() bool { return strings.HasPrefix(c.Symbol(), "E_") }
 func (c Code) Symbol() string { return c.Entry().Symbol }
 
 // Sentence is the title with the facts of the denial filled in, as: no seat free for "render": 40 of 40 in use.
-func (d Denial) Sentence() string {
-	t := d.Code.Entry().Title
-	if d.Subject != "" {
-		t += fmt.Sprintf(" for %q", d.Subject)
-	}
-	switch {
-	case d.Total > 0:
-		t += fmt.Sprintf(": %d of %d in use, %d asked", d.Used, d.Total, d.Asked)
-	case d.Highest != Version{}:
-		t += fmt.Sprintf(": highest version here is %s", d.Highest)
-	}
-	if d.Until != 0 {
-		t += fmt.Sprintf(", until %s", d.Until)
-	}
-	if d.Detail != "" {
-		t += ": " + d.Detail
-	}
-	return t
-}
+func (d Denial) Sentence() string { return d.SentenceIn(English) }
 
 // Refusal is a denial as an error: the answer was no, and nothing is broken.
 type Refusal struct{ Denial }

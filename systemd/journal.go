@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
+
+	"github.com/leasehold/leasehold/capability"
 )
 
 // Log is a logger for a daemon: into the journal with structured fields when the service manager reads our standard error, else text on w.
@@ -19,7 +21,8 @@ func Log(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// handler writes records to the journal. An attribute becomes the field LEASEHOLD_NAME; "code" is also shown before the message.
+// handler writes records to the journal. An attribute becomes the field LEASEHOLD_NAME; "code" is also shown before the message, and says which entry of the
+// catalog explains it: MESSAGE_ID.
 type handler struct {
 	level slog.Leveler
 	attrs []slog.Attr
@@ -29,13 +32,22 @@ type handler struct {
 func (h *handler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	fields := map[string]string{"SYSLOG_IDENTIFIER": "leaseholdd"}
-	message := r.Message
+	message, fields := h.entry(r)
+	return journal.Send(message, priority(r.Level), fields)
+}
+
+// entry is the message and the fields of a record.
+func (h *handler) entry(r slog.Record) (message string, fields map[string]string) {
+	fields = map[string]string{"SYSLOG_IDENTIFIER": "leaseholdd"}
+	message = r.Message
 	add := func(a slog.Attr) bool {
 		value := a.Value.Resolve().String()
 		fields[field(h.group+a.Key)] = value
 		if a.Key == "code" {
 			message = value + " " + message
+			if c, err := capability.ParseCode(value); err == nil {
+				fields["MESSAGE_ID"] = c.MessageID()
+			}
 		} else {
 			message += " " + a.Key + "=" + value
 		}
@@ -45,7 +57,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		add(a)
 	}
 	r.Attrs(add)
-	return journal.Send(message, priority(r.Level), fields)
+	return message, fields
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {

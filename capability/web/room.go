@@ -144,3 +144,6 @@ func host(address string) string {
 	}
 	return address
 }
+
+// AddressOf is the address of who sends a request, without the port.
+func AddressOf(r *http.Request) string { return host(r.RemoteAddr) }

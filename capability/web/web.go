@@ -1,4 +1,5 @@
-// Package web is what the pages of the console and of the portal have in common: files that every page names, the headers that every answer has, who is signed in, and how a password is kept.
+// Package web is what the pages of the console and of the portal have in common: files that every page names, the headers that every answer has, who is signed in, how a password is kept, how a form is read,
+// and the parts that pages are made of.
 //
 // It knows neither licenses nor appliances. Pages work without scripts; what a script adds comes from this server, in files of its own.
 package web

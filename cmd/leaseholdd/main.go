@@ -3,18 +3,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
-	"github.com/leasehold/leasehold/systemd"
 	"github.com/leasehold/leasehold/tpm"
 )
 
@@ -28,6 +23,7 @@ func main() {
 // flags are what an administrator may say on the command line.
 type flags struct {
 	state, tpm, trust, listen, socket, poll, level, events string
+	names                                                  []string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -35,7 +31,7 @@ func command(ctx context.Context) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "leaseholdd",
 		Short: "Serve licenses to an isolated network",
-		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3).\n\n" +
+		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3), where browsers find its console.\n\n" +
 			"Without a TPM 2.0 it does not start: nothing would tell an older copy of its disk. Whether a TPM is a chip, the firmware's or a virtual one, and what each may hold, is the producer's policy. " +
 			"A machine without one can have rights of its own where that policy allows it: leasehold request --store.\n\n" +
 			"Under systemd it takes its sockets from leaseholdd.socket (clients), leaseholdd-admin.socket (the leasehold command) and leaseholdd-poll.socket (leasehold poll); otherwise it opens them itself.\n\n" +
@@ -52,8 +48,9 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.listen, "listen", ":7070", "`address` for clients, when systemd passed no socket")
 	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")
 	root.Flags().StringVar(&f.poll, "poll-socket", "", "Unix socket `path` for leasehold poll, when systemd passed none; empty: no back office is asked over the network")
+	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
-	root.AddCommand(unitsCommand(), terminal.Man(root))
+	root.AddCommand(unitsCommand(), catalogCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -63,29 +60,4 @@ func env(name, otherwise string) string {
 		return v
 	}
 	return otherwise
-}
-
-// unitsCommand writes the unit files that are part of the program, so that a package or an administrator can put them where they belong.
-func unitsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "units DIR", Short: "Write the systemd unit files into a directory", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			entries, err := fs.ReadDir(systemd.Units(), ".")
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				b, err := fs.ReadFile(systemd.Units(), e.Name())
-				if err != nil {
-					return err
-				}
-				path := filepath.Join(args[0], e.Name())
-				if err := os.WriteFile(path, b, 0o644); err != nil {
-					return terminal.Coded(capability.ErrFileRead, err)
-				}
-				fmt.Fprintln(c.OutOrStdout(), path)
-			}
-			return nil
-		},
-	}
 }

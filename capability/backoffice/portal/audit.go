@@ -12,6 +12,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) auditRoutes() []route {
@@ -24,8 +25,8 @@ func (p *Portal) auditRoutes() []route {
 }
 
 type auditView struct {
-	typed
-	Search  searchView
+	web.Sent
+	Search  web.Search
 	Head    string
 	Entries uint64
 	Rows    []auditRow
@@ -49,7 +50,7 @@ var errRead = errors.New("as much as was wanted")
 
 func (v *visit) audit() error {
 	text, by := strings.ToLower(v.query("q")), v.query("by")
-	view := auditView{typed: v.typed, Search: searchView{"/audit", v.query("q"), []fieldView{{Name: "by", Label: "By", Kind: kindText, Value: by}}}}
+	view := auditView{Sent: v.Sent, Search: web.Search{Path: "/audit", Text: v.query("q"), More: []web.Field{{Name: "by", Label: "By", Kind: web.KindText, Value: by}}}}
 	before, _ := strconv.ParseUint(v.query("before"), 10, 64)
 	err := v.office(func(o *backoffice.Office) error {
 		head, length := o.Book().Head()
@@ -59,7 +60,7 @@ func (v *visit) audit() error {
 			return err
 		}
 		if view.To > 1 {
-			view.Next = pathTo("/audit", "q", v.query("q"), "by", by, "before", strconv.FormatUint(view.To, 10))
+			view.Next = web.PathTo("/audit", "q", v.query("q"), "by", by, "before", strconv.FormatUint(view.To, 10))
 		}
 		return nil
 	})
@@ -124,7 +125,7 @@ func (p *Portal) wordsOf(e *entitlement.Entry) (what, detail string) {
 }
 
 type entryView struct {
-	Facts facts
+	Facts web.Facts
 	Whole string
 }
 
@@ -142,12 +143,12 @@ func (v *visit) entry() error {
 		}
 		err := o.History(number, func(n uint64, e *entitlement.Entry) error {
 			what, detail := v.p.wordsOf(e)
-			view.Facts.add("Time", e.Time)
-			view.Facts.add("By", e.By)
-			view.Facts.add("What", what)
-			view.Facts.add("Subject", e.Subject())
-			view.Facts.add("Detail", detail)
-			view.Facts.add("Follows", fmt.Sprintf("%x", e.Before))
+			view.Facts.Add("Time", e.Time)
+			view.Facts.Add("By", e.By)
+			view.Facts.Add("What", what)
+			view.Facts.Add("Subject", e.Subject())
+			view.Facts.Add("Detail", detail)
+			view.Facts.Add("Follows", fmt.Sprintf("%x", e.Before))
 			b, err := json.Marshal(e)
 			if err != nil {
 				return err

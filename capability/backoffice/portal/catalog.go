@@ -7,6 +7,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) catalogRoutes() []route {
@@ -29,7 +30,7 @@ func (p *Portal) catalogRoutes() []route {
 
 // listView is a list of links with what is said of each.
 type listView struct {
-	Search  *searchView
+	Search  *web.Search
 	Intro   string
 	Columns []string
 	Rows    []listRow
@@ -42,11 +43,11 @@ type listRow struct {
 	Cells      []string
 }
 
-func accountPath(name string) string { return pathTo("/account", "name", name) }
+func accountPath(name string) string { return web.PathTo("/account", "name", name) }
 
 func (v *visit) accounts() error {
 	text := v.query("q")
-	view := listView{Search: &searchView{Path: "/accounts", Text: text}, Columns: []string{"Account", "Part of", "Contact", "Use"}}
+	view := listView{Search: &web.Search{Path: "/accounts", Text: text}, Columns: []string{"Account", "Part of", "Contact", "Use"}}
 	if v.may(entitlement.ToEntitle) {
 		view.New = &link{"/accounts/edit", "New account"}
 	}
@@ -56,7 +57,7 @@ func (v *visit) accounts() error {
 			view.Rows = append(view.Rows, listRow{a.Name, accountPath(a.Name), []string{v.parentOf(o, &a), a.Contact, map[bool]string{true: "online only"}[a.KeepsOnline]}})
 		}
 		if more {
-			view.Next = pathTo("/accounts", "q", text, "after", next)
+			view.Next = web.PathTo("/accounts", "q", text, "after", next)
 		}
 		return nil
 	})
@@ -75,7 +76,7 @@ func (v *visit) parentOf(o *backoffice.Office, a *entitlement.Account) string {
 }
 
 type accountView struct {
-	Facts             facts
+	Facts             web.Facts
 	Parts             []listRow
 	Items             []itemRow
 	MoreItems         string
@@ -92,24 +93,24 @@ func (v *visit) accountPage() error {
 			return foreign(name)
 		}
 		if parent := v.parentOf(o, &a); parent != "" {
-			view.Facts.link("Part of", parent, accountPath(parent))
+			view.Facts.Link("Part of", parent, accountPath(parent))
 		}
-		view.Facts.add("Contact", a.Contact)
+		view.Facts.Add("Contact", a.Contact)
 		if a.KeepsOnline {
-			view.Facts.add("Use", "its licenses may not be converted to their offline form")
+			view.Facts.Add("Use", "its licenses may not be converted to their offline form")
 		}
 		for i := range items {
 			view.Items = append(view.Items, rowOf(&items[i]))
 		}
 		if next != "" {
-			view.MoreItems = pathTo("/items", "account", name)
+			view.MoreItems = web.PathTo("/items", "account", name)
 		}
 		for _, part := range b.Parts(name) {
 			view.Parts = append(view.Parts, listRow{Name: part, Path: accountPath(part)})
 		}
-		view.Users = pathTo("/users", "q", name)
+		view.Users = web.PathTo("/users", "q", name)
 		if v.may(entitlement.ToEntitle) {
-			view.Edit, view.Sell = pathTo("/accounts/edit", "name", name), pathTo("/items/new", "account", name)
+			view.Edit, view.Sell = web.PathTo("/accounts/edit", "name", name), web.PathTo("/items/new", "account", name)
 		}
 		return nil
 	})
@@ -120,15 +121,15 @@ func (v *visit) accountPage() error {
 }
 
 // edit shows a form for something of the catalog, which has the texts of what there is, if there is something.
-func (v *visit) edit(path, title, intro string, fields []fieldView, texts map[string]string) error {
-	if texts != nil && v.refused == nil {
+func (v *visit) edit(path, title, intro string, fields []web.Field, texts map[string]string) error {
+	if texts != nil && v.Refused == nil {
 		fields[0].Fixed = true // another name would be another one
 	}
 	return v.show("form", title, formView{Path: path, Intro: intro, Button: "Save", Fields: v.fill(path, fields, texts)})
 }
 
 // set has a form of the catalog done: the row that its fields say becomes a command.
-func (v *visit) set(n backoffice.Noun, fields []fieldView, command func(r *backoffice.Row) entitlement.Command, page func(*visit) error, done func(r *backoffice.Row) string) error {
+func (v *visit) set(n backoffice.Noun, fields []web.Field, command func(r *backoffice.Row) entitlement.Command, page func(*visit) error, done func(r *backoffice.Row) string) error {
 	form, err := v.form()
 	if err != nil {
 		return err
@@ -147,12 +148,12 @@ func (v *visit) set(n backoffice.Noun, fields []fieldView, command func(r *backo
 	return v.goTo(done(&r))
 }
 
-func accountFields() []fieldView {
-	return []fieldView{
-		{Name: "name", Label: "Name", Kind: kindText, Must: true},
-		{Name: "parent", Label: "Part of", Hint: "another account; of none if empty", Kind: kindText},
-		{Name: "contact", Label: "Contact", Hint: "a person to write to", Kind: kindText},
-		{Name: "keeps_online", Label: "Its licenses may not be converted to their offline form", Kind: kindCheck},
+func accountFields() []web.Field {
+	return []web.Field{
+		{Name: "name", Label: "Name", Kind: web.KindText, Must: true},
+		{Name: "parent", Label: "Part of", Hint: "another account; of none if empty", Kind: web.KindText},
+		{Name: "contact", Label: "Contact", Hint: "a person to write to", Kind: web.KindText},
+		{Name: "keeps_online", Label: "Its licenses may not be converted to their offline form", Kind: web.KindCheck},
 	}
 }
 
@@ -195,7 +196,7 @@ func (v *visit) products() error {
 			}
 			r := listRow{Name: p.Name, Cells: []string{p.Version.String(), strings.Join(features, ", "), strings.Join(parts, ", ")}}
 			if v.may(entitlement.ToEntitle) {
-				r.Path = pathTo("/products/edit", "name", p.Name, "version", p.Version.String())
+				r.Path = web.PathTo("/products/edit", "name", p.Name, "version", p.Version.String())
 			}
 			view.Rows = append(view.Rows, r)
 		}
@@ -207,12 +208,12 @@ func (v *visit) products() error {
 	return v.show("list", "Products", view)
 }
 
-func productFields() []fieldView {
-	return []fieldView{
-		{Name: "name", Label: "Name", Kind: kindText, Must: true},
-		{Name: "version", Label: "Version", Hint: "as 2026.1; 0.0 if empty", Kind: kindText},
-		{Name: "features", Label: "Features", Hint: "NAME:VERSION=COUNT, one a line, as render:2026.1=5", Kind: kindArea},
-		{Name: "parts", Label: "Parts of a bundle", Hint: "PRODUCT:VERSION=TIMES, one a line", Kind: kindArea},
+func productFields() []web.Field {
+	return []web.Field{
+		{Name: "name", Label: "Name", Kind: web.KindText, Must: true},
+		{Name: "version", Label: "Version", Hint: "as 2026.1; 0.0 if empty", Kind: web.KindText},
+		{Name: "features", Label: "Features", Hint: "NAME:VERSION=COUNT, one a line, as render:2026.1=5", Kind: web.KindArea},
+		{Name: "parts", Label: "Parts of a bundle", Hint: "PRODUCT:VERSION=TIMES, one a line", Kind: web.KindArea},
 	}
 }
 
@@ -245,7 +246,7 @@ func (v *visit) setProduct() error {
 	}, (*visit).editProduct, func(*backoffice.Row) string { return "/products" })
 }
 
-func modelPath(name string) string { return pathTo("/model", "name", name) }
+func modelPath(name string) string { return web.PathTo("/model", "name", name) }
 
 func (v *visit) models() error {
 	view := listView{Columns: []string{"License model", "State", "Kind"}, Intro: "A license model says how the copies of a line item may be used. It is a draft, is deployed and then changes no more, becomes inactive and obsolete."}
@@ -267,9 +268,9 @@ func (v *visit) models() error {
 }
 
 type modelView struct {
-	typed
+	web.Sent
 	Name, Edit string
-	Facts      facts
+	Facts      web.Facts
 	Next       []string // states that it can become
 }
 
@@ -277,22 +278,22 @@ type modelView struct {
 func (v *visit) modelPage() error { return v.showModel(v.query("name")) }
 
 func (v *visit) showModel(name string) error {
-	view := modelView{typed: v.typed, Name: name}
+	view := modelView{Sent: v.Sent, Name: name}
 	err := v.office(func(o *backoffice.Office) error {
 		m, ok := o.Book().Model(name)
 		if !ok {
 			return foreign(name)
 		}
-		view.Facts.add("State", m.State)
+		view.Facts.Add("State", m.State)
 		texts := (&backoffice.Row{Model: m}).Texts(backoffice.Models)
 		for _, f := range modelFields()[1:] {
-			view.Facts.add(f.Label, strings.ReplaceAll(texts[f.Name], ";", ", "))
+			view.Facts.Add(f.Label, strings.ReplaceAll(texts[f.Name], ";", ", "))
 		}
 		if !v.may(entitlement.ToEntitle) {
 			return nil
 		}
 		if m.State == entitlement.ModelDraft {
-			view.Edit = pathTo("/models/edit", "name", name)
+			view.Edit = web.PathTo("/models/edit", "name", name)
 		}
 		for to := m.State + 1; to <= entitlement.ModelObsolete; to++ {
 			if m.State != entitlement.ModelDraft || to != entitlement.ModelInactive {
@@ -330,25 +331,25 @@ func (v *visit) moveModel() error {
 	return v.goTo(modelPath(name))
 }
 
-func modelFields() []fieldView {
-	return []fieldView{
-		{Name: "name", Label: "Name", Kind: kindText, Must: true},
-		{Name: "kind", Label: "Kind", Hint: "what a copy is tied to", Kind: kindSelect, Value: entitlement.Floating.String(), Options: []string{entitlement.Floating.String(), entitlement.NodeLocked.String(), entitlement.FixedUser.String()}},
-		{Name: "metered", Label: "Metered: counts are used up, not leased", Kind: kindCheck},
-		{Name: "reusable", Label: "Metered counts may go down again", Kind: kindCheck},
-		{Name: "undo", Label: "Undo", Hint: "time in which a device can take a metered report back, as 10m", Kind: kindText},
-		{Name: "overdraft", Label: "Overdraft", Hint: "percent of the counts of each machine", Kind: kindNumber},
-		{Name: "grace_days", Label: "Grace", Hint: "days that rights go on after the expiry", Kind: kindNumber},
-		{Name: "borrow", Label: "Borrow", Hint: "longest lease, as 72h; the policy's if empty", Kind: kindText},
-		{Name: "renew", Label: "Renew", Hint: "percent of a lease after which clients renew; the policy's if empty", Kind: kindNumber},
-		{Name: "tolerance", Label: "Tolerance", Hint: "time for which an assigned seat goes on without its server, as 24h", Kind: kindText},
-		{Name: "no_virtual", Label: "Not on virtual machines", Kind: kindCheck},
-		{Name: "host_types", Label: "Types of host IDs", Hint: "that machines must be known by, one a line, as TPM_EK; all if empty", Kind: kindArea},
+func modelFields() []web.Field {
+	return []web.Field{
+		{Name: "name", Label: "Name", Kind: web.KindText, Must: true},
+		{Name: "kind", Label: "Kind", Hint: "what a copy is tied to", Kind: web.KindSelect, Value: entitlement.Floating.String(), Options: []string{entitlement.Floating.String(), entitlement.NodeLocked.String(), entitlement.FixedUser.String()}},
+		{Name: "metered", Label: "Metered: counts are used up, not leased", Kind: web.KindCheck},
+		{Name: "reusable", Label: "Metered counts may go down again", Kind: web.KindCheck},
+		{Name: "undo", Label: "Undo", Hint: "time in which a device can take a metered report back, as 10m", Kind: web.KindText},
+		{Name: "overdraft", Label: "Overdraft", Hint: "percent of the counts of each machine", Kind: web.KindNumber},
+		{Name: "grace_days", Label: "Grace", Hint: "days that rights go on after the expiry", Kind: web.KindNumber},
+		{Name: "borrow", Label: "Borrow", Hint: "longest lease, as 72h; the policy's if empty", Kind: web.KindText},
+		{Name: "renew", Label: "Renew", Hint: "percent of a lease after which clients renew; the policy's if empty", Kind: web.KindNumber},
+		{Name: "tolerance", Label: "Tolerance", Hint: "time for which an assigned seat goes on without its server, as 24h", Kind: web.KindText},
+		{Name: "no_virtual", Label: "Not on virtual machines", Kind: web.KindCheck},
+		{Name: "host_types", Label: "Types of host IDs", Hint: "that machines must be known by, one a line, as TPM_EK; all if empty", Kind: web.KindArea},
 		tierField("minimum_tier"),
-		{Name: "no_partial", Label: "A machine is given all that it asks for, or nothing", Kind: kindCheck},
-		{Name: "aggregation", Label: "Aggregation", Hint: "what equal records of one machine are worth together", Kind: kindSelect, Value: entitlement.Sum.String(), Options: []string{entitlement.Sum.String(), entitlement.Max.String()}},
-		{Name: "no_credit", Label: "What is returned is gone", Kind: kindCheck},
-		{Name: "limits", Label: "Limits", Hint: "ACT:COUNT:TIME, one a line, as return:4:365d; acts are rehost, return, repair, extra", Kind: kindArea},
+		{Name: "no_partial", Label: "A machine is given all that it asks for, or nothing", Kind: web.KindCheck},
+		{Name: "aggregation", Label: "Aggregation", Hint: "what equal records of one machine are worth together", Kind: web.KindSelect, Value: entitlement.Sum.String(), Options: []string{entitlement.Sum.String(), entitlement.Max.String()}},
+		{Name: "no_credit", Label: "What is returned is gone", Kind: web.KindCheck},
+		{Name: "limits", Label: "Limits", Hint: "ACT:COUNT:TIME, one a line, as return:4:365d; acts are rehost, return, repair, extra", Kind: web.KindArea},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -42,7 +43,7 @@ func (v *visit) home() error {
 const pageRows = 50
 
 type devicesView struct {
-	Search searchView
+	Search web.Search
 	Rows   []deviceRow
 	Next   string
 	Moves  bool
@@ -54,10 +55,10 @@ type deviceRow struct {
 
 func (v *visit) devices() error {
 	s := entitlement.DeviceSearch{Text: v.query("q"), Waiting: v.query("waiting") == "yes", Forked: v.query("forked") == "yes"}
-	view := devicesView{Moves: v.may(entitlement.ToMove), Search: searchView{"/devices", s.Text, []fieldView{
-		{Name: "waiting", Label: "Only those that are waited for", Kind: kindCheck, Value: v.query("waiting")},
-		{Name: "forked", Label: "Only those with two histories", Kind: kindCheck, Value: v.query("forked")},
-		{Name: "account", Label: "Account, with its parts", Kind: kindText, Value: v.query("account")},
+	view := devicesView{Moves: v.may(entitlement.ToMove), Search: web.Search{Path: "/devices", Text: s.Text, More: []web.Field{
+		{Name: "waiting", Label: "Only those that are waited for", Kind: web.KindCheck, Value: v.query("waiting")},
+		{Name: "forked", Label: "Only those with two histories", Kind: web.KindCheck, Value: v.query("forked")},
+		{Name: "account", Label: "Account, with its parts", Kind: web.KindText, Value: v.query("account")},
 	}}}
 	after, _ := hostid.Parse(v.query("after"))
 	err := v.office(func(o *backoffice.Office) error {
@@ -70,7 +71,7 @@ func (v *visit) devices() error {
 			view.Rows = append(view.Rows, deviceRowOf(&page[n]))
 		}
 		if next != (hostid.ID{}) {
-			view.Next = pathTo("/devices", "q", s.Text, "waiting", v.query("waiting"), "forked", v.query("forked"), "account", v.query("account"), "after", next.String())
+			view.Next = web.PathTo("/devices", "q", s.Text, "waiting", v.query("waiting"), "forked", v.query("forked"), "account", v.query("account"), "after", next.String())
 		}
 		return nil
 	})
@@ -108,9 +109,9 @@ func (v *visit) device(o *backoffice.Office) (entitlement.DeviceView, error) {
 }
 
 type deviceView struct {
-	typed
+	web.Sent
 	ID, Path, Short string
-	Facts           facts
+	Facts           web.Facts
 	Rights          []rightRow
 	Orders          []orderRow
 	Off, Notes      []string
@@ -119,7 +120,7 @@ type deviceView struct {
 	Exchanges       []exchangeRow
 	Moves, Staff    bool
 	Answers         bool
-	Form            []fieldView // what is said of it
+	Form            []web.Field // what is said of it
 	Questions       []questionRow
 }
 
@@ -141,7 +142,7 @@ type exchangeRow struct {
 }
 
 func (v *visit) devicePage() error {
-	view := deviceView{typed: v.typed, Moves: v.may(entitlement.ToMove), Answers: v.may(entitlement.ToAnswer), Staff: v.login.Account == ""}
+	view := deviceView{Sent: v.Sent, Moves: v.may(entitlement.ToMove), Answers: v.may(entitlement.ToAnswer), Staff: v.login.Account == ""}
 	title := ""
 	err := v.office(func(o *backoffice.Office) error {
 		d, err := v.device(o)
@@ -229,16 +230,16 @@ func yes(is bool) string {
 }
 
 // deviceFacts says everything about a device that is one line. Who repaired or re-hosted it, and why, is the producer's business.
-func deviceFacts(b *entitlement.Book, d *entitlement.DeviceView, h *entitlement.Host, staff bool) (f facts) {
-	f.add("Host ID", d.ID)
+func deviceFacts(b *entitlement.Book, d *entitlement.DeviceView, h *entitlement.Host, staff bool) (f web.Facts) {
+	f.Add("Host ID", d.ID)
 	words, class := standing(d)
-	f.marked("Standing", words, class)
-	f.link("Account", d.Account, pathTo("/account", "name", d.Account))
-	f.add("Called", d.Name)
-	f.add("Calls itself", d.Alias)
-	f.add("Contact", d.Contact)
+	f.Marked("Standing", words, class)
+	f.Link("Account", d.Account, web.PathTo("/account", "name", d.Account))
+	f.Add("Called", d.Name)
+	f.Add("Calls itself", d.Alias)
+	f.Add("Contact", d.Contact)
 	if d.Server {
-		f.add("Server", "it runs an appliance")
+		f.Add("Server", "it runs an appliance")
 	}
 	if !d.Known {
 		return f
@@ -251,19 +252,19 @@ func deviceFacts(b *entitlement.Book, d *entitlement.DeviceView, h *entitlement.
 	if n := len(h.Appearances); n > 0 && h.Appearances[n-1].Why != "" {
 		tier += ": " + h.Appearances[n-1].Why
 	}
-	f.add("Tier", tier)
-	f.add("Keys", keys)
-	f.add("Last exchange", fmt.Sprintf("%s, request %d, response %d, epoch %d", d.Last, h.Answered, h.Serial, h.Epoch))
+	f.Add("Tier", tier)
+	f.Add("Keys", keys)
+	f.Add("Last exchange", fmt.Sprintf("%s, request %d, response %d, epoch %d", d.Last, h.Answered, h.Serial, h.Epoch))
 	if audit, number := h.Audit(); number != 0 {
-		f.add("Audit trail", fmt.Sprintf("%d entries, as of request %d", audit.Position, number))
+		f.Add("Audit trail", fmt.Sprintf("%d entries, as of request %d", audit.Position, number))
 	}
 	if s, ok := b.Synced(d.ID); ok {
-		f.add("Use of what it serves", fmt.Sprintf("known until %s", s.Until))
+		f.Add("Use of what it serves", fmt.Sprintf("known until %s", s.Until))
 		if s.Missing > 0 {
-			f.marked("Missing", plural(int(s.Missing), "record")+" of usage never came", "warn")
+			f.Marked("Missing", plural(int(s.Missing), "record")+" of usage never came", "warn")
 		}
 	} else if d.Server {
-		f.add("Use of what it serves", "it has never sent any")
+		f.Add("Use of what it serves", "it has never sent any")
 	}
 	for _, p := range h.Past {
 		words := p.Ended.String()
@@ -274,7 +275,7 @@ func deviceFacts(b *entitlement.Book, d *entitlement.DeviceView, h *entitlement.
 			}
 			words += ": " + p.Reason
 		}
-		f.add("Repaired", words)
+		f.Add("Repaired", words)
 	}
 	if m := d.Moved; m != nil {
 		words := fmt.Sprintf("%s to %s", m.Time, m.To.Short())
@@ -284,10 +285,10 @@ func deviceFacts(b *entitlement.Book, d *entitlement.DeviceView, h *entitlement.
 		if m.Proved != 0 {
 			words += fmt.Sprintf("; it proved %s that it has none of them", m.Proved)
 		}
-		f.marked("Re-hosted", words, "warn")
+		f.Marked("Re-hosted", words, "warn")
 	}
 	if d.Revoked {
-		f.marked("Revoked", "its next response says so, and clients that hear of it leave it", "bad")
+		f.Marked("Revoked", "its next response says so, and clients that hear of it leave it", "bad")
 	}
 	return f
 }
@@ -363,20 +364,20 @@ func (v *visit) orderRow(o *backoffice.Office, r *entitlement.Order) orderRow {
 	return row
 }
 
-func deviceFields(staff bool) []fieldView {
-	fields := []fieldView{
-		{Name: "name", Label: "Name", Hint: "no other device has it", Kind: kindText},
-		{Name: "contact", Label: "Who is asked about it", Kind: kindText},
-		{Name: "server", Label: "It runs an appliance, which serves others", Kind: kindCheck},
+func deviceFields(staff bool) []web.Field {
+	fields := []web.Field{
+		{Name: "name", Label: "Name", Hint: "no other device has it", Kind: web.KindText},
+		{Name: "contact", Label: "Who is asked about it", Kind: web.KindText},
+		{Name: "server", Label: "It runs an appliance, which serves others", Kind: web.KindCheck},
 	}
 	if staff {
-		fields = append(fields, fieldView{Name: "account", Label: "Account", Hint: "what it is given first decides if empty", Kind: kindText})
+		fields = append(fields, web.Field{Name: "account", Label: "Account", Hint: "what it is given first decides if empty", Kind: web.KindText})
 	}
 	return fields
 }
 
-func newDeviceFields(staff bool) []fieldView {
-	return append([]fieldView{{Name: "id", Label: "Host ID", Hint: "64 digits, a slash and its type, as leasehold hostid prints it on the machine", Kind: kindText, Must: true}}, deviceFields(staff)...)
+func newDeviceFields(staff bool) []web.Field {
+	return append([]web.Field{{Name: "id", Label: "Host ID", Hint: "64 digits, a slash and its type, as leasehold hostid prints it on the machine", Kind: web.KindText, Must: true}}, deviceFields(staff)...)
 }
 
 func (v *visit) newDevicePage() error {
@@ -423,7 +424,7 @@ func (v *visit) said(d entitlement.Device) entitlement.Device {
 
 // repeated says that the form was done before: then what is there is its own work.
 func (v *visit) repeated(o *backoffice.Office) bool {
-	key := v.r.PostForm.Get(once)
+	key := v.r.PostForm.Get(web.Once)
 	if key == "" {
 		return false
 	}

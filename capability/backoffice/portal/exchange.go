@@ -57,7 +57,7 @@ func (p *Portal) exchanged(w http.ResponseWriter, r *http.Request) ([]byte, erro
 
 // posted is the request file that an address sends, which may send so often and no oftener, of so many bytes at most. Its signature is judged before the office's turn: what nobody signed keeps nobody waiting.
 func posted(w http.ResponseWriter, r *http.Request, rate *web.Rate, limit int64) ([]byte, error) {
-	if wait := rate.Take(addressOf(r)); wait > 0 {
+	if wait := rate.Take(web.AddressOf(r)); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		return nil, capability.Refuse(capability.ErrThrottled, "", "the next one in %s", wait.Round(time.Second))
 	}
@@ -67,7 +67,7 @@ func posted(w http.ResponseWriter, r *http.Request, rate *web.Rate, limit int64)
 	case errors.As(err, &tooLarge):
 		return nil, capability.Refuse(capability.ErrFileSize, "", "a request has at most %d bytes here", limit)
 	case errors.Is(err, web.ErrRoom):
-		return nil, unread(err)
+		return nil, web.Unread(err)
 	case err != nil:
 		return nil, capability.Refuse(capability.ErrFileCut, "", "%v", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) groupRoutes() []route {
@@ -17,7 +18,7 @@ func (p *Portal) groupRoutes() []route {
 }
 
 type groupsView struct {
-	typed
+	web.Sent
 	Rows    []groupRow
 	Assigns bool
 }
@@ -27,10 +28,10 @@ type groupRow struct {
 	Items, Users int
 }
 
-func groupPath(name string) string { return pathTo("/group", "name", name) }
+func groupPath(name string) string { return web.PathTo("/group", "name", name) }
 
 func (v *visit) groups() error {
-	view := groupsView{typed: v.typed, Assigns: v.may(entitlement.ToAssign)}
+	view := groupsView{Sent: v.Sent, Assigns: v.may(entitlement.ToAssign)}
 	err := v.office(func(o *backoffice.Office) error {
 		for _, g := range o.Book().GroupSizes(v.login.Account) {
 			view.Rows = append(view.Rows, groupRow{g.Name, groupPath(g.Name), g.Items, g.Users})
@@ -56,7 +57,7 @@ type groupView struct {
 func (v *visit) groupPage() error {
 	view := groupView{Name: v.query("name")}
 	if v.may(entitlement.ToReport) {
-		view.Report = pathTo("/reports/licenses", "group", view.Name)
+		view.Report = web.PathTo("/reports/licenses", "group", view.Name)
 	}
 	err := v.office(func(o *backoffice.Office) error {
 		s := entitlement.ItemSearch{Group: view.Name}
@@ -66,14 +67,14 @@ func (v *visit) groupPage() error {
 			view.Items = append(view.Items, rowOf(&items[i]))
 		}
 		if next != "" {
-			view.MoreItems = pathTo("/items", "group", view.Name)
+			view.MoreItems = web.PathTo("/items", "group", view.Name)
 		}
 		users, _, more := o.Book().FindUsers(entitlement.UserSearch{Within: v.login.Account, Group: view.Name}, entitlement.UserID{}, pageRows)
 		for _, u := range users {
 			view.Users = append(view.Users, linkTo(u.ID))
 		}
 		if more {
-			view.MoreUsers = pathTo("/users", "group", view.Name)
+			view.MoreUsers = web.PathTo("/users", "group", view.Name)
 		}
 		if view.Name == "" || len(items)+len(users) == 0 && next == "" && !more {
 			return foreign(view.Name)

@@ -9,6 +9,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) importRoutes() []route {
@@ -31,7 +32,7 @@ func (v *visit) importPage() error {
 
 // importTable reads a table into the book: all of it, or nothing.
 func (v *visit) importTable() error {
-	_, files, err := v.uploads()
+	_, files, err := web.ReadUploads(v.w, v.r)
 	if err != nil {
 		return err
 	}
@@ -40,13 +41,13 @@ func (v *visit) importTable() error {
 		if len(files) != 1 {
 			return capability.Refuse(capability.ErrForm, "file", "%d files, and one is wanted", len(files))
 		}
-		n, rows, err := backoffice.ReadTable(files[0].content)
+		n, rows, err := backoffice.ReadTable(files[0].Content)
 		if err != nil {
-			return fmt.Errorf("%s: %w", files[0].name, err)
+			return fmt.Errorf("%s: %w", files[0].Name, err)
 		}
 		noun = n
 		if done, err = o.Import(n, rows, v.login.Name, v.now); err != nil {
-			return fmt.Errorf("%s: %w", files[0].name, err)
+			return fmt.Errorf("%s: %w", files[0].Name, err)
 		}
 		return nil
 	})

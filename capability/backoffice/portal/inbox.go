@@ -12,6 +12,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -36,7 +37,7 @@ func (p *Portal) inboxRoutes() []route {
 }
 
 type inboxView struct {
-	typed
+	web.Sent
 	Files    []inboxFile
 	Ready    int // that can be answered now
 	Answered int
@@ -54,7 +55,7 @@ type inboxFile struct {
 	Gives    []inboxLine
 	Refuses  []string
 	Outcomes []inboxOutcome
-	Problem  *problemView // why there is no answer
+	Problem  *web.Problem // why there is no answer
 	Response *inboxResponse
 }
 
@@ -84,7 +85,7 @@ type inboxResponse struct {
 }
 
 func (v *visit) inbox() error {
-	view := inboxView{typed: v.typed, Moves: v.may(entitlement.ToMove), Asks: v.login.Account == ""}
+	view := inboxView{Sent: v.Sent, Moves: v.may(entitlement.ToMove), Asks: v.login.Account == ""}
 	for _, f := range v.p.trays.take(trayOf(&v.login)) {
 		shown := inboxFile{ID: f.ID, Name: f.Name}
 		err := f.refused
@@ -306,7 +307,7 @@ func (v *visit) dropped() (files []trayFile, err error) {
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxTrayBytes+64<<10) // and what is between the files
 	parts, err := v.r.MultipartReader()
 	if err != nil {
-		return nil, unread(err)
+		return nil, web.Unread(err)
 	}
 	for n := 0; ; n++ {
 		part, err := parts.NextRawPart()
@@ -314,14 +315,14 @@ func (v *visit) dropped() (files []trayFile, err error) {
 			return files, nil
 		}
 		if err != nil {
-			return nil, unread(err)
+			return nil, web.Unread(err)
 		}
 		var more []trayFile
 		switch name := part.FileName(); {
 		case part.FormName() == "text":
 			text, err := io.ReadAll(part)
 			if err != nil {
-				return nil, unread(err)
+				return nil, web.Unread(err)
 			}
 			if more, err = pasted(string(text)); err != nil {
 				return nil, err
@@ -329,7 +330,7 @@ func (v *visit) dropped() (files []trayFile, err error) {
 		case part.FormName() == "file" && name != "":
 			b, err := io.ReadAll(io.LimitReader(part, capability.MaxFile+1))
 			if err != nil {
-				return nil, unread(err)
+				return nil, web.Unread(err)
 			}
 			more = []trayFile{received(name, b)}
 		}

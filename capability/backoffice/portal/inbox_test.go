@@ -21,6 +21,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -461,7 +462,7 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%s: %d can be answered", name, len(found(chosen, page.body)))
 		}
 	}
-	if a := b.post("/inbox", "text", strings.Repeat("x", maxForm+1)); a.status != http.StatusBadRequest {
+	if a := b.post("/inbox", "text", strings.Repeat("x", web.MaxForm+1)); a.status != http.StatusBadRequest {
 		t.Error(a.status)
 	}
 	for _, body := range []string{"", "--x\r\n", "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nhalf"} {

@@ -7,6 +7,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -32,7 +33,7 @@ func alterations() []entitlement.Alter {
 }
 
 type itemsView struct {
-	Search   searchView
+	Search   web.Search
 	Rows     []itemRow
 	Next     string
 	Entitles bool
@@ -77,10 +78,10 @@ func itemStates() []string {
 func (v *visit) items() error {
 	s := entitlement.ItemSearch{Text: v.query("q"), Group: v.query("group")}
 	s.State = entitlement.State(v.query("state"))
-	view := itemsView{Entitles: v.may(entitlement.ToEntitle), Search: searchView{"/items", s.Text, []fieldView{
-		{Name: "state", Label: "State", Kind: kindSelect, Value: string(s.State), Options: itemStates()},
-		{Name: "group", Label: "Group", Kind: kindText, Value: s.Group},
-		{Name: "account", Label: "Account, with its parts", Kind: kindText, Value: v.query("account")},
+	view := itemsView{Entitles: v.may(entitlement.ToEntitle), Search: web.Search{Path: "/items", Text: s.Text, More: []web.Field{
+		{Name: "state", Label: "State", Kind: web.KindSelect, Value: string(s.State), Options: itemStates()},
+		{Name: "group", Label: "Group", Kind: web.KindText, Value: s.Group},
+		{Name: "account", Label: "Account, with its parts", Kind: web.KindText, Value: v.query("account")},
 	}}}
 	err := v.office(func(o *backoffice.Office) error {
 		var err error
@@ -92,7 +93,7 @@ func (v *visit) items() error {
 			view.Rows = append(view.Rows, rowOf(&page[i]))
 		}
 		if next != "" {
-			view.Next = pathTo("/items", "q", s.Text, "state", string(s.State), "group", s.Group, "account", v.query("account"), "after", string(next))
+			view.Next = web.PathTo("/items", "q", s.Text, "state", string(s.State), "group", s.Group, "account", v.query("account"), "after", string(next))
 		}
 		return nil
 	})
@@ -114,9 +115,9 @@ func (v *visit) item(o *backoffice.Office) (entitlement.ItemView, error) {
 }
 
 type itemView struct {
-	typed
+	web.Sent
 	ID, Path     string
-	Facts        facts
+	Facts        web.Facts
 	Features     []featureRow
 	Holders      []holderRow
 	NextHolders  string
@@ -147,7 +148,7 @@ type lifeView struct {
 }
 
 func (v *visit) itemPage() error {
-	view := itemView{typed: v.typed, Moves: v.may(entitlement.ToMove), Assigns: v.may(entitlement.ToAssign)}
+	view := itemView{Sent: v.Sent, Moves: v.may(entitlement.ToMove), Assigns: v.may(entitlement.ToAssign)}
 	title := ""
 	err := v.office(func(o *backoffice.Office) error {
 		i, err := v.item(o)
@@ -198,45 +199,45 @@ func (view *itemView) of(v *visit, o *backoffice.Office, i *entitlement.ItemView
 func devicePath(h hostid.ID) string { return "/devices/" + h.String() }
 
 // itemFacts says everything about a line item that is one line.
-func itemFacts(b *entitlement.Book, i *entitlement.ItemView) (f facts) {
+func itemFacts(b *entitlement.Book, i *entitlement.ItemView) (f web.Facts) {
 	state, class := stateWords(i)
 	kind, mode := b.Use(i.ActivationID)
-	f.add("Activation ID", string(i.ActivationID))
-	f.marked("State", state, class)
-	f.link("Account", i.Customer, pathTo("/account", "name", i.Customer))
-	f.add("Entitlement", i.EntitlementID)
-	f.add("License model", i.Model)
-	f.add("Kind", fmt.Sprintf("%s, used %s", kind, mode))
-	f = append(f, fact{Name: "Copies", Value: fmt.Sprintf("%d entitled, %d in use, %d left", i.Copies, i.Used, i.Left)})
+	f.Add("Activation ID", string(i.ActivationID))
+	f.Marked("State", state, class)
+	f.Link("Account", i.Customer, web.PathTo("/account", "name", i.Customer))
+	f.Add("Entitlement", i.EntitlementID)
+	f.Add("License model", i.Model)
+	f.Add("Kind", fmt.Sprintf("%s, used %s", kind, mode))
+	f = append(f, web.Fact{Name: "Copies", Value: fmt.Sprintf("%d entitled, %d in use, %d left", i.Copies, i.Used, i.Left)})
 	if i.Reserved > 0 {
-		f.add("Reserved", fmt.Sprintf("%d for devices, with their next responses", i.Reserved))
+		f.Add("Reserved", fmt.Sprintf("%d for devices, with their next responses", i.Reserved))
 	}
 	if i.Over > 0 {
-		f.marked("Overage", fmt.Sprintf("%d more are in use than entitled; nothing more is given meanwhile", i.Over), "bad")
+		f.Marked("Overage", fmt.Sprintf("%d more are in use than entitled; nothing more is given meanwhile", i.Over), "bad")
 	}
 	l := &i.Life
 	if l.Extra > 0 {
-		f.add("Extra", fmt.Sprintf("%d copies beyond those entitled", l.Extra))
+		f.Add("Extra", fmt.Sprintf("%d copies beyond those entitled", l.Extra))
 	}
 	if l.Gone > 0 {
-		f.add("Gone", fmt.Sprintf("%d copies were returned and not credited", l.Gone))
+		f.Add("Gone", fmt.Sprintf("%d copies were returned and not credited", l.Gone))
 	}
-	f.add("Starts", i.Start)
-	f.add("Expires", until(i.Expiry))
-	f.add("Issued", i.Issued)
+	f.Add("Starts", i.Start)
+	f.Add("Expires", until(i.Expiry))
+	f.Add("Issued", i.Issued)
 	if l.Suspended != 0 {
-		f.marked("Suspended", l.Suspended.String()+" "+l.Reason, "bad")
+		f.Marked("Suspended", l.Suspended.String()+" "+l.Reason, "bad")
 	}
-	f.add("Taken back", l.Retired)
-	f.link("Merged into", string(l.MergedTo), "/items/"+string(l.MergedTo))
-	f.link("Split from", string(l.SplitFrom), "/items/"+string(l.SplitFrom))
-	f.link("In place of", string(i.Replaces), "/items/"+string(i.Replaces))
-	f.add("User", i.User)
+	f.Add("Taken back", l.Retired)
+	f.Link("Merged into", string(l.MergedTo), "/items/"+string(l.MergedTo))
+	f.Link("Split from", string(l.SplitFrom), "/items/"+string(l.SplitFrom))
+	f.Link("In place of", string(i.Replaces), "/items/"+string(i.Replaces))
+	f.Add("User", i.User)
 	if i.MinimumTier != 0 {
-		f.add("Lowest tier", i.MinimumTier)
+		f.Add("Lowest tier", i.MinimumTier)
 	}
 	for _, limit := range i.Limits {
-		f.add("Limit of a tier", limit.String())
+		f.Add("Limit of a tier", limit.String())
 	}
 	if i.Metered {
 		words := "counts are used up"
@@ -246,15 +247,15 @@ func itemFacts(b *entitlement.Book, i *entitlement.ItemView) (f facts) {
 		if i.UndoInterval > 0 {
 			words += ", within " + i.UndoInterval.String()
 		}
-		f.add("Metered", words)
+		f.Add("Metered", words)
 	}
 	if m := i.Marks; m != nil {
-		f.add("Vendor string", m.VendorString)
-		f.add("Notice", m.Notice)
-		f.add("Serial number", m.SerialNumber)
+		f.Add("Vendor string", m.VendorString)
+		f.Add("Notice", m.Notice)
+		f.Add("Serial number", m.SerialNumber)
 	}
 	for _, a := range i.Acts {
-		f.add("Counted", fmt.Sprintf("%s: %d", a.Act, a.Total))
+		f.Add("Counted", fmt.Sprintf("%s: %d", a.Act, a.Total))
 	}
 	return f
 }
@@ -344,37 +345,37 @@ func (v *visit) retire() error {
 }
 
 // newItemFields are those of the form for a new line item: the columns of a table of them, but for what is another's to say.
-func newItemFields() (fields, rest []fieldView) {
-	fields = []fieldView{
-		{Name: "customer", Label: "Account", Kind: kindText, Must: true},
-		{Name: "product", Label: "Product", Kind: kindText, Must: true},
-		{Name: "product_version", Label: "Version of the product", Hint: "as 2026.1; 0.0 if empty", Kind: kindText},
-		{Name: "copies", Label: "Copies", Kind: kindNumber, Must: true},
-		{Name: "start", Label: "First day", Hint: "at once if empty", Kind: kindDate},
-		{Name: "expires", Label: "Last day", Hint: "never expires if empty", Kind: kindDate},
-		{Name: "model", Label: "License model", Hint: "without one everything is allowed, and nothing added", Kind: kindText},
+func newItemFields() (fields, rest []web.Field) {
+	fields = []web.Field{
+		{Name: "customer", Label: "Account", Kind: web.KindText, Must: true},
+		{Name: "product", Label: "Product", Kind: web.KindText, Must: true},
+		{Name: "product_version", Label: "Version of the product", Hint: "as 2026.1; 0.0 if empty", Kind: web.KindText},
+		{Name: "copies", Label: "Copies", Kind: web.KindNumber, Must: true},
+		{Name: "start", Label: "First day", Hint: "at once if empty", Kind: web.KindDate},
+		{Name: "expires", Label: "Last day", Hint: "never expires if empty", Kind: web.KindDate},
+		{Name: "model", Label: "License model", Hint: "without one everything is allowed, and nothing added", Kind: web.KindText},
 	}
-	rest = []fieldView{
-		{Name: "entitlement", Label: "Entitlement ID", Hint: "drawn if empty", Kind: kindText},
-		{Name: "features", Label: "Features", Hint: "NAME:VERSION=COUNT, one a line; those of the product on record if empty", Kind: kindArea},
-		{Name: "mode", Label: "Use", Hint: "online for fixed-user licenses and offline for others if not said", Kind: kindSelect, Options: []string{"", entitlement.Online.String(), entitlement.Offline.String()}},
-		{Name: "draft", Label: "A draft: nothing of it is given until it is deployed", Kind: kindCheck},
-		{Name: "user", Label: "User whose seats they are", Hint: "everybody's on the machine if empty", Kind: kindText},
+	rest = []web.Field{
+		{Name: "entitlement", Label: "Entitlement ID", Hint: "drawn if empty", Kind: web.KindText},
+		{Name: "features", Label: "Features", Hint: "NAME:VERSION=COUNT, one a line; those of the product on record if empty", Kind: web.KindArea},
+		{Name: "mode", Label: "Use", Hint: "online for fixed-user licenses and offline for others if not said", Kind: web.KindSelect, Options: []string{"", entitlement.Online.String(), entitlement.Offline.String()}},
+		{Name: "draft", Label: "A draft: nothing of it is given until it is deployed", Kind: web.KindCheck},
+		{Name: "user", Label: "User whose seats they are", Hint: "everybody's on the machine if empty", Kind: web.KindText},
 		tierField("minimum_tier"),
-		{Name: "limits", Label: "Limits of tiers", Hint: "TIER:COPIES:TIME, as virtual:10:30d, one a line; the policy's if empty", Kind: kindArea},
-		{Name: "metered", Label: "Metered: counts are used up, not leased", Kind: kindCheck},
-		{Name: "reusable", Label: "Metered counts may go down again", Kind: kindCheck},
-		{Name: "undo", Label: "Time in which a metered report can be taken back", Hint: "as 10m", Kind: kindText},
-		{Name: "replaces", Label: "Activation ID that was taken back, and whose place it takes", Kind: kindText},
-		{Name: "vendor_string", Label: "Text for the programs that use it", Kind: kindText},
-		{Name: "notice", Label: "Text for its users", Kind: kindText},
-		{Name: "serial_number", Label: "Text that numbers it", Kind: kindText},
+		{Name: "limits", Label: "Limits of tiers", Hint: "TIER:COPIES:TIME, as virtual:10:30d, one a line; the policy's if empty", Kind: web.KindArea},
+		{Name: "metered", Label: "Metered: counts are used up, not leased", Kind: web.KindCheck},
+		{Name: "reusable", Label: "Metered counts may go down again", Kind: web.KindCheck},
+		{Name: "undo", Label: "Time in which a metered report can be taken back", Hint: "as 10m", Kind: web.KindText},
+		{Name: "replaces", Label: "Activation ID that was taken back, and whose place it takes", Kind: web.KindText},
+		{Name: "vendor_string", Label: "Text for the programs that use it", Kind: web.KindText},
+		{Name: "notice", Label: "Text for its users", Kind: web.KindText},
+		{Name: "serial_number", Label: "Text that numbers it", Kind: web.KindText},
 	}
 	return fields, rest
 }
 
-func tierField(name string) fieldView {
-	return fieldView{Name: name, Label: "Lowest tier of machines", Hint: "the policy's if not said", Kind: kindSelect, Options: []string{"", entitlement.Software.String(), entitlement.Virtual.String(), entitlement.Hardware.String()}}
+func tierField(name string) web.Field {
+	return web.Field{Name: name, Label: "Lowest tier of machines", Hint: "the policy's if not said", Kind: web.KindSelect, Options: []string{"", entitlement.Software.String(), entitlement.Virtual.String(), entitlement.Hardware.String()}}
 }
 
 // maxOffered names are offered to choose from; others can be typed.

@@ -55,7 +55,7 @@ func TestInterruptedForms(t *testing.T) {
 		{"/items/new/once/more", "/items/new", []string{"customer", "Umbrella"}, "/items/new", `value="Umbrella"`},
 	} {
 		w.clock = w.clock.Add(web.Idle)
-		a := b.postFrom(tt.page, tt.path, append(tt.form, once, "0123", "password-current", "swordfish")...)
+		a := b.postFrom(tt.page, tt.path, append(tt.form, web.Once, "0123", "password-current", "swordfish")...)
 		if a.status != http.StatusUnauthorized || !strings.Contains(a.body, "LH-5103") || a.kept() == "" {
 			t.Fatalf("%s: %v", tt.path, a)
 		}
@@ -85,10 +85,10 @@ func TestInterruptedForms(t *testing.T) {
 func TestKeptBounds(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
-	if a := b.postFrom("/users", "/users", "user", strings.Repeat("x", maxKept)); a.status != http.StatusUnauthorized || a.kept() != "" {
+	if a := b.postFrom("/users", "/users", "user", strings.Repeat("x", web.MaxKept)); a.status != http.StatusUnauthorized || a.kept() != "" {
 		t.Errorf("a large form: %d %q", a.status, a.kept())
 	}
-	for _, none := range [][]string{{}, {once, "0123"}, {"password", "swordfish"}} {
+	for _, none := range [][]string{{}, {web.Once, "0123"}, {"password", "swordfish"}} {
 		if a := b.postFrom("/users", "/users", none...); a.status != http.StatusUnauthorized || a.kept() != "" {
 			t.Errorf("%v: %d %q", none, a.status, a.kept())
 		}
@@ -99,22 +99,22 @@ func TestKeptBounds(t *testing.T) {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Referer", "https://elsewhere.example/users")
-	if k, ok := parseKept(b.send(r, nil).kept()); !ok || k.page != "/" {
-		t.Errorf("the page is %q, %t", k.page, ok)
+	if k, ok := web.ParseKept(b.send(r, nil).kept()); !ok || k.Page != "/" {
+		t.Errorf("the page is %q, %t", k.Page, ok)
 	}
-	fine := keptForm{"/users", "/users", url.Values{"user": {"x"}}}
-	if _, ok := parseKept(fine.String()); !ok {
+	fine := web.KeptForm{Page: "/users", Path: "/users", Values: url.Values{"user": {"x"}}}
+	if _, ok := web.ParseKept(fine.String()); !ok {
 		t.Fatal(fine)
 	}
-	for _, k := range []keptForm{
-		{"//elsewhere.example", "/users", fine.values},
-		{"https://elsewhere.example/", "/users", fine.values},
-		{"/users", `/\elsewhere.example`, fine.values},
-		{"", "", fine.values},
-		{"/users", "/users", nil},
-		{"/users", "/users", url.Values{"user": {strings.Repeat("x", maxKept)}}},
+	for _, k := range []web.KeptForm{
+		{Page: "//elsewhere.example", Path: "/users", Values: fine.Values},
+		{Page: "https://elsewhere.example/", Path: "/users", Values: fine.Values},
+		{Page: "/users", Path: `/\elsewhere.example`, Values: fine.Values},
+		{Page: "", Path: "", Values: fine.Values},
+		{Page: "/users", Path: "/users", Values: nil},
+		{Page: "/users", Path: "/users", Values: url.Values{"user": {strings.Repeat("x", web.MaxKept)}}},
 	} {
-		if _, ok := parseKept(k.String()); ok {
+		if _, ok := web.ParseKept(k.String()); ok {
 			t.Errorf("%.80s is kept", k)
 		}
 	}
@@ -130,7 +130,7 @@ func TestInterruptedFormsAtAProvider(t *testing.T) {
 	w.do(entitlement.SetAccount{Account: entitlement.Account{Name: "ACME"}, By: "test"}, entitlement.AddLogin{Name: "larsen", Roles: []entitlement.Role{entitlement.LicenseAdministrator}, Subject: "corp 4711", By: "test"})
 	interrupted := func(b *browser) (link string) {
 		t.Helper()
-		a := b.postFrom("/users?q=x", "/users", "account", "ACME", "user", "ortiz", once, "0123")
+		a := b.postFrom("/users?q=x", "/users", "account", "ACME", "user", "ortiz", web.Once, "0123")
 		if m := withProvider.FindStringSubmatch(a.body); a.status == http.StatusUnauthorized && m != nil {
 			return strings.ReplaceAll(m[1], "&amp;", "&")
 		}
@@ -175,12 +175,12 @@ func TestInterruptedFormsAtAProvider(t *testing.T) {
 func TestCloakroom(t *testing.T) {
 	now := time.Now()
 	c := newCloakroom(func() time.Time { return now })
-	first, large := c.leave("a form"), strings.Repeat("x", maxKept)
-	for range 2 * maxWaiting / maxKept {
+	first, large := c.leave("a form"), strings.Repeat("x", web.MaxKept)
+	for range 2 * maxWaiting / web.MaxKept {
 		now = now.Add(time.Second)
 		c.leave(large)
 	}
-	if c.fetch(first) != "" || c.bytes > maxWaiting || len(c.forms) != maxWaiting/maxKept {
+	if c.fetch(first) != "" || c.bytes > maxWaiting || len(c.forms) != maxWaiting/web.MaxKept {
 		t.Errorf("%d forms of %d bytes", len(c.forms), c.bytes)
 	}
 	last := c.leave("the last")

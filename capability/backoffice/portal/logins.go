@@ -11,6 +11,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) loginRoutes() []route {
@@ -25,7 +26,7 @@ func (p *Portal) loginRoutes() []route {
 }
 
 type loginsView struct {
-	typed
+	web.Sent
 	Search  string
 	Rows    []loginRow
 	Next    string // the path of the next page; empty: this is the last
@@ -86,7 +87,7 @@ func loginWords(l *entitlement.Login) string {
 
 func (v *visit) logins() error {
 	q := v.r.URL.Query()
-	view := loginsView{typed: v.typed, Search: q.Get("q"), Account: v.login.Account, Staff: v.login.Account == "", Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(nil)}
+	view := loginsView{Sent: v.Sent, Search: q.Get("q"), Account: v.login.Account, Staff: v.login.Account == "", Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(nil)}
 	err := v.office(func(o *backoffice.Office) error {
 		page, more := o.Book().FindLogins(v.login.Account, view.Search, q.Get("after"), pageRows)
 		for i := range page {
@@ -150,7 +151,7 @@ func (v *visit) addLogin() error {
 }
 
 type loginView struct {
-	typed
+	web.Sent
 	Login    loginRow
 	Subject  string
 	Local    bool
@@ -180,7 +181,7 @@ func (v *visit) loginPage() error {
 	if err != nil {
 		return err
 	}
-	view := loginView{typed: v.typed, Login: loginRowOf(&l), Subject: l.Subject, Local: l.Local, Disabled: l.Disabled, Own: l.Name == v.login.Name, Staff: v.login.Account == "",
+	view := loginView{Sent: v.Sent, Login: loginRowOf(&l), Subject: l.Subject, Local: l.Local, Disabled: l.Disabled, Own: l.Name == v.login.Name, Staff: v.login.Account == "",
 		Asks: !v.p.sessions.Proved(v.r.Context()), Roles: boxes(l.Roles), Made: l.Made.String(), Passkeys: keyRows(&l), Tokens: v.tokensView(&l, "/login/tokens", l.Name)}
 	return v.show("login", "Login "+l.Name, view)
 }

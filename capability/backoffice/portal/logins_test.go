@@ -11,6 +11,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -281,7 +282,7 @@ func TestNoDigestOfAPassword(t *testing.T) {
 		for i := 0; i < len(pairs); i += 2 {
 			v.r.PostForm.Add(pairs[i], pairs[i+1])
 		}
-		return v.asked()
+		return web.Asked(v.login.Name, v.r)
 	}
 	for _, field := range []string{"password", "password-current", "again", "code", "once"} {
 		if digest(field, "one") != digest(field, "two") {

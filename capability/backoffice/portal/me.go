@@ -6,6 +6,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) ownRoutes() []route {
@@ -17,7 +18,7 @@ func (p *Portal) ownRoutes() []route {
 }
 
 type ownView struct {
-	typed
+	web.Sent
 	Login       loginRow
 	HasPassword bool
 	Asks        bool // for the current password
@@ -27,7 +28,7 @@ type ownView struct {
 }
 
 func (v *visit) ownPage() error {
-	return v.show("me", "My login", ownView{typed: v.typed, Login: loginRowOf(&v.login), HasPassword: v.login.Password != "", Asks: !v.p.sessions.Proved(v.r.Context()), Keys: v.p.keys != nil, Rows: keyRows(&v.login), Tokens: v.tokensView(&v.login, "/me/tokens", "")})
+	return v.show("me", "My login", ownView{Sent: v.Sent, Login: loginRowOf(&v.login), HasPassword: v.login.Password != "", Asks: !v.p.sessions.Proved(v.r.Context()), Keys: v.p.keys != nil, Rows: keyRows(&v.login), Tokens: v.tokensView(&v.login, "/me/tokens", "")})
 }
 
 // proven wants who visits to have shown lately who it is: by signing in, or with the current password in this form.

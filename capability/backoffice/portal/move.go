@@ -7,6 +7,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/hostid"
 )
 
@@ -73,7 +74,7 @@ func (v *visit) waiting() error {
 			view.Devices = append(view.Devices, deviceRowOf(&page[n]))
 		}
 		if next != (hostid.ID{}) {
-			view.Next = pathTo("/devices", "waiting", "yes", "after", next.String())
+			view.Next = web.PathTo("/devices", "waiting", "yes", "after", next.String())
 		}
 		return nil
 	})
@@ -93,9 +94,9 @@ func (v *visit) proposal(o *backoffice.Office) (p entitlement.Proposal, open boo
 }
 
 type proposalView struct {
-	typed
+	web.Sent
 	proposalRow
-	Alarm    *problemView // why it could not be done now
+	Alarm    *web.Problem // why it could not be done now
 	Notes    []string
 	Outcomes []inboxOutcome
 	Became   string // what did, of it; empty: it is open
@@ -104,7 +105,7 @@ type proposalView struct {
 }
 
 func (v *visit) proposalPage() error {
-	view := proposalView{typed: v.typed}
+	view := proposalView{Sent: v.Sent}
 	err := v.office(func(o *backoffice.Office) error {
 		p, open, err := v.proposal(o)
 		if err != nil {

@@ -80,7 +80,7 @@ func (p *Portal) tokenFor(w http.ResponseWriter, r *http.Request) (*tokenAnswer,
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTokenForm))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&form); err != nil {
-		return nil, unread(err)
+		return nil, web.Unread(err)
 	}
 	device, err := hex.DecodeString(form.Device)
 	if err != nil || len(device) != len(capability.Digest{}) {
@@ -100,7 +100,7 @@ func (p *Portal) tokenFor(w http.ResponseWriter, r *http.Request) (*tokenAnswer,
 	if err != nil {
 		return nil, err // before anything is tried that could be a guess
 	}
-	name, from := "user "+strings.ToLower(form.Account+"\x00"+form.User), addressOf(r)
+	name, from := "user "+strings.ToLower(form.Account+"\x00"+form.User), web.AddressOf(r)
 	if v := p.throttle.Try(name, from); v.Wait > 0 {
 		return nil, capability.Refuse(capability.ErrSignIn, "", "too many tries failed; the next one in %s", v.Wait.Round(time.Second))
 	}

@@ -1,59 +1,20 @@
 package portal
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"errors"
-	"fmt"
 	"html/template"
-	"io/fs"
 	"net/http"
-	"path"
-	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
 //go:embed templates
 var templates embed.FS
-
-// pages are the templates by name, each with the frame around it.
-type pages map[string]*template.Template
-
-const frame = "frame.html"
-
-func (p *Portal) parse() (pages, error) {
-	root, err := template.New(frame).Funcs(template.FuncMap{
-		"asset": p.assets.Path,
-		"once":  newOnce,
-		"short": func(s string) string { return strings.ToValidUTF8(s[:min(len(s), 16)], "") },
-	}).ParseFS(templates, "templates/"+frame)
-	if err != nil {
-		return nil, err
-	}
-	list, err := fs.Glob(templates, "templates/*.html")
-	if err != nil {
-		return nil, err
-	}
-	set := pages{}
-	for _, name := range list {
-		base := path.Base(name)
-		if base == frame {
-			continue
-		}
-		own, err := root.Clone()
-		if err != nil {
-			return nil, err
-		}
-		if set[strings.TrimSuffix(base, ".html")], err = own.ParseFS(templates, name); err != nil {
-			return nil, err
-		}
-	}
-	return set, nil
-}
 
 // shown is what the frame shows around a page.
 type shown struct {
@@ -63,7 +24,7 @@ type shown struct {
 	Login *entitlement.Login // nil: nobody is signed in
 	Said  string
 	// Problem is why the form on the page was refused; nil: it was not.
-	Problem *problemView
+	Problem *web.Problem
 	View    any
 }
 
@@ -107,33 +68,15 @@ func (v *visit) show(name, title string, view any) error {
 }
 
 func (v *visit) write(status int, name, title string, view any) error {
-	t := v.p.pages[name]
-	if t == nil {
-		return fmt.Errorf("no page %s", name)
-	}
 	s := shown{Title: title, At: v.r.URL.Path, Nav: v.nav(), View: view, Said: v.p.sessions.Take(v.r.Context(), "said")}
-	if v.refused != nil {
-		code, problem := v.explain(v.refused)
+	if v.Refused != nil {
+		code, problem := v.explain(v.Refused)
 		s.Problem, status = &problem, statusOf(code)
 	}
 	if v.login.Name != "" {
 		s.Login = &v.login
 	}
-	var b bytes.Buffer // a page that cannot be written whole is not begun
-	if err := t.ExecuteTemplate(&b, frame, s); err != nil {
-		return fmt.Errorf("write the page %s: %w", name, err)
-	}
-	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	v.w.WriteHeader(status)
-	v.w.Write(b.Bytes())
-	return nil
-}
-
-// problemView is a refusal in the four lines that every program of ours says it in.
-type problemView struct {
-	Code              string
-	What, Cause, Next string
-	SignIn            bool
+	return v.p.pages.Write(v.w, status, name, s)
 }
 
 // problem shows what went wrong, as a page of its own.
@@ -144,15 +87,15 @@ func (v *visit) problem(err error) {
 			return
 		}
 		err = capability.Refuse(capability.ErrSignIn, "", "the session has ended")
-		if kept := v.interrupted(); kept != "" {
-			v.typed = typed{refused: err}
-			if err = v.askToSignIn(v.formPage(), kept); err == nil {
+		if kept, ok := web.Interrupted(v.w, v.r, v.p.mux); ok {
+			v.Sent = web.Sent{Refused: err}
+			if err = v.askToSignIn(kept.Page, kept.String()); err == nil {
 				return
 			}
 		}
 	}
 	code, view := v.explain(err)
-	v.refused = nil
+	v.Refused = nil
 	if werr := v.write(statusOf(code), "problem", code.Entry().Title, view); werr != nil {
 		v.p.Log.Error("page", "path", v.r.URL.Path, "error", werr)
 		http.Error(v.w, view.What, http.StatusInternalServerError)
@@ -160,10 +103,10 @@ func (v *visit) problem(err error) {
 }
 
 // explain is what a page says of an error.
-func (v *visit) explain(err error) (capability.Code, problemView) {
+func (v *visit) explain(err error) (capability.Code, web.Problem) {
 	code, detail := v.asker.explain(err)
 	e := code.Entry()
-	return code, problemView{code.String(), detail, e.Cause, Next(code), code == capability.ErrSignIn}
+	return code, web.Problem{Code: code.String(), What: detail, Cause: e.Cause, Next: Next(code), SignIn: code == capability.ErrSignIn}
 }
 
 // explain is the code and the sentence of an error. What nobody but the producer should know stays in the log.

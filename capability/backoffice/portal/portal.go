@@ -56,7 +56,7 @@ type Portal struct {
 	verifies  *web.Rate // of the whole history, all together
 	hashing   web.Hashing
 	room      *web.Room // for what requests bring
-	pages     pages
+	pages     web.Pages
 	mux       *http.ServeMux // of the pages and forms
 	trays     *trays
 	programs  http.Handler // of what is below restBase
@@ -82,7 +82,7 @@ func New(o Options) (*Portal, error) {
 	if err := p.openProviders(); err != nil {
 		return nil, err
 	}
-	if p.pages, err = p.parse(); err != nil {
+	if p.pages, err = assets.ParsePages(templates); err != nil {
 		return nil, err
 	}
 	p.programs, err = p.rest()

@@ -113,7 +113,7 @@ func (v *visit) signInWith() error {
 		return foreign(v.r.PathValue("provider"))
 	}
 	q := v.r.URL.Query()
-	return made.send(v, afterwards{local(q.Get("to")), v.ticket(q.Get("kept"))})
+	return made.send(v, afterwards{web.Local(q.Get("to")), v.ticket(q.Get("kept"))})
 }
 
 // Of one address: an answer of a provider is a question to it, with this portal's secret, or a signature to be judged. A company may come from one address in the morning.

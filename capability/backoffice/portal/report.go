@@ -70,12 +70,12 @@ type reportData struct {
 	Totals   map[string]uint64     `json:"totals"`
 }
 
-func dataOf(f *reportForm, q backoffice.Query, r *backoffice.Report) reportData {
+func dataOf(f *reportForm, q backoffice.Query, r *capability.Table) reportData {
 	return reportData{"freehold.report/1", []string{}, f.kind, q.From, q.Until, q.Account, r.Columns, r.Objects(), r.Totals}
 }
 
 // makeReport is a report as the values of an address cut it, of what who asks may see.
-func (v *asker) makeReport(f *reportForm, values url.Values) (q backoffice.Query, r *backoffice.Report, err error) {
+func (v *asker) makeReport(f *reportForm, values url.Values) (q backoffice.Query, r *capability.Table, err error) {
 	if q, err = v.reportQuery(f, values); err != nil {
 		return q, nil, err
 	}
@@ -115,14 +115,14 @@ func (v *asker) reportQuery(f *reportForm, values url.Values) (q backoffice.Quer
 const maxRows = 500
 
 type reportView struct {
-	Fields  []fieldView
+	Fields  []web.Field
 	Path    string
 	Files   []link
 	Plot    template.HTML
 	Columns []string
 	Rows    [][]string
 	More    int
-	Totals  []fact
+	Totals  []web.Fact
 }
 
 // report shows a report, or sends it as CSV, JSON or SVG, as its name ends.
@@ -159,16 +159,16 @@ func (v *visit) report() error {
 	return foreign(v.r.PathValue("report"))
 }
 
-func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Report, svg []byte) error {
+func (v *visit) showReport(f *reportForm, q backoffice.Query, r *capability.Table, svg []byte) error {
 	path := "/reports/" + string(f.kind)
-	view := reportView{Path: path, Plot: template.HTML(svg), Fields: []fieldView{
-		{Name: "from", Label: "First day", Kind: kindDate, Value: q.From.String()[:len("2006-01-02")]},
-		{Name: "to", Label: "Last day", Kind: kindDate, Value: (q.Until - 1).String()[:len("2006-01-02")]},
-		{Name: "account", Label: "Account, with its parts", Kind: kindText, Value: q.Account},
-		{Name: "group", Label: "Group", Kind: kindText, Value: q.Group},
+	view := reportView{Path: path, Plot: template.HTML(svg), Fields: []web.Field{
+		{Name: "from", Label: "First day", Kind: web.KindDate, Value: q.From.String()[:len("2006-01-02")]},
+		{Name: "to", Label: "Last day", Kind: web.KindDate, Value: (q.Until - 1).String()[:len("2006-01-02")]},
+		{Name: "account", Label: "Account, with its parts", Kind: web.KindText, Value: q.Account},
+		{Name: "group", Label: "Group", Kind: web.KindText, Value: q.Group},
 	}}
 	for _, kind := range []string{"CSV", "JSON", "SVG"} {
-		view.Files = append(view.Files, link{pathTo(path+"."+strings.ToLower(kind), "from", v.query("from"), "to", v.query("to"), "account", v.query("account"), "group", v.query("group")), kind})
+		view.Files = append(view.Files, link{web.PathTo(path+"."+strings.ToLower(kind), "from", v.query("from"), "to", v.query("to"), "account", v.query("account"), "group", v.query("group")), kind})
 	}
 	for _, c := range r.Columns {
 		view.Columns = append(view.Columns, strings.ReplaceAll(c, "_", " "))
@@ -178,12 +178,12 @@ func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Repo
 	for _, row := range shown {
 		cells := make([]string, len(row))
 		for i, c := range row {
-			cells[i] = backoffice.Cell(c)
+			cells[i] = capability.Cell(c)
 		}
 		view.Rows = append(view.Rows, cells)
 	}
 	for _, column := range slices.Sorted(maps.Keys(r.Totals)) {
-		view.Totals = append(view.Totals, fact{Name: "total " + strings.ReplaceAll(column, "_", " "), Value: fmt.Sprint(r.Totals[column])})
+		view.Totals = append(view.Totals, web.Fact{Name: "total " + strings.ReplaceAll(column, "_", " "), Value: fmt.Sprint(r.Totals[column])})
 	}
 	return v.show("report", f.title, view)
 }
@@ -192,7 +192,7 @@ func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Repo
 const maxBars = 24
 
 // plot adds the rows up by their labels. Times are in order, without gaps between the months of a year; names are those with the most first. A row that names a user says more of what another one counts.
-func (f *reportForm) plot(r *backoffice.Report, q backoffice.Query) *web.Plot {
+func (f *reportForm) plot(r *capability.Table, q backoffice.Query) *web.Plot {
 	p := &web.Plot{Title: f.title, Description: fmt.Sprintf("%s, from %s until %s, by %s; the table has the numbers", f.about, q.From, q.Until, f.label)}
 	at := slices.Index(r.Columns, f.label)
 	user := slices.Index(r.Columns, "user")
@@ -213,7 +213,7 @@ func (f *reportForm) plot(r *backoffice.Report, q backoffice.Query) *web.Plot {
 		if f.kind == backoffice.ReportUsage && row[user] != "" {
 			continue
 		}
-		label := backoffice.Cell(row[at])
+		label := capability.Cell(row[at])
 		if t, is := row[at].(capability.Time); is && f.by != "" {
 			label = t.Std().Format(f.by)
 		}

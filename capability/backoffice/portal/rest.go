@@ -23,6 +23,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 // The REST API is the back office for programs. A token says who asks (entitlement.Token): it may what its login may, and sees what its login sees. Cookies are not looked at, so no browser can be made to ask for
@@ -146,7 +147,7 @@ func (p *Portal) described(api huma.API, op *operation) huma.Operation {
 
 // called finds out who asks, and whether the operation is for them.
 func (p *Portal) called(w http.ResponseWriter, r *http.Request, op *operation) (*call, error) {
-	if wait := p.calls.Take(addressOf(r)); wait > 0 {
+	if wait := p.calls.Take(web.AddressOf(r)); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		return nil, capability.Refuse(capability.ErrThrottled, "", "the next one in %s", wait.Round(time.Second))
 	}
@@ -174,7 +175,7 @@ func (c *call) read(w http.ResponseWriter, limit int64) error {
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return capability.Refuse(capability.ErrFileSize, "", "a body has at most %d bytes here", limit)
 	} else if err != nil {
-		return unread(err)
+		return web.Unread(err)
 	}
 	c.sum = sha256.Sum256(b)
 	c.r.Body = io.NopCloser(bytes.NewReader(b))
@@ -200,7 +201,7 @@ func (c *call) signIn(w http.ResponseWriter) error {
 		c.p.tokens.note(c.token.Hash, c.now)
 		return nil
 	}
-	from := addressOf(c.r)
+	from := web.AddressOf(c.r)
 	if v := c.p.guesses.Try("token from "+from, from); v.Wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(v.Wait.Seconds()))))
 		return capability.Refuse(capability.ErrThrottled, "", "too many tokens were none; the next one in %s", v.Wait.Round(time.Second))

@@ -11,6 +11,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) restReports() []operation {
@@ -20,7 +21,7 @@ func (p *Portal) restReports() []operation {
 		askSlowly("get-report", "GET /reports/{report}", report, "A report, as freehold.report/1", (*call).getReport),
 		askBytes("get-report-csv", "GET /reports/{report}/csv", report, "A report as CSV (RFC 4180)", "text/csv; charset=utf-8", (*call).reportCSV),
 		askBytes("export-table", "GET /tables/{table}/csv", report, "A table of the book, as an import reads it: accounts, products, models, entitlements; a customer has its own entitlements", "text/csv; charset=utf-8", (*call).exportTable),
-		ask("import-table", "POST /tables", entitle, "Read a table in CSV or JSON into the book: all of it, or nothing", (*call).readTable).of(maxUpload),
+		ask("import-table", "POST /tables", entitle, "Read a table in CSV or JSON into the book: all of it, or nothing", (*call).readTable).of(web.MaxUpload),
 		ask("list-audit", "GET /audit", audit, "Entries of the book, the newest first", (*call).listAudit),
 		ask("get-audit", "GET /audit/{number}", audit, "An entry of the book, whole", (*call).getAudit),
 	}
@@ -49,7 +50,7 @@ type reportIn struct {
 }
 
 // reportOf is the report that a path names.
-func (c *call) reportOf(in *reportIn) (*reportForm, backoffice.Query, *backoffice.Report, error) {
+func (c *call) reportOf(in *reportIn) (*reportForm, backoffice.Query, *capability.Table, error) {
 	forms := reportForms()
 	at := slices.IndexFunc(forms, func(f reportForm) bool { return string(f.kind) == in.Report })
 	if at < 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 const evil = `<script>alert(1)</script>"'&`
@@ -338,7 +339,7 @@ func TestUsers(t *testing.T) {
 		t.Errorf("sent twice: %v", a)
 	}
 	id := entitlement.UserID{Account: "Acme Lyon", Name: name}
-	page := pathTo("/user", "account", id.Account, "name", id.Name)
+	page := web.PathTo("/user", "account", id.Account, "name", id.Name)
 	change := func(do string, want int) {
 		t.Helper()
 		if a := b.fill(page, "/user", "account", id.Account, "user", id.Name, "do", do); a.status != want {

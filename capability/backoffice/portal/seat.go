@@ -6,6 +6,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -42,7 +43,7 @@ type seatsView struct {
 type userLink struct{ Account, Name, Path string }
 
 func linkTo(u entitlement.UserID) userLink {
-	return userLink{u.Account, u.Name, pathTo("/user", "account", u.Account, "name", u.Name)}
+	return userLink{u.Account, u.Name, web.PathTo("/user", "account", u.Account, "name", u.Name)}
 }
 
 type seatRow struct {
@@ -71,7 +72,7 @@ func (view *seatsView) of(v *visit, o *backoffice.Office, i *entitlement.ItemVie
 	seats, next := pageOf(v, b.Seats(id), "/items/"+string(id), "seats")
 	view.Next = next
 	for _, s := range seats {
-		r := seatRow{Number: s.Number, User: linkTo(s.User), State: string(s.State), Since: when(s.Assigned), Warning: s.Warning, MayFree: view.Online, MayWithdraw: !view.Online && s.Withdrawn == 0}
+		r := seatRow{Number: s.Number, User: linkTo(s.User), State: string(s.State), Since: web.When(s.Assigned), Warning: s.Warning, MayFree: view.Online, MayWithdraw: !view.Online && s.Withdrawn == 0}
 		if s.Host != (hostid.ID{}) {
 			if r.Where = s.Host.Short(); s.Alias != "" {
 				r.Where += " " + s.Alias
@@ -91,7 +92,7 @@ func (view *seatsView) of(v *visit, o *backoffice.Office, i *entitlement.ItemVie
 }
 
 func sessionOf(s *entitlement.SessionView) sessionRow {
-	r := sessionRow{ID: s.ID.String(), Item: string(s.ActivationID), Product: s.Product, Machine: s.Machine, Idle: s.Idle.String(), State: "in use", Runs: when(s.Runs), User: linkTo(s.User), Ends: s.Ended == 0}
+	r := sessionRow{ID: s.ID.String(), Item: string(s.ActivationID), Product: s.Product, Machine: s.Machine, Idle: s.Idle.String(), State: "in use", Runs: web.When(s.Runs), User: linkTo(s.User), Ends: s.Ended == 0}
 	switch {
 	case s.Over:
 		r.State = "taken over"
@@ -111,7 +112,7 @@ func (v *visit) slipFor(o *backoffice.Office, user entitlement.UserID) (code str
 
 // assign gives a user a seat: online by a word, offline with the request of a machine, which the seat then answers.
 func (v *visit) assign() error {
-	_, files, err := v.uploads()
+	_, files, err := web.ReadUploads(v.w, v.r)
 	if err != nil {
 		return err
 	}
@@ -148,11 +149,11 @@ func (v *visit) assign() error {
 }
 
 // seatFile answers the request of a machine, a file or its text, with a seat, and says where the answer is. The same request again has the same answer.
-func (v *visit) seatFile(o *backoffice.Office, files []upload, seat entitlement.SeatOrder) (path string, err error) {
+func (v *visit) seatFile(o *backoffice.Office, files []web.Upload, seat entitlement.SeatOrder) (path string, err error) {
 	content := []byte(v.r.PostForm.Get("text"))
 	switch {
-	case len(files) == 1 && len(files[0].content) > 0:
-		content = files[0].content
+	case len(files) == 1 && len(files[0].Content) > 0:
+		content = files[0].Content
 	case len(files) > 1 || len(content) == 0 || len(content) > capability.MaxFile:
 		return "", capability.Refuse(capability.ErrForm, "file", "a seat that is used offline is assigned with one request of the user's machine: choose its file, or paste its text")
 	}
@@ -248,7 +249,7 @@ func (v *visit) convert() error {
 }
 
 type sessionsView struct {
-	typed
+	web.Sent
 	Idle    string
 	Rows    []sessionRow
 	More    int
@@ -260,7 +261,7 @@ const sessionsShown = 200
 
 // sessionsPage has the sessions that may run, the longest idle first.
 func (v *visit) sessionsPage() error {
-	view := sessionsView{typed: v.typed, Idle: v.query("idle"), Assigns: v.may(entitlement.ToAssign)}
+	view := sessionsView{Sent: v.Sent, Idle: v.query("idle"), Assigns: v.may(entitlement.ToAssign)}
 	least := time.Duration(0)
 	if view.Idle != "" {
 		var err error

@@ -12,6 +12,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) settingRoutes() []route {
@@ -24,11 +25,11 @@ func (p *Portal) settingRoutes() []route {
 }
 
 type settingsView struct {
-	typed
-	Policy facts
-	Fields []fieldView
+	web.Sent
+	Policy web.Facts
+	Fields []web.Field
 	Keys   []signerRow
-	Limits facts
+	Limits web.Facts
 	Boots  []bootRow
 }
 
@@ -44,7 +45,7 @@ type bootRow struct {
 }
 
 func (v *visit) settings() error {
-	view := settingsView{typed: v.typed}
+	view := settingsView{Sent: v.Sent}
 	err := v.office(func(o *backoffice.Office) error {
 		p := o.Book().Policy()
 		view.Policy, view.Fields = policyFacts(&p), v.policyFields(&p)
@@ -76,21 +77,21 @@ func (v *visit) settings() error {
 }
 
 // policyFacts is what of the policy is decided when the back office is made.
-func policyFacts(p *entitlement.Policy) (f facts) {
-	f.add("Producer", p.Producer)
-	f.add("Lease interval", p.Lease)
-	f.add("Responses are good for", p.ResponseLife)
-	f.add("Lowest tier", p.MinimumTier)
-	f.add("Binding", p.Binding)
-	f.add("Repairs on one word", p.Repairs.Count())
+func policyFacts(p *entitlement.Policy) (f web.Facts) {
+	f.Add("Producer", p.Producer)
+	f.Add("Lease interval", p.Lease)
+	f.Add("Responses are good for", p.ResponseLife)
+	f.Add("Lowest tier", p.MinimumTier)
+	f.Add("Binding", p.Binding)
+	f.Add("Repairs on one word", p.Repairs.Count())
 	for _, l := range p.Limits {
-		f.add("Limit of a tier", l.String())
+		f.Add("Limit of a tier", l.String())
 	}
 	return f
 }
 
 // policyFields are what of the policy can be changed here, as on the command line.
-func (v *visit) policyFields(p *entitlement.Policy) []fieldView {
+func (v *visit) policyFields(p *entitlement.Policy) []web.Field {
 	var excluded []string
 	for _, t := range p.Excluded {
 		excluded = append(excluded, t.String())
@@ -101,21 +102,21 @@ func (v *visit) policyFields(p *entitlement.Policy) []fieldView {
 		}
 		return t.String()
 	}
-	return v.fill("/settings/policy", []fieldView{
-		{Name: "online", Label: "Requests over the network", Hint: "answered without an operator: of no machine, of those on record, or also a first one with an activation ID", Kind: kindSelect, Options: []string{entitlement.NothingOnline.String(), entitlement.KnownOnline.String(), entitlement.AnyoneOnline.String()}},
-		{Name: "write_offs", Label: "Write-offs", Hint: "machines of one activation ID that may be written off in 365 days", Kind: kindNumber, Must: true},
-		{Name: "detail", Label: "Records of usage name users, where the site allows it", Kind: kindCheck},
-		{Name: "states", Label: "Machines tell how the day stands, and keep a record a day", Hint: "else each request ends a record; reports have the same sums", Kind: kindCheck},
-		{Name: "excluded", Label: "Excluded types of host IDs", Hint: "one a line, as DEVICE_KEY: their machines are given nothing", Kind: kindArea},
-		{Name: "client_type", Label: "Type of host ID of a client that is put on record by hand", Kind: kindText},
-		{Name: "server_type", Label: "The same of a server", Kind: kindText},
+	return v.fill("/settings/policy", []web.Field{
+		{Name: "online", Label: "Requests over the network", Hint: "answered without an operator: of no machine, of those on record, or also a first one with an activation ID", Kind: web.KindSelect, Options: []string{entitlement.NothingOnline.String(), entitlement.KnownOnline.String(), entitlement.AnyoneOnline.String()}},
+		{Name: "write_offs", Label: "Write-offs", Hint: "machines of one activation ID that may be written off in 365 days", Kind: web.KindNumber, Must: true},
+		{Name: "detail", Label: "Records of usage name users, where the site allows it", Kind: web.KindCheck},
+		{Name: "states", Label: "Machines tell how the day stands, and keep a record a day", Hint: "else each request ends a record; reports have the same sums", Kind: web.KindCheck},
+		{Name: "excluded", Label: "Excluded types of host IDs", Hint: "one a line, as DEVICE_KEY: their machines are given nothing", Kind: web.KindArea},
+		{Name: "client_type", Label: "Type of host ID of a client that is put on record by hand", Kind: web.KindText},
+		{Name: "server_type", Label: "The same of a server", Kind: web.KindText},
 	}, map[string]string{
 		"online": p.Online.String(), "write_offs": strconv.Itoa(p.WriteOffs.Count()), "detail": map[bool]string{true: "yes"}[p.Detail], "states": map[bool]string{true: "yes"}[p.States], "excluded": strings.Join(excluded, ";"), "client_type": name(p.ClientType), "server_type": name(p.ServerType),
 	})
 }
 
 func signerOf(k *backoffice.KeyView) signerRow {
-	r := signerRow{Name: k.Name, State: k.State, Number: k.Number, From: when(k.From), Until: when(k.Until), Fingerprint: fmt.Sprintf("%x", k.Fingerprint), Limits: backoffice.LimitWords(&k.Limits)}
+	r := signerRow{Name: k.Name, State: k.State, Number: k.Number, From: web.When(k.From), Until: web.When(k.Until), Fingerprint: fmt.Sprintf("%x", k.Fingerprint), Limits: backoffice.LimitWords(&k.Limits)}
 	if k.Token {
 		r.State += ", half of it in a token"
 	}
@@ -126,17 +127,17 @@ func signerOf(k *backoffice.KeyView) signerRow {
 }
 
 // limitFacts is what the key that signs now may sign, and what it has signed lately.
-func limitFacts(l *backoffice.LimitsView) (f facts) {
-	f.add("Key", l.Name)
+func limitFacts(l *backoffice.LimitsView) (f web.Facts) {
+	f.Add("Key", l.Name)
 	for _, words := range backoffice.LimitWords(&l.Limits) {
-		f.add("Limit", words)
+		f.Add("Limit", words)
 	}
-	f = append(f, fact{Name: "Signed", Value: fmt.Sprintf("%d responses in this hour, %d in a day", l.Signed.Hour, l.Signed.Day)})
+	f = append(f, web.Fact{Name: "Signed", Value: fmt.Sprintf("%d responses in this hour, %d in a day", l.Signed.Hour, l.Signed.Day)})
 	for _, product := range slices.Sorted(maps.Keys(l.Signed.Products)) {
-		f.add("Given in a day", fmt.Sprintf("%s: %d copies", product, l.Signed.Products[product]))
+		f.Add("Given in a day", fmt.Sprintf("%s: %d copies", product, l.Signed.Products[product]))
 	}
 	if l.Limited != nil {
-		f.marked("Not signed", fmt.Sprintf("%s for %s: %s", l.Limited.Time, l.Limited.Host.Short(), l.Limited.Detail), "warn")
+		f.Marked("Not signed", fmt.Sprintf("%s for %s: %s", l.Limited.Time, l.Limited.Host.Short(), l.Limited.Detail), "warn")
 	}
 	return f
 }

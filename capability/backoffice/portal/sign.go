@@ -3,7 +3,6 @@ package portal
 import (
 	"errors"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -23,7 +22,7 @@ func (p *Portal) signRoutes() []route {
 }
 
 type signInView struct {
-	typed
+	web.Sent
 	To        string // where to go afterwards
 	Kept      string // a form that was interrupted
 	Ticket    string // of it, where there are providers
@@ -39,8 +38,8 @@ func (v *visit) signInPage() error {
 
 // askToSignIn shows where to sign in, and carries along what comes after that.
 func (v *visit) askToSignIn(to, kept string) error {
-	view := signInView{typed: v.typed, To: local(to), Kept: kept, Providers: v.p.providerNames, Single: v.p.SingleSignOn, Passkeys: v.p.keys != nil}
-	if _, ok := parseKept(kept); ok && len(view.Providers) > 0 {
+	view := signInView{Sent: v.Sent, To: web.Local(to), Kept: kept, Providers: v.p.providerNames, Single: v.p.SingleSignOn, Passkeys: v.p.keys != nil}
+	if _, ok := web.ParseKept(kept); ok && len(view.Providers) > 0 {
 		var err error
 		if view.Ticket, err = v.leave(kept); err != nil {
 			return err
@@ -84,17 +83,6 @@ func (v *visit) signIn() error {
 		return err
 	}
 	return v.goTo(v.onward(form.Get("to"), form.Get("kept")))
-}
-
-// local is a path of this portal, whatever was asked for.
-func local(to string) string {
-	// Browsers leave out control characters and read a backslash as a slash, so that a path with them may become another host's.
-	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, `\`) ||
-		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return "/"
-	}
-	return to
 }
 
 // try is one attempt to sign in, which counts as failed until it has not.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 type itemSlipView struct {
@@ -37,7 +38,7 @@ func (v *visit) itemSlip() error {
 			view.Rows = append(view.Rows, slipRow{ID: string(p.ActivationID), Product: p.Product + " " + p.ProductVersion.String(), Kind: kind.String() + ", used " + mode.String(), Expires: until(p.Expiry), Copies: p.Copies})
 		}
 		if more {
-			view.Next = pathTo(path, "after", string(page[len(page)-1].ActivationID))
+			view.Next = web.PathTo(path, "after", string(page[len(page)-1].ActivationID))
 		}
 		return nil
 	})

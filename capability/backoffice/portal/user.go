@@ -6,6 +6,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 func (p *Portal) userRoutes() []route {
@@ -20,8 +21,8 @@ func (p *Portal) userRoutes() []route {
 }
 
 type usersView struct {
-	typed
-	Search   searchView
+	web.Sent
+	Search   web.Search
 	Rows     []userRow
 	Next     string
 	Assigns  bool
@@ -51,14 +52,14 @@ func userWords(u *entitlement.User) string {
 
 func (v *visit) users() error {
 	s := entitlement.UserSearch{Within: v.login.Account, Text: v.query("q"), Group: v.query("group")}
-	view := usersView{typed: v.typed, Assigns: v.may(entitlement.ToAssign), Account: v.login.Account, Search: searchView{"/users", s.Text, []fieldView{{Name: "group", Label: "Group", Kind: kindText, Value: s.Group}}}}
+	view := usersView{Sent: v.Sent, Assigns: v.may(entitlement.ToAssign), Account: v.login.Account, Search: web.Search{Path: "/users", Text: s.Text, More: []web.Field{{Name: "group", Label: "Group", Kind: web.KindText, Value: s.Group}}}}
 	err := v.office(func(o *backoffice.Office) error {
 		page, next, more := o.Book().FindUsers(s, entitlement.UserID{Account: v.query("account"), Name: v.query("after")}, pageRows)
 		for i := range page {
 			view.Rows = append(view.Rows, userRow{linkTo(page[i].ID), userWords(&page[i]), strings.Join(page[i].Groups, ", ")})
 		}
 		if more {
-			view.Next = pathTo("/users", "q", s.Text, "group", s.Group, "account", next.Account, "after", next.Name)
+			view.Next = web.PathTo("/users", "q", s.Text, "group", s.Group, "account", next.Account, "after", next.Name)
 		}
 		accounts, _, _ := o.Book().FindAccounts(v.login.Account, "", "", maxOffered)
 		for _, a := range accounts {
@@ -111,7 +112,7 @@ func (v *visit) addUser() error {
 		return err
 	}
 	id, slip := userID(form), userSlip{}
-	slip.back = pathTo("/user", "account", id.Account, "name", id.Name)
+	slip.back = web.PathTo("/user", "account", id.Account, "name", id.Name)
 	err = v.act(func(o *backoffice.Office) error {
 		if !v.within(o, id.Account) {
 			return foreign(id.Account)
@@ -133,9 +134,9 @@ func (v *visit) addUser() error {
 }
 
 type userView struct {
-	typed
+	web.Sent
 	User              userLink
-	Facts             facts
+	Facts             web.Facts
 	Groups            []string
 	Disabled, Service bool
 	Assigns           bool
@@ -146,17 +147,17 @@ func (v *visit) userPage() error {
 }
 
 func (v *visit) showUser(id entitlement.UserID) error {
-	view := userView{typed: v.typed, Assigns: v.may(entitlement.ToAssign)}
+	view := userView{Sent: v.Sent, Assigns: v.may(entitlement.ToAssign)}
 	err := v.office(func(o *backoffice.Office) error {
 		u, err := v.user(o, id)
 		if err != nil {
 			return err
 		}
 		view.User, view.Groups, view.Disabled, view.Service = linkTo(u.ID), u.Groups, u.Disabled, u.Service
-		view.Facts.link("Account", u.ID.Account, pathTo("/account", "name", u.ID.Account))
-		view.Facts.add("State", userWords(&u))
-		view.Facts.add("Made", u.Made)
-		view.Facts.add("Used a code", u.Claimed)
+		view.Facts.Link("Account", u.ID.Account, web.PathTo("/account", "name", u.ID.Account))
+		view.Facts.Add("State", userWords(&u))
+		view.Facts.Add("Made", u.Made)
+		view.Facts.Add("Used a code", u.Claimed)
 		return nil
 	})
 	if err != nil {

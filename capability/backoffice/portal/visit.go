@@ -1,24 +1,14 @@
 package portal
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/web"
-)
-
-const (
-	maxForm  = 1 << 20 // bytes of a form without files
-	maxNames = 10_000  // values of a form
 )
 
 // visit is one request of a browser, and who sends it.
@@ -26,7 +16,7 @@ type visit struct {
 	asker
 	w http.ResponseWriter
 
-	typed
+	web.Sent
 }
 
 // signInFirst: the page is for those who are signed in.
@@ -54,91 +44,27 @@ func (v *visit) enter(r route) error {
 	return v.passes(r.gate, r.staff)
 }
 
-// form reads a form without files. What is wrong with it is the sender's fault.
-func (v *visit) form() (url.Values, error) {
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
-	if err := v.r.ParseForm(); err != nil {
-		return nil, unread(err)
-	}
-	return v.values()
-}
-
-// unread refuses a form that could not be read: for what it is, or because there is no room for it now.
-func unread(err error) error {
-	if errors.Is(err, web.ErrRoom) {
-		return capability.Refuse(capability.ErrThrottled, "", "%v", err)
-	}
-	return capability.Refuse(capability.ErrForm, "", "%v", err)
-}
-
-func (v *visit) values() (url.Values, error) {
-	n := 0
-	for _, list := range v.r.PostForm {
-		n += len(list)
-	}
-	if n > maxNames {
-		return nil, capability.Refuse(capability.ErrForm, "", "%d values", n)
-	}
-	return v.r.PostForm, nil
-}
-
-// once is the name of the field by which a form that is sent twice counts once.
-const once = "once"
-
-// secret says that a password or a code is in a field: that goes into no digest that the book keeps.
-func secret(field string) bool {
-	return field == "again" || field == "code" || strings.HasPrefix(field, "password")
-}
+// form reads a form without files.
+func (v *visit) form() (url.Values, error) { return web.ReadForm(v.w, v.r) }
 
 // act has f done with the back office on behalf of who visits. The form that asked for it counts once, however often it is sent.
 func (v *visit) act(f func(o *backoffice.Office) error) error {
-	key := v.r.PostForm.Get(once)
+	key := v.r.PostForm.Get(web.Once)
 	if key == "" {
 		return v.office(f)
 	}
 	key = "form " + key
 	if err := capability.CheckName("key", key); err != nil {
-		return field(once, err)
+		return field(web.Once, err)
 	}
 	return v.office(func(o *backoffice.Office) error {
-		o.Once(key, v.asked())
+		o.Once(key, web.Asked(v.login.Name, v.r))
 		return f(o)
 	})
 }
 
-// asked is the digest of who asks for what.
-func (v *visit) asked() capability.Digest {
-	h := sha256.New()
-	said := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
-	said(v.login.Name)
-	said(v.r.URL.RequestURI())
-	names := make([]string, 0, len(v.r.PostForm))
-	for name := range v.r.PostForm {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if name == once || secret(name) {
-			continue
-		}
-		said(name)
-		for _, value := range v.r.PostForm[name] {
-			said(value)
-		}
-	}
-	return capability.Digest(h.Sum(nil))
-}
-
 // from is the address of who visits.
-func (v *visit) from() string { return addressOf(v.r) }
-
-func addressOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
+func (v *visit) from() string { return web.AddressOf(v.r) }
 
 // goTo is where the browser goes after a form: a page that can be loaded again.
 func (v *visit) goTo(path string) error {
@@ -150,5 +76,3 @@ func (v *visit) goTo(path string) error {
 func (v *visit) say(format string, args ...any) {
 	v.p.sessions.Put(v.r.Context(), "said", fmt.Sprintf(format, args...))
 }
-
-func newOnce() string { return rand.Text() }

@@ -101,11 +101,11 @@ func layer(pkg string) (int, bool) {
 	switch pkg {
 	case "hostid", "capability":
 		return 0, true
-	case "tpm/attest", "capability/wire", "capability/model", "capability/ledger", "capability/entitlement":
+	case "tpm/attest", "capability/wire", "capability/model", "capability/ledger", "capability/ledger/history", "capability/entitlement":
 		return 1, true
 	case "storage", "tpm", "hostid/probe", "hostid/dongle", "systemd", "capability/client", "capability/web", "image":
 		return 2, true
-	case "appliance", "appliance/console", "appliance/courier", "capability/backoffice", "capability/backoffice/portal":
+	case "appliance", "appliance/certificate", "appliance/console", "appliance/courier", "capability/backoffice", "capability/backoffice/portal":
 		return 3, true
 	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "image/vmtest":
 		return 5, true
@@ -133,12 +133,15 @@ func allowed(from, to string) bool {
 		if b == 0 {
 			return true
 		}
+		if from == "capability/ledger/history" {
+			return to == "capability/ledger" || to == "capability/wire" // it reads entries
+		}
 		return (from == "capability/ledger" || from == "capability/entitlement") && (to == "capability/model" || to == "capability/wire")
 	case 2:
 		return b <= 1
 	case 3:
 		// The back office keeps its book with the storage code of layer 2; nothing else of layer 3 reaches below itself but to words and pure packages.
-		return b <= 1 || from == "appliance/console" && to == "appliance" || from == "capability/backoffice" && to == "storage" ||
+		return b <= 1 || from == "appliance/console" && (to == "appliance" || to == "appliance/certificate" || to == "capability/web") || from == "capability/backoffice" && to == "storage" ||
 			from == "capability/backoffice/portal" && (to == "capability/backoffice" || to == "capability/web")
 	case 4:
 		return b != 5

@@ -23,7 +23,7 @@ type Explanation struct {
 func Explain(program string, json *bool) *cobra.Command {
 	return &cobra.Command{
 		Use: "explain [CODE]", Short: "Say what a code means and what to do", Args: cobra.MaximumNArgs(1),
-		Long:    "CODE is a number or a name: LH-3104, 3104 or E_NO_SEAT. Without one, all are listed.",
+		Long:    "CODE is a number or a name: LH-3104, 3104 or E_NO_SEAT. Without one, all are listed. The words are in the language that LC_ALL, LC_MESSAGES or LANG names, if it is German, else in English; with --json always in English.",
 		Example: "  " + program + " explain LH-3104",
 		RunE: func(c *cobra.Command, args []string) error {
 			w := c.OutOrStdout()
@@ -41,13 +41,14 @@ func Explain(program string, json *bool) *cobra.Command {
 					Explanation
 				}{NewData(program + ".explain/1"), Explanation(e)}))
 			}
-			_, err = fmt.Fprintf(w, "%s %s: %s\ncause: %s\nnext: %s\nexit status: %d\n", e.Code, e.Symbol, e.Title, e.Cause, e.Next, e.Exit)
+			said, say := code.In(Language()), labelsIn(Language())
+			_, err = fmt.Fprintf(w, "%s %s: %s\n%s: %s\n%s: %s\n%s: %d\n", said.Code, said.Symbol, said.Title, say.cause, said.Cause, say.next, said.Next, say.exit, said.Exit)
 			return err
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (codes []string, _ cobra.ShellCompDirective) {
 			if len(args) == 0 {
 				for _, e := range capability.Catalog() {
-					codes = append(codes, e.Code.String()+"\t"+e.Title)
+					codes = append(codes, e.Code.String()+"\t"+e.Code.In(Language()).Title)
 				}
 			}
 			return codes, cobra.ShellCompDirectiveNoFileComp
@@ -68,9 +69,10 @@ func listCodes(c *cobra.Command, program string, json bool) error {
 		}{NewData(program + ".codes/1"), rows}))
 	}
 	t := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CODE\tNAME\tMEANING")
+	say := labelsIn(Language())
+	fmt.Fprintf(t, "%s\t%s\t%s\n", say.code, say.name, say.meaning)
 	for _, e := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", e.Code, e.Symbol, e.Title)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", e.Code, e.Symbol, e.Code.In(Language()).Title)
 	}
 	return t.Flush()
 }

@@ -5,6 +5,7 @@
 package terminal
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/leasehold/leasehold/capability"
 )
@@ -51,7 +53,7 @@ func (e *codedError) Unwrap() error { return e.err }
 // Program runs a root command as a program: it prints what went wrong in four lines and returns the exit status.
 func Program(root *cobra.Command, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{error: err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err, meantFlag(c, err)} })
 	out, ok := root.OutOrStdout().(*Output)
 	if !ok {
 		out = NewOutput(root.OutOrStdout())
@@ -68,7 +70,7 @@ func Program(root *cobra.Command, stderr io.Writer) int {
 	}
 	if strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)") || strings.HasPrefix(err.Error(), "required flag") ||
 		strings.Contains(err.Error(), "flags in the group") {
-		err = usageError{err, meant(root)}
+		err = usageError{err, meant(cmd)}
 	}
 	return Report(stderr, cmd.CommandPath(), err)
 }
@@ -99,23 +101,47 @@ func (o *Output) Err() error {
 	return Coded(capability.ErrFileRead, fmt.Errorf("standard output: %w", o.err))
 }
 
-// meant is the command that a misspelled one is nearest to, or empty.
-func meant(root *cobra.Command) string {
-	words := root.Flags().Args()
+// meant is the command below c that a misspelled one is nearest to, or empty.
+func meant(c *cobra.Command) string {
+	words := c.Flags().Args()
 	if len(words) == 0 {
 		return ""
 	}
-	names := []string{"help"}
-	for _, c := range root.Commands() {
-		if !c.Hidden {
-			names = append(names, c.Name())
+	var names []string
+	if !c.HasParent() {
+		names = append(names, "help")
+	}
+	for _, s := range c.Commands() {
+		if !s.Hidden {
+			names = append(names, s.Name())
 		}
 	}
-	best := Nearest(words[0], names)
-	if best == "" {
+	return didYouMean(c, Nearest(words[0], names))
+}
+
+// meantFlag is the flag of c that one which is unknown is nearest to, or empty.
+func meantFlag(c *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return ""
 	}
-	return fmt.Sprintf("%s %s (did you mean that?)", root.Name(), best)
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if name := Nearest(unknown.GetSpecifiedName(), names); name != "" {
+		return didYouMean(c, "--"+name)
+	}
+	return ""
+}
+
+func didYouMean(c *cobra.Command, word string) string {
+	if word == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %s (%s)", c.CommandPath(), word, labelsIn(Language()).meant)
 }
 
 // Nearest is the one of some words that a misspelled one is nearest to, or empty where none is near.
@@ -156,30 +182,31 @@ type ExitStatus int
 
 func (e ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// Report prints err in four lines and returns its exit status.
+// Report prints err in four lines, in the language of the terminal, and returns its exit status.
 func Report(w io.Writer, command string, err error) int {
 	var status ExitStatus
 	if errors.As(err, &status) {
 		return int(status)
 	}
-	code, said, cause, next := describe(err, command)
+	code, said, cause, next := describe(err, command, Language())
 	said = strings.ReplaceAll(said, "\n", "; ") // several errors joined
-	e := code.Entry()
 	program, _, _ := strings.Cut(command, " ")
 	if program != "freehold" {
 		program = "leasehold" // its daemon has nobody at a terminal
 	}
-	fmt.Fprintf(w, "error: %s %s\ncause: %s\nnext: %s\nmore: %s explain %s\n", code, Plain(said), Plain(cause), Plain(next), program, code)
-	return e.Exit
+	say := labelsIn(Language())
+	fmt.Fprintf(w, "%s: %s %s\n%s: %s\n%s: %s\n%s: %s explain %s\n", say.fault, code, Plain(said), say.cause, Plain(cause), say.next, Plain(next), say.more, program, code)
+	return code.Entry().Exit
 }
 
 // CodeOf is the code that Report prints for err: what a program says of an error as data is what it says in words.
 func CodeOf(err error) capability.Code {
-	code, _, _, _ := describe(err, "")
+	code, _, _, _ := describe(err, "", capability.English)
 	return code
 }
 
-func describe(err error, command string) (code capability.Code, said, cause, next string) {
+// describe is what the four lines say. What an error says beside its code is in English in every language.
+func describe(err error, command string, l capability.Language) (code capability.Code, said, cause, next string) {
 	var (
 		refusal *capability.Refusal
 		coded   *codedError
@@ -187,26 +214,24 @@ func describe(err error, command string) (code capability.Code, said, cause, nex
 	)
 	switch {
 	case errors.As(err, &coded):
-		e := coded.code.Entry()
-		if coded.next == "" {
-			coded.next = e.Next
+		e := coded.code.In(l)
+		said = e.Title + ": " + err.Error()
+		if l != capability.English && errors.As(err, &refusal) && refusal.Code == coded.code {
+			said = refusal.SentenceIn(l)
 		}
-		return coded.code, e.Title + ": " + err.Error(), e.Cause, coded.next
+		return coded.code, said, e.Cause, cmp.Or(coded.next, e.Next)
 	case errors.As(err, &refusal):
-		e := refusal.Code.Entry()
-		return refusal.Code, refusal.Sentence(), e.Cause, e.Next
+		e := refusal.Code.In(l)
+		return refusal.Code, refusal.SentenceIn(l), e.Cause, e.Next
 	case errors.As(err, &usage):
-		e := capability.ErrUsage.Entry()
-		if usage.next == "" {
-			usage.next = command + " --help"
-		}
-		return capability.ErrUsage, err.Error(), e.Cause, usage.next
+		return capability.ErrUsage, err.Error(), capability.ErrUsage.In(l).Cause, cmp.Or(usage.next, command+" --help")
 	}
-	e := capability.ErrInternal.Entry()
+	code = capability.ErrInternal
 	if path := (*fs.PathError)(nil); errors.As(err, &path) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		e = capability.ErrFileRead.Entry()
+		code = capability.ErrFileRead
 	}
-	return e.Code, err.Error(), e.Cause, e.Next
+	e := code.In(l)
+	return code, err.Error(), e.Cause, e.Next
 }
 
 // Version is the module's version, or "development" where the build knows none.

@@ -19,7 +19,9 @@ func tool(fail error) *cobra.Command {
 	root := &cobra.Command{Use: "tool", Short: "does nothing", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}
 	one := &cobra.Command{Use: "import FILE", Short: ".starts with a dot", Long: "First.\n\n.second\\", Args: cobra.ExactArgs(1), RunE: func(*cobra.Command, []string) error { return fail }}
 	one.Flags().Int("count", 1, "how `many`")
-	root.AddCommand(one, Man(root))
+	set := &cobra.Command{Use: "set", Short: "has commands of its own", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}
+	set.AddCommand(&cobra.Command{Use: "value", Short: "is one", Run: func(*cobra.Command, []string) {}})
+	root.AddCommand(one, set, Man(root))
 	root.SetOut(new(bytes.Buffer))
 	root.SetErr(new(bytes.Buffer))
 	return root
@@ -43,10 +45,13 @@ func TestErrorsAreFourLines(t *testing.T) {
 		{"import x", errors.Join(errors.New("a"), errors.New("b\x1b[2J")), 1, `error: LH-6005 a; b\u001b[2J`, "next:"},
 		{"import x", ExitStatus(42), 42, "", ""},
 		{"import", nil, 2, "error: LH-6001 accepts 1 arg(s), received 0", "next: tool import --help"},
-		{"import --cuont 3 x", nil, 2, "error: LH-6001 unknown flag: --cuont", "next: tool import --help"},
+		{"import --cuont 3 x", nil, 2, "error: LH-6001 unknown flag: --cuont", "next: tool import --count (did you mean that?)"},
+		{"import --nothinglike x", nil, 2, "error: LH-6001 unknown flag: --nothinglike", "next: tool import --help"},
+		{"import -c x", nil, 2, "error: LH-6001 unknown shorthand flag", "next: tool import --help"},
 		{"import --count x x", nil, 2, "error: LH-6001 invalid argument", "next: tool import --help"},
 		{"improt x", nil, 2, `error: LH-6001 unknown command "improt" for "tool"`, "next: tool import (did you mean that?)"},
 		{"hlep", nil, 2, `error: LH-6001 unknown command "hlep" for "tool"`, "next: tool help (did you mean that?)"},
+		{"set valeu", nil, 2, `error: LH-6001 unknown command "valeu" for "tool set"`, "next: tool set value (did you mean that?)"},
 		{"nothinglike", nil, 2, `error: LH-6001 unknown command`, "next: tool --help"},
 	} {
 		root := tool(row.fail)
@@ -107,9 +112,9 @@ func TestManPages(t *testing.T) {
 		t.Fatal(status)
 	}
 	for name, want := range map[string][]string{
-		"tool.1":        {".SH NAME\ntool \\- does nothing", ".B import"},
-		"tool-import.1": {`\&.starts with a dot`, ".PP\n\\&.second\\e", `.B \-\-count many`, ".SH EXIT STATUS"},
-		"tool-errors.7": {".B LH-3104 E_NO_SEAT", ".B LH-6007 E_BUSY"},
+		"tool.1":             {".SH NAME\ntool \\- does nothing", ".B import"},
+		"tool-import.1":      {`\&.starts with a dot`, ".PP\n\\&.second\\e", `.B \-\-count many`, ".SH EXIT STATUS"},
+		"leasehold-errors.7": {`.B LH\-3104 E_NO_SEAT`, `.B LH\-6007 E_BUSY`},
 	} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
