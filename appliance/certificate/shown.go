@@ -234,7 +234,7 @@ func (s *Shown) allNames() []string {
 
 // Ask draws a key and gives the request for a certificate of the site's authority, in PEM: for these names, or without any for those that the machine goes by. What was asked for before and has not come is
 // asked for no more. What is shown stays until Install.
-func (s *Shown) Ask(hosts []string) ([]byte, error) {
+func (s *Shown) Ask(hosts []string) (request []byte, names []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.names
@@ -243,23 +243,23 @@ func (s *Shown) Ask(hosts []string) ([]byte, error) {
 		for _, given := range hosts {
 			host, ok := Host(given)
 			if !ok || len(n.Hosts) == maxAsked {
-				return nil, &capability.Malformed{Field: "names", Cause: fmt.Sprintf("%q is no host name, or one above %d", given, maxAsked)}
+				return nil, nil, &capability.Malformed{Field: "names", Cause: fmt.Sprintf("%q is no host name, or one above %d", given, maxAsked)}
 			}
 			n.Hosts = append(n.Hosts, host)
 		}
 	}
 	p, err := newPair(s.o.Rand, s.o.Sealer)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := p.ask(s.o.Rand, n); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.o.KeepAsked(p.encode(typeRequest)); err != nil {
-		return nil, fmt.Errorf("keep a certificate request: %w", err)
+		return nil, nil, fmt.Errorf("keep a certificate request: %w", err)
 	}
 	s.asked = p
-	return pem.EncodeToMemory(&pem.Block{Type: typeRequest, Bytes: p.public[0]}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: typeRequest, Bytes: p.public[0]}), n.All(), nil
 }
 
 // Install shows the certificate in the file from now on, in PEM or DER and with those above it, if it was made for a key that was drawn here, goes by a name of this machine, and is good by the trusted time. It may be

@@ -25,6 +25,7 @@ func wants() map[string]string {
 		"POST reservations/edit": "serve", "DELETE reservations/{id}": "serve", "POST seats/disconnect": "serve",
 
 		"PUT configuration": "set", "POST policies": "set",
+		"POST certificate/request": "secure", "PUT certificate": "secure", "DELETE certificate": "secure",
 		"POST time": "secure", "POST hostids/planned": "secure",
 		"PUT hostids": "root", "PUT hostids/eventlog": "root", "POST hostids/challenge": "root", "POST hostids/answer": "root",
 		"GET audit": "audit",
@@ -123,7 +124,7 @@ func TestSocketMatrix(t *testing.T) {
 				continue // its answer is handed in
 			}
 			method, path, _ := strings.Cut(strings.ReplaceAll(pattern, "{id}", "1"), " ")
-			status, p, body := call(method, Base+path, "[") // no form
+			status, p, body := call(method, Base+path, "[")                                                                              // no form
 			refused := status == http.StatusForbidden && p.Code == capability.ErrForbidden && strings.HasPrefix(p.Denial.Detail, "uid ") // or the operation itself refuses
 			if may := slices.Contains(strings.Fields(peer.may), needed); may == refused {
 				t.Errorf("%s: %s, which is for %s: %d %.200s", name, pattern, needed, status, body)
