@@ -28,7 +28,8 @@ func wants() map[string]string {
 		"POST certificate/request": "secure", "PUT certificate": "secure", "DELETE certificate": "secure",
 		"POST time": "secure", "POST hostids/planned": "secure",
 		"PUT hostids": "root", "PUT hostids/eventlog": "root", "POST hostids/challenge": "root", "POST hostids/answer": "root",
-		"GET audit": "audit",
+		"GET audit":   "audit",
+		"GET reports": "report", "GET reports/{report}": "report", "GET reports/{report}/csv": "report", "GET reports/{report}/svg": "report",
 	}
 }
 
@@ -110,8 +111,8 @@ func TestSocketMatrix(t *testing.T) {
 		allowed, tells bool
 		may            string
 	}{
-		"root":       {true, true, "root see exchange serve set secure audit admit"},
-		"the group":  {true, false, "see exchange serve set secure audit admit"},
+		"root":       {true, true, "root see report exchange serve set secure audit admit"},
+		"the group":  {true, false, "see report exchange serve set secure audit admit"},
 		"an account": {false, false, "see"},
 		"odd":        {false, true, "root see"},
 	} {
