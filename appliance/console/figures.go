@@ -92,7 +92,9 @@ func (c *Console) Figures(ctx context.Context) (*Figures, error) {
 	for _, s := range seats {
 		f.Seats = append(f.Seats, *s)
 	}
-	slices.SortFunc(f.Seats, func(a, b PoolSeats) int { return cmp.Or(cmp.Compare(a.Feature, b.Feature), cmp.Compare(a.Pool, b.Pool)) })
+	slices.SortFunc(f.Seats, func(a, b PoolSeats) int {
+		return cmp.Or(cmp.Compare(a.Feature, b.Feature), cmp.Compare(a.Pool, b.Pool))
+	})
 	return f, nil
 }
 
