@@ -70,6 +70,8 @@ const (
 	responseLife     = "response-lifetime"
 	holderPolicy     = "holders"
 	tolerance        = "offline-tolerance"
+	openReads        = "open-reads"
+	tokenLife        = "token-life"
 )
 
 // KnownSettings is every setting, by name.
@@ -95,7 +97,7 @@ func KnownSettings() []Known {
 		{"log-threshold", "logging.threshold", Administrator, Text, 0, 0, "INFO"},
 		{ModelAtDates, "", Administrator, Flag, 0, 0, "true"},
 		{tolerance, "", Producer, Interval, 0, year, "0"},
-		{"open-reads", "security.anonymous", Both, Flag, 0, 0, "false"},
+		{openReads, "security.anonymous", Both, Flag, 0, 0, "false"},
 		{PollPeriod, "lfs.poll", Administrator, Interval, 5, year, "86400"},
 		{PollRetries, "lfs.retries", Producer, Number, 0, 1000, "4"},
 		{PollRetryPeriod, "", Administrator, Interval, 1, day, "300"},
@@ -103,7 +105,7 @@ func KnownSettings() []Known {
 		{responseLife, "licensing.responseLifetime", Producer, Interval, 1, 10 * year, "86400"},
 		{"session-timeout", "", Administrator, Interval, 60, day, "1800"},
 		{"storage-backup", "database.backup-enabled", Administrator, Flag, 0, 0, "true"},
-		{"token-life", "security.token.duration", Both, Interval, 60, day, "1800"},
+		{tokenLife, "security.token.duration", Both, Interval, 60, day, "1800"},
 		{UsageDetail, "lfs.syncTo.includeAll", Administrator, Flag, 0, 0, "false"},
 		{"virtual-clients", "licensing.allowVirtualClients", Producer, Flag, 0, 0, "true"},
 		{"virtual-server", "licensing.allowVirtualServer", Producer, Flag, 0, 0, "true"},
