@@ -25,6 +25,7 @@ func wants() map[string]string {
 		"POST reservations/edit": "serve", "DELETE reservations/{id}": "serve", "POST seats/disconnect": "serve",
 
 		"PUT configuration": "set", "POST policies": "set",
+		"POST certificate/request": "secure", "PUT certificate": "secure", "DELETE certificate": "secure",
 		"POST time": "secure", "POST hostids/planned": "secure",
 		"PUT hostids": "root", "PUT hostids/eventlog": "root", "POST hostids/challenge": "root", "POST hostids/answer": "root",
 		"GET audit": "audit",

@@ -322,7 +322,7 @@ func TestEverySettingIsShown(t *testing.T) {
 		borrow-maximum:administrator: borrow-granularity:producer:second expiry-sweep:nobody:at duplicate-clients:producer:false virtual-server:producer:true
 		virtual-clients:producer:true virtual-check:producer:true tiers:producer:hardware host-id-check:producer:3600 host-id-order:producer:TPM_EK,
 		built-in-nic:producer:true binding-grace:producer:604800 failover-uris:administrator: failover-maintenance:producer:259200 sync-to:producer:producer's
-		sync-include-all:producer:producer's sync-from:producer:producer's poll-period:administrator:86400 poll-retries:producer:4 poll-page:producer:100
+		sync-include-all:producer:true sync-from:producer:producer's poll-period:administrator:86400 poll-retries:producer:4 poll-page:producer:100
 		storage-backup:administrator:true security:producer+and+administrator:true token-life:producer+and+administrator:1800 open-reads:producer+and+administrator:false
 		log-directory:administrator:journal log-threshold:administrator:INFO session-timeout:administrator:1800 offline-tolerance:producer:0
 		seat-tolerance:producer:86400 clone-suspect:producer:refuse`) {

@@ -57,7 +57,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new", authorityFile, authorityFile+".new")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new", authorityFile, authorityFile+".new", siteFile, siteFile+".new", askedFile, askedFile+".new")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
