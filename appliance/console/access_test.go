@@ -33,6 +33,7 @@ type gateway struct {
 	from string
 
 	vault *kept
+	key   string // Idempotency-Key
 }
 
 // pepperOf is what a TPM with that seed makes of a password.
@@ -67,6 +68,9 @@ func (g *gateway) askFrom(token, pattern string, body io.Reader) (int, Problem, 
 	r.RemoteAddr = g.from + ":5"
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if g.key != "" {
+		r.Header.Set("Idempotency-Key", g.key)
 	}
 	w := httptest.NewRecorder()
 	g.mux.ServeHTTP(w, r)
@@ -384,6 +388,14 @@ func TestUsers(t *testing.T) {
 	mine := read[NewToken](t, g.must(own, "POST tokens", `{"name":"mine","current":"chosen by herself"}`))
 	g.must(mine.Token, "DELETE tokens/mine", "")
 	g.no(mine.Token, "GET session", "", capability.ErrApplianceToken)
+
+	// A token is made once under a key, and shown once.
+	g.key = "k1"
+	g.must(token, "POST "+ada+"/tokens", with(`"name":"keyed",`))
+	g.no(token, "POST "+ada+"/tokens", with(`"name":"keyed",`), capability.ErrKeyUsed)
+	g.must("", "POST session", `{"name":"Ada Müller","password":"chosen by herself"}`)
+	g.must("", "POST session", `{"name":"Ada Müller","password":"chosen by herself"}`) // a stranger's keys are nobody's
+	g.key = ""
 
 	g.must(token, "DELETE "+ada, with(""))
 	g.no(own, "GET session", "", capability.ErrApplianceToken)

@@ -43,6 +43,7 @@ type Console struct {
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	past     past
+	again    again
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 // operation is one thing that a program can ask for: a line of the table.
@@ -19,6 +21,7 @@ type operation struct {
 	gate    gate
 	// stands says that it is refused while the trusted storage cannot be used: what is changed then would be gone with the repair.
 	stands bool
+	secret bool // what it answers with is shown once, and kept nowhere
 	do     func(*http.Request, asker) (any, error)
 	// stream is there instead of do where the answer is larger than memory should hold, or is no JSON.
 	stream func(*http.Request, io.Writer) error
@@ -53,7 +56,7 @@ func (c *Console) operations() []operation {
 		tell("POST hostids/answer", c.answer),
 		change("POST hostids/planned", ledger.ToSecure, c.planChange),
 		look("recovery", c.recovery),
-		change("POST recovery", ledger.ToExchange, c.takeRecovery),
+		secretly(change("POST recovery", ledger.ToExchange, c.takeRecovery)),
 		look("configuration", c.configuration),
 		change("PUT configuration", ledger.ToSet, c.configure),
 		change("POST restore", ledger.ToExchange, c.restore),
@@ -87,6 +90,12 @@ func whatever(op operation) operation {
 	return op
 }
 
+// secretly is an operation whose answer is shown once.
+func secretly(op operation) operation {
+	op.secret = true
+	return op
+}
+
 // Handler is the API on the Unix socket.
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -114,12 +123,14 @@ func (c *Console) api(mux *http.ServeMux, who func(*http.Request) (asker, error)
 				c.stream(w, r, op)
 				return
 			}
-			c.reply(w, r, func(r *http.Request) (any, error) {
-				if err != nil {
-					return nil, err
-				}
-				return op.do(r, a)
-			})
+			if err == nil {
+				err = c.again.once(w, r, a, op.secret, func(w http.ResponseWriter, r *http.Request) {
+					c.reply(w, r, func(r *http.Request) (any, error) { return op.do(r, a) })
+				})
+			}
+			if err != nil {
+				c.reply(w, r, func(*http.Request) (any, error) { return nil, err })
+			}
 		})
 	}
 }
@@ -145,18 +156,31 @@ func gather(w http.ResponseWriter, r *http.Request) error {
 
 func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
 	v, err := f(r)
-	w.Header().Set("Content-Type", "application/json")
+	kind := "json"
+	if web.WantsCBOR(r) {
+		kind = "cbor"
+	}
+	w.Header().Add("Vary", "Accept")
+	w.Header().Set("Content-Type", "application/"+kind)
 	if err != nil {
+		w.Header().Set("Content-Type", "application/problem+"+kind)
 		// What was sent is read to its end, or whoever is still sending hears a broken pipe instead of the reason.
 		io.Copy(io.Discard, io.LimitReader(r.Body, capability.MaxFile))
 		p := c.problem(err)
-		if status(p.Code) == http.StatusUnauthorized {
+		p.Title, p.Status, p.Detail, p.Next = p.Code.Entry().Title, status(p.Code), p.Text, p.Code.Entry().Next
+		if p.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
-		w.WriteHeader(status(p.Code))
+		w.WriteHeader(p.Status)
 		v = p
 	}
-	json.NewEncoder(w).Encode(v)
+	if kind == "json" {
+		json.NewEncoder(w).Encode(v)
+	} else if b, err := web.ToCBOR(v); err == nil {
+		w.Write(b)
+	} else {
+		panic(fmt.Sprintf("answer %s in CBOR: %v", r.URL.Path, err)) // all that is answered is JSON
+	}
 }
 
 // stream writes an answer as it is made. What fails before the first byte is a problem like any other; after it the connection breaks off.

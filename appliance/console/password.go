@@ -73,8 +73,8 @@ func (p *passwords) sealing(ctx context.Context) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// owner binds a verifier to its login.
-func owner(name string) []byte { return []byte("leasehold verifier v1\x00" + strings.ToLower(name)) }
+// boundTo binds a verifier to its login.
+func boundTo(name string) []byte { return []byte("leasehold verifier v1\x00" + strings.ToLower(name)) }
 
 // make is what may be kept of a password of a login. Its error is a *capability.Malformed where the password will not do.
 func (p *passwords) make(ctx context.Context, c *Console, name, password string) ([]byte, error) {
@@ -93,7 +93,7 @@ func (p *passwords) make(ctx context.Context, c *Console, name, password string)
 	if err != nil {
 		return nil, err
 	}
-	return seal.Seal(nil, nil, []byte(hash), owner(name)), nil
+	return seal.Seal(nil, nil, []byte(hash), boundTo(name)), nil
 }
 
 // fits says whether a password is the one of a login. It takes as long for a login that is none.
@@ -109,7 +109,7 @@ func (p *passwords) fits(ctx context.Context, g *ledger.Login, password string) 
 	if err != nil {
 		return false, err
 	}
-	hash, err := seal.Open(nil, nil, g.Password, owner(g.Name))
+	hash, err := seal.Open(nil, nil, g.Password, boundTo(g.Name))
 	if err != nil {
 		hash = nil // no login, or one that another TPM judges: no password fits
 	}

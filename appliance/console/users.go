@@ -94,10 +94,10 @@ func (c *Console) userOperations() []operation {
 	admit := needs(ledger.ToAdmit)
 	return []operation{
 		{pattern: "GET session", gate: anyone, do: c.session},
-		{pattern: "POST session", gate: anyone, do: c.openSession},
+		secretly(operation{pattern: "POST session", gate: anyone, do: c.openSession}),
 		{pattern: "DELETE session", gate: signedIn, do: c.closeSession},
 		{pattern: "PUT password", gate: signedIn, do: c.ownPassword},
-		{pattern: "POST tokens", gate: signedIn, do: c.ownToken},
+		secretly(operation{pattern: "POST tokens", gate: signedIn, do: c.ownToken}),
 		{pattern: "DELETE tokens/{token}", gate: signedIn, do: c.endOwnToken},
 		{pattern: "GET first-login", gate: rootOnly, do: c.firstCodeFor},
 		{pattern: "POST first-login", gate: anyone, do: c.makeFirstLogin},
@@ -106,7 +106,7 @@ func (c *Console) userOperations() []operation {
 		{pattern: "GET users/{name}", gate: admit, do: func(r *http.Request, _ asker) (any, error) { return c.user(r.Context(), r.PathValue("name")) }},
 		{pattern: "PUT users/{name}", gate: admit, do: c.changeUser},
 		{pattern: "DELETE users/{name}", gate: admit, do: c.removeUser},
-		{pattern: "POST users/{name}/tokens", gate: admit, do: c.tokenOf},
+		secretly(operation{pattern: "POST users/{name}/tokens", gate: admit, do: c.tokenOf}),
 		{pattern: "DELETE users/{name}/tokens/{token}", gate: admit, do: c.endTokenOf},
 	}
 }
