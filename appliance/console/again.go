@@ -44,7 +44,7 @@ type doneOnce struct {
 // once answers a request that has a key with what was answered the first time, or has f answer. Secret says that the answer is not to be kept.
 func (g *again) once(w http.ResponseWriter, r *http.Request, a asker, secret bool, f http.HandlerFunc) error {
 	key := r.Header.Get("Idempotency-Key")
-	if key == "" || r.Method != http.MethodPost {
+	if key == "" || r.Method != http.MethodPost || a.by == "" { // strangers have nothing in common, and fill no memory
 		f(w, r)
 		return nil
 	}

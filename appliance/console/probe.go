@@ -87,6 +87,3 @@ func (c *Console) ready(ctx context.Context) error {
 	}
 	return nil
 }
-
-// nobodyAsks is for a server that knows no logins: whoever asks is a stranger.
-func nobodyAsks(*http.Request) (asker, error) { return asker{}, nil }
