@@ -38,6 +38,9 @@ type Console struct {
 	// Pepper makes of a password what only this machine can make of it.
 	Pepper func(password []byte) ([32]byte, error)
 
+	opening  sync.Once
+	entrance *entrance
+
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	past     past
 	again    again

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (c *Console) operations() []operation {
 		{pattern: "GET audit", gate: needs(ledger.ToAudit), kind: "application/cbor-seq", stream: c.audit},
 		{pattern: "GET backup", gate: needs(ledger.ToExchange), stream: c.backup},
 		{pattern: "GET openapi.json", gate: anyone, kind: "application/openapi+json", stream: c.document},
-	}, c.rules(), c.reports())
+	}, c.rules(), c.reports(), c.userOperations())
 	if c.Poll != nil {
 		list = append(list, look("poll", c.Poll.look), change("POST poll/refresh", ledger.ToExchange, c.Poll.refresh))
 	}
@@ -109,9 +110,12 @@ func (c *Console) api(mux *http.ServeMux, who func(*http.Request) (asker, error)
 	for _, op := range c.operations() {
 		method, path, _ := strings.Cut(op.pattern, " ")
 		mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
-			a, err := who(r)
-			if err == nil {
-				err = a.passes(op.gate)
+			a, err := enter(r, who, op.gate)
+			if err == nil && !a.local {
+				// Who sends slowly may be somebody else when the end has come.
+				if err = gather(w, r); err == nil {
+					a, err = enter(r, who, op.gate)
+				}
 			}
 			if err == nil && op.stands {
 				err = c.look(r, func(*ledger.Ledger, ledger.Now) {})
@@ -132,6 +136,25 @@ func (c *Console) api(mux *http.ServeMux, who func(*http.Request) (asker, error)
 	}
 }
 
+// enter says who asks, if they may.
+func enter(r *http.Request, who func(*http.Request) (asker, error), g gate) (asker, error) {
+	a, err := who(r)
+	if err == nil {
+		err = a.passes(g)
+	}
+	return a, err
+}
+
+// gather reads what a request brings. Its error is a *capability.Refusal.
+func gather(w http.ResponseWriter, r *http.Request) error {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRestore+1))
+	if err != nil {
+		return capability.Refuse(capability.ErrFileSize, "", "%v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
+}
+
 func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
 	v, err := f(r)
 	kind := "json"
@@ -146,6 +169,9 @@ func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Req
 		io.Copy(io.Discard, io.LimitReader(r.Body, capability.MaxFile))
 		p := c.problem(err)
 		p.Title, p.Status, p.Detail, p.Next = p.Code.Entry().Title, status(p.Code), p.Text, p.Code.Entry().Next
+		if p.Status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
 		w.WriteHeader(p.Status)
 		v = p
 	}
