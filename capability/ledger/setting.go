@@ -71,6 +71,8 @@ const (
 	holderPolicy     = "holders"
 	includeAll       = "sync-include-all"
 	tolerance        = "offline-tolerance"
+	openReads        = "open-reads"
+	tokenLife        = "token-life"
 )
 
 // KnownSettings is every setting, by name.
@@ -96,7 +98,7 @@ func KnownSettings() []Known {
 		{"log-threshold", "logging.threshold", Administrator, Text, 0, 0, "INFO"},
 		{ModelAtDates, "", Administrator, Flag, 0, 0, "true"},
 		{tolerance, "", Producer, Interval, 0, year, "0"},
-		{"open-reads", "security.anonymous", Both, Flag, 0, 0, "false"},
+		{openReads, "security.anonymous", Both, Flag, 0, 0, "false"},
 		{PollPeriod, "lfs.poll", Administrator, Interval, 5, year, "86400"},
 		{PollRetries, "lfs.retries", Producer, Number, 0, 1000, "4"},
 		{PollRetryPeriod, "", Administrator, Interval, 1, day, "300"},
@@ -105,7 +107,7 @@ func KnownSettings() []Known {
 		{"session-timeout", "", Administrator, Interval, 60, day, "1800"},
 		{"storage-backup", "database.backup-enabled", Administrator, Flag, 0, 0, "true"},
 		{includeAll, "lfs.syncTo.includeAll", Producer, Flag, 0, 0, "true"},
-		{"token-life", "security.token.duration", Both, Interval, 60, day, "1800"},
+		{tokenLife, "security.token.duration", Both, Interval, 60, day, "1800"},
 		{UsageDetail, "", Administrator, Flag, 0, 0, "false"},
 		{"virtual-clients", "licensing.allowVirtualClients", Producer, Flag, 0, 0, "true"},
 		{"virtual-server", "licensing.allowVirtualServer", Producer, Flag, 0, 0, "true"},
