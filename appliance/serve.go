@@ -355,11 +355,18 @@ func (c *connection) answer(ctx context.Context, q flight, stays bool) {
 // reply has a request answered, and gives its slots back.
 func (c *connection) reply(ctx context.Context, ca *call, room chan struct{}) error {
 	defer func() { <-c.slots }()
+	var since time.Duration
+	if c.a.Answered != nil {
+		since = c.a.Elapsed()
+	}
 	c.a.asked(c.key, ca)
 	err := c.a.insist(ctx, ca)
 	<-room // before the answer is written: who does not read it keeps nobody else waiting
 	if err != nil {
 		return err
+	}
+	if c.a.Answered != nil {
+		c.a.Answered(ca.decision.Response, c.a.Elapsed()-since)
 	}
 	return c.tell(ca)
 }

@@ -2,6 +2,8 @@ package console
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -25,6 +27,7 @@ const (
 // again are the requests that had a key.
 type again struct {
 	mu    sync.Mutex
+	key   []byte // drawn when it is first needed: what is remembered of a body says nothing of a password in it
 	done  map[doneKey]*doneOnce
 	order []doneKey
 }
@@ -55,7 +58,7 @@ func (g *again) once(w http.ResponseWriter, r *http.Request, a asker, secret boo
 	if err != nil {
 		return &capability.Malformed{Field: "body", Cause: err.Error()}
 	}
-	h := sha256.New()
+	h := hmac.New(sha256.New, g.secret())
 	for _, part := range [][]byte{[]byte(r.URL.RequestURI()), []byte(r.Header.Get("Content-Type")), []byte(r.Header.Get("Accept")), b} {
 		fmt.Fprintf(h, "%d:", len(part))
 		h.Write(part)
@@ -99,6 +102,16 @@ func (g *again) once(w http.ResponseWriter, r *http.Request, a asker, secret boo
 func owner(a asker) string {
 	account, _, _ := strings.Cut(a.by, " (")
 	return account
+}
+
+func (g *again) secret() []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.key == nil {
+		g.key = make([]byte, sha256.Size)
+		rand.Read(g.key)
+	}
+	return g.key
 }
 
 func (g *again) forget(k doneKey) {

@@ -51,6 +51,7 @@ type Health struct {
 	Polling   *Polling            `json:"polling,omitempty"` // absent where no back office is asked
 
 	Certificate *certificate.View `json:"certificate,omitempty"` // absent where browsers are shown none
+	Conditions  []Condition       `json:"conditions"`            // the worst first
 
 	Connections appliance.Connections `json:"connections"`
 	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection

@@ -87,6 +87,13 @@ func noon() time.Time { return time.Unix(start+60, 0) }
 // runningBy is the same by another system clock.
 func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body string) (int, Problem, string), *kept) {
 	t.Helper()
+	c, vault := runningConsole(t, clock)
+	return serve(t, c), vault
+}
+
+// runningConsole is the console of that appliance.
+func runningConsole(t *testing.T, clock func() time.Time) (*Console, *kept) {
+	t.Helper()
 	l, now := ledger.New(), ledger.At(0, start)
 	do := func(c ledger.Command) {
 		t.Helper()
@@ -113,7 +120,7 @@ func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body st
 		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: 4}},
 	}})
 	a, vault := started(t, l, 0, clock)
-	return serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }}), vault
+	return &Console{Appliance: a, Allowed: func(Peer) bool { return true }}, vault
 }
 
 // refusing is a console of an appliance whose trusted storage was lost in that way.

@@ -37,6 +37,11 @@ type UserForm struct {
 	Current  string         `json:"current,omitempty"`
 }
 
+// CurrentForm is the body of what removes something: the password of who asks, where it is asked over the network.
+type CurrentForm struct {
+	Current string `json:"current,omitempty"`
+}
+
 // TokenForm is the body of POST tokens and of POST users/{name}/tokens.
 type TokenForm struct {
 	Name    string             `json:"name"`
@@ -217,9 +222,7 @@ func (c *Console) removeUser(r *http.Request, a asker) (any, error) {
 
 // currentIn is the password of who asks, in a body that may be empty.
 func currentIn(r *http.Request) (string, error) {
-	var form struct {
-		Current string `json:"current"`
-	}
+	var form CurrentForm
 	if r.ContentLength == 0 {
 		return "", nil
 	}

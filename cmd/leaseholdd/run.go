@@ -22,6 +22,7 @@ import (
 
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/appliance/metrics"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -107,10 +108,15 @@ func run(ctx context.Context, f flags) error {
 		boot = nil // hidden from hardened units: the TPM's counts tell boots apart
 	}
 	site := &browsing{}
+	figures, err := metrics.New(terminal.Version(), c.Figures)
+	if err != nil {
+		s.vault.Close()
+		return err
+	}
 	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Shared: s.shared, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm), Certificate: site.certificate,
+		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm), Certificate: site.certificate, Answered: figures.Answered,
 		Now: time.Now, Elapsed: func() time.Duration { return clock(unix.CLOCK_BOOTTIME) }, Awake: func() time.Duration { return clock(unix.CLOCK_MONOTONIC) }, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
 		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
@@ -120,7 +126,7 @@ func run(ctx context.Context, f flags) error {
 		return coded(err)
 	}
 	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
-	c.Certificate, c.Pepper = site.shown.Load, device.Pepper
+	c.Certificate, c.Pepper, c.Metrics = site.shown.Load, device.Pepper, figures
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	return serve(ctx, f, a, c, site, device, log)
