@@ -235,7 +235,7 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 // runUnder acquires, and runs a program under the lease.
 func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (leased, error), path string, args []string) error {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
+	signal.Notify(signals, passedOn()...)
 	defer signal.Stop(signals)
 	l, err := acquireUntil(ctx, signals, acquire)
 	if err != nil {
@@ -292,14 +292,14 @@ func (p *program) watch(l leased, child *os.Process, signals <-chan os.Signal, e
 		select {
 		case s := <-signals:
 			// From a terminal, the kernel gave it to the program already.
-			if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) && (s == os.Interrupt || s == syscall.SIGQUIT || s == syscall.SIGWINCH) {
+			if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) && (s == os.Interrupt || s == syscall.SIGQUIT || resizes(s)) {
 				continue
 			}
 			child.Signal(s)
 		case <-lost:
 			lost = nil
 			p.say("the lease of %s has ended; stopping the program: %s\n", l.Feature().Name, l.Err())
-			child.Signal(syscall.SIGTERM)
+			stop(child)
 		case err := <-ended:
 			switch {
 			case lost != nil:

@@ -40,7 +40,8 @@ func run(ctx context.Context, f flags) error {
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
 	}
-	log := systemd.Log(os.Stderr, level)
+	logging := systemd.NewLogging(os.Stderr, level)
+	log := logging.Logger()
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + appliance.SpareProcessors)
 	// No core dump may hold a key, and no other process of this user may look into this one.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -129,7 +130,7 @@ func run(ctx context.Context, f flags) error {
 	c.Certificate, c.Pepper, c.Metrics = site.shown.Load, device.Pepper, figures
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
-	return serve(ctx, f, a, c, site, device, log)
+	return serve(ctx, f, a, c, site, device, logging)
 }
 
 // notOpened is why there is no TPM at the address: the machine has none, nothing answers there, or it is not for this account. A device may come late, so a start is tried again.
@@ -286,7 +287,8 @@ func listenUnix(path string) (net.Listener, error) {
 const stopPatience = 8 * time.Second
 
 // serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
-func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, log *slog.Logger) error {
+func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, logging *systemd.Logging) error {
+	log := logging.Logger()
 	l, err := listeners(f)
 	if err != nil {
 		return errors.Join(err, stopped(a))
@@ -349,6 +351,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
 	part(func() error { return tellStatus(ctx, a, unheard) })
 	part(func() error { keepHeap(ctx); return nil })
+	part(func() error { controlled(ctx, logging); return nil })
 
 	<-ctx.Done()
 	systemd.Stopping()
