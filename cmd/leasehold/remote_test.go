@@ -98,7 +98,7 @@ func (f *far) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "DELETE session":
 		no(http.StatusUnauthorized, capability.ErrApplianceToken) // another password ended it
 	case "GET devices":
-		http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
+		http.Redirect(w, r, console.Base+"elsewhere", http.StatusFound)
 	default:
 		no(http.StatusForbidden, capability.ErrApplianceRole)
 	}
@@ -160,6 +160,11 @@ func TestManageFromElsewhere(t *testing.T) {
 	if status, _, stderr := with("devices", "--token-file", "token"); status == 0 || strings.Contains(stderr, "lh_script") {
 		t.Errorf("a token goes elsewhere: %d %s", status, stderr)
 	}
+	f.mu.Lock()
+	if seen, met := f.tokens["GET elsewhere"]; met {
+		t.Errorf("a redirection was followed with %q", seen)
+	}
+	f.mu.Unlock()
 	for _, file := range []string{"two", "none", "."} {
 		if status, _, stderr := with("features", "--token-file", file); status == 0 || strings.Contains(stderr, "lh_") {
 			t.Errorf("%s: %d %s", file, status, stderr)
