@@ -158,7 +158,6 @@ func (p *program) acquireCommand() *cobra.Command {
 	c.Flags().DurationVar(&borrow, "borrow", 0, "take the counts along for `D`, like 72h, without the appliance; what is longer than is allowed is cut")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
 	c.Flags().BoolVar(&takeOver, "take-over", false, "of a back office: give up a seat of the same user on another machine for this one")
-	p.authorityFlag(c)
 	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a device that has none yet is kept: file, machine (bound to what this machine shows) or tpm; programs that use the SDK must be told too ($LEASEHOLD_KEEP_KEY)")
 	c.Flags().BoolVar(&p.own.newDevice, "new-device", false, "begin as a new device where this machine, as this account sees it, shows too little of itself to open the key that is bound to it")
 	p.own.flags(c)
