@@ -42,7 +42,9 @@ func TestIsActive(t *testing.T) {
 		}
 	}
 	m.prints("is-active", "is-active", 22)
-	d.does("GET health", func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(capability.ErrForbidden, "", "") })
+	d.does("GET health", func([]byte) (any, *capability.Refusal) {
+		return nil, capability.Refuse(capability.ErrForbidden, "", "")
+	})
 	status, out, stderr := m.run("is-active")
 	if status != capability.ExitPolicy || out != "" {
 		t.Error(status, out)
@@ -101,7 +103,9 @@ func TestWaitInVain(t *testing.T) {
 	d.says("GET health", console.Health{State: "serving", Applied: 3})
 	m.prints("wait", "wait --for response", 0)
 	// Where the account may not ask, waiting does not help.
-	d.does("GET health", func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(capability.ErrForbidden, "", "") })
+	d.does("GET health", func([]byte) (any, *capability.Refusal) {
+		return nil, capability.Refuse(capability.ErrForbidden, "", "")
+	})
 	_, _, stderr := m.run("wait", "--for", "ready")
 	fourLines(t, "wait", stderr, capability.ErrForbidden)
 }
