@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but EventLog, WantsEventLog, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -69,6 +70,9 @@ type Options struct {
 	EventLog func() []byte
 	// WantsEventLog: a log that is told does as well, where that reads none. HearEventLog takes it.
 	WantsEventLog bool
+
+	// Certificate is what browsers are shown on the port of clients, and programs that speak HTTP; Browsers gives their connections. Nil: they are refused.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 	// Serving signs for clients: an Ed25519 key of this run alone. Nil: one is drawn that is kept in ordinary memory.
 	Serving crypto.Signer
@@ -114,6 +118,7 @@ type Appliance struct {
 
 	proof    atomic.Pointer[proof]
 	door     *door
+	browsers *browsers
 	unmade   uint64     // the counter behind a vault of this process that could not be made; zero: there is none
 	requests sync.Mutex // one request file is written at a time, so that numbers follow each other
 
@@ -129,7 +134,7 @@ var ErrStorage = errors.New("trusted storage")
 
 // New begins a run: it certifies a fresh serving key with the TPM and writes the run's first entry. Run comes next.
 func New(o Options) (*Appliance, error) {
-	a := &Appliance{Options: o, codec: wire.New(), door: newDoor(o.Log, o.Elapsed), wake: make(chan struct{}, 1), finish: make(chan struct{})}
+	a := &Appliance{Options: o, codec: wire.New(), door: newDoor(o.Log, o.Elapsed), browsers: newBrowsers(o), wake: make(chan struct{}, 1), finish: make(chan struct{})}
 	if a.Guard == nil {
 		a.Guard = func(use func()) { use() }
 	}

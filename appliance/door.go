@@ -44,7 +44,7 @@ func newDoor(log *slog.Logger, elapsed func() time.Duration) *door {
 	begins, ends := turnsFor(runtime.GOMAXPROCS(0))
 	return &door{
 		log: log, elapsed: elapsed, tally: tally{},
-		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey}),
+		places: newPlaces(limits{halfOpen: maxHalfOpen, halfOpenFrom: maxHalfOpenFrom, open: maxConnections, openFrom: maxPerAddress, openOf: maxPerKey, browsers: maxBrowsers, browsersFrom: maxBrowsersFrom}),
 		begins: newTurns(begins), ends: newTurns(ends),
 		strangers: make(chan struct{}, maxStrangersInFlight), devices: make(chan struct{}, maxDevicesInFlight),
 	}
@@ -109,6 +109,21 @@ func (d *door) enter(g *guest, key capability.Digest, known bool) error {
 	return nil
 }
 
+// visit gives a browser's connection a place among those of browsers.
+func (d *door) visit(g *guest) error {
+	d.mu.Lock()
+	was := g.in != nil
+	out := d.places.visit(g)
+	d.mu.Unlock()
+	if out != nil {
+		out.close()
+	}
+	if !was {
+		return putOut()
+	}
+	return nil
+}
+
 func putOut() error {
 	return &refused{capability.ErrHandshake, errors.New("newer connections needed its place before it was an open one")}
 }
@@ -147,10 +162,11 @@ type Connections struct {
 	HalfOpen int     `json:"halfOpen"`              // have not shown a key yet
 	Oldest   float64 `json:"oldestHalfOpenSeconds"` // of these
 	Open     int     `json:"open"`
-	Known    int     `json:"known"` // of the open ones: of devices that hold something, or did in this run
+	Known    int     `json:"known"`    // of the open ones: of devices that hold something, or did in this run
+	Browsers int     `json:"browsers"` // besides: of browsers, and of programs that speak HTTP
 }
 
-// Connections counts the connections of clients.
+// Connections counts the connections on the port.
 func (a *Appliance) Connections() Connections {
 	a.door.mu.Lock()
 	defer a.door.mu.Unlock()
@@ -159,7 +175,7 @@ func (a *Appliance) Connections() Connections {
 	for e := p.halfOpen.Front(); e != nil; e = e.Next() {
 		oldest = max(oldest, a.door.elapsed()-e.Value.(*guest).since)
 	}
-	return Connections{p.halfOpen.Len(), oldest.Seconds(), p.strangers.Len() + p.known.Len(), p.known.Len()}
+	return Connections{p.halfOpen.Len(), oldest.Seconds(), p.strangers.Len() + p.known.Len(), p.known.Len(), p.browsers.Len()}
 }
 
 // said writes one line about what was refused for a reason that has a code, and none about most of it: only then is the cause put into words.

@@ -29,7 +29,7 @@ type refused struct {
 func (r *refused) Error() string { return r.cause.Error() }
 func (r *refused) Unwrap() error { return r.cause }
 
-// doorstep is the connection below TLS while the handshake runs. What has to be computed is computed in a turn, and nobody waits for the network in one.
+// doorstep is the connection below TLS. While the handshake runs, what has to be computed is computed in a turn, and nobody waits for the network in one.
 type doorstep struct {
 	net.Conn
 	ctx   context.Context // ends with the time for a handshake, or with the place; nil: there is no handshake any more
@@ -38,11 +38,17 @@ type doorstep struct {
 	turns *turns // of the present part
 	turn  *turn
 	no    error
+
+	visit // of a browser, after the handshake
 }
 
 func (s *doorstep) Read(b []byte) (int, error) {
 	if s.ctx == nil {
-		return s.Conn.Read(b)
+		n, err := s.Conn.Read(b)
+		if s.gone != nil {
+			s.door.use(s.guest)
+		}
+		return n, err
 	}
 	s.rest()
 	n, err := s.Conn.Read(b)
@@ -64,6 +70,8 @@ func (s *doorstep) Write(b []byte) (int, error) {
 		s.door.advance(s.guest)
 		s.rest()
 		s.turns = s.door.ends
+	} else if err := s.patient(); err != nil {
+		return 0, err
 	}
 	return s.Conn.Write(b)
 }
@@ -76,10 +84,10 @@ func (s *doorstep) rest() {
 }
 
 // hint is all that a client hears that speaks HTTP without TLS.
-const hint = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nLH-3311 this port speaks TLS 1.3.\n"
+const hint = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nLH-3311 this port speaks TLS 1.3: in a browser, put https:// before the address.\n"
 
-// shake makes a TLS connection of a raw one and gives the device key at its other end, before hs ends.
-func (a *Appliance) shake(hs context.Context, conn net.Conn, config *tls.Config, d *door, g *guest) (*tls.Conn, capability.Digest, error) {
+// shake makes a TLS connection of a raw one, before hs ends, and gives the device key at its other end, or notes that a browser is there.
+func (a *Appliance) shake(hs context.Context, conn net.Conn, config *tls.Config, d *door, g *guest) (*tls.Conn, *doorstep, capability.Digest, error) {
 	step := &doorstep{Conn: conn, ctx: hs, door: d, guest: g, turns: d.begins}
 	secured := tls.Server(step, config)
 	err := secured.HandshakeContext(hs)
@@ -89,30 +97,38 @@ func (a *Appliance) shake(hs context.Context, conn net.Conn, config *tls.Config,
 	switch {
 	case err == nil:
 	case step.no != nil:
-		return nil, capability.Digest{}, step.no
+		return nil, nil, capability.Digest{}, step.no
 	case errors.As(err, &plain) && plain.Conn != nil:
 		if speaksHTTP(plain.RecordHeader) && conn.SetWriteDeadline(a.Now().Add(writeTimeout)) == nil {
 			conn.Write([]byte(hint))
 		}
-		return nil, capability.Digest{}, &refused{capability.ErrPlain, fmt.Errorf("the first bytes are %q", plain.RecordHeader[:])}
+		return nil, nil, capability.Digest{}, &refused{capability.ErrPlain, fmt.Errorf("the first bytes are %q", plain.RecordHeader[:])}
 	default:
-		return nil, capability.Digest{}, &refused{capability.ErrHandshake, fmt.Errorf("handshake: %w", err)}
+		return nil, nil, capability.Digest{}, &refused{capability.ErrHandshake, fmt.Errorf("handshake: %w", err)}
 	}
-	key, err := deviceKey(secured.ConnectionState())
+	state := secured.ConnectionState()
+	if state.NegotiatedProtocol != wire.ALPN && a.browsers.config != nil { // which no other has got in with
+		step.stay(a.Now)
+		return secured, step, capability.Digest{}, nil
+	}
+	key, err := deviceKey(state)
 	if err != nil {
-		return nil, key, &refused{capability.ErrHandshake, err}
+		return nil, nil, key, &refused{capability.ErrHandshake, err}
 	}
-	return secured, key, nil
+	return secured, step, key, nil
 }
 
 // greet looks at a client's first message before anything is computed for it. What TLS refuses itself gets the right alert from there; where no protocol is
-// named it would go on.
-func greet(h *tls.ClientHelloInfo) (*tls.Config, error) {
-	no := judgeHello(h)
+// named it would go on. Who does not ask for the protocol of clients is a browser, where those are served.
+func (a *Appliance) greet(h *tls.ClientHelloInfo) (*tls.Config, error) {
+	no := judgeHello(h, a.browsers)
 	if step, ok := h.Conn.(*doorstep); ok {
 		step.no = no
 	}
-	if len(h.SupportedProtos) == 0 {
+	switch {
+	case no == nil && !slices.Contains(h.SupportedProtos, wire.ALPN):
+		return a.browsers.config, nil
+	case len(h.SupportedProtos) == 0:
 		return nil, no
 	}
 	return nil, nil
@@ -122,11 +138,11 @@ func greet(h *tls.ClientHelloInfo) (*tls.Config, error) {
 const maxNamed = 4
 
 // judgeHello says what is wrong with a client's first message.
-func judgeHello(h *tls.ClientHelloInfo) error {
+func judgeHello(h *tls.ClientHelloInfo, b *browsers) error {
 	switch {
 	case !slices.Contains(h.SupportedVersions, tls.VersionTLS13):
 		return &refused{capability.ErrTLSVersion, fmt.Errorf("the client offers versions %x", h.SupportedVersions[:min(len(h.SupportedVersions), maxNamed)])}
-	case !slices.Contains(h.SupportedProtos, wire.ALPN):
+	case !slices.Contains(h.SupportedProtos, wire.ALPN) && !b.speak(h.SupportedProtos...):
 		return &refused{capability.ErrALPN, fmt.Errorf("the client asks for %d protocols: %.32q", len(h.SupportedProtos), h.SupportedProtos[:min(len(h.SupportedProtos), maxNamed)])}
 	}
 	return nil
@@ -155,7 +171,7 @@ func (a *Appliance) tlsConfig() (*tls.Config, error) {
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{wire.ALPN},
 		ClientAuth:             tls.RequireAnyClientCert,
-		GetConfigForClient:     greet,
+		GetConfigForClient:     a.greet,
 		SessionTicketsDisabled: true, // a resumed session would not prove the client's key again
 		Time:                   a.Now,
 		Rand:                   a.Rand,

@@ -15,11 +15,14 @@ import (
 // an address that has more than the mean goes, and whoever comes in hundreds loses its own. Among the open ones whoever was served is kept before whoever was not: a stranger that finds no room gets the place of the stranger that was silent
 // longest, or none; a device that is known gets that place too, and where all are known, the place of the one that was silent longest, which loses nothing
 // but the connection. The same holds within an address and within a key where those are at their limit.
+//
+// Browsers have places of their own too: they take none of a client, and find one where devices have all of the others. There the one that was silent longest goes.
 type places struct {
 	most      limits
 	halfOpen  list.List // of *guest, oldest first
 	strangers list.List // open and not known, silent longest first
 	known     list.List // open and known, silent longest first
+	browsers  list.List // open, silent longest first
 	arriving  int       // addresses of half-open connections
 	from      map[netip.Prefix]*source
 	of        map[capability.Digest]int
@@ -29,10 +32,11 @@ type places struct {
 type limits struct {
 	halfOpen, halfOpenFrom int // in all, from one address
 	open, openFrom, openOf int // in all, from one address, of one key
+	browsers, browsersFrom int // in all, from one address
 }
 
 // source is an address with the number of its connections.
-type source struct{ halfOpen, open int }
+type source struct{ halfOpen, open, browsers int }
 
 // guest is one connection.
 type guest struct {
@@ -131,13 +135,33 @@ func (p *places) enter(g *guest, key capability.Digest, known bool) (out []*gues
 	return out, true
 }
 
+// visit makes a half-open connection a browser's, if it still has a place, and says who loses one for that: of its own address where that has as many as it may have, else of all.
+func (p *places) visit(g *guest) (out *guest) {
+	if g.in != &p.halfOpen {
+		return nil
+	}
+	from := g.from
+	p.leave(g)
+	switch {
+	case from.browsers >= p.most.browsersFrom:
+		out = first(&p.browsers, func(o *guest) bool { return o.from == from })
+	case p.browsers.Len() >= p.most.browsers:
+		out = first(&p.browsers, func(*guest) bool { return true })
+	}
+	p.leave(out)
+	g.in, g.at = &p.browsers, p.browsers.PushBack(g)
+	g.from = p.source(g)
+	g.from.browsers++
+	return out
+}
+
 // use notes that an open connection asks for something, and whether its device is known by now.
 func (p *places) use(g *guest, known bool) {
 	switch {
 	case g.in == &p.strangers && known:
 		p.strangers.Remove(g.at)
 		g.in, g.at = &p.known, p.known.PushBack(g)
-	case g.in == &p.strangers, g.in == &p.known:
+	case g.in == &p.strangers, g.in == &p.known, g.in == &p.browsers:
 		g.in.MoveToBack(g.at)
 	}
 }
@@ -148,11 +172,14 @@ func (p *places) leave(g *guest) {
 		return
 	}
 	g.in.Remove(g.at)
-	if g.in == &p.halfOpen {
+	switch g.in {
+	case &p.halfOpen:
 		if g.from.halfOpen--; g.from.halfOpen == 0 {
 			p.arriving--
 		}
-	} else {
+	case &p.browsers:
+		g.from.browsers--
+	default:
 		g.from.open--
 		if p.of[g.key]--; p.of[g.key] == 0 {
 			delete(p.of, g.key)

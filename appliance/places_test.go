@@ -15,16 +15,19 @@ import (
 // check is every invariant of places.
 func (p *places) check() error {
 	from, of := map[netip.Prefix]source{}, map[capability.Digest]int{}
-	for _, l := range []*list.List{&p.halfOpen, &p.strangers, &p.known} {
+	for _, l := range []*list.List{&p.halfOpen, &p.strangers, &p.known, &p.browsers} {
 		for e := l.Front(); e != nil; e = e.Next() {
 			g := e.Value.(*guest)
 			if g.in != l || g.at != e || g.from != p.from[g.address] {
 				return fmt.Errorf("a guest of %s does not know its place", g.address)
 			}
 			n := from[g.address]
-			if l == &p.halfOpen {
+			switch l {
+			case &p.halfOpen:
 				n.halfOpen++
-			} else {
+			case &p.browsers:
+				n.browsers++
+			default:
 				n.open++
 				of[g.key]++
 			}
@@ -32,7 +35,7 @@ func (p *places) check() error {
 		}
 	}
 	for a, n := range from {
-		if n != *p.from[a] || n.halfOpen > p.most.halfOpenFrom || n.open > p.most.openFrom {
+		if n != *p.from[a] || n.halfOpen > p.most.halfOpenFrom || n.open > p.most.openFrom || n.browsers > p.most.browsersFrom {
 			return fmt.Errorf("%+v of %s, counted %+v, at most %+v", n, a, *p.from[a], p.most)
 		}
 	}
@@ -44,8 +47,8 @@ func (p *places) check() error {
 	if len(from) != len(p.from) || len(of) != len(p.of) {
 		return fmt.Errorf("counts of nobody: %d addresses, %d keys", len(p.from), len(p.of))
 	}
-	if p.halfOpen.Len() > p.most.halfOpen || p.strangers.Len()+p.known.Len() > p.most.open {
-		return fmt.Errorf("%d half-open, %d open", p.halfOpen.Len(), p.strangers.Len()+p.known.Len())
+	if p.halfOpen.Len() > p.most.halfOpen || p.strangers.Len()+p.known.Len() > p.most.open || p.browsers.Len() > p.most.browsers {
+		return fmt.Errorf("%d half-open, %d open, %d browsers", p.halfOpen.Len(), p.strangers.Len()+p.known.Len(), p.browsers.Len())
 	}
 	return nil
 }
@@ -53,9 +56,9 @@ func (p *places) check() error {
 func address(n byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, n}), 32) }
 
 // TestPlaces plays short stories. A step is NAME@ADDRESS arrives, NAME+ finishes its handshake with the key of its first letter and is known if that is a
-// capital, NAME! asks, NAME* asks and is known by now, NAME~ got the server's part of the handshake, NAME- leaves; =NAMES are those who lost their places at that step, ? is a newcomer refused.
+// capital, NAME^ is a browser after its handshake, NAME! asks, NAME* asks and is known by now, NAME~ got the server's part of the handshake, NAME- leaves; =NAMES are those who lost their places at that step, ? is a newcomer refused.
 func TestPlaces(t *testing.T) {
-	small := limits{halfOpen: 3, halfOpenFrom: 2, open: 3, openFrom: 3, openOf: 2}
+	small := limits{halfOpen: 3, halfOpenFrom: 2, open: 3, openFrom: 3, openOf: 2, browsers: 3, browsersFrom: 2}
 	for _, row := range []struct{ name, story string }{
 		{"the oldest half-open goes", "a@1 b@2 c@3 d@4=a e@5=b"},
 		{"an address at its share loses its own", "a@1 b@2 c@2 d@2=b a@1=c"},
@@ -71,6 +74,11 @@ func TestPlaces(t *testing.T) {
 		{"a key loses its own", "a1@1 a1+ a2@2 a2+ a3@3 a3+=a1 b@4 b+"},
 		{"a key of devices too", "A1@1 A1+ A2@2 A2+ A1! A3@3 A3+=A2"},
 		{"a key and an address at their limits", "a1@1 a1+ a2@2 a2+ b@2 b+ b! c@2 c! a3@2 a3+=a1"},
+		{"the browser silent longest goes", "a@1 a^ b@2 b^ c@3 c^ a! d@4 d^=b"},
+		{"an address at its share loses its own browser", "a@1 a^ b@2 b^ c@2 c^ b! d@2 d^=c"},
+		{"a browser takes no place of a client", "A@1 A+ b@2 b+ C@3 C+ d@1 d^ e@2 e^ f@3 f^ g@4 g^=d b!"},
+		{"and no client takes one of a browser", "a@1 a^ b@2 b^ c@3 c^ D@1 D+ E@2 E+ F@3 F+ G@4 G+=D"},
+		{"a browser that lost its place before has none", "a@1 b@2 c@3 d@4=a a^ e@5=b"},
 		{"a place that is left is free", "a@1 a+ b@2 b+ c@3 c+ b- d@4 d+"},
 		{"leaving twice is leaving once", "a@1 a+ a- a- b@1 b- b-"},
 	} {
@@ -98,6 +106,10 @@ func TestPlaces(t *testing.T) {
 					switch g := all[n]; does {
 					case '+':
 						out, ok = p.enter(g, capability.Digest{n[0]}, known)
+					case '^':
+						if o := p.visit(g); o != nil {
+							out = append(out, o)
+						}
 					case '!':
 						p.use(g, known)
 					case '*':
@@ -125,12 +137,12 @@ func TestPlaces(t *testing.T) {
 func TestPlacesAreKept(t *testing.T) {
 	type seen struct {
 		*guest
-		class int // 0 half-open, 1 stranger, 2 device
+		class int // 0 half-open, 1 stranger, 2 device, 3 browser
 		heard int // the step at which it last said something
 	}
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		p := newPlaces(limits{1 + r.IntN(8), 1 + r.IntN(4), 1 + r.IntN(12), 1 + r.IntN(6), 1 + r.IntN(3)})
+		p := newPlaces(limits{1 + r.IntN(8), 1 + r.IntN(4), 1 + r.IntN(12), 1 + r.IntN(6), 1 + r.IntN(3), 1 + r.IntN(4), 1 + r.IntN(3)})
 		var all []*seen
 		count := func(fits func(*seen) bool) (n int) {
 			for _, s := range all {
@@ -164,7 +176,7 @@ func TestPlacesAreKept(t *testing.T) {
 			}
 			var out, want []*seen
 			ok, may := true, true
-			what := r.IntN(5)
+			what := r.IntN(6)
 			switch {
 			case s == nil:
 				s = &seen{guest: &guest{address: address(byte(r.IntN(5)))}, heard: step}
@@ -188,7 +200,7 @@ func TestPlacesAreKept(t *testing.T) {
 				all = append(all, s)
 			case what < 2 && s.class == 0:
 				key, class := capability.Digest{byte(r.IntN(6))}, 1+r.IntN(2)
-				open := func(o *seen) bool { return o.class > 0 }
+				open := func(o *seen) bool { return o.class == 1 || o.class == 2 }
 				from := func(o *seen) bool { return open(o) && o.address == s.address }
 				of := func(o *seen) bool { return open(o) && o.key == key }
 				for _, rule := range []struct {
@@ -217,7 +229,7 @@ func TestPlacesAreKept(t *testing.T) {
 			case what == 2:
 				known := r.IntN(4) == 0
 				if p.use(s.guest, known); s.class > 0 {
-					if s.heard = step; known {
+					if s.heard = step; known && s.class == 1 {
 						s.class = 2
 					}
 				}
@@ -228,9 +240,21 @@ func TestPlacesAreKept(t *testing.T) {
 			case what == 4:
 				p.leave(s.guest)
 				all = slices.DeleteFunc(all, func(o *seen) bool { return o == s })
+			case what == 5 && s.class == 0:
+				browser := func(o *seen) bool { return o.class == 3 }
+				same := func(o *seen) bool { return browser(o) && o.address == s.address }
+				if count(same) >= p.most.browsersFrom {
+					want = append(want, victim(3, same))
+				} else if count(browser) >= p.most.browsers {
+					want = append(want, victim(3, browser))
+				}
+				if g := p.visit(s.guest); g != nil {
+					out = append(out, find(g))
+				}
+				s.class, s.heard = 3, step
 			}
 			all = slices.DeleteFunc(all, func(o *seen) bool { return slices.Contains(out, o) })
-			if err := p.check(); err != nil || !slices.Equal(out, want) || ok != may || len(all) != p.halfOpen.Len()+p.strangers.Len()+p.known.Len() {
+			if err := p.check(); err != nil || !slices.Equal(out, want) || ok != may || len(all) != p.halfOpen.Len()+p.strangers.Len()+p.known.Len()+p.browsers.Len() {
 				t.Fatalf("seed %d, step %d: put out %+v where %+v goes, came in %v where %v, %d have places: %v", seed, step, out, want, ok, may, len(all), err)
 			}
 		}

@@ -26,6 +26,8 @@ const (
 	maxPerAddress        = maxConnections / 4 // a gateway may hide a plant, but nobody takes all places
 	maxPerKey            = 64                 // the programs of one device
 	maxHalfOpen          = 2048               // without a key yet
+	maxBrowsers          = 256                // open ones besides: each takes some 50 kB
+	maxBrowsersFrom      = maxBrowsers / 4
 	maxHalfOpenFrom      = maxHalfOpen / 2
 	maxInFlight          = 64   // requests of one connection that wait for the owner
 	maxStrangersInFlight = 256  // of all connections whose devices hold nothing: a quarter of a group
@@ -40,7 +42,7 @@ const (
 )
 
 // Serve answers clients that come in over l until ctx ends. TLS 1.3 proves both ends: the server's key is the serving key that the chain names, the client's
-// key is the device key its leases belong to.
+// key is the device key its leases belong to. Who asks for HTTP is handed to Browsers, and Serve ends when the last of those is closed.
 func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 	config, err := a.tlsConfig()
 	if err != nil {
@@ -48,11 +50,14 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 	}
 	d := a.door
 	defer d.close()
+	all, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
+	defer a.browsers.Close()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -60,6 +65,7 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 				return nil
 			}
 			if !passing(err) {
+				cut()
 				return fmt.Errorf("accept a client: %w", err)
 			}
 			a.warn(&a.unaccepted, "no client can be taken for the moment", err)
@@ -69,14 +75,16 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		inside, end := context.WithCancel(ctx)
+		inside, end := context.WithCancel(all)
+		outlive := context.AfterFunc(ctx, end)
 		g := d.arrive(conn, end)
 		conns.Go(func() {
 			defer d.leave(g)
 			defer conn.Close()
 			defer end()
+			defer outlive()
 			defer context.AfterFunc(inside, func() { conn.Close() })()
-			err := a.receive(inside, conn, config, d, g)
+			err := a.receive(inside, outlive, conn, config, d, g)
 			if no := (*refused)(nil); errors.As(err, &no) && ctx.Err() == nil {
 				d.said(no.code, conn.RemoteAddr(), no.Error)
 			} else if err != nil {
@@ -100,21 +108,29 @@ func passing(err error) bool {
 	return ok && n.Timeout()
 }
 
-// receive takes a connection through the door and serves it.
-func (a *Appliance) receive(ctx context.Context, raw net.Conn, config *tls.Config, d *door, g *guest) error {
+// receive takes a connection through the door and serves it. A browser's outlives the end of Serve.
+func (a *Appliance) receive(ctx context.Context, outlive func() bool, raw net.Conn, config *tls.Config, d *door, g *guest) error {
 	hs, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	// A handshake needs a deep stack. It has one of its own, which ends with it, so that a connection does not keep it.
 	var conn *tls.Conn
+	var step *doorstep
 	var key capability.Digest
 	var err error
 	shaken := make(chan struct{})
 	go func() {
 		defer close(shaken)
-		conn, key, err = a.shake(hs, raw, config, d, g)
+		conn, step, key, err = a.shake(hs, raw, config, d, g)
 	}()
 	if <-shaken; err != nil {
 		return err
+	}
+	if step.gone != nil {
+		if err := d.visit(g); err != nil {
+			return err
+		}
+		outlive()
+		return a.browsers.hand(ctx, hs, conn, step)
 	}
 	known, err := a.knows(hs, d, key)
 	if err != nil {

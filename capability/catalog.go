@@ -101,6 +101,16 @@ const (
 	ErrTPMAccess       Code = 4106
 	ErrOtherStore      Code = 4107
 	ErrNoTPM           Code = 4108
+	// 4301 to 4309: the appliance's logins.
+	ErrSignInFirst     Code = 4301
+	ErrApplianceSignIn Code = 4302
+	ErrApplianceRole   Code = 4303
+	ErrApplianceLogin  Code = 4304
+	ErrApplianceLast   Code = 4305
+	ErrFirstLogin      Code = 4306
+	ErrLoginTaken      Code = 4307
+	ErrApplianceToken  Code = 4308
+	ErrTries           Code = 4309
 
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
@@ -269,7 +279,7 @@ func Catalog() []Entry {
 		{ErrClientStore, "E_CLIENT_STORE", "this device cannot keep its leases", "the directory for leases cannot be read or written: it is full, read-only or another account's; programs that run keep what they have until it ends", "make room, or name a directory that this account may write: --dir DIR", ExitError},
 		{ErrPlain, "E_PLAIN", "no TLS on the connection", "the first bytes are no TLS handshake: the port speaks TLS 1.3 only, and another program answers or asks here", "check the address and the port; the appliance's own is 7070", ExitFile},
 		{ErrTLSVersion, "E_TLS_VERSION", "a TLS older than 1.3", "one side offers only versions of TLS before 1.3, and the other takes none of them", "update the program, or whatever stands between it and the appliance", ExitFile},
-		{ErrALPN, "E_ALPN", "another protocol on the port", "the protocol asked for in the TLS handshake is not the one spoken here, which is leasehold/1", "check the address and the port; a browser or a proxy has no business here", ExitFile},
+		{ErrALPN, "E_ALPN", "another protocol on the port", "the protocols asked for in the TLS handshake are not those spoken here", "check the address and the port, and what stands between: programs of a producer ask for leasehold/1, browsers for h2 or http/1.1", ExitFile},
 		{ErrHandshake, "E_HANDSHAKE", "handshake not finished", "the connection ended, took longer than 5 s or showed no usable device key before it was secured; or newer ones needed its place", "check the network; if it goes on, what connects from the address named is no client", ExitTemporary},
 		{ErrCrowded, "E_CROWDED", "no place for the connection", "as many connections are open as the appliance takes, and those of devices that hold leases come first", "try again; leasehold devices", ExitTemporary},
 
@@ -305,6 +315,16 @@ func Catalog() []Entry {
 		{ErrTPMAccess, "E_TPM_ACCESS", "the TPM may not be used by this account", "the account that runs leaseholdd is neither the owner of the TPM's device nor in its group", "ls -l /dev/tpmrm0; give it to the group tss: a udev rule KERNEL==tpmrm[0-9]*, GROUP=tss, MODE=0660, and usermod -aG tss leasehold, then start again", ExitError},
 		{ErrOtherStore, "E_OTHER_STORE", "the TPM counts for another store", "a TPM counts for one store of rights, and this machine has another one, or an appliance: rights that are repaired here end it for good", "use that one; if it is gone: leasehold request --store STORE --replace-store -o DIR, and have it repaired", ExitHeld},
 		{ErrNoTPM, "E_NO_TPM", "this machine has no TPM", "an appliance keeps its rights by a TPM 2.0; without one nothing tells an older copy of its disk from the newest, so it serves none, whatever the policy allows", "switch the TPM on in the firmware settings (fTPM, PTT), or give the virtual machine one; rights of one machine need none where the producer allows that: leasehold request --store DIR --id ID -o DIR", ExitTemporary},
+
+		{ErrSignInFirst, "E_SIGN_IN_FIRST", "sign in first", "from another machine the appliance answers those it knows, by a login or a token", "sign in, or use a token: leasehold --server HOST --token-file FILE", ExitPolicy},
+		{ErrApplianceSignIn, "E_APPLIANCE_SIGN_IN", "not signed in on the appliance", "the name or the password is not right, or the login is disabled", "try again; a security administrator or root gives a forgotten password anew: leasehold users change NAME --password-file FILE", ExitPolicy},
+		{ErrApplianceRole, "E_APPLIANCE_ROLE", "your roles do not allow this on the appliance", "what a login or its token may do on the appliance follows from its roles", "ask somebody with the role named, or a security administrator for it: leasehold users change NAME --role ROLE", ExitPolicy},
+		{ErrApplianceLogin, "E_APPLIANCE_LOGIN", "no such login on this appliance", "nobody of that name may sign in here", "leasehold users", ExitNotFound},
+		{ErrApplianceLast, "E_APPLIANCE_LAST", "nobody could admit logins to the appliance any more", "of the logins that are enabled one at least has to be a security administrator", "make another one first: leasehold users add NAME --role \"security administrator\"", ExitPolicy},
+		{ErrFirstLogin, "E_FIRST_LOGIN", "the first-login code does not fit", "the code counts while there is no login, until it was used or the appliance was started anew", "as root on the appliance: leasehold first-login", ExitPolicy},
+		{ErrLoginTaken, "E_LOGIN_TAKEN", "there is a login of that name", "names of logins are told apart without regard to case", "take another name, or change that login: leasehold users change NAME", ExitError},
+		{ErrApplianceToken, "E_APPLIANCE_TOKEN", "the token opens nothing on the appliance", "it is none of this appliance, it is over or was ended, or its login has changed or is disabled", "sign in again, or make another one: leasehold users token NAME --name WHAT", ExitPolicy},
+		{ErrTries, "E_TRIES", "too many tries failed", "after five tries of a name, or from an address, each next one waits longer than the one before", "try again later", ExitTemporary},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},

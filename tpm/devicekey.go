@@ -3,10 +3,8 @@ package tpm
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"encoding/asn1"
 	"fmt"
 	"io"
-	"math/big"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -23,11 +21,9 @@ type DeviceKey struct {
 
 func deviceTemplate() tpm2.TPMTPublic {
 	return tpm2.TPMTPublic{
-		Type:    tpm2.TPMAlgECC,
-		NameAlg: tpm2.TPMAlgSHA256,
-		ObjectAttributes: tpm2.TPMAObject{
-			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, NoDA: true, SignEncrypt: true,
-		},
+		Type:             tpm2.TPMAlgECC,
+		NameAlg:          tpm2.TPMAlgSHA256,
+		ObjectAttributes: primaryAttributes(),
 		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{
 			Scheme:  tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA, Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgECDSA, &tpm2.TPMSSigSchemeECDSA{HashAlg: tpm2.TPMAlgSHA256})},
 			CurveID: tpm2.TPMECCNistP256,
@@ -71,15 +67,7 @@ func (d *Device) DeviceKey(b []byte) (*DeviceKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a device key: %w", err)
 	}
-	parameters, err := public.Parameters.ECCDetail()
-	if err != nil {
-		return nil, fmt.Errorf("open a device key: %w", err)
-	}
-	point, err := public.Unique.ECC()
-	if err != nil {
-		return nil, fmt.Errorf("open a device key: %w", err)
-	}
-	if k.public, err = tpm2.ECDSAPub(parameters, point); err != nil {
+	if k.public, err = ecdsaKey(*public); err != nil {
 		return nil, fmt.Errorf("open a device key: %w", err)
 	}
 	return k, d.operate("open a device key", func() error { return k.use(func(*key) error { return nil }) })
@@ -104,32 +92,12 @@ func (k *DeviceKey) use(f func(*key) error) error {
 func (k *DeviceKey) Public() crypto.PublicKey { return k.public }
 
 // Sign signs a SHA-256 digest; chance is the TPM's.
-func (k *DeviceKey) Sign(_ io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
-	if o.HashFunc() != crypto.SHA256 || len(digest) != crypto.SHA256.Size() {
-		return nil, fmt.Errorf("sign with a device key: %d bytes of hash %v, where SHA-256 is wanted", len(digest), o.HashFunc())
-	}
-	var der []byte
-	err := k.d.operate("sign with a device key", func() error {
-		return k.use(func(loaded *key) error {
-			rsp, err := tpm2.Sign{
-				KeyHandle:  loaded.auth(),
-				Digest:     tpm2.TPM2BDigest{Buffer: digest},
-				InScheme:   tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, // the key's own
-				Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
-			}.Execute(k.d.link)
-			if err != nil {
-				return err
-			}
-			s, err := rsp.Signature.Signature.ECDSA()
-			if err != nil {
-				return err
-			}
-			der, err = asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(s.SignatureR.Buffer), new(big.Int).SetBytes(s.SignatureS.Buffer)})
+func (k *DeviceKey) Sign(_ io.Reader, digest []byte, o crypto.SignerOpts) (der []byte, err error) {
+	err = k.d.operate("sign with a device key", func() error {
+		return k.use(func(loaded *key) (err error) {
+			der, err = k.d.sign(loaded, digest, o)
 			return err
 		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return der, nil
+	return der, err
 }

@@ -6,6 +6,7 @@ package console
 
 import (
 	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/appliance/certificate"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/hostid"
@@ -48,6 +49,8 @@ type Health struct {
 	Alarms    []Alarm             `json:"alarms"`
 	Usage     *Usage              `json:"usage,omitempty"`   // absent where nothing is counted
 	Polling   *Polling            `json:"polling,omitempty"` // absent where no back office is asked
+
+	Certificate *certificate.View `json:"certificate,omitempty"` // absent where browsers are shown none
 
 	Connections appliance.Connections `json:"connections"`
 	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection

@@ -197,35 +197,3 @@ func (c *Console) putConfiguration(r *http.Request, form Configuration, by strin
 	}
 	return out, nil
 }
-
-// stream is for answers that are larger than memory should hold. What fails before the first byte is a problem like any other; after it the connection breaks off.
-func (c *Console) stream(f func(*http.Request, io.Writer) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		p, ok := r.Context().Value(peerKey{}).(Peer)
-		var err error
-		begun := &begun{ResponseWriter: w}
-		if !ok || !c.Allowed(p) {
-			err = capability.Refuse(capability.ErrForbidden, "", "%s", p)
-		} else {
-			err = f(r, begun)
-		}
-		switch {
-		case err == nil:
-		case begun.any:
-			panic(http.ErrAbortHandler)
-		default:
-			c.reply(w, r, func(*http.Request) (any, error) { return nil, err })
-		}
-	}
-}
-
-// begun knows whether anything was written.
-type begun struct {
-	http.ResponseWriter
-	any bool
-}
-
-func (b *begun) Write(p []byte) (int, error) {
-	b.any = true
-	return b.ResponseWriter.Write(p)
-}

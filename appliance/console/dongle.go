@@ -14,11 +14,8 @@ type KeyAnswer struct {
 	Assertion hostid.Assertion `json:"assertion"` // empty: the security key is not there
 }
 
-// challenge draws a question for a security key. Only root may ask: a question that nobody answers ends what was proven.
-func (c *Console) challenge(r *http.Request, _ string) (any, error) {
-	if err := c.told(r); err != nil {
-		return nil, err
-	}
+// challenge draws a question for a security key. It is for root: a question that nobody answers ends what was proven.
+func (c *Console) challenge(r *http.Request) (any, error) {
 	var credential hostid.Credential
 	if err := decodeUpTo(maxAnswer, r, &credential); err != nil {
 		return nil, err
@@ -30,10 +27,7 @@ func (c *Console) challenge(r *http.Request, _ string) (any, error) {
 	return &q, nil
 }
 
-func (c *Console) answer(r *http.Request, _ string) (any, error) {
-	if err := c.told(r); err != nil {
-		return nil, err
-	}
+func (c *Console) answer(r *http.Request) (any, error) {
 	var a KeyAnswer
 	if err := decodeUpTo(maxAnswer, r, &a); err != nil {
 		return nil, err

@@ -2,20 +2,16 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/leasehold/leasehold/appliance"
+	"github.com/leasehold/leasehold/appliance/certificate"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/hostid"
@@ -31,130 +27,20 @@ type Console struct {
 	Start     string // the start decision in words
 	Since     capability.Time
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
-	Tells     func(Peer) bool // whether a peer may tell what the machine shows; nil: nobody
+	Tells     func(Peer) bool // whether a peer is root or the account of the daemon, and may tell what the machine shows; nil: nobody
 	Doctor    func(context.Context) []Examination
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
 	OpenNote func(key, note []byte) ([]byte, error)
 	Poll     *Poll // nil: nothing is asked of a back office over the network
+	// Certificate is what browsers are shown; nil, or where it gives nil: nothing yet.
+	Certificate func() *certificate.Shown
+	// Pepper makes of a password what only this machine can make of it.
+	Pepper func(password []byte) ([32]byte, error)
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
+	past     past
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
-}
-
-// Peer is who is at the other end of the Unix socket, by the kernel's word.
-type Peer struct{ PID, UID, GID int }
-
-func (p Peer) String() string { return fmt.Sprintf("uid %d (pid %d)", p.UID, p.PID) }
-
-type peerKey struct{}
-
-// WithPeer is for http.Server.ConnContext: it asks the kernel who connected.
-func WithPeer(ctx context.Context, c net.Conn) context.Context {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *unix.Ucred
-	if raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, Peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)})
-}
-
-// Handler is the API.
-func (c *Console) Handler() http.Handler {
-	mux := http.NewServeMux()
-	look := func(path string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc("GET "+Base+path, func(w http.ResponseWriter, r *http.Request) { c.reply(w, r, f) })
-	}
-	steer := func(path string, f func(*http.Request, string) (any, error)) {
-		method, path, _ := strings.Cut(path, " ")
-		mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
-			c.reply(w, r, func(r *http.Request) (any, error) {
-				p, ok := r.Context().Value(peerKey{}).(Peer)
-				if !ok || !c.Allowed(p) {
-					return nil, capability.Refuse(capability.ErrForbidden, "", "%s", p)
-				}
-				return f(r, p.String())
-			})
-		})
-	}
-	// What an administrator changes on an appliance that waits for its repair would be gone with it.
-	steerOpen := func(path string, f func(*http.Request, string) (any, error)) {
-		steer(path, func(r *http.Request, by string) (any, error) {
-			if err := c.look(r, func(*ledger.Ledger, ledger.Now) {}); err != nil {
-				return nil, err
-			}
-			return f(r, by)
-		})
-	}
-	look("health", c.health)
-	look("features", c.features)
-	look("devices", c.devices)
-	look("doctor", func(r *http.Request) (any, error) { return c.Doctor(r.Context()), nil })
-	mux.HandleFunc("GET "+Base+"trust", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write(c.Trust)
-	})
-	steer("POST requests", c.request)
-	steer("POST responses", c.response)
-	steerOpen("POST returns", c.giveBack)
-	look("drains", c.drains)
-	steerOpen("POST drains", c.drain)
-	steerOpen("POST drains/cancel", c.cancelDrain)
-	steerOpen("POST drops", c.drop)
-	look("time", c.time)
-	steer("POST time", c.setTime)
-	look("hostids", c.machine)
-	steer("PUT hostids", c.tell)
-	steer("PUT hostids/eventlog", c.hearLog)
-	steer("POST hostids/challenge", c.challenge)
-	steer("POST hostids/answer", c.answer)
-	steerOpen("POST hostids/planned", c.planChange)
-	look("recovery", c.recovery)
-	steerOpen("POST recovery", c.takeRecovery)
-	look("configuration", c.configuration)
-	steerOpen("PUT configuration", c.configure)
-	steerOpen("POST restore", c.restore)
-	mux.Handle("GET "+Base+"audit", c.stream(c.audit))
-	mux.Handle("GET "+Base+"backup", c.stream(c.backup))
-	if c.Poll != nil {
-		look("poll", c.Poll.look)
-		steerOpen("POST poll/refresh", c.Poll.refresh)
-	}
-	c.rules(look, steerOpen)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		c.reply(w, r, func(*http.Request) (any, error) {
-			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
-		})
-	})
-	return mux
-}
-
-func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
-	v, err := f(r)
-	w.Header().Set("Content-Type", "application/json")
-	if err != nil {
-		// What was sent is read to its end, or whoever is still sending hears a broken pipe instead of the reason.
-		io.Copy(io.Discard, io.LimitReader(r.Body, capability.MaxFile))
-		p := c.problem(err)
-		w.WriteHeader(status(p.Code))
-		v = p
-	}
-	json.NewEncoder(w).Encode(v)
-}
-
-// problem is ProblemOf with the codes of what is below: when the TPM or the disk ended the daemon, the administrator hears which.
-func (c *Console) problem(err error) *Problem {
-	if r := (*capability.Refusal)(nil); c.CodeOf != nil && !errors.As(err, &r) && c.CodeOf(err) != 0 {
-		err = capability.Refuse(c.CodeOf(err), "", "%v; the daemon has ended", err)
-	}
-	return ProblemOf(err)
 }
 
 // ProblemOf is err as an error reply. What has no code of its own is broken, not refused.
@@ -177,6 +63,10 @@ func ProblemOf(err error) *Problem {
 
 func status(c capability.Code) int {
 	switch c {
+	case capability.ErrSignInFirst, capability.ErrApplianceSignIn, capability.ErrApplianceToken:
+		return http.StatusUnauthorized
+	case capability.ErrTries:
+		return http.StatusTooManyRequests
 	case capability.ErrInternal:
 		return http.StatusInternalServerError
 	case capability.ErrProto, capability.ErrForm:
@@ -252,6 +142,10 @@ func (c *Console) health(r *http.Request) (any, error) {
 		if h.Polling, err = c.Poll.polling(r.Context()); err != nil {
 			return nil, err
 		}
+	}
+	if s := c.shown(); s != nil {
+		v := s.Look()
+		h.Certificate = &v
 	}
 	h.Clock, err = c.clock(r)
 	return h, err

@@ -13,22 +13,24 @@ import (
 )
 
 // rules are the resources of a license administrator: how counts are divided, and what else may be set.
-func (c *Console) rules(look func(string, func(*http.Request) (any, error)), steer func(string, func(*http.Request, string) (any, error))) {
-	look("model", c.model)
-	look("pools", c.pools)
-	look("reservations", c.reservations)
-	look("reservations/model", c.reservationsAsModel)
-	look("policies", c.policies)
-	look("seats", c.seats)
-	steer("POST model/check", c.checkModel) // it changes nothing, but keeps the ledger busy
-	steer("PUT model", c.uploadModel)
-	steer("DELETE model", c.deleteModel)
-	steer("POST reservations", c.reserve)
-	steer("PUT reservations", c.importReservations)
-	steer("POST reservations/edit", c.editReservation)
-	steer("DELETE reservations/{id}", c.deleteReservation)
-	steer("POST policies", c.setPolicy)
-	steer("POST seats/disconnect", c.disconnect)
+func (c *Console) rules() []operation {
+	return []operation{
+		look("model", c.model),
+		look("pools", c.pools),
+		look("reservations", c.reservations),
+		look("reservations/model", c.reservationsAsModel),
+		look("policies", c.policies),
+		look("seats", c.seats),
+		change("POST model/check", ledger.ToServe, c.checkModel), // it changes nothing, but keeps the ledger busy
+		change("PUT model", ledger.ToServe, c.uploadModel),
+		change("DELETE model", ledger.ToServe, c.deleteModel),
+		change("POST reservations", ledger.ToServe, c.reserve),
+		change("PUT reservations", ledger.ToServe, c.importReservations),
+		change("POST reservations/edit", ledger.ToServe, c.editReservation),
+		change("DELETE reservations/{id}", ledger.ToServe, c.deleteReservation),
+		change("POST policies", ledger.ToSet, c.setPolicy),
+		change("POST seats/disconnect", ledger.ToServe, c.disconnect),
+	}
 }
 
 func (c *Console) model(r *http.Request) (any, error) {

@@ -135,6 +135,13 @@ func started(t *testing.T, l *ledger.Ledger, lost capability.Code, clock func() 
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, a)
+	return a, vault
+}
+
+// run has an appliance answer until the end of the test.
+func run(t *testing.T, a *appliance.Appliance) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- a.Run(ctx) }()
@@ -144,7 +151,6 @@ func started(t *testing.T, l *ledger.Ledger, lost capability.Code, clock func() 
 			t.Error(err)
 		}
 	})
-	return a, vault
 }
 
 func read[T any](t *testing.T, body string) (v T) {

@@ -249,21 +249,3 @@ func TestWrongRows(t *testing.T) {
 		t.Errorf("%d entries more", n-length)
 	}
 }
-
-// A cell comes back as it was, whatever it is, and none is a formula.
-func FuzzCells(f *testing.F) {
-	for _, s := range []string{"", "=1", "'=1", "''=1", "'s", "''", "+", "-x", "@", "\tx", "\rx", "a=b", "'", `x;"=1`, "x;=1;'+2;y", `"=1`, `'"=1`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		written := neutral(s)
-		if plain(written) != s {
-			t.Errorf("%q is written %q and read %q", s, written, plain(written))
-		}
-		for part := range strings.SplitSeq(written, ";") { // as some spreadsheets read it
-			if strings.IndexAny(strings.TrimLeft(part, `"`), "=+-@\t\r＝＋－＠") == 0 {
-				t.Errorf("%q is written as the formula %q", s, part)
-			}
-		}
-	})
-}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -17,7 +18,7 @@ func TestReadingInPieces(t *testing.T) {
 	_, o := newOffice(t, nil)
 	grow(t, o, 3*pieceRows)
 	q := Query{Until: today.Add(400 * 24 * 60 * 60), Now: today}
-	whole, rows := map[ReportKind]*Report{}, map[Noun][]Row{}
+	whole, rows := map[ReportKind]*capability.Table{}, map[Noun][]Row{}
 	for _, kind := range ReportKinds() {
 		whole[kind] = must(MakeReport(o.Book(), kind, q))
 	}
@@ -33,7 +34,7 @@ func TestReadingInPieces(t *testing.T) {
 	pauses := 0
 	counting := func(pause Pause) Pause { return func() error { pauses++; return pause() } }
 	for _, kind := range ReportKinds() {
-		var got *Report
+		var got *capability.Table
 		err := d.Read(func(o *Office, pause Pause) (err error) {
 			got, err = MakeReport(o.Book(), kind, q.InPieces(counting(pause)))
 			return err

@@ -2,9 +2,7 @@ package backoffice
 
 import (
 	"cmp"
-	"encoding/csv"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -46,15 +44,8 @@ func (q Query) InPieces(pause Pause) Query {
 	return q
 }
 
-// Report is a table, and what its columns add up to.
-type Report struct {
-	Columns []string
-	Rows    [][]any           // of texts, numbers and times, as the columns
-	Totals  map[string]uint64 // by column, of those that add up
-}
-
 // MakeReport reads a report from a book. Its sums are those of the records that were acknowledged, of its time and account.
-func MakeReport(b *entitlement.Book, kind ReportKind, query Query) (*Report, error) {
+func MakeReport(b *entitlement.Book, kind ReportKind, query Query) (*capability.Table, error) {
 	q := &query
 	switch kind {
 	case ReportUsage:
@@ -73,17 +64,6 @@ func MakeReport(b *entitlement.Book, kind ReportKind, query Query) (*Report, err
 		return seatReport(b, q)
 	}
 	return nil, fmt.Errorf("%q is no report: want %v", kind, ReportKinds())
-}
-
-func newReport(columns ...string) *Report {
-	return &Report{Columns: columns, Rows: [][]any{}, Totals: map[string]uint64{}}
-}
-
-func (r *Report) row(cells ...any) { r.Rows = append(r.Rows, cells) }
-
-// add counts into the totals. Rows that say more of what others say count for nothing.
-func (r *Report) add(column string, n uint64) {
-	r.Totals[column] = min(capability.MaxUsed, r.Totals[column]+n)
 }
 
 // passes says that what is about a line item is of the query's group.
@@ -114,14 +94,14 @@ func eachUsage(b *entitlement.Book, q *Query, f func(*entitlement.UsageRow)) err
 	return nil
 }
 
-func usageReport(b *entitlement.Book, q *Query) (*Report, error) {
-	r := newReport("day", "span", "account", "product", "activation_id", "feature", "host", "alias", "user", "peak", "served", "seconds", "denied")
+func usageReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
+	r := capability.NewTable("day", "span", "account", "product", "activation_id", "feature", "host", "alias", "user", "peak", "served", "seconds", "denied")
 	err := eachUsage(b, q, func(u *entitlement.UsageRow) {
-		r.row(u.Day, u.Span.String(), u.Account, u.Product, string(u.ActivationID), u.Feature, u.Host.String(), u.Alias, u.User, u.Peak, u.Served, u.Seconds, u.Denied())
+		r.Row(u.Day, u.Span.String(), u.Account, u.Product, string(u.ActivationID), u.Feature, u.Host.String(), u.Alias, u.User, u.Peak, u.Served, u.Seconds, u.Denied())
 		if u.User == "" {
-			r.add("served", u.Served)
-			r.add("seconds", u.Seconds)
-			r.add("denied", u.Denied())
+			r.Add("served", u.Served)
+			r.Add("seconds", u.Seconds)
+			r.Add("denied", u.Denied())
 		}
 	})
 	return r, err
@@ -165,28 +145,28 @@ func eachItem(b *entitlement.Book, q *Query, f func(*entitlement.ItemView)) erro
 	return nil
 }
 
-func licenseReport(b *entitlement.Book, q *Query) (*Report, error) {
-	r := newReport("account", "entitlement", "product", "activation_id", "model", "state", "copies", "in_use", "left", "expires", "peak", "served", "seconds", "denied")
+func licenseReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
+	r := capability.NewTable("account", "entitlement", "product", "activation_id", "model", "state", "copies", "in_use", "left", "expires", "peak", "served", "seconds", "denied")
 	used, err := sums(b, q)
 	if err != nil {
 		return nil, err
 	}
 	err = eachItem(b, q, func(v *entitlement.ItemView) {
 		s := cmp.Or(used[v.ActivationID], &sumOf{})
-		r.row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), v.Model, string(v.State), uint64(v.Copies), uint64(v.Used), uint64(v.Left), v.Expiry, s.peak, s.served, s.seconds, s.denied)
-		r.add("copies", uint64(v.Copies))
-		r.add("in_use", uint64(v.Used))
-		r.add("left", uint64(v.Left))
-		r.add("served", s.served)
-		r.add("seconds", s.seconds)
-		r.add("denied", s.denied)
+		r.Row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), v.Model, string(v.State), uint64(v.Copies), uint64(v.Used), uint64(v.Left), v.Expiry, s.peak, s.served, s.seconds, s.denied)
+		r.Add("copies", uint64(v.Copies))
+		r.Add("in_use", uint64(v.Used))
+		r.Add("left", uint64(v.Left))
+		r.Add("served", s.served)
+		r.Add("seconds", s.seconds)
+		r.Add("denied", s.denied)
 	})
 	return r, err
 }
 
 // deviceReport has the machines of an account. Nothing is known of one since its last request that was answered, and of what it uses only up to the end of its newest record.
-func deviceReport(b *entitlement.Book, q *Query) (*Report, error) {
-	r := newReport("account", "host", "alias", "tier", "copies", "not_synchronized_since", "usage_until", "records", "missing", "unread", "refused")
+func deviceReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
+	r := capability.NewTable("account", "host", "alias", "tier", "copies", "not_synchronized_since", "usage_until", "records", "missing", "unread", "refused")
 	for h := range b.EachHost() {
 		if err := q.pace.row(); err != nil {
 			return nil, err
@@ -204,19 +184,19 @@ func deviceReport(b *entitlement.Book, q *Query) (*Report, error) {
 			last = max(last, k.Time)
 		}
 		s, _ := b.Synced(h.Host)
-		r.row(account, h.Host.String(), h.Alias, h.Tier.String(), copies, last, s.Until, s.Upto, s.Missing, s.Unread, uint64(len(h.Incidents)))
-		r.add("copies", copies)
+		r.Row(account, h.Host.String(), h.Alias, h.Tier.String(), copies, last, s.Until, s.Upto, s.Missing, s.Unread, uint64(len(h.Incidents)))
+		r.Add("copies", copies)
 	}
 	return r, nil
 }
 
-func expiringReport(b *entitlement.Book, q *Query) (*Report, error) {
-	r := newReport("expires", "account", "entitlement", "product", "activation_id", "copies", "in_use", "state")
+func expiringReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
+	r := capability.NewTable("expires", "account", "entitlement", "product", "activation_id", "copies", "in_use", "state")
 	err := eachItem(b, q, func(v *entitlement.ItemView) {
 		if v.Expiry != 0 && v.Expiry >= q.From && v.Expiry < q.Until {
-			r.row(v.Expiry, v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), string(v.State))
-			r.add("copies", uint64(v.Copies))
-			r.add("in_use", uint64(v.Used))
+			r.Row(v.Expiry, v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), string(v.State))
+			r.Add("copies", uint64(v.Copies))
+			r.Add("in_use", uint64(v.Used))
 		}
 	})
 	slices.SortStableFunc(r.Rows, func(a, b []any) int { return cmp.Compare(a[0].(capability.Time), b[0].(capability.Time)) })
@@ -224,8 +204,8 @@ func expiringReport(b *entitlement.Book, q *Query) (*Report, error) {
 }
 
 // unusedReport has what is paid for and idle: line items that were in force in all of that time.
-func unusedReport(b *entitlement.Book, q *Query) (*Report, error) {
-	r := newReport("account", "entitlement", "product", "activation_id", "copies", "in_use", "expires", "last_used")
+func unusedReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
+	r := capability.NewTable("account", "entitlement", "product", "activation_id", "copies", "in_use", "expires", "last_used")
 	ever := *q
 	ever.From = 0
 	used, err := sums(b, &ever)
@@ -236,15 +216,15 @@ func unusedReport(b *entitlement.Book, q *Query) (*Report, error) {
 		s := cmp.Or(used[v.ActivationID], &sumOf{})
 		inForce := v.Start < q.Until && (v.Expiry == 0 || v.Expiry > q.From)
 		if inForce && (s.last == 0 || s.last < q.From) {
-			r.row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), v.Expiry, s.last)
-			r.add("copies", uint64(v.Copies))
-			r.add("in_use", uint64(v.Used))
+			r.Row(v.Customer, v.EntitlementID, v.Product, string(v.ActivationID), uint64(v.Copies), uint64(v.Used), v.Expiry, s.last)
+			r.Add("copies", uint64(v.Copies))
+			r.Add("in_use", uint64(v.Used))
 		}
 	})
 	return r, err
 }
 
-func denialReport(b *entitlement.Book, q *Query) (*Report, error) {
+func denialReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
 	type what struct {
 		account, product, feature string
 		id                        capability.ActivationID
@@ -264,17 +244,17 @@ func denialReport(b *entitlement.Book, q *Query) (*Report, error) {
 	slices.SortFunc(keys, func(a, b what) int {
 		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(a.product, b.product), cmp.Compare(a.id, b.id), cmp.Compare(a.feature, b.feature), cmp.Compare(a.code, b.code))
 	})
-	r := newReport("account", "product", "activation_id", "feature", "code", "meaning", "count")
+	r := capability.NewTable("account", "product", "activation_id", "feature", "code", "meaning", "count")
 	for _, k := range keys {
-		r.row(k.account, k.product, string(k.id), k.feature, k.code.String(), k.code.Entry().Title, counts[k])
-		r.add("count", counts[k])
+		r.Row(k.account, k.product, string(k.id), k.feature, k.code.String(), k.code.Entry().Title, counts[k])
+		r.Add("count", counts[k])
 	}
 	return r, err
 }
 
 // seatReport has the seats as they are now.
-func seatReport(b *entitlement.Book, q *Query) (*Report, error) {
-	r := newReport("account", "product", "activation_id", "kind", "use", "user", "state", "machine", "since", "idle")
+func seatReport(b *entitlement.Book, q *Query) (*capability.Table, error) {
+	r := capability.NewTable("account", "product", "activation_id", "kind", "use", "user", "state", "machine", "since", "idle")
 	sessions := map[capability.ActivationID][]entitlement.SessionView{}
 	for _, s := range b.Sessions("", q.Now) {
 		sessions[s.ActivationID] = append(sessions[s.ActivationID], s)
@@ -286,56 +266,13 @@ func seatReport(b *entitlement.Book, q *Query) (*Report, error) {
 			if s.Serial != 0 {
 				machine = s.Host.Short()
 			}
-			r.row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), string(s.State), machine, s.Assigned, "")
-			r.add("seats", 1)
+			r.Row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), string(s.State), machine, s.Assigned, "")
+			r.Add("seats", 1)
 		}
 		for _, s := range sessions[v.ActivationID] {
-			r.row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), "in use", s.Machine, s.Taken, s.Idle.String())
-			r.add("sessions", 1)
+			r.Row(v.Customer, v.Product, string(v.ActivationID), kind.String(), mode.String(), s.User.String(), "in use", s.Machine, s.Taken, s.Idle.String())
+			r.Add("sessions", 1)
 		}
 	})
 	return r, err
-}
-
-// Objects are the rows with their cells by column.
-func (r *Report) Objects() []map[string]any {
-	list := []map[string]any{}
-	for _, row := range r.Rows {
-		m := map[string]any{}
-		for i, v := range row {
-			m[r.Columns[i]] = v
-		}
-		list = append(list, m)
-	}
-	return list
-}
-
-// Cell is a cell in words; nothing where there is nothing to say.
-func Cell(v any) string {
-	if t, is := v.(capability.Time); is {
-		if t == 0 {
-			return ""
-		}
-		return t.String()
-	}
-	return fmt.Sprint(v)
-}
-
-// WriteCSV writes the rows with a heading. No cell is a formula to the program that opens it.
-func (r *Report) WriteCSV(w io.Writer) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(r.Columns); err != nil {
-		return err
-	}
-	for _, row := range r.Rows {
-		cells := make([]string, len(row))
-		for i, v := range row {
-			cells[i] = neutral(Cell(v))
-		}
-		if err := out.Write(cells); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
 }

@@ -167,7 +167,7 @@ func TestReportIsNoFormula(t *testing.T) {
 				if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
 					t.Errorf("%s: %q", kind, cell)
 				}
-				if want := Cell(r.Rows[n][i]); cell != want && cell != "'"+want {
+				if want := capability.Cell(r.Rows[n][i]); cell != want && cell != "'"+want {
 					t.Errorf("%s: %q where %q is wanted", kind, cell, want)
 				}
 			}

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/leasehold/leasehold/capability"
 )
 
 // A table is a CSV file, or a JSON file of objects whose members are called as the columns. A cell of a CSV file that a spreadsheet would take for a formula has an apostrophe before it, which
-// is not of the value; so has one that begins with an apostrophe and what would then be taken for that.
+// is not of the value (capability.Neutral); so has one that begins with an apostrophe and what would then be taken for that.
 
 // The bounds of a table that is read. A row has some 200 bytes.
 const (
@@ -40,44 +42,6 @@ func (e *RowError) Error() string {
 
 func (e *RowError) Unwrap() error { return e.Cause }
 
-// neutral is a cell as it is written, of what a spreadsheet must not take for a formula. Some spreadsheets take each semicolon for the end of a cell, so each part has its apostrophe.
-func neutral(s string) string {
-	return eachPart(s, func(part string) string {
-		if formula(part) {
-			return "'" + part
-		}
-		return part
-	})
-}
-
-// plain is neutral undone.
-func plain(s string) string {
-	return eachPart(s, func(part string) string {
-		if rest, is := strings.CutPrefix(part, "'"); is && formula(rest) {
-			return rest
-		}
-		return part
-	})
-}
-
-func eachPart(s string, of func(string) string) string {
-	if !strings.ContainsAny(s, "=+-@\t\r＝＋－＠") {
-		return s // as nearly all are
-	}
-	parts := strings.Split(s, ";")
-	for i, part := range parts {
-		parts[i] = of(part)
-	}
-	return strings.Join(parts, ";")
-}
-
-// formula looks behind apostrophes, which are ours, and behind quotes, which spreadsheets take for empty text; and it knows the wide forms of the signs.
-func formula(part string) bool {
-	part = strings.TrimLeft(strings.TrimLeft(part, "'"), `"`)
-	first, _ := utf8.DecodeRuneInString(part)
-	return part != "" && strings.ContainsRune("=+-@\t\r＝＋－＠", first)
-}
-
 // WriteCSV writes a table.
 func WriteCSV(w io.Writer, n Noun, rows []Row) error {
 	out := csv.NewWriter(w)
@@ -91,7 +55,7 @@ func WriteCSV(w io.Writer, n Noun, rows []Row) error {
 	}
 	for r := range rows {
 		for i, c := range columns {
-			cells[i] = neutral(c.get(&rows[r]))
+			cells[i] = capability.Neutral(c.get(&rows[r]))
 		}
 		if err := out.Write(cells); err != nil {
 			return err
@@ -184,7 +148,7 @@ func readCSV(file []byte) (Noun, []Row, error) {
 		}
 		line, _ := in.FieldPos(0)
 		for i, cell := range cells {
-			cells[i] = plain(cell)
+			cells[i] = capability.Plain(cell)
 		}
 		if err := t.fill(line, cells); err != nil {
 			return "", nil, err

@@ -66,6 +66,10 @@ func (l *Ledger) apply(e *Entry) error {
 		err = l.applyRecognized(e.Recognized)
 	case e.Planned != nil:
 		err = l.applyPlanned(e.Planned)
+	case e.Admitted != nil:
+		err = l.applyAdmitted(e.Admitted)
+	case e.SignedIn != nil:
+		err = e.SignedIn.check()
 	default:
 		err = corrupt("no fact")
 	}

@@ -51,6 +51,9 @@ func everything(t testing.TB) *life {
 	v.answer(capability.Policy{Binding: hostid.RuleSecondaries, Grace: 50}, 0)
 	v.pass(PlannedFor)
 	v.must(Advance{})
+	v.must(AddLogin{Name: "Root", Roles: []Role{SecurityAdministrator}, Password: []byte{1}, By: "uid 0"})
+	v.must(AddToken{Login: "root", Name: "nightly", Hash: TokenHash("x"), By: "uid 0"})
+	v.must(NoteSignIn{SignedIn{Name: "Root", From: "10.0.0.9", How: "password"}})
 	return v
 }
 
@@ -131,7 +134,7 @@ func TestEntriesChain(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 18 { // a division, a clock, a judgment, and the kinds of entries there are
+	if len(kinds) != 20 { // a division, a clock, a judgment, and the kinds of entries there are
 		t.Errorf("a life with %v only", kinds)
 	}
 	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.
@@ -420,7 +423,7 @@ func TestSnapshotRefused(t *testing.T) {
 		t.Error(err)
 	}
 	other := bytes.Clone(b)
-	other[6] = 2 // the format
+	other[7] = 2 // the format: after the length, a map of more than 23 and its first key
 	if _, err := Restore(other); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "format 2") {
 		t.Error(err)
 	}

@@ -61,6 +61,18 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.takeRecovery(now, c)
 	case DisconnectIdle:
 		return l.disconnectIdle(now, c)
+	case AddLogin:
+		return l.addLogin(now, c)
+	case ChangeLogin:
+		return l.changeLogin(now, c)
+	case RemoveLogin:
+		return l.removeLogin(now, c)
+	case AddToken:
+		return l.addToken(now, c)
+	case EndToken:
+		return l.endToken(now, c)
+	case NoteSignIn:
+		return l.noteSignIn(now, c)
 	}
 	return Decision{}, malformed("command", "%T is not known", c)
 }

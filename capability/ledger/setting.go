@@ -324,6 +324,9 @@ func (g Granularity) String() string {
 	return [...]string{"second", "minute", "hour", "day"}[min(g, Day)]
 }
 
+// Zone is by how much the clocks of the site are before UTC, as its administrator says.
+func (l *Ledger) Zone() capability.Seconds { return l.interval(ZoneOffset) }
+
 // end is the last second of the part of the server's day that t is in; zone is the server's offset from UTC.
 func (g Granularity) end(t capability.Time, zone capability.Seconds) capability.Time {
 	length := [...]capability.Time{1, 60, 3600, 86400}[min(g, Day)]

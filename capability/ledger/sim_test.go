@@ -95,6 +95,8 @@ const (
 	late
 	driftedAway
 	refusedBinding
+	admitted
+	refusedLast
 	outcomes
 )
 
@@ -102,7 +104,7 @@ func (o outcome) String() string {
 	return [...]string{"grant", "refusal for a seat", "refusal for an overage", "refusal in a hold", "renewal by receipt", "denial of an older copy", "response", "stale response",
 		"return", "refused return", "model", "refused model", "reservation", "setting", "doubted clock", "clock that is believed again", "refusal for the clock", "overdraft",
 		"overdraft that was covered", "request in a drain", "refusal for a drain", "shortened lease", "metered count", "undo", "place in a queue", "idle disconnect",
-		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend", "late duplicate", "changed machine", "refusal for the binding"}[o]
+		"grant of a reservation", "grant of a pool", "denial by a rule", "limit", "comparison with the slow way", "kill", "power loss that lost what was told", "resend", "late duplicate", "changed machine", "refusal for the binding", "login", "refusal for the last administrator"}[o]
 }
 
 func describe(sum [outcomes]int) (s string) {
@@ -118,6 +120,7 @@ type world struct {
 	rng      *rand.Rand
 	network  *rand.Rand // what comes late does not change what else happens
 	nature   *rand.Rand // nor does what becomes of the machine, but in lives whose producer asks for more than its TPM
+	staff    *rand.Rand // nor do its logins
 	machine  string
 	l        *Ledger
 	journal  [][]byte // encoded entries
@@ -186,7 +189,7 @@ type holding struct {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), network: rand.New(rand.NewPCG(seed, 8)), nature: rand.New(rand.NewPCG(seed, 9)), machine: "Ebndk", now: At(0, day), copies: map[capability.ActivationID]uint32{}}
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), network: rand.New(rand.NewPCG(seed, 8)), nature: rand.New(rand.NewPCG(seed, 9)), staff: rand.New(rand.NewPCG(seed, 10)), machine: "Ebndk", now: At(0, day), copies: map[capability.ActivationID]uint32{}}
 	if seed%3 == 0 { // clients have used up their moves
 		w.ration.spent = (moveSaved - 1) * movePeriod
 	}
@@ -227,6 +230,9 @@ func (w *world) live() error {
 			return err
 		}
 		if err := w.drift(); err != nil {
+			return err
+		}
+		if err := w.admit(); err != nil {
 			return err
 		}
 		if err := w.l.Check(); err != nil {

@@ -62,6 +62,49 @@ func (w *world) administer() error {
 	return broken(err)
 }
 
+// admit makes, changes and ends logins now and then. From the first one on somebody can admit others, and nobody holds more or less by it.
+func (w *world) admit() error {
+	if w.staff.IntN(12) > 0 {
+		return nil
+	}
+	name := []string{"ada", "Bo", "cy", "ADA"}[w.staff.IntN(4)]
+	var roles []Role
+	for _, r := range Roles() {
+		if w.staff.IntN(3) == 0 {
+			roles = append(roles, r)
+		}
+	}
+	flag := w.staff.IntN(2) == 0
+	commands := []Command{
+		AddLogin{Name: name, Roles: roles, Password: []byte{1}}, AddLogin{Name: name, Roles: append(roles, SecurityAdministrator), Password: []byte{2}, First: flag},
+		ChangeLogin{Name: name, Roles: &roles}, ChangeLogin{Name: name, Disabled: &flag, Password: []byte{byte(w.step)}}, RemoveLogin{Name: name},
+		AddToken{Login: name, Name: "t", Hash: TokenHash(fmt.Sprint(w.step)), Life: 1 + capability.Seconds(w.staff.IntN(2000))}, EndToken{Login: name, Name: "T"},
+	}
+	c := commands[w.staff.IntN(len(commands))]
+	held, before := w.holdings(), len(w.l.logins)
+	d, err := w.decide(c)
+	var no *capability.Refusal
+	switch {
+	case errors.As(err, &no) && no.Code == capability.ErrApplianceLast:
+		w.happened[refusedLast]++
+	case err == nil && len(d.Entries) > 0:
+		w.happened[admitted]++
+	}
+	admits := 0
+	for _, g := range w.l.Logins() {
+		if g.Permissions().Has(ToAdmit) {
+			admits++
+		}
+	}
+	if before > 0 && admits == 0 {
+		return fmt.Errorf("after %+v nobody admits logins", c)
+	}
+	if now := w.holdings(); !maps.Equal(held, now) {
+		return fmt.Errorf("%T changed what is held from %v to %v", c, held, now)
+	}
+	return broken(err)
+}
+
 // strict says that the producer of this life may ask for more than a TPM.
 func (w *world) strict() bool { return w.seed%5 == 0 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // A snapshot is a sequence of parts, each a four-byte big-endian length and that many bytes of deterministic CBOR: one header, then the items by ID,
-// then the rows by sequence, then what is used. A reader of an older format is never edited; a new format gets a new number and a new reader.
+// then the rows by sequence, then what is used, then the logins. A reader of an older format is never edited; a new format gets a new number and a new reader.
 const (
 	snapshotFormat = 1
 	maxPart        = 4 << 20 // the header: the response in force without its items, returns with proofs, digests, a model, reservations
@@ -52,6 +52,7 @@ type header struct {
 
 	Revoked []capability.Digest `cbor:"46,keyasint,omitempty"`
 	Usage   usagePart           `cbor:"50,keyasint,omitzero"`
+	Logins  uint64              `cbor:"51,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -109,7 +110,8 @@ func (l *Ledger) Snapshot() []byte {
 		Model: l.text, Groups: l.groups, LastID: l.lastID, Sources: l.sources, Divided: l.divided, Settings: l.settings, Drains: l.drains, Spent: l.ration.spent, Moved: l.ration.moved,
 		Clock: l.clock, DividedAhead: l.dividedAhead,
 		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before, Machine: l.machine,
-		Usage: usagePart{l.usage.from, l.usage.last, uint64(len(l.usage.kept)), uint64(len(open)), l.usage.other},
+		Usage:  usagePart{l.usage.from, l.usage.last, uint64(len(l.usage.kept)), uint64(len(open)), l.usage.other},
+		Logins: uint64(len(l.logins)),
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -145,6 +147,9 @@ func (l *Ledger) Snapshot() []byte {
 	}
 	for _, k := range l.usage.kept {
 		b = l.part(b, &recordPart{k.body})
+	}
+	for _, g := range l.logins {
+		b = l.part(b, g)
 	}
 	return b
 }
@@ -225,6 +230,13 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	l.index()
 	if err := l.restoreUsage(h.Usage, next); err != nil {
 		return nil, err
+	}
+	for range h.Logins {
+		g := new(Login)
+		if err := next(g); err != nil {
+			return nil, err
+		}
+		l.logins = append(l.logins, g)
 	}
 	if len(rest) > 0 {
 		return nil, corrupt("snapshot with %d bytes after its end", len(rest))

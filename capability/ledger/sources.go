@@ -172,7 +172,7 @@ func (s *serving) end(it *item) capability.Seconds {
 	if s.req.Granularity != 0 {
 		g = Granularity(s.req.Granularity)
 	}
-	end := g.end(s.now.Wall.Add(length), s.l.interval(ZoneOffset))
+	end := g.end(s.now.Wall.Add(length), s.l.Zone())
 	if dr := s.l.drainOf(it.ActivationID); dr != nil && s.now.Wall < dr.Deadline {
 		end = min(end, max(dr.Deadline, s.now.Wall.Add(s.policy.Lease)))
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -77,10 +78,49 @@ func (e *Entry) Words() (kind, subject, by string) {
 		return "change planned", "", e.Planned.By
 	case e.Counted != nil:
 		return "usage counted", "", ""
+	case e.Admitted != nil:
+		return "login " + e.Admitted.What.String(), e.Admitted.words(), e.Admitted.By
+	case e.SignedIn != nil && e.SignedIn.Failed > 0:
+		return "sign-in failed", e.SignedIn.words(), ""
+	case e.SignedIn != nil:
+		return "signed in", e.SignedIn.words(), "login " + e.SignedIn.Name
 	case e.Recovery != nil:
 		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
 	}
 	return "unknown", "", ""
+}
+
+// words say whose login it is, what it may, and until when its tokens are good. Nothing is said of its password.
+func (f *Admitted) words() string {
+	g := &f.Login
+	if f.What == LoginRemoved {
+		return g.Name
+	}
+	said := []string{g.Name + ": no role"}
+	for n, r := range g.Roles {
+		if n == 0 {
+			said[0] = g.Name + ": " + r.String()
+		} else {
+			said = append(said, r.String())
+		}
+	}
+	for _, t := range g.Tokens {
+		said = append(said, fmt.Sprintf("token %q until %s", t.Name, t.Ends))
+	}
+	return strings.Join(said, ", ")
+}
+
+// words say who tried what from where.
+func (s *SignedIn) words() string {
+	name := s.Name
+	if name == "" {
+		name = "an unknown name"
+	}
+	said := fmt.Sprintf("%s by %s from %s", name, s.How, s.From)
+	if s.Failed > 0 {
+		said += fmt.Sprintf(", %d tries in a row, closed until %s", s.Failed, s.Closed)
+	}
+	return said
 }
 
 // describe says what the machine is, and by how many IDs it shows itself.

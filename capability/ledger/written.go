@@ -50,6 +50,8 @@ func (e *Entry) Encode(c *wire.Codec) []byte {
 	other(&w, c, 33, e.Recognized)
 	other(&w, c, 34, e.Planned)
 	other(&w, c, 40, e.Counted)
+	other(&w, c, 50, e.Admitted)
+	other(&w, c, 51, e.SignedIn)
 	w.Close(outer)
 	return w.Written()
 }

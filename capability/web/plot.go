@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,7 +12,9 @@ import (
 type Plot struct {
 	Title, Description string
 	Labels             []string
-	Series             []Series // at most MaxSeries
+	Series             []Series // at most MaxSeries, as bars
+	Lines              []Series // at most MaxSeries, as steps across the bars: what they are held against
+	Marks              Series   // above the bars of labels where it is not zero
 }
 
 // Series is one number for each label of a plot.
@@ -37,7 +40,7 @@ const (
 func (p *Plot) SVG() []byte {
 	var b strings.Builder
 	most := uint64(0)
-	for _, s := range p.Series {
+	for _, s := range slices.Concat(p.Series, p.Lines) {
 		for _, v := range s.Values {
 			most = min(max(most, v), highest)
 		}
@@ -51,15 +54,63 @@ func (p *Plot) SVG() []byte {
 	for v := uint64(0); v <= top; v += step {
 		fmt.Fprintf(&b, `<line class="plot-line" x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="currentColor" stroke-opacity="0.25"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`, plotLeft, plotWidth-plotRight, y(v), y(v), plotLeft-6, y(v)+4, short(v))
 	}
-	for n, s := range p.Series {
-		x := plotLeft + n*220
-		fmt.Fprintf(&b, `<rect class="plot-%d" x="%d" y="12" width="12" height="12"%s/><text x="%d" y="23">%s</text>`, n, x, plain(n), x+18, html.EscapeString(s.Name))
-	}
+	p.legend(&b)
 	if len(p.Labels) > 0 {
-		p.bars(&b, float64(width)/float64(len(p.Labels)), y)
+		each := float64(width) / float64(len(p.Labels))
+		p.bars(&b, each, y)
+		p.steps(&b, each, y)
 	}
 	b.WriteString("</svg>")
 	return []byte(b.String())
+}
+
+// legend names the series, the lines and the marks, in this order.
+func (p *Plot) legend(b *strings.Builder) {
+	x := plotLeft
+	name := func(s Series, sign string, args ...any) {
+		fmt.Fprintf(b, sign, args...)
+		fmt.Fprintf(b, `<text x="%d" y="23">%s</text>`, x+18, html.EscapeString(brief(s.Name)))
+		x += 40 + 8*len([]rune(brief(s.Name)))
+	}
+	for n, s := range p.Series {
+		name(s, `<rect class="plot-%d" x="%d" y="12" width="12" height="12"%s/>`, n, x, plain(n))
+	}
+	for n, s := range p.Lines {
+		name(s, `<line x1="%d" x2="%d" y1="18" y2="18" stroke="currentColor" stroke-width="2"%s/>`, x, x+12, dashes(n))
+	}
+	if p.Marks.Name != "" {
+		name(p.Marks, `<path d="M%d 12h12l-6 10z"/>`, x)
+	}
+}
+
+// dashes tell lines apart.
+func dashes(n int) string {
+	return []string{"", ` stroke-dasharray="8 4"`, ` stroke-dasharray="2 3"`}[n%MaxSeries]
+}
+
+// steps draws the lines, and the marks at the top.
+func (p *Plot) steps(b *strings.Builder, each float64, y func(uint64) float64) {
+	for n, s := range p.Lines {
+		var d strings.Builder
+		for i, v := range s.Values[:min(len(s.Values), len(p.Labels))] {
+			to := plotLeft + float64(i+1)*each
+			if i == 0 {
+				fmt.Fprintf(&d, "M%d %.2f", plotLeft, y(v))
+			} else if v != s.Values[i-1] {
+				fmt.Fprintf(&d, "V%.2f", y(v))
+			}
+			if i+1 == len(p.Labels) || i+1 == len(s.Values) || s.Values[i+1] != v {
+				fmt.Fprintf(&d, "H%.2f", to)
+			}
+		}
+		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="currentColor" stroke-width="2"%s><title>%s</title></path>`, d.String(), dashes(n), html.EscapeString(s.Name))
+	}
+	for i, v := range p.Marks.Values[:min(len(p.Marks.Values), len(p.Labels))] {
+		if v > 0 {
+			x := plotLeft + (float64(i)+0.5)*each
+			fmt.Fprintf(b, `<path d="M%.2f %dh10l-5 9z"><title>%s, %s: %d</title></path>`, x-5, plotTop-10, html.EscapeString(p.Labels[i]), html.EscapeString(p.Marks.Name), v)
+		}
+	}
 }
 
 // bars draws the values, each with its words, and the labels below.

@@ -103,7 +103,7 @@ func reportCommand(f *flags) *cobra.Command {
 	return c
 }
 
-func printReport(w io.Writer, r *backoffice.Report, kind backoffice.ReportKind, q backoffice.Query, format string) error {
+func printReport(w io.Writer, r *capability.Table, kind backoffice.ReportKind, q backoffice.Query, format string) error {
 	switch format {
 	case "csv":
 		return r.WriteCSV(w)
@@ -120,7 +120,7 @@ func printReport(w io.Writer, r *backoffice.Report, kind backoffice.ReportKind, 
 	for _, row := range r.Rows {
 		cells := make([]string, len(row))
 		for i, v := range row {
-			if cells[i] = terminal.Plain(backoffice.Cell(v)); r.Columns[i] == "host" {
+			if cells[i] = terminal.Plain(capability.Cell(v)); r.Columns[i] == "host" {
 				cells[i] = short(cells[i])
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -96,6 +97,9 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", copies(d.Copies), d.ActivationID, d.InTheWay, minute(d.Deadline))
 		}
 		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
+	}
+	if v := h.Certificate; v != nil {
+		p.printf("browsers     https://%s:%d, certificate %s\n", v.Names[0], wire.Port, v.Fingerprint)
 	}
 	p.printf("host ID      %s\n", h.Host)
 	if o := h.Binding.Outcome; o != "" && o != hostid.Unjudged.String() {

@@ -22,10 +22,11 @@ func (p *program) reportCommand() *cobra.Command {
 	var count int64
 	var user string
 	c := &cobra.Command{
-		Use: "report FEATURE[:VERSION] [--count N]", Short: "Say what was used of a metered feature", Args: cobra.ExactArgs(1),
+		Use: "report FEATURE[:VERSION] [--count N]", Short: "Say what was used of a metered feature, or show what was used of this appliance", Args: cobra.ExactArgs(1),
 		Long: "Adds to what this device has used of the feature, and prints the ID of the report, with which it can be taken back for a while: leasehold undo ID. " +
 			"Where the producer allows that counts are used again, a number below zero gives back.\n\n" +
-			"A report that went out and was not answered counts: it is sent again by itself. Then the exit status is that of a server that cannot be reached, and the ID is printed all the same.",
+			"A report that went out and was not answered counts: it is sent again by itself. Then the exit status is that of a server that cannot be reached, and the ID is printed all the same.\n\n" +
+			"With the name of a report in place of a feature it shows what was used of the whole appliance. A metered feature that is called like a report is named with its version.",
 		Example: "  leasehold report pages --count 12\n  leasehold report slots --count=-1",
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := capability.ParseFeature(args[0]); err != nil {
@@ -38,6 +39,7 @@ func (p *program) reportCommand() *cobra.Command {
 		},
 		ValidArgsFunction: p.completeFeature,
 	}
+	c.AddCommand(p.reportKindCommands()...)
 	c.Flags().Int64Var(&count, "count", 1, "how much more was used, `N`")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
 	return c

@@ -27,6 +27,7 @@ func main() {
 // flags are what an administrator may say on the command line.
 type flags struct {
 	config, state, tpm, trust, listen, socket, poll, level, events string
+	names                                                          []string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -34,7 +35,7 @@ func command(ctx context.Context) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "leaseholdd",
 		Short: "Serve licenses to an isolated network",
-		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3).\n\n" +
+		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3), where browsers find its console.\n\n" +
 			"Without a TPM 2.0 it does not start: nothing would tell an older copy of its disk. Whether a TPM is a chip, the firmware's or a virtual one, and what each may hold, is the producer's policy. " +
 			"A machine without one can have rights of its own where that policy allows it: leasehold request --store.\n\n" +
 			"Under systemd it takes its sockets from leaseholdd.socket (clients), leaseholdd-admin.socket (the leasehold command) and leaseholdd-poll.socket (leasehold poll); otherwise it opens them itself.\n\n" +
@@ -59,6 +60,7 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.listen, "listen", ":7070", "`address` for clients, when systemd passed no socket")
 	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")
 	root.Flags().StringVar(&f.poll, "poll-socket", "", "Unix socket `path` for leasehold poll, when systemd passed none; empty: no back office is asked over the network")
+	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	root.AddCommand(unitsCommand(), catalogCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true

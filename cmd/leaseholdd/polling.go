@@ -25,9 +25,5 @@ func keepPolled(state string, times console.PollTimes) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(state, pollingFile)
-	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return replaceFile(filepath.Join(state, pollingFile), b)
 }

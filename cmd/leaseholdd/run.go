@@ -57,7 +57,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new", authorityFile, authorityFile+".new")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
@@ -106,10 +106,11 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		boot = nil // hidden from hardened units: the TPM's counts tell boots apart
 	}
+	site := &browsing{}
 	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Shared: s.shared, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm),
+		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm), Certificate: site.certificate,
 		Now: time.Now, Elapsed: func() time.Duration { return clock(unix.CLOCK_BOOTTIME) }, Awake: func() time.Duration { return clock(unix.CLOCK_MONOTONIC) }, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
 		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
@@ -119,9 +120,10 @@ func run(ctx context.Context, f flags) error {
 		return coded(err)
 	}
 	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
+	c.Certificate, c.Pepper = site.shown.Load, device.Pepper
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
-	return serve(ctx, f, a, c, device, log)
+	return serve(ctx, f, a, c, site, device, log)
 }
 
 // notOpened is why there is no TPM at the address: the machine has none, nothing answers there, or it is not for this account. A device may come late, so a start is tried again.
@@ -278,7 +280,7 @@ func listenUnix(path string) (net.Listener, error) {
 const stopPatience = 8 * time.Second
 
 // serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
-func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, device *tpm.Device, log *slog.Logger) error {
+func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, log *slog.Logger) error {
 	l, err := listeners(f)
 	if err != nil {
 		return errors.Join(err, stopped(a))
@@ -304,7 +306,19 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 		ended <- err
 		cancel(err)
 	}()
+	cut, cutBrowsers := context.WithCancel(context.Background())
+	defer cutBrowsers()
+	browsers := a.Browsers(cut)
 	part(func() error { return a.Serve(ctx, l.clients) })
+	pages := pageServer(c.Pages(), log)
+	servers = append(servers, pages)
+	part(func() error {
+		if err := pages.Serve(browsers); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	part(func() error { site.keep(ctx, log, authorityOf(f, a, c, device, log)); return nil })
 	administrate := func(on net.Listener, h http.Handler) {
 		server := unixServer(h)
 		server.RegisterOnShutdown(c.Poll.Stop) // who waits for an errand holds up no stop
@@ -334,6 +348,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	systemd.Stopping()
 	patience, end := context.WithTimeout(context.Background(), stopPatience)
 	defer end()
+	defer context.AfterFunc(patience, cutBrowsers)()
 	shutDown(patience, servers, log)
 	parts.Wait()
 	stopOwner()

@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"office":   script((*machines).office),
 			"poller":   script((*machines).poller),
 			"liar":     script((*machines).liar),
+			"browse":   script((*machines).browse),
 		},
 	})
 }

@@ -38,7 +38,7 @@ func (m *machines) stranger(ts *testscript.TestScript, args []string) {
 
 var strange = map[string]func(address string) error{
 	"http": func(address string) error {
-		const hint = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nLH-3311 this port speaks TLS 1.3.\n"
+		const hint = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nLH-3311 this port speaks TLS 1.3: in a browser, put https:// before the address.\n"
 		return says(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", hint)
 	},
 	"ssh": func(address string) error { return says(address, "SSH-2.0-x\r\n", "") },
@@ -46,7 +46,7 @@ var strange = map[string]func(address string) error{
 		return alerted(address, 70, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })
 	},
 	"alpn": func(address string) error {
-		return alerted(address, 120, func(c *tls.Config) { c.NextProtos = []string{"h2", "http/1.1"} })
+		return alerted(address, 120, func(c *tls.Config) { c.NextProtos = []string{"leasehold/2"} })
 	},
 	"nokey": func(address string) error {
 		return alerted(address, 116, func(c *tls.Config) { c.Certificates = nil })

@@ -70,12 +70,12 @@ type reportData struct {
 	Totals   map[string]uint64     `json:"totals"`
 }
 
-func dataOf(f *reportForm, q backoffice.Query, r *backoffice.Report) reportData {
+func dataOf(f *reportForm, q backoffice.Query, r *capability.Table) reportData {
 	return reportData{"freehold.report/1", []string{}, f.kind, q.From, q.Until, q.Account, r.Columns, r.Objects(), r.Totals}
 }
 
 // makeReport is a report as the values of an address cut it, of what who asks may see.
-func (v *asker) makeReport(f *reportForm, values url.Values) (q backoffice.Query, r *backoffice.Report, err error) {
+func (v *asker) makeReport(f *reportForm, values url.Values) (q backoffice.Query, r *capability.Table, err error) {
 	if q, err = v.reportQuery(f, values); err != nil {
 		return q, nil, err
 	}
@@ -159,7 +159,7 @@ func (v *visit) report() error {
 	return foreign(v.r.PathValue("report"))
 }
 
-func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Report, svg []byte) error {
+func (v *visit) showReport(f *reportForm, q backoffice.Query, r *capability.Table, svg []byte) error {
 	path := "/reports/" + string(f.kind)
 	view := reportView{Path: path, Plot: template.HTML(svg), Fields: []web.Field{
 		{Name: "from", Label: "First day", Kind: web.KindDate, Value: q.From.String()[:len("2006-01-02")]},
@@ -178,7 +178,7 @@ func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Repo
 	for _, row := range shown {
 		cells := make([]string, len(row))
 		for i, c := range row {
-			cells[i] = backoffice.Cell(c)
+			cells[i] = capability.Cell(c)
 		}
 		view.Rows = append(view.Rows, cells)
 	}
@@ -192,7 +192,7 @@ func (v *visit) showReport(f *reportForm, q backoffice.Query, r *backoffice.Repo
 const maxBars = 24
 
 // plot adds the rows up by their labels. Times are in order, without gaps between the months of a year; names are those with the most first. A row that names a user says more of what another one counts.
-func (f *reportForm) plot(r *backoffice.Report, q backoffice.Query) *web.Plot {
+func (f *reportForm) plot(r *capability.Table, q backoffice.Query) *web.Plot {
 	p := &web.Plot{Title: f.title, Description: fmt.Sprintf("%s, from %s until %s, by %s; the table has the numbers", f.about, q.From, q.Until, f.label)}
 	at := slices.Index(r.Columns, f.label)
 	user := slices.Index(r.Columns, "user")
@@ -213,7 +213,7 @@ func (f *reportForm) plot(r *backoffice.Report, q backoffice.Query) *web.Plot {
 		if f.kind == backoffice.ReportUsage && row[user] != "" {
 			continue
 		}
-		label := backoffice.Cell(row[at])
+		label := capability.Cell(row[at])
 		if t, is := row[at].(capability.Time); is && f.by != "" {
 			label = t.Std().Format(f.by)
 		}

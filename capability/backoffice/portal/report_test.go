@@ -93,14 +93,14 @@ func TestReports(t *testing.T) {
 func TestUsageIsDrawn(t *testing.T) {
 	const today capability.Time = 1_800_000_000 / 86400 * 86400
 	forms := reportForms()
-	r := &backoffice.Report{Columns: []string{"day", "user", "served", "denied"}, Rows: [][]any{
+	r := &capability.Table{Columns: []string{"day", "user", "served", "denied"}, Rows: [][]any{
 		{today, "", uint64(3), uint64(1)}, {today, "larsen", uint64(3), uint64(1)}, {today.Add(dayLong), "", uint64(4), uint64(0)}, {today, "", uint64(5), uint64(0)},
 	}}
 	p := forms[0].plot(r, backoffice.Query{From: today, Until: today.Add(3 * dayLong)})
 	if got := fmt.Sprint(p.Labels, p.Series); got != "[2027-01-15 2027-01-16] [{served [8 4]} {denied [1 0]}]" {
 		t.Error(got)
 	}
-	months := forms[3].plot(&backoffice.Report{Columns: []string{"expires", "copies", "in_use"}, Rows: [][]any{{today.Add(60 * dayLong), uint64(2), uint64(1)}}}, backoffice.Query{From: today, Until: today.Add(364 * dayLong)})
+	months := forms[3].plot(&capability.Table{Columns: []string{"expires", "copies", "in_use"}, Rows: [][]any{{today.Add(60 * dayLong), uint64(2), uint64(1)}}}, backoffice.Query{From: today, Until: today.Add(364 * dayLong)})
 	if len(months.Labels) != 12 && len(months.Labels) != 13 || months.Series[0].Values[2] != 2 {
 		t.Errorf("%+v", months)
 	}

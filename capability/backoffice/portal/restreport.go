@@ -50,7 +50,7 @@ type reportIn struct {
 }
 
 // reportOf is the report that a path names.
-func (c *call) reportOf(in *reportIn) (*reportForm, backoffice.Query, *backoffice.Report, error) {
+func (c *call) reportOf(in *reportIn) (*reportForm, backoffice.Query, *capability.Table, error) {
 	forms := reportForms()
 	at := slices.IndexFunc(forms, func(f reportForm) bool { return string(f.kind) == in.Report })
 	if at < 0 {

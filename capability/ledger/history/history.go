@@ -111,6 +111,14 @@ func (h *History) Complete() bool { return h.first == 1 }
 // Now is the time of the last entry.
 func (h *History) Now() capability.Time { return h.now.Wall }
 
+// Pass lets time go on without an entry, to the present moment.
+func (h *History) Pass(now ledger.Now) {
+	if h.first > 0 && now.Lease >= h.now.Lease && now.Wall >= h.now.Wall {
+		h.pass(now)
+		h.advance(now)
+	}
+}
+
 // pass notes that the appliance was off between two entries. The time off comes first: what happened after it happened by the lease clock.
 func (h *History) pass(now ledger.Now) {
 	if off := now.Wall - h.now.Wall - capability.Time(now.Lease-h.now.Lease); off >= leastGap {
@@ -209,7 +217,10 @@ func (h *History) serve(s *ledger.Served) {
 		if !l.Endless() {
 			leases = append(leases, lease{h.feature(l.Item.Feature), uint64(l.Count), l.End})
 		}
-		h.use(name, l.Item.Feature)
+		h.use(s.Answer.For.String(), l.Item.Feature)
+		if s.Who.User != "" {
+			h.use(s.Who.User, l.Item.Feature)
+		}
 	}
 	h.hold(who, h.now.Wall, func(lease) bool { return false }, leases...)
 	for i := range s.Answer.Lines {
@@ -231,7 +242,7 @@ func (h *History) use(who, feature string) {
 	}
 }
 
-// LastUse is when somebody was last served a feature, by the name of the user, or where there was none of the device; zero: not that it is known of.
+// LastUse is when a feature was last served to a user by name, or to a device by its host ID in words; zero: not that it is known of.
 func (h *History) LastUse(who, feature string) capability.Time { return h.uses[use{who, feature}] }
 
 func (h *History) feature(name string) *feature {

@@ -90,9 +90,9 @@ func (h *History) Features() (names []string) {
 // Detailed is the first moment whose changes are known; of days before it the sums are, in UTC.
 func (h *History) Detailed() capability.Time { return max(h.since, h.detailed) }
 
-// clip leaves of the time asked about what is known of: to the last entry.
+// clip leaves of the time asked about what is known of: what happened in the present second, too, but nothing is in use for longer than until it began.
 func (h *History) clip(q Query, from capability.Time) Query {
-	q.From, q.Until = max(q.From, from), min(q.Until, h.now.Wall)
+	q.From, q.Until = max(q.From, from), min(q.Until, h.now.Wall+1)
 	return q
 }
 
@@ -113,7 +113,7 @@ func (h *History) Usage(q Query, by Step, zone capability.Seconds) (out []Bucket
 	}
 	for at := q.From; at < q.Until; {
 		end := min(by.next(at, zone), q.Until)
-		out = append(out, Bucket{From: at, Until: end, On: uint64(h.on(at, end)), Entitled: f.entitled(end - 1)})
+		out = append(out, Bucket{From: at, Until: end, On: uint64(h.on(at, min(end, h.now.Wall))), Entitled: f.entitled(end - 1)})
 		at = end
 	}
 	all := make([]sums, len(out))
@@ -166,7 +166,7 @@ func folded(d *day) bool { return d.changes == nil }
 func (h *History) walk(f *feature, q Query, skip func(*day) bool, between func(from, until capability.Time, used uint64), at func(c one, used uint64)) {
 	used, last := uint64(0), q.From
 	until := func(t capability.Time) {
-		if t = min(t, q.Until); t > last {
+		if t = min(t, q.Until, h.now.Wall); t > last {
 			between(last, t, used)
 			last = t
 		}

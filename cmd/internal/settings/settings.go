@@ -39,9 +39,11 @@ type file struct {
 	Socket     *string `toml:"socket"`
 	PollSocket *string `toml:"poll-socket"`
 	LogLevel   *string `toml:"log-level"`
+
+	Names []string `toml:"name"` // a flag that may be repeated is a list
 }
 
-// Setting is one value that the files set, and where it is from.
+// Setting is one value that the files set, and where it is from. Of a list it has the values with commas between them, as the flag takes them.
 type Setting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -129,14 +131,24 @@ func take(b []byte, path string, said map[string]Setting) error {
 	}
 	v := reflect.ValueOf(f)
 	for n := range v.NumField() {
-		value, _ := v.Field(n).Interface().(*string)
-		if value == nil {
+		name := v.Type().Field(n).Tag.Get("toml")
+		var values []string
+		switch x := v.Field(n).Interface().(type) {
+		case *string:
+			if x != nil {
+				values = []string{*x}
+			}
+		case []string:
+			values = x
+		}
+		if values == nil {
 			continue
 		}
-		s := Setting{v.Type().Field(n).Tag.Get("toml"), *value, path, 0}
-		s.Line = terminal.LineOf(b, s.Name)
-		if err := check(s.Name, s.Value); err != nil {
-			return fmt.Errorf("line %d: %s = %q: %w", s.Line, s.Name, s.Value, err)
+		s := Setting{name, strings.Join(values, ","), path, terminal.LineOf(b, name)}
+		for _, value := range values {
+			if err := check(name, value); err != nil {
+				return fmt.Errorf("line %d: %s = %q: %w", s.Line, name, value, err)
+			}
 		}
 		said[s.Name] = s
 	}
@@ -164,6 +176,10 @@ func check(name, value string) error {
 	case "tpm":
 		if !filepath.IsAbs(value) && !strings.HasPrefix(value, "unix:") && !strings.HasPrefix(value, "tcp:") {
 			return errors.New("want a device, unix:SOCKET or tcp:HOST:PORT")
+		}
+	case "name":
+		if value == "" || strings.ContainsAny(value, ", \"'/") {
+			return errors.New("want a name, as licenses.example.com")
 		}
 	case "event-log", "poll-socket":
 		if value != "" && !filepath.IsAbs(value) {

@@ -31,7 +31,7 @@ func TestWhatIsSaidLaterCounts(t *testing.T) {
 	dir := directory(t, map[string]string{
 		"leaseholdd.toml":   "# the main file\nlisten = \":7070\"\nlog-level = \"warn\"\n\nstate = '/srv/leasehold'\n",
 		"conf.d/20-b.toml":  "log-level = \"error\"\n",
-		"conf.d/10-a.toml":  "\nlog-level = \"debug\"\nevent-log = \"\"\n",
+		"conf.d/10-a.toml":  "\nlog-level = \"debug\"\nevent-log = \"\"\nname = [\"licenses.example.com\", \"10.20.0.15\"]\n",
 		"conf.d/30-no.conf": "not a configuration file",
 		"conf.d/empty.toml": "",
 		"other.toml":        "nor this",
@@ -46,7 +46,7 @@ func TestWhatIsSaidLaterCounts(t *testing.T) {
 		Files: []string{in("leaseholdd.toml"), in("conf.d/10-a.toml"), in("conf.d/20-b.toml"), in("conf.d/empty.toml")},
 		Settings: []Setting{
 			{"state", "/srv/leasehold", in("leaseholdd.toml"), 5}, {"event-log", "", in("conf.d/10-a.toml"), 3}, {"listen", ":7070", in("leaseholdd.toml"), 2},
-			{"log-level", "error", in("conf.d/20-b.toml"), 1},
+			{"log-level", "error", in("conf.d/20-b.toml"), 1}, {"name", "licenses.example.com,10.20.0.15", in("conf.d/10-a.toml"), 4},
 		},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -71,7 +71,7 @@ func TestWhatCannotBeUsed(t *testing.T) {
 		"\nlog-levle = \"debug\"\n":             `line 2: no key is called log-levle; the nearest is log-level`,
 		"log_level = \"debug\"\n":               `line 1: no key is called log_level; the nearest is log-level`,
 		"tmp = \"/dev/tpm0\"\n":                 `line 1: no key is called tmp; the nearest is tpm`,
-		"colour = 7\n":                          `line 1: no key is called colour; there are state, tpm, event-log, trust, listen, socket, poll-socket, log-level`,
+		"colour = 7\n":                          `line 1: no key is called colour; there are state, tpm, event-log, trust, listen, socket, poll-socket, log-level, name`,
 		"log-level = \"debug\"\n[daemon]\nx=1":  `line 2: no key is called daemon; there are state`,
 		"log-level = \"loud\"\n":                `line 1: log-level = "loud": want debug, info, warn or error`,
 		"# \nlisten = \"7070\"\n":               `line 2: listen = "7070": want HOST:PORT, or :PORT for all addresses`,
@@ -87,6 +87,8 @@ func TestWhatCannotBeUsed(t *testing.T) {
 		"log-level = debug\n":                   `line 1: `,
 		"log-level = \"a\"\nlog-level = \"b\"":  `line 2: `,
 		"listen = [\":7070\"]\n":                `line 1 (last key "listen"): incompatible types`,
+		"name = [\"a\", \"b,c\"]\n":             `line 1: name = "b,c": want a name, as licenses.example.com`,
+		"name = \"a\"\n":                        `line 1 (last key "name"): incompatible types`,
 		"config = \"/etc\"\n":                   `line 1: no key is called config; there are`,
 		"\x00":                                  `line 1: `,
 		strings.Repeat("# a comment\n", 64<<10): `more than 65536 bytes`,
