@@ -110,8 +110,8 @@ func TestSocketMatrix(t *testing.T) {
 		allowed, tells bool
 		may            string
 	}{
-		"root":       {true, true, "root see exchange serve set secure audit admit"},
-		"the group":  {true, false, "see exchange serve set secure audit admit"},
+		"root":       {true, true, "root see report exchange serve set secure audit admit"},
+		"the group":  {true, false, "see report exchange serve set secure audit admit"},
 		"an account": {false, false, "see"},
 		"odd":        {false, true, "root see"},
 	} {
