@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/settings"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 )
@@ -34,7 +34,7 @@ type piece struct {
 	Name    string `json:"name"`
 	What    string `json:"what"`
 	Bytes   int    `json:"bytes"`
-	Missing string `json:"missing,omitempty"` // why it could not be had
+	Missing string `json:"missing"` // why it could not be had, or empty
 	text    []byte
 }
 
@@ -50,8 +50,8 @@ func (p *program) supportBundleCommand() *cobra.Command {
 			"A daemon that does not answer keeps nothing from being written: the parts that it would have told say so.",
 		Example: "  leasehold support-bundle --list\n  leasehold support-bundle -o support.tar.gz",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if (out == "") == !list {
-				return terminal.Usage("say where to write the bundle, with -o FILE, or --list to see what would be in it")
+			if out == "-" || (out == "") == !list {
+				return terminal.Usage("say which file to write, with -o FILE, or --list to see what would be in it")
 			}
 			parts := p.parts(c.Context())
 			if err := p.listParts(parts, out); err != nil || list {
@@ -61,8 +61,8 @@ func (p *program) supportBundleCommand() *cobra.Command {
 				p.say("Nothing was written.\n")
 				return nil
 			}
-			if err := writeBundle(out, parts, time.Now()); err != nil {
-				return terminal.Coded(capability.ErrFileRead, err)
+			if err := p.put(out, func(w io.Writer) error { return pack(w, parts, time.Now()) }); err != nil {
+				return err
 			}
 			p.say("Written: %s\n", out)
 			return nil
@@ -207,18 +207,9 @@ func redact(s string) string {
 	return s
 }
 
-// writeBundle writes a new file, whole or not at all.
-func writeBundle(path string, parts []piece, now time.Time) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}()
-	z := gzip.NewWriter(f)
+// pack writes the parts as a compressed tar archive, made at a time.
+func pack(w io.Writer, parts []piece, now time.Time) error {
+	z := gzip.NewWriter(w)
 	t := tar.NewWriter(z)
 	for _, a := range parts {
 		err := t.WriteHeader(&tar.Header{Name: "leasehold-support/" + a.Name, Mode: 0o644, Size: int64(len(a.text)), ModTime: now})
@@ -229,5 +220,5 @@ func writeBundle(path string, parts []piece, now time.Time) (err error) {
 			return err
 		}
 	}
-	return errors.Join(t.Close(), z.Close(), f.Sync())
+	return errors.Join(t.Close(), z.Close())
 }

@@ -153,7 +153,7 @@ func TestSupportBundleWithoutADaemon(t *testing.T) {
 	if !strings.Contains(parts["status.json"], "connect") || !strings.Contains(parts["journal.txt"], "LH-4004") {
 		t.Error(parts)
 	}
-	for _, args := range []string{"support-bundle", "support-bundle --list -o x", "support-bundle -o none/x.tar.gz"} {
+	for _, args := range []string{"support-bundle", "support-bundle --list -o x", "support-bundle -o -", "support-bundle -o none/x.tar.gz"} {
 		if status, _, _ := m.run(strings.Fields(args)...); status == 0 {
 			t.Errorf("%s ends with 0", args)
 		}
