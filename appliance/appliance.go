@@ -49,7 +49,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Answered, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -73,6 +73,9 @@ type Options struct {
 
 	// Certificate is what browsers are shown on the port of clients, and programs that speak HTTP; Browsers gives their connections. Nil: they are refused.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	// Answered is told of each answer to a client, and how long it took from the request to where it is durable. It must be quick. Nil: nobody is.
+	Answered func(r *capability.Response, took time.Duration)
 
 	// Serving signs for clients: an Ed25519 key of this run alone. Nil: one is drawn that is kept in ordinary memory.
 	Serving crypto.Signer

@@ -233,6 +233,7 @@ func (a *Appliance) RequestFrom(ctx context.Context, desired []capability.Desire
 				r.Epoch, gone = a.dated(s.Epoch, r.Epoch, s.Lost)
 			}
 		}
+		r.States = l.States(now)
 		r.Records = l.Records(from, capability.MaxFile-capability.MaxQuoted-besideRecords-len(a.codec.Encode(&r)))
 	}); err != nil {
 		return nil, err

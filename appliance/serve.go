@@ -355,11 +355,18 @@ func (c *connection) answer(ctx context.Context, q flight, stays bool) {
 // reply has a request answered, and gives its slots back.
 func (c *connection) reply(ctx context.Context, ca *call, room chan struct{}) error {
 	defer func() { <-c.slots }()
+	var since time.Duration
+	if c.a.Answered != nil {
+		since = c.a.Elapsed()
+	}
 	c.a.asked(c.key, ca)
 	err := c.a.insist(ctx, ca)
 	<-room // before the answer is written: who does not read it keeps nobody else waiting
 	if err != nil {
 		return err
+	}
+	if c.a.Answered != nil {
+		c.a.Answered(ca.decision.Response, c.a.Elapsed()-since)
 	}
 	return c.tell(ca)
 }
@@ -388,7 +395,7 @@ func (c *connection) validate(r *capability.Request) error {
 			return &capability.Malformed{Field: fmt.Sprintf("hosts[%d]", i), Cause: "is not the key of this connection"}
 		}
 	}
-	if len(r.Returns) != 0 || len(r.Records) != 0 || r.Number != 0 || len(r.Outstanding) != 0 || len(r.Metered) != 0 || len(r.Alarms) != 0 || r.Settled || r.Platform != (capability.Platform{}) || r.Life != (capability.LifeID{}) {
+	if len(r.Returns) != 0 || len(r.Records) != 0 || len(r.States) != 0 || r.Number != 0 || len(r.Outstanding) != 0 || len(r.Metered) != 0 || len(r.Alarms) != 0 || r.Settled || r.Platform != (capability.Platform{}) || r.Life != (capability.LifeID{}) {
 		return &capability.Malformed{Field: "number", Cause: "fields for the back office in a request to an appliance"}
 	}
 	return nil

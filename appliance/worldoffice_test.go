@@ -66,6 +66,11 @@ func newOffice(w *world) *office {
 	}
 	o, err := backoffice.Open(place, []byte(passphrase), m)
 	must(w, err)
+	if w.seed%2 == 1 { // half of the lives tell how the day stands
+		p := o.Book().Policy()
+		p.States = true
+		must(w, o.Do(entitlement.SetPolicy{Policy: p, By: "operator"}, capability.Time(begins)))
+	}
 	return &office{
 		w: w, o: o, m: m, made: map[hostid.ID]map[uint64][]capability.LineItem{},
 		asked: map[capability.Digest]*branch{}, answer: map[capability.Digest]capability.Digest{},

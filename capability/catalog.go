@@ -67,6 +67,14 @@ const (
 	ErrALPN              Code = 3313
 	ErrHandshake         Code = 3314
 	ErrCrowded           Code = 3315
+	// 3320 to 3329: the certificate for browsers.
+	ErrCertificateForm  Code = 3321
+	ErrCertificateKey   Code = 3322
+	ErrCertificateName  Code = 3323
+	ErrCertificateDates Code = 3324
+	ErrCertificateChain Code = 3325
+	ErrCertificateLost  Code = 3326
+	ErrCertificateEnds  Code = 3327
 
 	ErrNotProvisioned Code = 4001
 	ErrHold           Code = 4002
@@ -87,6 +95,7 @@ const (
 	ErrAuditForm      Code = 4017
 	ErrRestore        Code = 4018
 	ErrPlanned        Code = 4019
+	RecoveryOpen      Code = 4030
 	// 4020 to 4029: the state directory before anything in it is read.
 	ErrStorageOwner    Code = 4020
 	ErrStorageMode     Code = 4021
@@ -282,6 +291,13 @@ func Catalog() []Entry {
 		{ErrALPN, "E_ALPN", "another protocol on the port", "the protocols asked for in the TLS handshake are not those spoken here", "check the address and the port, and what stands between: programs of a producer ask for leasehold/1, browsers for h2 or http/1.1", ExitFile},
 		{ErrHandshake, "E_HANDSHAKE", "handshake not finished", "the connection ended, took longer than 5 s or showed no usable device key before it was secured; or newer ones needed its place", "check the network; if it goes on, what connects from the address named is no client", ExitTemporary},
 		{ErrCrowded, "E_CROWDED", "no place for the connection", "as many connections are open as the appliance takes, and those of devices that hold leases come first", "try again; leasehold devices", ExitTemporary},
+		{ErrCertificateForm, "E_CERTIFICATE_FORM", "no certificate for this server", "the file has no certificate that a server can show, or more than that", "ask the site's authority for the certificate of a server, with those above it, in PEM: leasehold certificate request -o DIR", ExitFile},
+		{ErrCertificateKey, "E_CERTIFICATE_KEY", "the certificate is for another key", "no key that this machine drew for a certificate is the one in it; each request has a key of its own, and a newer request takes the place of an older one", "have the last request signed: leasehold certificate request -o DIR", ExitFile},
+		{ErrCertificateName, "E_CERTIFICATE_NAME", "the certificate is for another name", "no name in it is one that this machine goes by, or that was asked for", "ask for the name that browsers use: leasehold certificate request --name NAME -o DIR", ExitFile},
+		{ErrCertificateDates, "E_CERTIFICATE_DATES", "the certificate is not good today", "by the trusted time it is expired or not good yet, or one above it is", "compare with: leasehold time; then ask the site's authority for one that is good", ExitExpired},
+		{ErrCertificateChain, "E_CERTIFICATE_CHAIN", "the certificates do not belong together", "each one in the file must have signed the one below it, from the server's up", "ask the site's authority for the whole chain, and nothing else in the file", ExitFile},
+		{ErrCertificateLost, "E_CERTIFICATE_LOST", "the site's certificate cannot be shown any more", "its key does not open on this TPM, or its file is damaged, so browsers are shown the appliance's own", "leasehold certificate request -o DIR, and have that signed", ExitError},
+		{ErrCertificateEnds, "E_CERTIFICATE_ENDS", "the site's certificate ends", "browsers refuse or warn from its last day on, and nobody has brought the next one", "leasehold certificate request -o DIR, and have that signed", ExitExpired},
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
 		{ErrHold, "E_HOLD", "hold after a power loss or a repair", "until the hold ends leases that nobody here knows of could still run, of an older copy of the storage or of the one before a repair; so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},
@@ -307,6 +323,7 @@ func Catalog() []Entry {
 		{ErrStorageReadOnly, "E_STORAGE_READ_ONLY", "the state directory cannot be written", "its file system is mounted read-only, often after an error of the disk, or its mode keeps its own account out", "check the disk, mount it for writing, chmod -R u+rwX DIRECTORY, then start again", ExitError},
 		{ErrFileSystem, "E_FILE_SYSTEM", "the file system is not made for trusted storage", "it may lose what it said was on the disk, or its files are gone with the power; then rights have to be asked for anew", "put the state directory on ext4, XFS or btrfs on a disk of this machine: --state DIRECTORY", ExitError},
 		{ErrForeignFile, "E_FOREIGN_FILE", "a file that is not ours is in the state directory", "somebody put it there; it was neither read nor changed", "look at it, and move it away", ExitError},
+		{RecoveryOpen, "RECOVERY_OPEN", "nobody has the recovery key", "it is shown once, and without it neither configuration nor audit trail can be read when the TPM no longer opens the trusted storage", "leasehold recovery show", ExitOK},
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},
 		{ErrTPMCleared, "E_TPM_CLEARED", "the TPM was cleared or replaced", "what was sealed does not open any more on this TPM", "put the TPM back that belongs to this disk, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},

@@ -9,6 +9,7 @@ const (
 	MaxItems       = 4096     // line items of one appliance: 200 bytes each fill a file
 	MaxReturns     = 256      // unacknowledged returns in one request, each with a proof of 700 bytes
 	MaxRecords     = 4096     // usage and audit records in one request: what fits is sent, the rest waits
+	MaxStates      = 1024     // states in one request: of more the records tell
 	MaxUsage       = 1 << 10  // bytes of one record's body: a name, a user and 32 codes fill it
 	MaxDenied      = 32       // codes of denials in one record: lines are refused by fewer
 	MaxUsed        = 1 << 62  // counts, and seconds of counts, of one record: two of them make no overflow

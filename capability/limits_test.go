@@ -62,6 +62,12 @@ func TestLimits(t *testing.T) {
 				r.Records = append(r.Records, Record{Number: uint64(i + 1)})
 			}
 		})},
+		{"MaxStates", "states", MaxStates, request(func(r *Request, n int) {
+			r.States = nil
+			for i := range n {
+				r.States = append(r.States, Usage{From: 1, Until: 2, ActivationID: r.Returns[0].ActivationID, Feature: fmt.Sprint("f", i), Served: 1})
+			}
+		})},
 		{"MaxOutstanding", "outstanding", MaxOutstanding, request(func(r *Request, n int) { r.Outstanding = make([]Digest, n) })},
 		{"MaxRevoked", "revoked", MaxRevoked, response(func(r *Response, n int) { r.Revoked = make([]Digest, n) })},
 		{"MaxName", "feature asked for", MaxName, request(func(r *Request, n int) { r.Desired[0].Feature = text(n) })},

@@ -78,6 +78,7 @@ type Request struct {
 	Platform    Platform `cbor:"33,keyasint,omitzero" json:"platform,omitzero"`   // what the machine runs on, as it says itself
 	Alarms      []Alarm  `cbor:"34,keyasint,omitempty" json:"alarms,omitempty"`   // what has looked like a copy or a change of the machine, by code
 	Settled     bool     `cbor:"36,keyasint,omitzero" json:"settled,omitempty"`   // nothing is lent any more of what the response applied, or one before it, left out
+	States      []Usage  `cbor:"37,keyasint,omitempty" json:"states,omitempty"`   // where the policy asks for them: what was used since the newest record, in place of what earlier requests said of it
 }
 
 // Bare is what a platform says of a machine that is not virtual, or of a program that is in no container.
@@ -251,6 +252,8 @@ func (r *Request) Validate() error {
 		return malformed("returns", "%d where at most %d are allowed", len(r.Returns), MaxReturns)
 	case len(r.Records) > MaxRecords:
 		return malformed("records", "%d where at most %d are allowed", len(r.Records), MaxRecords)
+	case len(r.States) > MaxStates:
+		return malformed("states", "%d where at most %d are allowed", len(r.States), MaxStates)
 	case len(r.Metered) > MaxItems:
 		return malformed("metered", "%d where at most %d are allowed", len(r.Metered), MaxItems)
 	case len(r.Alarms) > MaxAlarms:
@@ -292,6 +295,9 @@ func (r *Request) Validate() error {
 		if b.Number == 0 || i > 0 && b.Number != r.Records[i-1].Number+1 {
 			return malformed(fmt.Sprintf("records[%d]", i), "number %d, and numbers grow by one, from 1 on", b.Number)
 		}
+	}
+	if i, err := CheckStates(r.States); err != nil {
+		return malformed(fmt.Sprintf("states[%d]", i), "%v", err)
 	}
 	seen := make(map[ItemID]bool, len(r.Metered))
 	for i, m := range r.Metered {

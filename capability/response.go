@@ -138,6 +138,7 @@ type Policy struct {
 	Grace         Seconds      `cbor:"10,keyasint,omitzero" json:"grace,omitempty"`     // how long that may be missing; NoGrace: not at all
 	Dongle        hostid.ID    `cbor:"11,keyasint,omitzero" json:"dongle,omitzero"`     // the one that the producer chose, if it did
 	Detail        bool         `cbor:"35,keyasint,omitzero" json:"detail,omitempty"`    // records may name users, where the site's setting allows it too
+	States        bool         `cbor:"36,keyasint,omitzero" json:"states,omitempty"`    // records are of whole days, and requests say how the day that runs stands; else each request ends a record
 }
 
 // NoGrace is a Grace of no time: zero stands for the default.

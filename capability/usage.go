@@ -25,6 +25,31 @@ type Denied struct {
 // ID names the item.
 func (u *Usage) ID() ItemID { return ItemID{ActivationID: u.ActivationID, Feature: u.Feature} }
 
+// CheckStates checks the states of one request: each is a usage, all are of periods that begin together, and none is of the same use as another. With the error
+// comes which one is wrong.
+func CheckStates(states []Usage) (int, error) {
+	type use struct {
+		item ItemID
+		user string
+	}
+	seen := make(map[use]bool, len(states))
+	for i := range states {
+		u := &states[i]
+		if err := u.Validate(); err != nil {
+			return i, err
+		}
+		switch of := (use{u.ID(), u.User}); {
+		case u.From != states[0].From:
+			return i, fmt.Errorf("begins %s where the first begins %s", u.From, states[0].From)
+		case seen[of]:
+			return i, fmt.Errorf("the use of %s is there twice", u.ID())
+		default:
+			seen[of] = true
+		}
+	}
+	return 0, nil
+}
+
 // Validate checks everything about a record's body that needs no state.
 func (u *Usage) Validate() error {
 	switch {

@@ -2,7 +2,6 @@ package systemd
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"strings"
 
@@ -11,15 +10,8 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// Log is a logger for a daemon: into the journal with structured fields when the service manager reads our standard error, else text on w.
-func Log(w io.Writer, level slog.Leveler) *slog.Logger {
-	if journal.Enabled() {
-		if ok, err := journal.StderrIsJournalStream(); err == nil && ok {
-			return slog.New(&handler{level: level})
-		}
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-}
+// identifier is what the journal knows the daemon by.
+const identifier = "leaseholdd"
 
 // handler writes records to the journal. An attribute becomes the field LEASEHOLD_NAME; "code" is also shown before the message, and says which entry of the
 // catalog explains it: MESSAGE_ID.
@@ -38,7 +30,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 
 // entry is the message and the fields of a record.
 func (h *handler) entry(r slog.Record) (message string, fields map[string]string) {
-	fields = map[string]string{"SYSLOG_IDENTIFIER": "leaseholdd"}
+	fields = map[string]string{"SYSLOG_IDENTIFIER": identifier}
 	message = r.Message
 	add := func(a slog.Attr) bool {
 		value := a.Value.Resolve().String()

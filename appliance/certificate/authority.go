@@ -187,7 +187,7 @@ func (a *authority) leaf(chance io.Reader, n Names, now time.Time) (*tls.Certifi
 	}
 	now = now.UTC().Truncate(time.Second)
 	t := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: n.Hosts[0][:min(len(n.Hosts[0]), 64)]}, NotBefore: now.Add(-allowance), NotAfter: now.Add(life),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: commonName(n.Hosts[0])}, NotBefore: now.Add(-allowance), NotAfter: now.Add(life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
 		DNSNames: n.hosts(), IPAddresses: n.ips(),
 	}

@@ -4,7 +4,9 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -15,7 +17,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// Options are the parts of what an appliance shows. All but Kept are required.
+// Options are the parts of what an appliance shows. All but Kept, Site and Asked are required.
 type Options struct {
 	Key     crypto.Signer // of the authority
 	Machine string        // what the authority's certificate calls the machine: its short host ID
@@ -23,6 +25,10 @@ type Options struct {
 	Kept    []byte        // the authority's certificate of the last run, in DER
 	// Keep keeps it for the next run. What goes wrong there is said, and a new one is made next time.
 	Keep func(der []byte) error
+	// Site and Asked are the files of the site's certificate, and of the request for the next one, as KeepSite and KeepAsked had them last. These are given nothing where the file is to go.
+	Site, Asked         []byte
+	KeepSite, KeepAsked func(file []byte) error
+	Sealer              Sealer
 	// Now is a time that nobody can set back.
 	Now  func() (time.Time, error)
 	Rand io.Reader
@@ -39,8 +45,12 @@ type Shown struct {
 	authority *authority
 	names     Names
 	own       *tls.Certificate
-	wanted    []netip.Addr // addresses that were not added; they wait for Renew
-	learned   int          // addresses since then: each costs the TPM some work
+	site      *tls.Certificate // the site's, or nil
+	pair      *pair            // of it
+	asked     *pair            // for the next one, or nil
+	lost      error            // why the kept one is not shown
+	wanted    []netip.Addr     // addresses that were not added; they wait for Renew
+	learned   int              // addresses since then: each costs the TPM some work
 }
 
 // New makes the authority's certificate, unless the kept one will do, and the first one to show.
@@ -58,7 +68,46 @@ func New(o Options) (*Shown, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.openSite()
 	return s, s.make(s.names)
+}
+
+// openSite takes up what was kept of the site's certificate.
+func (s *Shown) openSite() {
+	var err error
+	if len(s.o.Asked) > 0 {
+		if s.asked, err = openPair(s.o.Sealer, s.o.Asked, typeRequest); err != nil {
+			s.asked = nil
+			s.o.Log.Warn("the request for a certificate is of no use any more", "cause", err.Error())
+		}
+	}
+	if len(s.o.Site) == 0 {
+		return
+	}
+	p, err := openPair(s.o.Sealer, s.o.Site, typeCertificate)
+	if err == nil {
+		s.site, err = p.tls()
+	}
+	if s.pair = p; err != nil {
+		s.site, s.pair, s.lost = nil, nil, err
+		s.o.Log.Error(capability.ErrCertificateLost.Entry().Title, "code", capability.ErrCertificateLost.String(), "cause", err.Error())
+		return
+	}
+	s.say()
+}
+
+// say writes down what is shown.
+func (s *Shown) say() {
+	c := s.shown()
+	s.o.Log.Info("certificate for browsers", "sha256", Fingerprint(c.Leaf.Raw), "issuer", c.Leaf.Issuer.String(), "names", namesOf(c.Leaf), "until", c.Leaf.NotAfter.Format(time.DateOnly))
+}
+
+// shown is the site's certificate before ours.
+func (s *Shown) shown() *tls.Certificate {
+	if s.site != nil {
+		return s.site
+	}
+	return s.own
 }
 
 // make makes what is shown for the names, and the authority's certificate where it may not name them yet.
@@ -83,7 +132,9 @@ func (s *Shown) make(n Names) error {
 		}
 	}
 	s.authority, s.names, s.own = a, n, leaf
-	s.o.Log.Info("certificate for browsers", "sha256", Fingerprint(leaf.Leaf.Raw), "authority_sha256", Fingerprint(a.of.Raw), "names", n.All(), "until", leaf.Leaf.NotAfter.Format(time.DateOnly))
+	if s.site == nil {
+		s.o.Log.Info("certificate for browsers", "sha256", Fingerprint(leaf.Leaf.Raw), "authority_sha256", Fingerprint(a.of.Raw), "names", n.All(), "until", leaf.Leaf.NotAfter.Format(time.DateOnly))
+	}
 	return nil
 }
 
@@ -111,14 +162,14 @@ func (s *Shown) Certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer s.mu.Unlock()
 	if at, ok := addressOf(h); ok && !slices.Contains(s.names.Addresses, at) && !slices.Contains(s.wanted, at) {
 		if s.learned++; s.learned > MaxAddresses {
-			return s.own, nil
+			return s.shown(), nil
 		}
 		if err := s.make(s.names.with(at)); err != nil {
 			s.o.Log.Warn("a certificate does not name an address that it is shown at", "address", at.String(), "cause", err.Error())
 			s.wanted = append(s.wanted, at)
 		}
 	}
-	return s.own, nil
+	return s.shown(), nil
 }
 
 // addressOf is the address that somebody connected to, if others can too: one that is good on a single link needs more than a certificate can say.
@@ -134,24 +185,158 @@ func addressOf(h *tls.ClientHelloInfo) (netip.Addr, bool) {
 // View is what is shown, for people and programs that look at it.
 type View struct {
 	Fingerprint string          `json:"sha256"`                    // of the certificate, as Fingerprint gives it
-	Authority   string          `json:"authoritySha256,omitempty"` // of the authority's, which stays when that changes
+	Authority   string          `json:"authoritySha256,omitempty"` // of our authority's, which stays when that changes; none where the site's is shown
+	Issuer      string          `json:"issuer"`
 	Names       []string        `json:"names"`
 	From        capability.Time `json:"from"`
 	Until       capability.Time `json:"until"`
+	Site        bool            `json:"site,omitempty"`  // it is the site's
+	Asked       string          `json:"asked,omitempty"` // the request for one of the site's that has not come, in PEM
+	Lost        string          `json:"lost,omitempty"`  // why one of the site's that was installed is not shown
 }
 
 // Look gives what is shown.
 func (s *Shown) Look() View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return View{Fingerprint(s.own.Leaf.Raw), Fingerprint(s.authority.of.Raw), namesOf(s.own.Leaf), capability.At(s.own.Leaf.NotBefore), capability.At(s.own.Leaf.NotAfter)}
+	c := s.shown().Leaf
+	v := View{Fingerprint: Fingerprint(c.Raw), Issuer: c.Issuer.String(), Names: namesOf(c), From: capability.At(c.NotBefore), Until: capability.At(c.NotAfter), Site: s.site != nil}
+	if !v.Site {
+		v.Authority = Fingerprint(s.authority.of.Raw)
+	}
+	if s.asked != nil {
+		v.Asked = string(pem.EncodeToMemory(&pem.Block{Type: typeRequest, Bytes: s.asked.public[0]}))
+	}
+	if s.lost != nil {
+		v.Lost = s.lost.Error()
+	}
+	return v
 }
 
-// Names are those that the shown certificate is good for.
+// Names are those that the machine may be asked by: its own, and those of the site's certificate.
 func (s *Shown) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return namesOf(s.own.Leaf)
+	return s.allNames()
+}
+
+func (s *Shown) allNames() []string {
+	names := append(s.names.hosts(), Names{Addresses: s.names.Addresses}.All()...)
+	if s.site != nil {
+		for _, n := range namesOf(s.site.Leaf) {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// Ask draws a key and gives the request for a certificate of the site's authority, in PEM: for these names, or without any for those that the machine goes by. What was asked for before and has not come is
+// asked for no more. What is shown stays until Install.
+func (s *Shown) Ask(hosts []string) (request []byte, names []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.names
+	if len(hosts) > 0 {
+		n = Names{}
+		for _, given := range hosts {
+			host, ok := Host(given)
+			if !ok || len(n.Hosts) == maxAsked {
+				return nil, nil, &capability.Malformed{Field: "names", Cause: fmt.Sprintf("%q is no host name, or one above %d", given, maxAsked)}
+			}
+			n.Hosts = append(n.Hosts, host)
+		}
+	}
+	p, err := newPair(s.o.Rand, s.o.Sealer)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.ask(s.o.Rand, n); err != nil {
+		return nil, nil, err
+	}
+	if err := s.o.KeepAsked(p.encode(typeRequest)); err != nil {
+		return nil, nil, fmt.Errorf("keep a certificate request: %w", err)
+	}
+	s.asked = p
+	return pem.EncodeToMemory(&pem.Block{Type: typeRequest, Bytes: p.public[0]}), n.All(), nil
+}
+
+// Install shows the certificate in the file from now on, in PEM or DER and with those above it, if it was made for a key that was drawn here, goes by a name of this machine, and is good by the trusted time. It may be
+// for the key that is in use. A refusal is a *capability.Refusal, and changes nothing.
+func (s *Shown) Install(file []byte) (View, error) {
+	now, err := s.o.Now()
+	if err != nil {
+		return View{}, err
+	}
+	if err := s.install(file, now); err != nil {
+		return View{}, err
+	}
+	return s.Look(), nil
+}
+
+func (s *Shown) install(file []byte, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := s.allNames()
+	var pairs []*pair
+	if s.asked != nil {
+		if r, err := x509.ParseCertificateRequest(s.asked.public[0]); err == nil {
+			names = append(names, r.DNSNames...)
+		}
+		pairs = append(pairs, s.asked)
+	}
+	if s.pair != nil {
+		pairs = append(pairs, s.pair)
+	}
+	p, err := judge(file, pairs, names, now)
+	if err != nil {
+		return err
+	}
+	shown, err := p.tls()
+	if err != nil {
+		return err
+	}
+	if err := s.o.KeepSite(p.encode(typeCertificate)); err != nil {
+		return fmt.Errorf("keep a certificate: %w", err)
+	}
+	// A cut here leaves the request, which is of no more use and in nobody's way.
+	if s.asked != nil && s.asked.key.Equal(p.key) {
+		s.forgetAsked()
+	}
+	s.site, s.pair, s.lost = shown, p, nil
+	s.say()
+	return nil
+}
+
+func (s *Shown) forgetAsked() {
+	s.asked = nil
+	if err := s.o.KeepAsked(nil); err != nil {
+		s.o.Log.Warn("the file of a certificate request stays", "cause", err.Error())
+	}
+}
+
+// Remove shows our own certificate again, and forgets the site's with its key, and what was asked for.
+func (s *Shown) Remove() (View, error) {
+	if err := s.remove(); err != nil {
+		return View{}, err
+	}
+	return s.Look(), nil
+}
+
+func (s *Shown) remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.site != nil || s.lost != nil {
+		if err := s.o.KeepSite(nil); err != nil {
+			return fmt.Errorf("remove a certificate: %w", err)
+		}
+	}
+	if s.asked != nil {
+		s.forgetAsked()
+	}
+	s.site, s.pair, s.lost = nil, nil, nil
+	return s.make(s.names)
 }
 
 // Authority is the certificate of the authority, in DER, for browsers to trust.

@@ -109,3 +109,73 @@ func (c *Console) peerAsks(r *http.Request) (asker, error) {
 func askerOf(g *ledger.Login) asker {
 	return asker{by: "login " + g.Name, name: g.Name, permissions: g.Permissions()}
 }
+
+// networkAsks is who asks over the network: by a token, or by what session says of a browser, which may be nil. Who shows neither may look where that is open.
+func (c *Console) networkAsks(session func(*http.Request) (name string, since capability.Time)) func(*http.Request) (asker, error) {
+	return func(r *http.Request) (asker, error) {
+		if r.Header.Get("Authorization") != "" {
+			return c.bearerAsks(r)
+		}
+		if session != nil {
+			if name, since := session(r); name != "" {
+				return c.loginAsks(r.Context(), name, since)
+			}
+		}
+		return c.strangerAsks(r.Context())
+	}
+}
+
+// bearerAsks is the login that a token is of.
+func (c *Console) bearerAsks(r *http.Request) (a asker, err error) {
+	no := capability.Refuse(capability.ErrApplianceToken, "", "")
+	text, ok := bearerOf(r)
+	if !ok {
+		return a, no
+	}
+	if name, since, ok := c.entry().bearers.whose(text, c.Appliance.Now()); ok {
+		if a, err = c.loginAsks(r.Context(), name, since); err == nil && a.by == "" {
+			err = no
+		}
+		return a, err
+	}
+	good := false
+	err = c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+		var g ledger.Login
+		if g, _, good = l.OfToken(text, now.Wall); good {
+			a = askerOf(&g)
+		}
+	})
+	if err == nil && !good {
+		err = no
+	}
+	return a, err
+}
+
+// bearerOf is the token that a request shows.
+func bearerOf(r *http.Request) (text string, ok bool) {
+	kind, text, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return text, ok && strings.EqualFold(kind, "Bearer") && text != ""
+}
+
+// loginAsks is a login that signed in as of a change of it. After another change it is a stranger again.
+func (c *Console) loginAsks(ctx context.Context, name string, since capability.Time) (a asker, err error) {
+	err = c.Appliance.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
+		if g, ok := l.Login(name); ok && !g.Disabled && g.Since == since {
+			a = askerOf(&g)
+		}
+	})
+	if err == nil && a.by == "" {
+		return c.strangerAsks(ctx)
+	}
+	return a, err
+}
+
+// strangerAsks is somebody who is not known: a setting says whether strangers may look.
+func (c *Console) strangerAsks(ctx context.Context) (a asker, err error) {
+	err = c.Appliance.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
+		if l.OpenReads() {
+			a.permissions = ledger.PermissionsOf(ledger.ToSee)
+		}
+	})
+	return a, err
+}

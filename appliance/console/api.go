@@ -51,6 +51,7 @@ type Health struct {
 	Polling   *Polling            `json:"polling,omitempty"` // absent where no back office is asked
 
 	Certificate *certificate.View `json:"certificate,omitempty"` // absent where browsers are shown none
+	Conditions  []Condition       `json:"conditions"`            // the worst first
 
 	Connections appliance.Connections `json:"connections"`
 	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection
@@ -98,12 +99,18 @@ type ClockForm struct {
 	Time capability.Time `json:"time"`
 }
 
-// Problem is a refusal in JSON: what every error reply holds, with its HTTP status beside it.
+// Problem is a refusal in JSON: what every error reply holds, with the members that RFC 9457 names beside ours.
 type Problem struct {
 	Code   capability.Code   `json:"code"`
 	Symbol string            `json:"symbol"`
 	Denial capability.Denial `json:"denial"`
 	Text   string            `json:"text"` // the whole first sentence
+
+	// Of error replies only.
+	Title  string `json:"title,omitempty"`
+	Status int    `json:"status,omitempty"` // of HTTP
+	Detail string `json:"detail,omitempty"` // as Text
+	Next   string `json:"next,omitempty"`   // what to do
 }
 
 // Feature is one row of GET features.

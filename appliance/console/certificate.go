@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/pem"
+	"io"
 	"net/http"
 
 	"github.com/leasehold/leasehold/appliance/certificate"
@@ -10,11 +11,76 @@ import (
 
 // certificate answers GET certificate with a certificate.View: what browsers are shown, for people to compare.
 func (c *Console) certificate(*http.Request) (any, error) {
-	s := c.shown()
-	if s == nil {
-		return nil, capability.Refuse(capability.ErrBusy, "", "no certificate could be made yet; the journal says why")
+	s, err := c.mustShow()
+	if err != nil {
+		return nil, err
 	}
 	return s.Look(), nil
+}
+
+// CertificateWish is the body of POST certificate/request, which answers with a CertificateRequest. PUT certificate takes the file that came back, as it is, and answers as GET does; so does DELETE.
+type CertificateWish struct {
+	Names []string `json:"names,omitempty"` // none: those that the machine goes by
+}
+
+// CertificateRequest is for the site's authority.
+type CertificateRequest struct {
+	Request string   `json:"request"` // in PEM
+	Names   []string `json:"names"`
+}
+
+func (c *Console) askCertificate(r *http.Request, by string) (any, error) {
+	var wish CertificateWish
+	if err := decode(r, &wish); err != nil {
+		return nil, err
+	}
+	s, err := c.mustShow()
+	if err != nil {
+		return nil, err
+	}
+	b, names, err := s.Ask(wish.Names)
+	if err != nil {
+		return nil, err
+	}
+	c.Appliance.Log.Info("a certificate of the site's authority is asked for", "by", by, "names", names)
+	return &CertificateRequest{string(b), names}, nil
+}
+
+func (c *Console) installCertificate(r *http.Request, by string) (any, error) {
+	s, err := c.mustShow()
+	if err != nil {
+		return nil, err
+	}
+	file, err := io.ReadAll(io.LimitReader(r.Body, certificate.MaxChainBytes+1))
+	if err != nil {
+		return nil, capability.Refuse(capability.ErrFileRead, "", "%v", err)
+	}
+	v, err := s.Install(file)
+	if err != nil {
+		return nil, err
+	}
+	c.Appliance.Log.Info("a certificate of the site's authority is shown", "by", by, "sha256", v.Fingerprint)
+	return v, nil
+}
+
+func (c *Console) removeCertificate(_ *http.Request, by string) (any, error) {
+	s, err := c.mustShow()
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.Remove()
+	if err != nil {
+		return nil, err
+	}
+	c.Appliance.Log.Info("the appliance's own certificate is shown", "by", by, "sha256", v.Fingerprint)
+	return v, nil
+}
+
+func (c *Console) mustShow() (*certificate.Shown, error) {
+	if s := c.shown(); s != nil {
+		return s, nil
+	}
+	return nil, capability.Refuse(capability.ErrBusy, "", "no certificate could be made yet; the journal says why")
 }
 
 // shown is what browsers are shown, or nil.

@@ -35,11 +35,18 @@ type Console struct {
 	Poll     *Poll // nil: nothing is asked of a back office over the network
 	// Certificate is what browsers are shown; nil, or where it gives nil: nothing yet.
 	Certificate func() *certificate.Shown
+	// Metrics answers with figures for monitoring; nil: there are none.
+	Metrics http.Handler
 	// Pepper makes of a password what only this machine can make of it.
 	Pepper func(password []byte) ([32]byte, error)
 
+	opening  sync.Once
+	entrance *entrance
+
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	past     past
+	media    media
+	again    again
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 
@@ -147,8 +154,11 @@ func (c *Console) health(r *http.Request) (any, error) {
 		v := s.Look()
 		h.Certificate = &v
 	}
-	h.Clock, err = c.clock(r)
-	return h, err
+	if h.Clock, err = c.clock(r); err != nil {
+		return nil, err
+	}
+	h.Conditions = Conditions(h)
+	return h, nil
 }
 
 // look shows the ledger to f, unless it is only what stands in for a trusted storage that cannot be used.
@@ -243,6 +253,7 @@ func (c *Console) request(r *http.Request, by string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.media.count(capability.RequestMade)
 	return &Written{Number: f.Number, Name: f.Name, File: f.Bytes}, nil
 }
 
@@ -253,8 +264,10 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 	}
 	in, err := c.Appliance.Import(r.Context(), file)
 	if err != nil {
+		c.media.count(ProblemOf(err).Code)
 		return nil, err
 	}
+	c.media.count(in.Code)
 	return importedOf(in), nil
 }
 

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 // operation is one thing that a program can ask for: a line of the table.
@@ -18,6 +21,7 @@ type operation struct {
 	gate    gate
 	// stands says that it is refused while the trusted storage cannot be used: what is changed then would be gone with the repair.
 	stands bool
+	secret bool // what it answers with is shown once, and kept nowhere
 	do     func(*http.Request, asker) (any, error)
 	// stream is there instead of do where the answer is larger than memory should hold, or is no JSON.
 	stream func(*http.Request, io.Writer) error
@@ -31,6 +35,9 @@ func (c *Console) operations() []operation {
 		look("features", c.features),
 		look("devices", c.devices),
 		look("certificate", c.certificate),
+		whatever(change("POST certificate/request", ledger.ToSecure, c.askCertificate)),
+		whatever(change("PUT certificate", ledger.ToSecure, c.installCertificate)),
+		whatever(change("DELETE certificate", ledger.ToSecure, c.removeCertificate)),
 		look("doctor", func(r *http.Request) (any, error) { return c.Doctor(r.Context()), nil }),
 		{pattern: "GET trust", gate: needs(ledger.ToSee), kind: "application/octet-stream", stream: func(_ *http.Request, w io.Writer) error { _, err := w.Write(c.Trust); return err }},
 		whatever(change("POST requests", ledger.ToExchange, c.request)),
@@ -49,13 +56,14 @@ func (c *Console) operations() []operation {
 		tell("POST hostids/answer", c.answer),
 		change("POST hostids/planned", ledger.ToSecure, c.planChange),
 		look("recovery", c.recovery),
-		change("POST recovery", ledger.ToExchange, c.takeRecovery),
+		secretly(change("POST recovery", ledger.ToExchange, c.takeRecovery)),
 		look("configuration", c.configuration),
 		change("PUT configuration", ledger.ToSet, c.configure),
 		change("POST restore", ledger.ToExchange, c.restore),
 		{pattern: "GET audit", gate: needs(ledger.ToAudit), kind: "application/cbor-seq", stream: c.audit},
 		{pattern: "GET backup", gate: needs(ledger.ToExchange), stream: c.backup},
-	}, c.rules(), c.reports())
+		{pattern: "GET openapi.json", gate: anyone, kind: "application/openapi+json", stream: c.document},
+	}, c.rules(), c.reports(), c.userOperations())
 	if c.Poll != nil {
 		list = append(list, look("poll", c.Poll.look), change("POST poll/refresh", ledger.ToExchange, c.Poll.refresh))
 	}
@@ -83,6 +91,12 @@ func whatever(op operation) operation {
 	return op
 }
 
+// secretly is an operation whose answer is shown once.
+func secretly(op operation) operation {
+	op.secret = true
+	return op
+}
+
 // Handler is the API on the Unix socket.
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -96,9 +110,12 @@ func (c *Console) api(mux *http.ServeMux, who func(*http.Request) (asker, error)
 	for _, op := range c.operations() {
 		method, path, _ := strings.Cut(op.pattern, " ")
 		mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
-			a, err := who(r)
-			if err == nil {
-				err = a.passes(op.gate)
+			a, err := enter(r, who, op.gate)
+			if err == nil && !a.local {
+				// Who sends slowly may be somebody else when the end has come.
+				if err = gather(w, r); err == nil {
+					a, err = enter(r, who, op.gate)
+				}
 			}
 			if err == nil && op.stands {
 				err = c.look(r, func(*ledger.Ledger, ledger.Now) {})
@@ -107,27 +124,64 @@ func (c *Console) api(mux *http.ServeMux, who func(*http.Request) (asker, error)
 				c.stream(w, r, op)
 				return
 			}
-			c.reply(w, r, func(r *http.Request) (any, error) {
-				if err != nil {
-					return nil, err
-				}
-				return op.do(r, a)
-			})
+			if err == nil {
+				err = c.again.once(w, r, a, op.secret, func(w http.ResponseWriter, r *http.Request) {
+					c.reply(w, r, func(r *http.Request) (any, error) { return op.do(r, a) })
+				})
+			}
+			if err != nil {
+				c.reply(w, r, func(*http.Request) (any, error) { return nil, err })
+			}
 		})
 	}
 }
 
+// enter says who asks, if they may.
+func enter(r *http.Request, who func(*http.Request) (asker, error), g gate) (asker, error) {
+	a, err := who(r)
+	if err == nil {
+		err = a.passes(g)
+	}
+	return a, err
+}
+
+// gather reads what a request brings. Its error is a *capability.Refusal.
+func gather(w http.ResponseWriter, r *http.Request) error {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRestore+1))
+	if err != nil {
+		return capability.Refuse(capability.ErrFileSize, "", "%v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
+}
+
 func (c *Console) reply(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
 	v, err := f(r)
-	w.Header().Set("Content-Type", "application/json")
+	kind := "json"
+	if web.WantsCBOR(r) {
+		kind = "cbor"
+	}
+	w.Header().Add("Vary", "Accept")
+	w.Header().Set("Content-Type", "application/"+kind)
 	if err != nil {
+		w.Header().Set("Content-Type", "application/problem+"+kind)
 		// What was sent is read to its end, or whoever is still sending hears a broken pipe instead of the reason.
 		io.Copy(io.Discard, io.LimitReader(r.Body, capability.MaxFile))
 		p := c.problem(err)
-		w.WriteHeader(status(p.Code))
+		p.Title, p.Status, p.Detail, p.Next = p.Code.Entry().Title, status(p.Code), p.Text, p.Code.Entry().Next
+		if p.Status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		w.WriteHeader(p.Status)
 		v = p
 	}
-	json.NewEncoder(w).Encode(v)
+	if kind == "json" {
+		json.NewEncoder(w).Encode(v)
+	} else if b, err := web.ToCBOR(v); err == nil {
+		w.Write(b)
+	} else {
+		panic(fmt.Sprintf("answer %s in CBOR: %v", r.URL.Path, err)) // all that is answered is JSON
+	}
 }
 
 // stream writes an answer as it is made. What fails before the first byte is a problem like any other; after it the connection breaks off.

@@ -16,6 +16,8 @@ func (c *Console) Pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+web.Root, assets)
 	mux.HandleFunc("GET /authority.pem", c.authority)
+	c.api(mux, c.networkAsks(nil))
+	c.probes(mux, c.networkAsks(nil))
 	mux.HandleFunc("/", c.missing)
 	same := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

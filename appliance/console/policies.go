@@ -21,7 +21,6 @@ func outside() []Setting {
 		{Name: "seat-tolerance", Default: "86400", Owner: producer},
 		{Name: "security", Default: "true", Owner: both, KnownAs: "security.enabled"},
 		{Name: "sync-from", Default: "producer's choice", Owner: producer, KnownAs: "lfs.*"},
-		{Name: "sync-include-all", Default: "producer's choice", Owner: producer, KnownAs: "lfs.syncTo.includeAll"},
 		{Name: "sync-to", Default: "producer's choice", Owner: producer, KnownAs: "lfs.syncTo.enabled"},
 		{Name: "tiers", Default: "hardware all, others as the producer says", Owner: producer},
 		{Name: "virtual-check", Default: "true", Owner: producer, KnownAs: "licensing.disableVirtualMachineCheck"},

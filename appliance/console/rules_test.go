@@ -87,6 +87,13 @@ func noon() time.Time { return time.Unix(start+60, 0) }
 // runningBy is the same by another system clock.
 func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body string) (int, Problem, string), *kept) {
 	t.Helper()
+	c, vault := runningConsole(t, clock)
+	return serve(t, c), vault
+}
+
+// runningConsole is the console of that appliance.
+func runningConsole(t *testing.T, clock func() time.Time) (*Console, *kept) {
+	t.Helper()
 	l, now := ledger.New(), ledger.At(0, start)
 	do := func(c ledger.Command) {
 		t.Helper()
@@ -113,7 +120,7 @@ func runningBy(t *testing.T, clock func() time.Time) (func(method, path, body st
 		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: 4}},
 	}})
 	a, vault := started(t, l, 0, clock)
-	return serve(t, &Console{Appliance: a, Allowed: func(Peer) bool { return true }}), vault
+	return &Console{Appliance: a, Allowed: func(Peer) bool { return true }}, vault
 }
 
 // refusing is a console of an appliance whose trusted storage was lost in that way.
@@ -322,7 +329,7 @@ func TestEverySettingIsShown(t *testing.T) {
 		borrow-maximum:administrator: borrow-granularity:producer:second expiry-sweep:nobody:at duplicate-clients:producer:false virtual-server:producer:true
 		virtual-clients:producer:true virtual-check:producer:true tiers:producer:hardware host-id-check:producer:3600 host-id-order:producer:TPM_EK,
 		built-in-nic:producer:true binding-grace:producer:604800 failover-uris:administrator: failover-maintenance:producer:259200 sync-to:producer:producer's
-		sync-include-all:producer:producer's sync-from:producer:producer's poll-period:administrator:86400 poll-retries:producer:4 poll-page:producer:100
+		sync-include-all:producer:true sync-from:producer:producer's poll-period:administrator:86400 poll-retries:producer:4 poll-page:producer:100
 		storage-backup:administrator:true security:producer+and+administrator:true token-life:producer+and+administrator:1800 open-reads:producer+and+administrator:false
 		log-directory:administrator:journal log-threshold:administrator:INFO session-timeout:administrator:1800 offline-tolerance:producer:0
 		seat-tolerance:producer:86400 clone-suspect:producer:refuse`) {

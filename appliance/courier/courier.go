@@ -169,6 +169,15 @@ func (m *Medium) Write(number uint64, request []byte, description string) (strin
 	return name, nil
 }
 
+// CertificateRequest puts a request for a server's certificate on the medium and gives its name.
+func (m *Medium) CertificateRequest(request []byte) (string, error) {
+	const name = "SERVER.CSR"
+	if err := m.write(name, request); err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	return name, nil
+}
+
 // Receipt puts on a stick what was applied, in words for people. Elsewhere it does nothing and gives no name.
 func (m *Medium) Receipt(number uint64, text string) (string, error) {
 	if !m.stick {

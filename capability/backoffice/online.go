@@ -114,7 +114,7 @@ func (o *Office) Seat(file []byte, s Seating, now capability.Time) ([]byte, erro
 		return nil, capability.Refuse(capability.ErrOperation, r.Operation.String(), "a seat is asked for with a request")
 	case r.Number != 0: // a request that goes by file has a number: none is worth anything in the other's place
 		return nil, capability.Refuse(capability.ErrForm, "number", "a request for a seat has none")
-	case len(r.Desired) != 1 || r.Desired[0].Count > 1 || len(r.Returns) > 0 || len(r.Records) > 0:
+	case len(r.Desired) != 1 || r.Desired[0].Count > 1 || len(r.Returns) > 0 || len(r.Records) > 0 || len(r.States) > 0:
 		return nil, capability.Refuse(capability.ErrForm, "desired", "one line of one count is wanted, and nothing beside it")
 	}
 	wish := r.Desired[0]

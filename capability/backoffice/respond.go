@@ -49,6 +49,7 @@ type Result struct {
 	Credited []entitlement.ReturnSeen
 	Proved   []entitlement.Gone // copies asked back that the request proves to be gone
 	Counted  int                // records of usage, for the first time
+	Stated   int                // states of the day that runs, in place of those before
 	Denials  []capability.Denial
 }
 
@@ -364,6 +365,7 @@ func (o *Office) seal(r *capability.Response, id *attest.Identity) ([]byte, erro
 func (o *Office) say(res *Result, r *capability.Request, d *entitlement.Decision) *Result {
 	resp := d.Response
 	res.Repaired, res.Counted = d.Answered().Repair != nil, len(d.Answered().Records)
+	res.Stated = len(d.Answered().States)
 	if r := d.Answered().Rehosted; r != nil {
 		res.Rehosted = r.From
 	}

@@ -187,7 +187,8 @@ func (b *Book) answer(now capability.Time, c *Answer, before, from *Host, named 
 		Request: c.Digest, Number: r.Number, Policy: capability.DefaultPolicy(), BookHead: b.head, Epoch: r.Epoch, Life: r.Life,
 	}
 	resp.Policy.Lease, resp.Policy.Holders = b.policy.Lease, b.policy.Holders
-	resp.Policy.Binding, resp.Policy.Grace, resp.Policy.Dongle, resp.Policy.Detail = b.policy.Binding, b.policy.Grace, b.policy.Dongle, b.policy.Detail
+	resp.Policy.Binding, resp.Policy.Grace, resp.Policy.Dongle = b.policy.Binding, b.policy.Grace, b.policy.Dongle
+	resp.Policy.Detail, resp.Policy.States = b.policy.Detail, b.policy.States
 	d := &Decision{Response: resp}
 
 	a := &Answered{Identity: c.Identity, Alias: r.Alias, Proven: before.Proven || proves(before, r), Epoch: r.Epoch, Life: r.Life, Named: named,

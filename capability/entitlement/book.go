@@ -387,6 +387,7 @@ type Answered struct {
 
 	Records []capability.Record `cbor:"30,keyasint,omitempty" json:"records,omitempty"` // of usage, counted by this answer
 	Missing uint64              `cbor:"31,keyasint,omitzero" json:"missing,omitempty"`  // so many before them never came
+	States  []capability.Usage  `cbor:"32,keyasint,omitempty" json:"states,omitempty"`  // how the period that runs stands, in place of what was said before
 	Seats   []Seat              `cbor:"25,keyasint,omitempty" json:"seats,omitempty"`   // that this answer brings, or of which the request says more than was known
 }
 

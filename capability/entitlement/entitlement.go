@@ -205,6 +205,7 @@ type Policy struct {
 	Excluded   []HostType `cbor:"14,keyasint,omitempty" json:"excluded,omitempty"`  // a machine whose host ID is of such a type is given nothing
 
 	Detail bool `cbor:"35,keyasint,omitzero" json:"detail,omitempty"` // records of usage name users, where the site allows it too
+	States bool `cbor:"36,keyasint,omitzero" json:"states,omitempty"` // requests say how the day stands, and records are of whole days; else each request ends a record
 
 	Online OnlinePolicy `cbor:"40,keyasint,omitzero" json:"online"` // whose requests are answered over the network
 }

@@ -307,7 +307,7 @@ func (r *joining) part(s *section) error {
 		if s.Before.Serial != 0 {
 			b.answered[s.Before.Digest] = h
 		}
-	case s.Synced != nil || s.Used != nil:
+	case s.Synced != nil || s.Used != nil || s.State != nil:
 		return b.restoreUsage(h, s)
 	case s.Incident != nil:
 		h.Incidents = append(h.Incidents, *s.Incident)

@@ -96,7 +96,7 @@ func ranks() (list [256]uint8) {
 	for i, key := range []uint8{1, 20, 21, 22, 2, 10, 50, 51, 52, 40, 65, 66, 70, 60} {
 		list[key] = uint8(i + 1)
 	}
-	for i, key := range []uint8{3, 4, 11, 5, 6, 7, 12, 32, 33, 55, 56, 8} {
+	for i, key := range []uint8{3, 4, 11, 5, 6, 7, 12, 32, 33, 55, 56, 57, 8} {
 		list[key] = uint8(i + hostRank)
 	}
 	for i, key := range []uint8{41, 42, 43} {

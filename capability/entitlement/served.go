@@ -12,8 +12,8 @@ import (
 // producer and the site let them, but no devices.
 type ServedView struct {
 	From     capability.Time `json:"from"`              // nothing from before is summed up here
-	Until    capability.Time `json:"until"`             // end of the newest record: since then it was not synchronized
-	Upto     uint64          `json:"upto"`              // number of that record
+	Until    capability.Time `json:"until"`             // end of the newest record or state: since then it was not synchronized
+	Upto     uint64          `json:"upto"`              // number of the newest record
 	Missing  uint64          `json:"missing,omitempty"` // records that never came
 	Features []ServedFeature `json:"features"`          // by activation ID and name; without both: what was asked for and the machine has no right to
 }
@@ -31,12 +31,13 @@ type ServedFeature struct {
 // ServedSpan is the time before the newest record that a ServedView is about, 30 days.
 const ServedSpan = 30 * day
 
-// ServedBy is what a machine served in the ServedSpan before its newest record; false: it never sent one. Only records change it.
+// ServedBy is what a machine served in the ServedSpan before its newest record or state; false: it never sent one. Only these change it.
 func (b *Book) ServedBy(id hostid.ID) (ServedView, bool) {
 	s := b.synced[id]
 	if s == nil {
 		return ServedView{Features: []ServedFeature{}}, false
 	}
+	s = b.summed(s)
 	v := ServedView{From: max(0, s.Until.Add(-ServedSpan)), Until: s.Until, Upto: s.Upto, Missing: s.Missing, Features: []ServedFeature{}}
 	v.From -= v.From % day
 	for _, u := range s.rows {

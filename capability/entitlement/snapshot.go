@@ -41,8 +41,11 @@ type section struct {
 	Limited *Limited      `cbor:"52,keyasint,omitempty"`
 	Synced  *Synced       `cbor:"55,keyasint,omitempty"` // of the host before, as the next
 	Used    *Used         `cbor:"56,keyasint,omitempty"`
-	Done    *Done         `cbor:"60,keyasint,omitempty"`
-	Login   *Login        `cbor:"65,keyasint,omitempty"`
+
+	State *capability.Usage `cbor:"57,keyasint,omitempty"`
+
+	Done  *Done  `cbor:"60,keyasint,omitempty"`
+	Login *Login `cbor:"65,keyasint,omitempty"`
 
 	Proposal *Proposal `cbor:"66,keyasint,omitempty"`
 	Question *Question `cbor:"70,keyasint,omitempty"`

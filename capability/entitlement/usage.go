@@ -103,21 +103,23 @@ type Synced struct {
 	Served  uint64            `cbor:"8,keyasint,omitzero" json:"served"`        // sums of all lives
 	Seconds uint64            `cbor:"9,keyasint,omitzero" json:"seconds"`
 	Denied  uint64            `cbor:"10,keyasint,omitzero" json:"denied"`
+	States  capability.LifeID `cbor:"11,keyasint,omitzero" json:"-"` // whose states are here, if there are any
 }
 
 // synced is that with its rows, in order.
 type synced struct {
 	Synced
-	rows []Used
+	rows   []Used
+	states []capability.Usage // how the period that runs stands, as the newest request said; in no row and no sum
 }
 
-// Synced is how far the records of a machine are counted; false: none ever came.
+// Synced is how far the records of a machine are counted, and its newest states; false: none of either ever came.
 func (b *Book) Synced(host hostid.ID) (Synced, bool) {
 	s := b.synced[host]
 	if s == nil {
 		return Synced{}, false
 	}
-	return s.Synced, true
+	return b.summed(s).Synced, true
 }
 
 // upto is the highest number of that life that is counted.
@@ -159,11 +161,15 @@ func (b *Book) acknowledge(h *Host, r *capability.Request, d *Decision, disputed
 			upto = r.Records[len(r.Records)-1].Number
 		}
 	}
+	a.States = stated(r, disputed)
 	d.Response.Records = upto
 }
 
 // countable asserts that the records of an answer go on where the ones before ended.
 func (b *Book) countable(a *Answered) error {
+	if err := statable(a); err != nil {
+		return err
+	}
 	if len(a.Records) == 0 {
 		if a.Missing > 0 {
 			return fmt.Errorf("%d records are missing before none", a.Missing)
@@ -180,16 +186,31 @@ func (b *Book) countable(a *Answered) error {
 	return nil
 }
 
-// applyRecords takes the new records of an answer in.
+// applyRecords takes the new records of an answer in, and its states.
 func (b *Book) applyRecords(a *Answered) {
-	if len(a.Records) == 0 {
+	if a.Request.Fork {
 		return
 	}
 	host := a.Identity.Host
 	s := b.synced[host]
 	if s == nil {
+		if len(a.Records)+len(a.States) == 0 {
+			return
+		}
 		s = &synced{}
 		b.synced[host] = s
+	}
+	if s.States != a.Life {
+		b.keepStates(s)
+	}
+	b.countRecords(s, a)
+	b.applyStates(s, a)
+	s.shrink()
+}
+
+func (b *Book) countRecords(s *synced, a *Answered) {
+	if len(a.Records) == 0 {
+		return
 	}
 	s.Life, s.Since, s.Upto, s.Digest = a.Life, a.Records[0].Number, a.Records[len(a.Records)-1].Number, b.recordsDigest(a.Records)
 	s.Missing = plus(s.Missing, a.Missing)
@@ -199,20 +220,12 @@ func (b *Book) applyRecords(a *Answered) {
 			s.Unread++
 			continue
 		}
+		b.supersede(s, &u)
 		s.Until = max(s.Until, u.Until)
-		if i := b.byID[u.ActivationID]; i == nil || !i.has(u.Feature) {
-			// A machine can name whatever it likes. What the book does not know adds up in one row, so that no machine has more rows than the book has features.
-			if u.User != "" {
-				continue // of the same use as another record
-			}
-			u.ActivationID, u.Feature = "", ""
+		if v, counts := b.used(&u); counts {
+			s.take(&v)
 		}
-		s.take(&Used{
-			Day: u.From - u.From%capability.Time(day), ActivationID: u.ActivationID, Feature: u.Feature, User: u.User,
-			Peak: u.Peak, Served: u.Served, Seconds: u.Seconds, Denials: u.Denials,
-		})
 	}
-	s.shrink()
 }
 
 // shrink puts rows together until there are not too many: first those of a month, then those of a year, then all of a feature.
@@ -296,7 +309,7 @@ func (b *Book) EachUsage(from, until capability.Time, account string) iter.Seq[U
 			if s == nil {
 				continue
 			}
-			for _, u := range s.rows {
+			for _, u := range b.summed(s).rows {
 				r := UsageRow{Host: h.Host, Alias: h.Alias, Account: b.accountOf(h), Used: u}
 				if i := b.byID[u.ActivationID]; i != nil {
 					// A machine names in its records whatever it likes. What it says of an item of others is its own account's affair, and in no sum of theirs; one that was never given anything has no account.
@@ -325,6 +338,9 @@ func (b *Book) usageSections(host hostid.ID, put func(section)) {
 	for i := range s.rows {
 		put(section{Used: &s.rows[i]})
 	}
+	for i := range s.states {
+		put(section{State: &s.states[i]})
+	}
 }
 
 // restoreUsage reads one of those sections.
@@ -334,6 +350,8 @@ func (b *Book) restoreUsage(h *Host, p *section) error {
 		b.synced[h.Host] = &synced{Synced: *p.Synced}
 	case p.Used != nil && s != nil:
 		s.rows = append(s.rows, *p.Used)
+	case p.State != nil && s != nil:
+		s.states = append(s.states, *p.State)
 	default:
 		return corrupt("snapshot has usage of host %s twice, or before its sums", h.Host)
 	}
@@ -360,9 +378,12 @@ func (b *Book) checkUsage() error {
 				sum.Served, sum.Seconds, denied = plus(sum.Served, u.Served), plus(sum.Seconds, u.Seconds), plus(denied, u.Denied())
 			}
 		}
-		if sum.Served != s.Served || sum.Seconds != s.Seconds || denied != s.Denied || s.Upto == 0 || s.Since == 0 || s.Since > s.Upto {
+		if sum.Served != s.Served || sum.Seconds != s.Seconds || denied != s.Denied || (s.Upto == 0) != (s.Since == 0) || s.Since > s.Upto {
 			return fmt.Errorf("usage of host %s: %d served, %d seconds and %d denials add up to %d, %d and %d; records %d to %d", h.Host.Short(),
 				sum.Served, sum.Seconds, denied, s.Served, s.Seconds, s.Denied, s.Since, s.Upto)
+		}
+		if _, err := capability.CheckStates(s.states); err != nil || len(s.states) > capability.MaxStates {
+			return fmt.Errorf("usage of host %s: %d states: %w", h.Host.Short(), len(s.states), err)
 		}
 	}
 	if known != len(b.synced) {

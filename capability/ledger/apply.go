@@ -39,7 +39,9 @@ func (l *Ledger) apply(e *Entry) error {
 		err = l.applyStarted(e.Started)
 	case e.Advanced != nil, e.Watched != nil, e.Stated != nil:
 	case e.Counted != nil:
-		l.endPeriod(l.now.Wall, l.moment)
+		if !e.Counted.Days {
+			l.endPeriod(l.now.Wall, l.moment)
+		}
 	case e.Provisioned != nil:
 		err = l.applyProvisioned(e.Provisioned)
 	case e.Served != nil:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
@@ -378,4 +379,16 @@ func (l *Ledger) checkLogins() error {
 		return corrupt("of %d logins none can admit logins", len(l.logins))
 	}
 	return nil
+}
+
+// OpenReads says that strangers may look, as the producer or an administrator has set it.
+func (l *Ledger) OpenReads() bool { return l.setting(openReads) == "true" }
+
+// BearerLife is how long somebody who signed in with a program stays so.
+func (l *Ledger) BearerLife() capability.Seconds {
+	n, err := strconv.ParseInt(l.setting(tokenLife), 10, 64)
+	if err != nil {
+		return 0 // signed out at once: a setting that Check would have found
+	}
+	return capability.Seconds(n)
 }

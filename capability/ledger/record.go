@@ -8,22 +8,55 @@ import (
 
 // CloseUsage ends the running period, so that what was used until now is in the records. While earlier records wait for their acknowledgment, and within the
 // hour, the period goes on: who writes many requests makes few records.
+//
+// Where the policy asks for states, only the days before now end. Of the day that runs the request says the state.
 type CloseUsage struct{}
 
 // Counted: the running period of usage has ended.
-type Counted struct{}
+type Counted struct {
+	Days bool `cbor:"1,keyasint,omitzero"` // only at the midnights up to now
+}
 
 func (CloseUsage) command() {}
 
 func (l *Ledger) closeUsage(now Now) Decision {
-	wait := l.usage.last > l.acknowledged() && now.Wall < l.usage.from+leastPeriod
-	if l.usage.from == 0 || now.Wall <= l.usage.from || wait || !l.provisioned() {
+	if l.usage.from == 0 || now.Wall <= l.usage.from || !l.provisioned() {
+		return Decision{}
+	}
+	if l.stated(now) {
+		d := l.advanceTo(now)
+		if len(d.Entries) == 0 && now.Wall/daySeconds > l.now.Wall/daySeconds && len(l.used(now.Wall, now.Lease)) > 0 {
+			d = l.decided(now, Entry{Counted: &Counted{Days: true}})
+		}
+		return d
+	}
+	if l.usage.last > l.acknowledged() && now.Wall < l.usage.from+leastPeriod {
 		return Decision{}
 	}
 	if n := len(l.used(now.Wall, now.Lease)); n == 0 || l.waitingRecords()+n > RecordsKept {
 		return Decision{}
 	}
 	return l.decided(now, Entry{Counted: &Counted{}})
+}
+
+// stateRoom is what the states of a request may have of a file, in bytes: 150 are one of them. Where there is more to say the period ends, and records tell.
+const stateRoom = 256 << 10
+
+// stated says that of the running period the requests say the state: the policy asks for it, and it has room in a request.
+func (l *Ledger) stated(now Now) bool {
+	if !l.applied.Policy.States {
+		return false
+	}
+	used := l.used(now.Wall, now.Lease)
+	return len(used) <= capability.MaxStates && len(l.codec.Encode(used)) <= stateRoom
+}
+
+// States are how the running period stands, for a request that is written at that moment. There are none where the policy does not ask for them.
+func (l *Ledger) States(now Now) []capability.Usage {
+	if l.usage.from == 0 || now.Wall <= l.usage.from || !l.provisioned() || !l.stated(now) {
+		return nil
+	}
+	return l.used(now.Wall, now.Lease)
 }
 
 // acknowledged is the number up to which the back office has the records.

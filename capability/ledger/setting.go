@@ -69,7 +69,10 @@ const (
 	granularity      = "borrow-granularity"
 	responseLife     = "response-lifetime"
 	holderPolicy     = "holders"
+	includeAll       = "sync-include-all"
 	tolerance        = "offline-tolerance"
+	openReads        = "open-reads"
+	tokenLife        = "token-life"
 )
 
 // KnownSettings is every setting, by name.
@@ -95,7 +98,7 @@ func KnownSettings() []Known {
 		{"log-threshold", "logging.threshold", Administrator, Text, 0, 0, "INFO"},
 		{ModelAtDates, "", Administrator, Flag, 0, 0, "true"},
 		{tolerance, "", Producer, Interval, 0, year, "0"},
-		{"open-reads", "security.anonymous", Both, Flag, 0, 0, "false"},
+		{openReads, "security.anonymous", Both, Flag, 0, 0, "false"},
 		{PollPeriod, "lfs.poll", Administrator, Interval, 5, year, "86400"},
 		{PollRetries, "lfs.retries", Producer, Number, 0, 1000, "4"},
 		{PollRetryPeriod, "", Administrator, Interval, 1, day, "300"},
@@ -103,8 +106,9 @@ func KnownSettings() []Known {
 		{responseLife, "licensing.responseLifetime", Producer, Interval, 1, 10 * year, "86400"},
 		{"session-timeout", "", Administrator, Interval, 60, day, "1800"},
 		{"storage-backup", "database.backup-enabled", Administrator, Flag, 0, 0, "true"},
-		{"token-life", "security.token.duration", Both, Interval, 60, day, "1800"},
-		{UsageDetail, "lfs.syncTo.includeAll", Administrator, Flag, 0, 0, "false"},
+		{includeAll, "lfs.syncTo.includeAll", Producer, Flag, 0, 0, "true"},
+		{tokenLife, "security.token.duration", Both, Interval, 60, day, "1800"},
+		{UsageDetail, "", Administrator, Flag, 0, 0, "false"},
 		{"virtual-clients", "licensing.allowVirtualClients", Producer, Flag, 0, 0, "true"},
 		{"virtual-server", "licensing.allowVirtualServer", Producer, Flag, 0, 0, "true"},
 		{ZoneOffset, "", Administrator, Interval, -14 * 60 * 60, 14 * 60 * 60, "0"},
@@ -264,6 +268,8 @@ func (l *Ledger) setting(name string) string {
 		return [...]string{"count", "initials", "names"}[min(p.Holders, capability.HoldersNames)]
 	case DuplicateClients:
 		return strconv.FormatBool(p.Duplicates)
+	case includeAll:
+		return strconv.FormatBool(!p.States)
 	case BorrowMaximum:
 		if p.BorrowMaximum > 0 {
 			return interval(p.BorrowMaximum)

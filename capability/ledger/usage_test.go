@@ -535,3 +535,122 @@ func TestForgedUsage(t *testing.T) {
 		}
 	}
 }
+
+// stated is every state that a request would tell now, in words as those of told.
+func (v *life) stated() string {
+	var out []string
+	for _, u := range v.l.States(v.now) {
+		s := fmt.Sprintf("%s %s%d+%d peak %d served %d seconds %d", name(u.ID()), u.User, u.From-day, u.Until-u.From, u.Peak, u.Served, u.Seconds)
+		for _, d := range u.Denials {
+			s += fmt.Sprintf(" %s*%d", d.Code.Symbol(), d.Count)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, "\n")
+}
+
+// Where the producer asks for states, a request says how the period that runs stands, and ends none; a record is of a whole day. Where it asks for records again, there is one of the rest.
+func TestUsageStates(t *testing.T) {
+	items := []capability.LineItem{lineItem('a', "f:1.0", 4, func(i *capability.LineItem) { i.Borrow = 10 * 86400 })}
+	v := begin(t, items...)
+	v.ask("d", "f:1.0 1")
+	v.pass(50)
+	if got := v.stated(); got != "" {
+		t.Fatalf("not asked for: %s", got)
+	}
+	v.must(CloseUsage{})
+	v.respond(capability.Response{Items: items, Policy: capability.Policy{States: true}, Records: 1})
+	v.wants("history until now", "")
+	v.pass(50)
+	v.ask("e", "f:1.0 9")
+	r := v.request("d", "f:1.0 2")
+	r.Borrow = 3 * 86400
+	v.serve(Serve{Key: key("d"), Request: r})
+	v.pass(100)
+	for range 2 {
+		if d := v.must(CloseUsage{}); len(d.Entries) != 0 {
+			t.Fatalf("%d entries", len(d.Entries))
+		}
+		if got, want := v.stated(), "a 50+150 peak 2 served 1 seconds 250 E_NO_SEAT*1"; got != want {
+			t.Fatalf("%s\nwant %s", got, want)
+		}
+	}
+	if u := v.l.Usage(); u.Waiting != 0 || u.Last != 1 || u.Since != day+50 {
+		t.Errorf("%+v", u)
+	}
+	// Nobody asks until the next day: the request tells the day that is over in a record, and the one that runs in a state.
+	v.pass(rest)
+	if d := v.must(CloseUsage{}); len(d.Entries) != 1 || d.Entries[0].Counted == nil {
+		t.Fatalf("midnight: %+v", d.Entries)
+	}
+	first := int64(rest)
+	v.wants("the day that is over", fmt.Sprintf("2: a 50+%d peak 2 served 1 seconds %d E_NO_SEAT*1", first-50, 50+2*(first-100)))
+	if got, want := v.stated(), fmt.Sprintf("a %d+200 peak 2 served 0 seconds 400", first); got != want {
+		t.Fatalf("%s\nwant %s", got, want)
+	}
+	// A lease that has ended since the last entry is used no longer.
+	v.pass(4 * 86400)
+	v.must(CloseUsage{})
+	if got := v.stated(); got != "" {
+		t.Fatalf("nothing is used any more: %s", got)
+	}
+	r = v.request("d", "f:1.0 1")
+	r.Borrow = 900
+	v.serve(Serve{Key: key("d"), Request: r})
+	v.pass(60)
+	v.must(CloseUsage{})
+	last := v.l.Usage().Last
+	if got := v.stated(); !strings.HasSuffix(got, " peak 1 served 1 seconds 60") || strings.Contains(got, "\n") {
+		t.Fatal(got)
+	}
+	v.pass(2000)
+	if v.must(CloseUsage{}); !strings.HasSuffix(v.stated(), " seconds 900") || v.l.Usage().Last != last {
+		t.Fatalf("after the end of the lease: %s", v.stated())
+	}
+	v.respond(capability.Response{Items: items, Records: last})
+	if got := v.stated(); got != "" {
+		t.Fatalf("the producer has changed its mind: %s", got)
+	}
+	v.must(CloseUsage{})
+	if got := v.told(last + 1); !strings.HasSuffix(got, " peak 1 served 1 seconds 900") || strings.Contains(got, "\n") {
+		t.Fatal(got)
+	}
+}
+
+// What has no room in a request as states is told in records: more uses than are allowed, or too many bytes of them.
+func TestUsageOfTooManyStates(t *testing.T) {
+	for _, c := range []struct {
+		feature string
+		users   int
+		stated  bool
+	}{{"f", capability.MaxStates - 2, true}, {"f", capability.MaxStates, false}, {repeated('f', capability.MaxName), 500, true}, {repeated('f', capability.MaxName), 800, false}} {
+		v := begin(t, lineItem('a', c.feature+":1.0", 1<<20))
+		v.respond(capability.Response{Items: []capability.LineItem{v.l.items[0].LineItem}, Policy: capability.Policy{Detail: true, States: true}})
+		v.must(SetPolicy{Name: UsageDetail, Value: "true", By: "admin"})
+		for n := range c.users {
+			r := v.request(fmt.Sprint("d", n), c.feature+":1.0 1")
+			if r.User = fmt.Sprintf("%0200d", n); c.feature == "f" {
+				r.User = fmt.Sprint(n)
+			}
+			d, err := v.l.Decide(v.now, Serve{Key: key(r.Hosts[0].Value), Request: r, Heard: true})
+			for i := 0; err == nil && i < len(d.Entries); i++ {
+				err = v.l.Apply(d.Entries[i])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.pass(60)
+		records := c.users + 1
+		if c.stated {
+			if records = 0; len(v.l.States(v.now)) != c.users+1 {
+				t.Errorf("%d users: %d states", c.users, len(v.l.States(v.now)))
+			}
+		} else if got := v.l.States(v.now); got != nil {
+			t.Errorf("%d users: %d states", c.users, len(got))
+		}
+		if v.must(CloseUsage{}); v.l.Usage().Waiting != records {
+			t.Errorf("%d users: %d records where %d are wanted", c.users, v.l.Usage().Waiting, records)
+		}
+	}
+}

@@ -99,6 +99,9 @@ func (w *Writer) request(c *Codec, r *capability.Request) {
 		w.other(c, 34, r.Alarms)
 	}
 	w.Bool(36, r.Settled)
+	if len(r.States) > 0 {
+		w.other(c, 37, r.States)
+	}
 	w.Close(outer)
 }
 
@@ -241,6 +244,7 @@ func (w *Writer) policy(k uint64, p *capability.Policy) {
 		w.putHost(&p.Dongle)
 	}
 	w.Bool(35, p.Detail)
+	w.Bool(36, p.States)
 	w.Close(outer)
 }
 

@@ -279,6 +279,8 @@ func (r *Reader) policy(v *capability.Policy) {
 			v.Dongle = r.Host()
 		case 35:
 			v.Detail = r.Bool()
+		case 36:
+			v.States = r.Bool()
 		default:
 			r.Lose()
 		}

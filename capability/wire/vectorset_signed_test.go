@@ -62,7 +62,7 @@ func (s *set) fullResponse() capability.Response {
 		Until: 5900, Highest: capability.Version{Major: 1}, Detail: "five are in use", Holders: []capability.Holder{{Name: "WS-114", Count: 5, Expiry: 5900}}}})
 	r.Denials = []capability.Denial{{Code: capability.ErrHold, Until: 5900}}
 	r.Policy = capability.Policy{Lease: 60, RenewPercent: 90, Holders: capability.HoldersNames, Tolerance: 86400, ResponseLife: 600, Granularity: 1, BorrowMaximum: 604800,
-		Binding: hostid.RuleDongle, Grace: 3600, Dongle: hostid.ID{Type: hostid.Flexid9, Value: "9-1A2B"}, Detail: true}
+		Binding: hostid.RuleDongle, Grace: 3600, Dongle: hostid.ID{Type: hostid.Flexid9, Value: "9-1A2B"}, Detail: true, States: true}
 	r.Salt, r.Hold, r.Key = [16]byte{5}, 5900, digest(0x13)
 	r.Acknowledged, r.Records, r.Revoked = []capability.ReturnID{{1, 2, 3}}, 2, []capability.Digest{digest(0x14)}
 	r.Boot = capability.Boot{Key: []byte("public key"), Ref: []byte("ref"), States: [][]byte{append([]byte{0x41}, make([]byte, 160)...)}}

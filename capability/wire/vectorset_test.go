@@ -152,6 +152,10 @@ func (s *set) fullRequest() capability.Request {
 		Platform: capability.Platform{Virtual: "kvm", Container: capability.Bare},
 		Alarms:   []capability.Alarm{{Code: capability.ErrDeviceKey, Count: 300, Last: 1789990000}, {Code: capability.ErrBinding, Count: 1, Last: 1789999000}},
 		Settled:  true,
+		States: []capability.Usage{
+			{From: 1789948800, Until: 1789990000, ActivationID: s.id(7), Feature: "render", Peak: 2, Served: 3, Seconds: 7200, Denials: []capability.Denied{{Code: capability.ErrNoSeat, Count: 1}}},
+			{From: 1789948800, Until: 1789990000, ActivationID: s.id(7), Feature: "render", User: "ana", Peak: 1, Served: 1, Seconds: 3600},
+		},
 	}
 }
 
@@ -249,6 +253,16 @@ func (s *set) requests() {
 		r.Metered = []capability.Meter{{ActivationID: meter.ActivationID, Feature: meter.Feature}}
 	})
 	change("metered-twice", "two totals of one line item", func(r *capability.Request) { r.Metered = []capability.Meter{meter, meter} })
+	state := s.fullRequest().States[0]
+	change("states-twice", "two states of one use", func(r *capability.Request) { r.States = []capability.Usage{state, state} })
+	change("states-apart", "two states of periods that do not begin together", func(r *capability.Request) {
+		later := state
+		later.Feature, later.From = "calls", state.From+1
+		r.States = []capability.Usage{state, later}
+	})
+	change("states-nothing", "a state of nothing", func(r *capability.Request) {
+		r.States = []capability.Usage{{From: state.From, Until: state.Until, ActivationID: state.ActivationID, Feature: state.Feature}}
+	})
 	change("platform", "a virtual machine monitor in capitals", func(r *capability.Request) { r.Platform.Virtual = "KVM" })
 	change("platform-long", "a container manager of 33 bytes", func(r *capability.Request) { r.Platform.Container = strings.Repeat("a", capability.MaxPlatform+1) })
 	alarm := capability.Alarm{Code: capability.ErrDeviceKey, Count: 1, Last: 1}

@@ -269,6 +269,9 @@ func answerWords(a *entitlement.Answered) string {
 	if n := len(a.Records); n > 0 {
 		words = append(words, fmt.Sprintf("records of usage %d to %d counted", a.Records[0].Number, a.Records[n-1].Number))
 	}
+	if n := len(a.States); n > 0 {
+		words = append(words, fmt.Sprintf("%d states of the day that runs", n))
+	}
 	if a.Missing > 0 {
 		words = append(words, fmt.Sprintf("%d records of usage before them never came", a.Missing))
 	}

@@ -32,11 +32,13 @@ func policySet(f *flags) *cobra.Command {
 	var excluded []string
 	var writeOffs int
 	var detail bool
-	var online string
+	var online, records string
 	c := &cobra.Command{
-		Use: "set", Short: "Say which types of host IDs are for machines, whether usage names users, and how often is written off", Args: cobra.NoArgs,
+		Use: "set", Short: "Say which types of host IDs are for machines, how usage is told, and how often is written off", Args: cobra.NoArgs,
 		Long: "Set changes what the flags name.\n\nA machine that is known by a host ID of an excluded type is given nothing more; what it has it keeps.\n\n" +
-			"With --usage-detail the records of usage name users as well, on machines whose administrator allows it there: leasehold policies set usage-detail true. Otherwise they name nobody.",
+			"With --usage-detail the records of usage name users as well, on machines whose administrator allows it there: leasehold policies set usage-detail true. Otherwise they name nobody.\n\n" +
+			"With --usage-records states a machine tells how each day stands, in place of what it said of that day before, and keeps one record of it; with history each request ends a record, so that what was used between two requests can be told. " +
+			"Reports have the same sums either way. Machines change over with their next response.",
 		Example: "  freehold policy set --exclude-host-type DEVICE_KEY\n  freehold policy set --exclude-host-type \"\"",
 		RunE: func(c *cobra.Command, _ []string) error {
 			types, err := hostTypes("exclude-host-type", excluded)
@@ -73,6 +75,11 @@ func policySet(f *flags) *cobra.Command {
 				if c.Flags().Changed("usage-detail") {
 					p.Detail = detail
 				}
+				if c.Flags().Changed("usage-records") {
+					if p.States, err = statesOf(records); err != nil {
+						return nil, err
+					}
+				}
 				if c.Flags().Changed("write-offs") {
 					p.WriteOffs = entitlement.LimitRepairs(writeOffs)
 				}
@@ -102,15 +109,27 @@ func policySet(f *flags) *cobra.Command {
 				if p.Detail {
 					fmt.Fprintln(c.OutOrStdout(), "usage        names users, where the site allows it")
 				}
+				if p.States {
+					fmt.Fprintln(c.OutOrStdout(), "records      of whole days, and of the day that runs how it stands")
+				}
 				return nil
 			})
 		},
 	}
 	c.Flags().StringSliceVar(&excluded, "exclude-host-type", nil, "`types` of host IDs, as DEVICE_KEY, whose machines are given nothing; empty: none")
 	c.Flags().BoolVar(&detail, "usage-detail", false, "have records of usage name users, where the site allows it")
+	c.Flags().StringVar(&records, "usage-records", "history", "`how` machines tell what they use: history (a record up to each request), states (a record a day, and how the day stands)")
 	c.Flags().StringVar(&online, "online", "off", "`whose` requests freehold serve answers over the network without an operator: off, known (machines on record), all (also a first request, with an activation ID)")
 	c.Flags().IntVar(&writeOffs, "write-offs", entitlement.DefaultWriteOffs, "`number` of machines of one activation ID that may be written off in 365 days")
 	c.Flags().StringVar(&client, "client-type", "", "`type` of host ID of a client that is put on record by hand, where nobody says another")
 	c.Flags().StringVar(&server, "server-type", "", "the same of a server, a `type` of host ID")
 	return c
+}
+
+// statesOf reads how machines shall tell what they use.
+func statesOf(how string) (bool, error) {
+	if how != "history" && how != "states" {
+		return false, terminal.Usage("--usage-records %s: want history or states", terminal.Plain(how))
+	}
+	return how == "states", nil
 }

@@ -56,6 +56,7 @@ type answered struct {
 	Credited    []entitlement.ReturnSeen `json:"credited,omitempty"`
 	Proved      []entitlement.Gone       `json:"proved,omitempty"`  // copies asked back, and gone
 	Counted     int                      `json:"counted,omitempty"` // records of usage, for the first time
+	Stated      int                      `json:"stated,omitempty"`  // states of the day that runs, in place of those before
 	Denials     []capability.Denial      `json:"denials,omitempty"`
 	Response    string                   `json:"response,omitempty"` // the file that was written
 }
@@ -184,6 +185,7 @@ func (f *flags) answer(o *backoffice.Office, out *outbox, name string, order bac
 	}
 	a.Signature, a.Again, a.Serial, a.Made, a.ApplyBefore = "GOOD", r.Again, r.Serial, r.Made, r.ApplyBefore
 	a.Lines, a.Items, a.Credited, a.Proved, a.Denials, a.Counted = r.Lines, r.Items, r.Credited, r.Proved, r.Denials, r.Counted
+	a.Stated = r.Stated
 	if !r.Again {
 		a.Status = r.Status.String()
 	}
@@ -254,6 +256,9 @@ func (a *answered) print(w io.Writer) {
 	}
 	if a.Counted > 0 {
 		line("  counts      %s of usage", terminal.Plural(a.Counted, "record"))
+	}
+	if a.Stated > 0 {
+		line("  takes       %s of the day that runs", terminal.Plural(a.Stated, "state"))
 	}
 	if a.Refused != "" && a.Again {
 		line("  refuses     %s %s: %s", capability.ErrRefused, capability.ErrRefused.Entry().Title, a.Refused)

@@ -112,7 +112,7 @@ func TestEachSchemaHasAGoldenFile(t *testing.T) {
 	if len(schemas) < 40 {
 		t.Errorf("only %d schemas were found", len(schemas))
 	}
-	delete(schemas, "leasehold.key/1") // of a security key that somebody touches; the test of that shows it
+	delete(schemas, "leasehold.key/1") // somebody has to touch a security key for it
 	for s := range schemas {
 		if !slices.Contains(shown, s) {
 			t.Errorf("no golden file shows %s", s)

@@ -119,10 +119,11 @@ func (p *program) requestCommand() *cobra.Command {
 type writtenRequest struct {
 	Number      uint64    `json:"number"`
 	Host        hostid.ID `json:"host"`
-	Request     string    `json:"request"`     // path
-	Description string    `json:"description"` // path
-	Size        int       `json:"size"`        // bytes
-	Records     []uint64  `json:"records"`     // of usage: number of the first and of the last that go along
+	Request     string    `json:"request"`          // path
+	Description string    `json:"description"`      // path
+	Size        int       `json:"size"`             // bytes
+	Records     []uint64  `json:"records"`          // of usage: number of the first and of the last that go along
+	States      int       `json:"states,omitempty"` // how many uses of the day that runs it tells
 }
 
 func (p *program) request(ctx context.Context, w console.Wish, to place) error {
@@ -148,6 +149,9 @@ func (p *program) requested(r *writtenRequest) {
 	p.printf("request %d written: %s (%d bytes)\n", r.Number, r.Request, r.Size)
 	if len(r.Records) == 2 {
 		p.printf("usage: records %d to %d go along\n", r.Records[0], r.Records[1])
+	}
+	if r.States > 0 {
+		p.printf("usage: how the day stands goes along, of %s\n", terminal.Plural(r.States, "use"))
 	}
 	p.say("%s says in words everything that is in it.\nnext: take it to the back office, and bring back the response: leasehold import FILE\n", r.Description)
 }
@@ -180,7 +184,7 @@ func describeRequest(m *courier.Medium, host hostid.ID, number uint64, file []by
 		return nil, terminal.Coded(courier.Code(err), err)
 	}
 	path := m.Path() + "/" + name
-	w := &writtenRequest{number, host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(file), []uint64{}}
+	w := &writtenRequest{number, host, path, strings.TrimSuffix(path, ".LHQ") + ".TXT", len(file), []uint64{}, len(in.Request.Fields.States)}
 	if records := in.Request.Fields.Records; len(records) > 0 {
 		w.Records = []uint64{records[0].Number, records[len(records)-1].Number}
 	}

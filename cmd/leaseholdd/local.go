@@ -5,10 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/systemd"
 )
 
 // unixServer answers on a Unix socket: the leasehold command, or the program that polls.
@@ -60,4 +62,24 @@ func shutDown(patience context.Context, servers []*http.Server, log *slog.Logger
 		})
 	}
 	ends.Wait()
+}
+
+// busPatience is the wait for a system bus: at boot it may come later than this daemon.
+const busPatience = time.Minute
+
+// controlled lets the service manager change what is logged, where one has started this daemon.
+func controlled(ctx context.Context, l *systemd.Logging) {
+	if os.Getenv("INVOCATION_ID") == "" {
+		return
+	}
+	for {
+		if err := l.Control(ctx, systemd.SystemBus()); err != nil && ctx.Err() == nil {
+			l.Logger().Debug("the log level cannot be changed over the bus", "cause", err.Error())
+		}
+		select {
+		case <-time.After(busPatience):
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/appliance/certificate"
 	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/appliance/courier"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/web"
@@ -26,17 +27,20 @@ import (
 
 // Bounds on what browsers may keep of the daemon, before anybody has signed in.
 const (
-	askedAtOnce     = 64 // requests
-	askedFromOne    = askedAtOnce / 4
-	bodiesAtOnce    = 32 << 20 // bytes
-	bodiesFromOne   = bodiesAtOnce / 4
-	streamsOfOne    = 32 // HTTP/2
-	headTimeout     = 5 * time.Second
-	bodyTimeout     = time.Minute
-	idleTimeout     = 2 * time.Minute
-	maxHeader       = 16 << 10
-	retryAfter      = "1"
+	askedAtOnce   = 64 // requests
+	askedFromOne  = askedAtOnce / 4
+	bodiesAtOnce  = 32 << 20 // bytes
+	bodiesFromOne = bodiesAtOnce / 4
+	streamsOfOne  = 32 // HTTP/2
+	headTimeout   = 5 * time.Second
+	bodyTimeout   = time.Minute
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 16 << 10
+	retryAfter    = "1"
+	// In the state directory: public, but for keys that are encrypted to the TPM.
 	authorityFile   = "authority.pem"
+	siteFile        = "certificate.pem"
+	askedFile       = "certificate-request.pem"
 	renewalInterval = time.Hour
 )
 
@@ -119,14 +123,28 @@ func authorityOf(f flags, a *appliance.Appliance, c *console.Console, device *tp
 		if o.Key, err = device.Authority(); err != nil {
 			return o, coded(err)
 		}
-		if b, err := os.ReadFile(filepath.Join(f.state, authorityFile)); err == nil {
-			if block, _ := pem.Decode(b); block != nil {
-				o.Kept = block.Bytes
+		kept := func(name string) []byte {
+			b, err := os.ReadFile(filepath.Join(f.state, name))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				log.Warn("a file in the state directory cannot be read", "file", name, "cause", err.Error())
+			}
+			return b
+		}
+		keep := func(name string) func([]byte) error {
+			return func(b []byte) error {
+				if b == nil {
+					return removeFile(filepath.Join(f.state, name))
+				}
+				return replaceFile(filepath.Join(f.state, name), b)
 			}
 		}
-		o.Keep = func(der []byte) error {
-			return replaceFile(filepath.Join(f.state, authorityFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		if block, _ := pem.Decode(kept(authorityFile)); block != nil {
+			o.Kept = block.Bytes
 		}
+		o.Keep = func(der []byte) error {
+			return keep(authorityFile)(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		}
+		o.Site, o.KeepSite, o.Asked, o.KeepAsked, o.Sealer = kept(siteFile), keep(siteFile), kept(askedFile), keep(askedFile), device.Setup()
 		o.Now = func() (now time.Time, err error) {
 			within, end := context.WithTimeout(ctx, 10*time.Second)
 			defer end()
@@ -157,10 +175,29 @@ func namesOf(f flags, log *slog.Logger) (hosts []string) {
 	return hosts
 }
 
-// replaceFile writes a file so that there is the old one or the new one, whole.
+// replaceFile writes a file so that after a power cut there is the old one or the new one, whole.
 func replaceFile(name string, b []byte) error {
-	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(name+".new", name)
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return courier.SyncDirectory(filepath.Dir(name))
+}
+
+// removeFile is the same without a new one.
+func removeFile(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return courier.SyncDirectory(filepath.Dir(name))
 }

@@ -2,11 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -43,6 +50,34 @@ func (m *machines) browse(ts *testscript.TestScript, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b, 0o600))
 	ts.Setenv("SHOWN", certificate.Fingerprint(r.TLS.PeerCertificates[0].Raw))
 	ts.Setenv("STATUS", r.Status)
+}
+
+// authority ROOT CSR CERTIFICATE ADDRESS [key]: a site's authority, new for this call, signs a request for a day, for that address too; with key it signs another key instead.
+func (m *machines) authority(ts *testscript.TestScript, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	root := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Site"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	b, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	block, _ := pem.Decode(b)
+	asked, err := x509.ParseCertificateRequest(block.Bytes)
+	ts.Check(err)
+	public := asked.PublicKey
+	if len(args) > 4 {
+		public = key.Public()
+	}
+	der, err = x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: asked.Subject, NotBefore: root.NotBefore, NotAfter: root.NotAfter, DNSNames: asked.DNSNames, IPAddresses: append(asked.IPAddresses, net.ParseIP(args[3])),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, root, public, key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 }
 
 // Requests that are answered take places, of which one address has some; who comes then is told to come again.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/appliance/metrics"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -39,7 +40,8 @@ func run(ctx context.Context, f flags) error {
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
 	}
-	log := systemd.Log(os.Stderr, level)
+	logging := systemd.NewLogging(os.Stderr, level)
+	log := logging.Logger()
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + appliance.SpareProcessors)
 	// No core dump may hold a key, and no other process of this user may look into this one.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -57,7 +59,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new", authorityFile, authorityFile+".new")
+	warnings, err := storage.Inspect(f.state, "requests", "vault", "archive", "requests.lost", "vault.lost", "archive.lost", pollingFile, pollingFile+".new", authorityFile, authorityFile+".new", siteFile, siteFile+".new", askedFile, askedFile+".new")
 	for _, w := range warnings {
 		log.Warn(w.Error(), "code", codeOf(w).String())
 	}
@@ -107,10 +109,15 @@ func run(ctx context.Context, f flags) error {
 		boot = nil // hidden from hardened units: the TPM's counts tell boots apart
 	}
 	site := &browsing{}
+	figures, err := metrics.New(terminal.Version(), c.Figures)
+	if err != nil {
+		s.vault.Close()
+		return err
+	}
 	start.BootID, start.TPM = strings.TrimSpace(string(boot)), ticks(device)
 	a, err := appliance.New(appliance.Options{
 		Ledger: s.ledger, Vault: s.vault, Held: s.held, Shared: s.shared, Machine: device, Host: host, Index: attest.EpochIndex, Trust: trust,
-		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm), Certificate: site.certificate,
+		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm), Certificate: site.certificate, Answered: figures.Answered,
 		Now: time.Now, Elapsed: func() time.Duration { return clock(unix.CLOCK_BOOTTIME) }, Awake: func() time.Duration { return clock(unix.CLOCK_MONOTONIC) }, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
 		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: *s.boot, Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
@@ -120,10 +127,10 @@ func run(ctx context.Context, f flags) error {
 		return coded(err)
 	}
 	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
-	c.Certificate, c.Pepper = site.shown.Load, device.Pepper
+	c.Certificate, c.Pepper, c.Metrics = site.shown.Load, device.Pepper, figures
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
-	return serve(ctx, f, a, c, site, device, log)
+	return serve(ctx, f, a, c, site, device, logging)
 }
 
 // notOpened is why there is no TPM at the address: the machine has none, nothing answers there, or it is not for this account. A device may come late, so a start is tried again.
@@ -280,7 +287,8 @@ func listenUnix(path string) (net.Listener, error) {
 const stopPatience = 8 * time.Second
 
 // serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
-func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, log *slog.Logger) error {
+func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, logging *systemd.Logging) error {
+	log := logging.Logger()
 	l, err := listeners(f)
 	if err != nil {
 		return errors.Join(err, stopped(a))
@@ -343,6 +351,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
 	part(func() error { return tellStatus(ctx, a, unheard) })
 	part(func() error { keepHeap(ctx); return nil })
+	part(func() error { controlled(ctx, logging); return nil })
 
 	<-ctx.Done()
 	systemd.Stopping()

@@ -110,8 +110,8 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if status != http.StatusTooManyRequests && no.Code.Entry().Exit == capability.ExitPolicy {
 		status = http.StatusForbidden
 	}
-	if strings.Contains(r.Header.Get("Accept"), cborType) {
-		w.Header().Set("Content-Type", cborType)
+	if strings.Contains(r.Header.Get("Accept"), web.CBORType) {
+		w.Header().Set("Content-Type", web.CBORType)
 		w.WriteHeader(status)
 		w.Write(wire.New().Encode(&no.Denial))
 		return
@@ -123,5 +123,3 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		p.Log.Debug("answer a program", "path", r.URL.Path, "error", err)
 	}
 }
-
-const cborType = "application/cbor"

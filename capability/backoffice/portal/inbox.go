@@ -231,6 +231,9 @@ func brought(r *backoffice.Result) (list []string) {
 	if r.Counted > 0 {
 		list = append(list, fmt.Sprintf("counts %s of usage", plural(r.Counted, "record")))
 	}
+	if r.Stated > 0 {
+		list = append(list, fmt.Sprintf("takes %s of the day that runs", plural(r.Stated, "state")))
+	}
 	if r.Capped {
 		list = append(list, fmt.Sprintf("rights of a machine of tier %s end early: each new request moves their end", r.Tier))
 	}

@@ -189,9 +189,9 @@ func TestSettings(t *testing.T) {
 		return p
 	}
 	before := policy()
-	post("/settings/policy", 303, "online", "known", "write_offs", "0", "detail", "yes", "excluded", "DEVICE_KEY\r\nETHERNET", "client_type", "TPM_EK", "server_type", "")
+	post("/settings/policy", 303, "online", "known", "write_offs", "0", "detail", "yes", "states", "yes", "excluded", "DEVICE_KEY\r\nETHERNET", "client_type", "TPM_EK", "server_type", "")
 	p := policy()
-	if p.Online != entitlement.KnownOnline || p.WriteOffs.Count() != 0 || !p.Detail || len(p.Excluded) != 2 || p.ClientType.String() != "TPM_EK" || p.Producer != before.Producer || p.Lease != before.Lease || p.MinimumTier != before.MinimumTier {
+	if p.Online != entitlement.KnownOnline || p.WriteOffs.Count() != 0 || !p.Detail || !p.States || len(p.Excluded) != 2 || p.ClientType.String() != "TPM_EK" || p.Producer != before.Producer || p.Lease != before.Lease || p.MinimumTier != before.MinimumTier {
 		t.Errorf("%+v", p)
 	}
 	post("/settings/policy", 400, "online", "known", "write_offs", "many")

@@ -97,7 +97,7 @@ func (p *Portal) restConfig() huma.Config {
 				"token": {Type: "http", Scheme: "bearer", Description: "made by freehold login token NAME, or in the portal under Logins or My login"},
 			}},
 		},
-		Formats:                      map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat(), cborType: cborFormat(), "cbor": cborFormat()},
+		Formats:                      map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat(), web.CBORType: cborFormat(), "cbor": cborFormat()},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{p.ourProblems},
@@ -122,7 +122,7 @@ func (p *Portal) described(api huma.API, op *operation) huma.Operation {
 		ok.Content[op.kind] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
 	} else {
 		answered := schemas.Schema(op.answers, true, op.id+"Answer")
-		ok.Content["application/json"], ok.Content[cborType] = &huma.MediaType{Schema: answered}, &huma.MediaType{Schema: answered}
+		ok.Content["application/json"], ok.Content[web.CBORType] = &huma.MediaType{Schema: answered}, &huma.MediaType{Schema: answered}
 	}
 	h.Responses["200"] = ok
 	if op.gate != anyone {
@@ -284,7 +284,7 @@ func (q *problem) GetStatus() int { return q.Status }
 
 // ContentType is that of a problem.
 func (q *problem) ContentType(kind string) string {
-	if kind == cborType {
+	if kind == web.CBORType {
 		return "application/problem+cbor"
 	}
 	return "application/problem+json"
@@ -300,7 +300,7 @@ func (p *Portal) ourProblems(ctx huma.Context, _ string, v any) (any, error) {
 	code, words := capability.ErrForm, []string(nil)
 	switch m.Status {
 	case http.StatusUnsupportedMediaType:
-		m.Errors, m.Detail = nil, "a body of the kind application/json or "+cborType+" is wanted"
+		m.Errors, m.Detail = nil, "a body of the kind application/json or "+web.CBORType+" is wanted"
 	case http.StatusInternalServerError:
 		code = capability.ErrInternal
 	}

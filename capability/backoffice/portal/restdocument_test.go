@@ -16,6 +16,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web"
 )
 
 var update = flag.Bool("update", false, "write the list of operations anew")
@@ -281,17 +282,17 @@ func TestBodiesInCBOR(t *testing.T) {
 	if err := cborFormat().Marshal(&b, fields{"name": "ACME", "contact": "a.larsen@acme.example"}); err != nil {
 		t.Fatal(err)
 	}
-	a := p.post("/accounts", []byte(b.String()), "Content-Type", cborType, "Accept", cborType)
-	if v, is := decode(a).(map[string]any); a.status != http.StatusOK || a.header.Get("Content-Type") != cborType || !is || v["contact"] != "a.larsen@acme.example" {
+	a := p.post("/accounts", []byte(b.String()), "Content-Type", web.CBORType, "Accept", web.CBORType)
+	if v, is := decode(a).(map[string]any); a.status != http.StatusOK || a.header.Get("Content-Type") != web.CBORType || !is || v["contact"] != "a.larsen@acme.example" {
 		t.Error(a)
 	}
 	for _, path := range []string{"/me", "/accounts", "/items", "/reports/licenses", "/audit", "/accounts/none"} {
-		first, second := p.get(path), p.get(path, "Accept", cborType)
+		first, second := p.get(path), p.get(path, "Accept", web.CBORType)
 		var want any
 		if err := json.Unmarshal(first.body, &want); err != nil {
 			t.Fatal(err)
 		}
-		kind := map[bool]string{true: cborType, false: "application/problem+cbor"}[second.status == http.StatusOK]
+		kind := map[bool]string{true: web.CBORType, false: "application/problem+cbor"}[second.status == http.StatusOK]
 		got, _ := json.Marshal(decode(second))
 		again, _ := json.Marshal(want)
 		if first.status != second.status || second.header.Get("Content-Type") != kind || string(got) != string(again) {
@@ -303,7 +304,7 @@ func TestBodiesInCBOR(t *testing.T) {
 		"a field that is not known": []byte("\xa1\x64naem\x64ACME"), "a key that is no text": []byte("\xa1\x01\x64ACME"), "the same key twice": []byte("\xa2\x64name\x61A\x64name\x61B"), "a length that is not said": []byte("\xbf\x64name\x61A\xff"),
 		"a tag": []byte("\xc1\xa1\x64name\x61A"), "more than one": []byte("\xa1\x64name\x61A\x00"), "cut": []byte("\xa1\x64nam"),
 	} {
-		if a := p.post("/accounts", body, "Content-Type", cborType); a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity || a.problem().Code != capability.ErrForm {
+		if a := p.post("/accounts", body, "Content-Type", web.CBORType); a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity || a.problem().Code != capability.ErrForm {
 			t.Errorf("%s: %s", name, a)
 		}
 	}

@@ -106,11 +106,12 @@ func (v *visit) policyFields(p *entitlement.Policy) []web.Field {
 		{Name: "online", Label: "Requests over the network", Hint: "answered without an operator: of no machine, of those on record, or also a first one with an activation ID", Kind: web.KindSelect, Options: []string{entitlement.NothingOnline.String(), entitlement.KnownOnline.String(), entitlement.AnyoneOnline.String()}},
 		{Name: "write_offs", Label: "Write-offs", Hint: "machines of one activation ID that may be written off in 365 days", Kind: web.KindNumber, Must: true},
 		{Name: "detail", Label: "Records of usage name users, where the site allows it", Kind: web.KindCheck},
+		{Name: "states", Label: "Machines tell how the day stands, and keep a record a day", Hint: "else each request ends a record; reports have the same sums", Kind: web.KindCheck},
 		{Name: "excluded", Label: "Excluded types of host IDs", Hint: "one a line, as DEVICE_KEY: their machines are given nothing", Kind: web.KindArea},
 		{Name: "client_type", Label: "Type of host ID of a client that is put on record by hand", Kind: web.KindText},
 		{Name: "server_type", Label: "The same of a server", Kind: web.KindText},
 	}, map[string]string{
-		"online": p.Online.String(), "write_offs": strconv.Itoa(p.WriteOffs.Count()), "detail": map[bool]string{true: "yes"}[p.Detail], "excluded": strings.Join(excluded, ";"), "client_type": name(p.ClientType), "server_type": name(p.ServerType),
+		"online": p.Online.String(), "write_offs": strconv.Itoa(p.WriteOffs.Count()), "detail": map[bool]string{true: "yes"}[p.Detail], "states": map[bool]string{true: "yes"}[p.States], "excluded": strings.Join(excluded, ";"), "client_type": name(p.ClientType), "server_type": name(p.ServerType),
 	})
 }
 
@@ -158,7 +159,7 @@ func (v *visit) setPolicy() error {
 		if err != nil {
 			return err
 		}
-		p.WriteOffs, p.Detail, p.Excluded = entitlement.LimitRepairs(int(n)), form.Get("detail") == "yes", nil
+		p.WriteOffs, p.Detail, p.States, p.Excluded = entitlement.LimitRepairs(int(n)), form.Get("detail") == "yes", form.Get("states") == "yes", nil
 		for _, name := range strings.Fields(form.Get("excluded")) {
 			t, err := hostType(name)
 			if err != nil {

@@ -105,7 +105,7 @@ func layer(pkg string) (int, bool) {
 		return 1, true
 	case "storage", "tpm", "hostid/probe", "hostid/dongle", "systemd", "capability/client", "capability/web", "image":
 		return 2, true
-	case "appliance", "appliance/certificate", "appliance/console", "appliance/courier", "capability/backoffice", "capability/backoffice/portal":
+	case "appliance", "appliance/certificate", "appliance/console", "appliance/metrics", "appliance/courier", "capability/backoffice", "capability/backoffice/portal":
 		return 3, true
 	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "image/vmtest":
 		return 5, true
@@ -141,7 +141,7 @@ func allowed(from, to string) bool {
 		return b <= 1
 	case 3:
 		// The back office keeps its book with the storage code of layer 2; nothing else of layer 3 reaches below itself but to words and pure packages.
-		return b <= 1 || from == "appliance/console" && (to == "appliance" || to == "appliance/certificate" || to == "capability/web") || from == "capability/backoffice" && to == "storage" ||
+		return b <= 1 || from == "appliance/metrics" && to == "appliance/console" || from == "appliance/console" && (to == "appliance" || to == "appliance/certificate" || to == "capability/web") || from == "capability/backoffice" && to == "storage" ||
 			from == "capability/backoffice/portal" && (to == "capability/backoffice" || to == "capability/web")
 	case 4:
 		return b != 5

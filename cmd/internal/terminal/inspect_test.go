@@ -87,6 +87,8 @@ func full(t *testing.T, host hostid.ID) *capability.Request {
 	fill(t, reflect.ValueOf(&refused).Elem(), &n)
 	person.Denials, refused.User = nil, ""
 	r.Records = []capability.Record{{Number: 41, Body: wire.New().Encode(&person)}, {Number: 42, Body: wire.New().Encode(&refused)}, {Number: 43, Body: []byte("another kind")}}
+	r.States = []capability.Usage{person, refused}
+	r.States[1].From = person.From
 	return &r
 }
 

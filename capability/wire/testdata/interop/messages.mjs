@@ -127,6 +127,7 @@ export const request = map(
     33: may('platform', platform),
     34: may('alarms', array(alarm, 16)),
     36: may('settled', bool),
+    37: may('states', array(usage, 1024)),
   },
   (r) => {
     distinct(r.hosts, (h) => `${h.value}/${h.type}`, 'hosts')
@@ -135,6 +136,9 @@ export const request = map(
     must(!undo || (r.desired === undefined && !equal(r.undoes, r.correlation)), 'an undo asks for nothing, and is not the report')
     ;(r.records ?? []).forEach((e, i, all) => must(i === 0 || BigInt(e.number) === BigInt(all[i - 1].number) + 1n, 'records: a gap'))
     distinct(r.metered ?? [], (m) => `${m.activationId} ${m.feature}`, 'metered')
+    const states = r.states ?? []
+    distinct(states, (u) => `${u.activationId} ${u.feature} ${u.user}`, 'states')
+    must(states.every((u) => u.from === states[0].from), 'states: of periods that do not begin together')
     ascending(r.alarms ?? [], (a, b) => compareNumbers(a.code, b.code), 'alarms')
   },
 )
@@ -182,6 +186,7 @@ const policy = map({
   10: may('grace', range(-1, 31622400)),
   11: may('dongle', dongle),
   35: may('detail', bool),
+  36: may('states', bool),
 })
 
 const lineItem = map(

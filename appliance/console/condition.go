@@ -1,0 +1,151 @@
+package console
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+)
+
+// Severity says what a condition costs.
+type Severity string
+
+// The severities, the worst first.
+const (
+	Stops   Severity = "stops"   // nothing new is served
+	Warning Severity = "warning" // something is to be done, or will cost something later
+	Note    Severity = "note"    // good to know
+)
+
+// Condition is something about an appliance that somebody should know.
+type Condition struct {
+	Code      capability.Code   `json:"code"`
+	Severity  Severity          `json:"severity"`
+	Title     string            `json:"title"`
+	Text      string            `json:"text,omitempty"` // of this case
+	Next      string            `json:"next"`           // what to do
+	DependsOn []capability.Code `json:"dependsOn,omitempty"`
+}
+
+// condition is a line of the table: how a condition is seen in a Health, and which others bring it about. Where one of those is there, it is not told: who mends that one mends both.
+type condition struct {
+	severity  Severity
+	dependsOn []capability.Code
+	find      func(h *Health) []found
+}
+
+// found is one case of a condition.
+type found struct {
+	code capability.Code
+	text string
+}
+
+// when is a condition of one code that is there or not.
+func when(code capability.Code, is func(h *Health) (text string, there bool)) func(h *Health) []found {
+	return func(h *Health) []found {
+		if text, there := is(h); there {
+			return []found{{code, text}}
+		}
+		return nil
+	}
+}
+
+// endsSoon is how long before its end a certificate of the site's is spoken of: it is made by people.
+const endsSoon = 30 * 24 * time.Hour
+
+// unusable are the conditions of a trusted storage that cannot be used: nothing else that is seen of the appliance then means anything.
+func unusable() []capability.Code {
+	return []capability.Code{capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone}
+}
+
+// conditionTable is every condition that is told: screens, programs and metrics have it from here.
+func conditionTable() []condition {
+	return []condition{
+		{Stops, nil, func(h *Health) []found {
+			if h.Condition == nil {
+				return nil
+			}
+			return []found{{h.Condition.Code, h.Condition.Text}}
+		}},
+		{Stops, unusable(), when(capability.ErrNotProvisioned, func(h *Health) (string, bool) { return "", h.State == "not activated" })},
+		{Stops, unusable(), when(capability.ErrHold, func(h *Health) (string, bool) {
+			return fmt.Sprintf("until %s leases are renewed, and nothing new is granted", h.HoldUntil), h.State == "holding"
+		})},
+		{Warning, unusable(), when(capability.ErrClock, func(h *Health) (string, bool) {
+			if h.Clock == nil {
+				return "", false
+			}
+			return fmt.Sprintf("it says %s, and the trusted time is %s", h.Clock.System, h.Clock.Trusted), h.Clock.State == "held" || h.Clock.State == "ahead"
+		})},
+		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.ErrBinding, func(h *Health) (string, bool) {
+			return fmt.Sprintf("what the producer asks for is missing, and from %s on nothing is served: %s", h.Binding.Grace, strings.Join(h.Binding.Changes, "; ")), h.Binding.Outcome == hostid.Grace.String()
+		})},
+		{Warning, nil, func(h *Health) (all []found) {
+			if n := h.NotGiven; n != nil {
+				all = append(all, found{n.Code, fmt.Sprintf("request %d, %s: %s", n.Number, n.Time, n.Reason)})
+			}
+			for _, d := range h.Refused {
+				all = append(all, found{d.Code, strings.TrimSpace(d.Subject + " " + d.Detail)})
+			}
+			for _, b := range h.TakenBack {
+				end := "what is lent of them has not ended yet"
+				if b.Settled {
+					end = "the next request shows that they are gone"
+				}
+				all = append(all, found{b.Code, fmt.Sprintf("%d of %s; %s", b.Copies, b.ActivationID, end)})
+			}
+			for _, a := range h.Alarms {
+				all = append(all, found{a.Code, strings.TrimSpace(fmt.Sprintf("%s %d times, the last at %s; the next request says so", a.Subject, a.Count, a.Last))})
+			}
+			return all
+		}},
+		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.RecoveryOpen, func(h *Health) (string, bool) { return "", h.NoPaper })},
+		{Warning, nil, when(capability.ErrNotPolled, func(h *Health) (string, bool) { return "", h.Polling != nil && !h.Polling.Running })},
+		{Warning, []capability.Code{capability.ErrNotPolled}, when(capability.ErrOfficeUnreachable, func(h *Health) (string, bool) {
+			if h.Polling == nil {
+				return "", false
+			}
+			return fmt.Sprintf("%s, since %s, %d tries", h.Polling.URL, h.Polling.Since, h.Polling.Tries), h.Polling.Since != 0
+		})},
+		{Warning, nil, when(capability.ErrCertificateLost, func(h *Health) (string, bool) {
+			if h.Certificate == nil {
+				return "", false
+			}
+			return h.Certificate.Lost, h.Certificate.Lost != ""
+		})},
+		{Warning, []capability.Code{capability.ErrClock, capability.ErrCertificateLost}, when(capability.ErrCertificateEnds, func(h *Health) (string, bool) {
+			if h.Certificate == nil {
+				return "", false
+			}
+			return "on " + h.Certificate.Until.Std().Format(time.DateOnly), h.Certificate.Site && h.Certificate.Until.Std().Sub(h.Now.Std()) < endsSoon
+		})},
+		{Note, []capability.Code{capability.ErrClock}, when(capability.ClockJudged, func(h *Health) (string, bool) {
+			if h.Clock == nil {
+				return "", false
+			}
+			return fmt.Sprintf("the system clock is %s behind the trusted time, which goes on without it", h.Clock.Behind), h.Clock.State == "behind"
+		})},
+		{Note, nil, when(capability.ReturnMade, func(h *Health) (string, bool) {
+			return fmt.Sprintf("the back office has still to hear of %d", len(h.Returns)), len(h.Returns) > 0
+		})},
+	}
+}
+
+// Conditions are those of an appliance, the worst first, without those that follow from another one.
+func Conditions(h *Health) []Condition {
+	all := []Condition{}
+	there := map[capability.Code]bool{}
+	for _, c := range conditionTable() {
+		for _, f := range c.find(h) {
+			there[f.code] = true
+			e := f.code.Entry()
+			all = append(all, Condition{f.code, c.severity, e.Title, f.text, e.Next, c.dependsOn})
+		}
+	}
+	return slices.DeleteFunc(all, func(c Condition) bool {
+		return slices.ContainsFunc(c.DependsOn, func(cause capability.Code) bool { return there[cause] && cause != c.Code })
+	})
+}
