@@ -121,6 +121,8 @@ const (
 	ErrApplianceToken  Code = 4308
 	ErrTries           Code = 4309
 
+	ErrApplianceCertificate Code = 4310
+
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
 	ErrTooFew           Code = 5003
@@ -339,6 +341,7 @@ func Catalog() []Entry {
 		{ErrFirstLogin, "E_FIRST_LOGIN", "the first-login code does not fit", "the code counts while there is no login, until it was used or the appliance was started anew", "as root on the appliance: leasehold first-login", ExitPolicy},
 		{ErrLoginTaken, "E_LOGIN_TAKEN", "there is a login of that name", "names of logins are told apart without regard to case", "take another name, or change that login: leasehold users change NAME", ExitError},
 		{ErrApplianceToken, "E_APPLIANCE_TOKEN", "the token opens nothing on the appliance", "it is none of this appliance, it is over or was ended, or its login has changed or is disabled", "sign in again, or make another one: leasehold users token NAME --name WHAT", ExitPolicy},
+		{ErrApplianceCertificate, "E_APPLIANCE_CERTIFICATE", "the appliance shows another certificate", "the certificate is not the one of the fingerprint that was given, or no authority known here stands for it", "compare it with what is said on the appliance: leasehold fingerprint; then name that: --fingerprint SHA-256, or the authority: --authority FILE", ExitFile},
 		{ErrTries, "E_TRIES", "too many tries failed", "after five tries of a name, or from an address, each next one waits longer than the one before", "try again later", ExitTemporary},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},

@@ -126,6 +126,7 @@ func german() []said {
 		{ErrFirstLogin, "der Code der ersten Anmeldung passt nicht", "der Code gilt, solange es keine Anmeldung gibt: bis er verwendet oder die Appliance neu gestartet wurde", "als root auf der Appliance: leasehold first-login"},
 		{ErrLoginTaken, "eine Anmeldung mit diesem Namen gibt es schon", "Groß- und Kleinbuchstaben machen bei den Namen keinen Unterschied", "nehmen Sie einen anderen Namen, oder ändern Sie jene Anmeldung: leasehold users change NAME"},
 		{ErrApplianceToken, "das Token öffnet an der Appliance nichts", "es ist keines dieser Appliance, es ist abgelaufen oder wurde beendet, oder seine Anmeldung wurde geändert oder gesperrt", "melden Sie sich neu an, oder erzeugen Sie ein anderes: leasehold users token NAME --name WHAT"},
+		{ErrApplianceCertificate, "die Appliance zeigt ein anderes Zertifikat", "das Zertifikat ist nicht das mit dem angegebenen Fingerabdruck, oder keine hier bekannte Zertifizierungsstelle steht dafür ein", "vergleichen Sie es mit dem, was auf der Appliance steht: leasehold fingerprint; dann geben Sie den Fingerabdruck an: --fingerprint SHA-256, oder die Zertifizierungsstelle: --authority FILE"},
 		{ErrTries, "zu viele Versuche sind gescheitert", "nach fünf Versuchen mit einem Namen oder von einer Adresse wartet jeder weitere länger als der vorige", "versuchen Sie es später noch einmal"},
 	}, germanOffice()...)
 }

@@ -36,7 +36,7 @@ func (d directory) List() ([]string, error) {
 
 // open never follows a link: whoever can place one in the directory must not choose what is written.
 func (d directory) open(name string, flags int) (*os.File, error) {
-	return os.OpenFile(filepath.Join(d.path, name), flags|syscall.O_NOFOLLOW, 0o600)
+	return os.OpenFile(filepath.Join(d.path, name), flags|noFollow, 0o600)
 }
 
 func (d directory) Read(name string, limit int64) ([]byte, error) {
@@ -98,7 +98,7 @@ func (d directory) Lock() (io.Closer, error) {
 		return nil, err
 	}
 	// The kernel drops the lock with the last descriptor, so a killed process leaves none behind.
-	if err := retried(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }); err != nil {
+	if err := retried(func() error { return lockFile(f) }); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, ErrLocked
@@ -115,10 +115,6 @@ func wrap(f *os.File, err error) (File, error) {
 		return nil, err
 	}
 	return osFile{f}, nil
-}
-
-func (f osFile) Datasync() error {
-	return retried(func() error { return syscall.Fdatasync(int(f.Fd())) })
 }
 
 // retried repeats a call that a signal interrupted before it did anything.

@@ -3,12 +3,9 @@ package storage
 import (
 	"crypto"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Page is the memory that the long-lived secrets of a process are kept in: root secrets, what is derived from them to last, the key that signs for this run.
@@ -42,29 +39,6 @@ func NewPage() *Page {
 	p.bytes = make([]byte, pageBytes)
 	p.weak = fmt.Errorf("keys are in ordinary memory, which may be swapped: memfd_secret: %w; %w", hidden, locked)
 	return p
-}
-
-func hiddenMemory() ([]byte, error) {
-	fd, err := unix.MemfdSecret(unix.O_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	if err := unix.Ftruncate(fd, pageBytes); err != nil {
-		return nil, err
-	}
-	return unix.Mmap(fd, 0, pageBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-}
-
-func lockedMemory() ([]byte, error) {
-	b, err := unix.Mmap(-1, 0, pageBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-	if err != nil {
-		return nil, fmt.Errorf("mmap: %w", err)
-	}
-	if err := errors.Join(unix.Mlock(b), unix.Madvise(b, unix.MADV_DONTDUMP), unix.Madvise(b, unix.MADV_WIPEONFORK)); err != nil {
-		return nil, errors.Join(fmt.Errorf("mlock: %w", err), unix.Munmap(b))
-	}
-	return b, nil
 }
 
 // Weakness is nil for a page that only this process can read; else it says in a sentence what was not possible here.

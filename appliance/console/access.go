@@ -3,11 +3,8 @@ package console
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
@@ -74,23 +71,6 @@ type Peer struct{ PID, UID, GID int }
 func (p Peer) String() string { return fmt.Sprintf("uid %d (pid %d)", p.UID, p.PID) }
 
 type peerKey struct{}
-
-// WithPeer is for http.Server.ConnContext: it asks the kernel who connected.
-func WithPeer(ctx context.Context, c net.Conn) context.Context {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *unix.Ucred
-	if raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, Peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)})
-}
 
 // peerAsks is who asks on the Unix socket. Who may steer has every permission, everybody else there may look.
 func (c *Console) peerAsks(r *http.Request) (asker, error) {

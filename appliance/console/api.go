@@ -1,7 +1,7 @@
 // Package console is the appliance's REST API (and, from it, the browser console): it shows snapshots of the ledger and turns forms into commands.
 //
-// Today it is served on the Unix socket, where the kernel says who is asking; the paths are those of the HTTPS API. The types below are its JSON.
-// Start with Handler.
+// It is served on the Unix socket, where the kernel says who is asking, and over the network, where a token or a session does; who may do what is the matter of asker and of the table of operations. The
+// types below are its JSON. Start with Handler and Pages.
 package console
 
 import (

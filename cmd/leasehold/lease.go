@@ -158,7 +158,6 @@ func (p *program) acquireCommand() *cobra.Command {
 	c.Flags().DurationVar(&borrow, "borrow", 0, "take the counts along for `D`, like 72h, without the appliance; what is longer than is allowed is cut")
 	c.Flags().StringVar(&user, "user", "", "`name` of the user, as claimed to the appliance")
 	c.Flags().BoolVar(&takeOver, "take-over", false, "of a back office: give up a seat of the same user on another machine for this one")
-	p.authorityFlag(c)
 	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a device that has none yet is kept: file, machine (bound to what this machine shows) or tpm; programs that use the SDK must be told too ($LEASEHOLD_KEEP_KEY)")
 	c.Flags().BoolVar(&p.own.newDevice, "new-device", false, "begin as a new device where this machine, as this account sees it, shows too little of itself to open the key that is bound to it")
 	p.own.flags(c)
@@ -236,7 +235,7 @@ func (p *program) acquireFor(ctx context.Context, user, feature string, options 
 // runUnder acquires, and runs a program under the lease.
 func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (leased, error), path string, args []string) error {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH)
+	signal.Notify(signals, passedOn()...)
 	defer signal.Stop(signals)
 	l, err := acquireUntil(ctx, signals, acquire)
 	if err != nil {
@@ -293,14 +292,14 @@ func (p *program) watch(l leased, child *os.Process, signals <-chan os.Signal, e
 		select {
 		case s := <-signals:
 			// From a terminal, the kernel gave it to the program already.
-			if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) && (s == os.Interrupt || s == syscall.SIGQUIT || s == syscall.SIGWINCH) {
+			if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) && (s == os.Interrupt || s == syscall.SIGQUIT || resizes(s)) {
 				continue
 			}
 			child.Signal(s)
 		case <-lost:
 			lost = nil
 			p.say("the lease of %s has ended; stopping the program: %s\n", l.Feature().Name, l.Err())
-			child.Signal(syscall.SIGTERM)
+			stop(child)
 		case err := <-ended:
 			switch {
 			case lost != nil:

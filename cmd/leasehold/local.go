@@ -79,6 +79,9 @@ func (p *program) stream(ctx context.Context, path string, f func(io.Reader) err
 }
 
 func (p *program) daemon(r *http.Request) (*http.Response, error) {
+	if p.remote.away() {
+		return p.remoteDaemon(r)
+	}
 	daemon := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -31,6 +31,7 @@ type program struct {
 	json   bool
 
 	authority string
+	remote    remote
 
 	own own
 }
@@ -61,6 +62,8 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.StringVar(&p.server, "server", from("LEASEHOLD_SERVER", fmt.Sprintf("127.0.0.1:%d", wire.Port)), "`host:port` of the appliance, or https://host:port of a back office, or several with commas ($LEASEHOLD_SERVER)")
 	f.StringVar(&p.trust, "trust", from("LEASEHOLD_TRUST", defaultTrust), "`file` with the producer's trust bundle ($LEASEHOLD_TRUST)")
 	f.StringVar(&p.dir, "dir", from("LEASEHOLD_DIR", ""), "`directory` for this device's key and leases ($LEASEHOLD_DIR; else $XDG_STATE_HOME/leasehold or ~/.local/state/leasehold)")
+	f.StringVar(&p.authority, "authority", from("LEASEHOLD_AUTHORITY", ""), "PEM `file` of the authorities that stand for the certificate of a back office, or of an appliance that is managed from here ($LEASEHOLD_AUTHORITY)")
+	p.remote.flags(f)
 	f.BoolVar(&p.json, "json", false, "print JSON")
 	root.AddCommand(
 		p.statusCommand(), p.requestCommand(), p.importCommand(), p.returnCommand(), p.featuresCommand(), p.devicesCommand(),
@@ -68,6 +71,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.simulateCommand(), p.modelCommand(), p.reservationsCommand(), p.poolsCommand(), p.policiesCommand(), p.seatsCommand(), p.timeCommand(),
 		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(), p.pollCommand(), p.refreshCommand(),
 		p.loginCommand(), p.logoutCommand(), p.seatCommand(),
+		p.usersCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(),
 	)
 	root.AddCommand(terminal.Man(root))
 	return root

@@ -20,10 +20,6 @@ import (
 
 // Seats of a back office on the network: the person signs in once, and programs of the machine take seats for that user.
 
-func (p *program) authorityFlag(c *cobra.Command) {
-	c.Flags().StringVar(&p.authority, "authority", from("LEASEHOLD_AUTHORITY", ""), "PEM `file` of the authorities that stand for the back office's certificate ($LEASEHOLD_AUTHORITY)")
-}
-
 // authorities are those that were named; nil: the system's.
 func (p *program) authorities() (*x509.CertPool, error) {
 	if p.authority == "" {
@@ -44,7 +40,6 @@ func (p *program) authorities() (*x509.CertPool, error) {
 func (p *program) onlineFlags(c *cobra.Command) {
 	p.own.flags(c)
 	c.Flag("store").Usage = "`directory` where this machine keeps who its user is, and its seats; online in --dir"
-	p.authorityFlag(c)
 }
 
 // withOnline runs f with what this machine keeps of back offices.

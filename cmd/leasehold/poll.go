@@ -36,7 +36,7 @@ func (p *program) pollCommand() *cobra.Command {
 			"Without backoffice-certificate an authority has to stand for the certificate: one in the file of --authority, or else one that this system knows.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			o := poller{program: *p}
-			o.socket = c.Flag("poll-socket").Value.String()
+			o.socket, o.remote = c.Flag("poll-socket").Value.String(), remote{} // it runs on the appliance
 			var err error
 			if o.known, err = p.authorities(); err != nil {
 				return err
@@ -47,7 +47,6 @@ func (p *program) pollCommand() *cobra.Command {
 		},
 	}
 	c.Flags().String("poll-socket", from("LEASEHOLD_POLL_SOCKET", defaultPollSocket), "`path` of the daemon's socket for this program ($LEASEHOLD_POLL_SOCKET)")
-	p.authorityFlag(c)
 	return c
 }
 

@@ -16,9 +16,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/leasehold/leasehold/hostid"
 )
@@ -57,55 +56,6 @@ type Key struct {
 	vendor  uint16
 	product uint16
 	serial  string
-}
-
-// Open opens a hidraw device, whose report descriptor must be a security key's.
-func Open(d Device) (*Key, error) {
-	if d.Flaw != "" {
-		return nil, fmt.Errorf("open %s: %w: %s", d.Path, ErrNotSupported, d.Flaw)
-	}
-	f, err := os.OpenFile(d.Path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open security key: %w", named(err))
-	}
-	k, err := opened(f, d)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", d.Path, err), f.Close())
-	}
-	return k, nil
-}
-
-// opened asks the device itself what it is: between List and Open another one may have got the number.
-func opened(f *os.File, d Device) (*Key, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var descriptor unix.HIDRawReportDescriptor
-	var info *unix.HIDRawDevInfo
-	var refused error
-	err = raw.Control(func(fd uintptr) {
-		if descriptor.Size, refused = unix.IoctlGetUint32(int(fd), unix.HIDIOCGRDESCSIZE); refused != nil {
-			return
-		}
-		descriptor.Size = min(descriptor.Size, uint32(len(descriptor.Value)))
-		if refused = unix.IoctlHIDGetDesc(int(fd), &descriptor); refused != nil {
-			return
-		}
-		info, refused = unix.IoctlHIDGetRawInfo(int(fd))
-	})
-	if err = errors.Join(err, refused); err != nil {
-		return nil, fmt.Errorf("%w: it is no hidraw device: %w", ErrNotSupported, err)
-	}
-	if err := speaksFIDO(descriptor.Value[:min(descriptor.Size, uint32(len(descriptor.Value)))]); err != nil {
-		return nil, err
-	}
-	if uint16(info.Vendor) != d.Vendor || uint16(info.Product) != d.Product || info.Bustype != busUSB {
-		return nil, fmt.Errorf("%w: %04x:%04x is there now, and %04x:%04x was", ErrGone, uint16(info.Vendor), uint16(info.Product), d.Vendor, d.Product)
-	}
-	k := Over(f)
-	k.vendor, k.product, k.serial = d.Vendor, d.Product, d.Serial
-	return k, nil
 }
 
 // Over speaks with a key over anything that behaves like a hidraw device: a write is a zero byte and a report, a read is a report, deadlines work. Close closes it.
@@ -163,9 +113,9 @@ func named(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return ErrNoAnswer
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed), errors.Is(err, os.ErrNotExist),
-		errors.Is(err, unix.EIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		return ErrGone
-	case errors.Is(err, os.ErrNoDeadline), errors.Is(err, unix.ELOOP):
+	case errors.Is(err, os.ErrNoDeadline), errors.Is(err, syscall.ELOOP):
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
 	}
 	return err
@@ -245,7 +195,7 @@ func (k *Key) drain() error {
 	var last error
 	for range stale {
 		n := 0
-		err := raw.Read(func(fd uintptr) bool { n, last = unix.Read(int(fd), report[:]); return true })
+		err := raw.Read(func(fd uintptr) bool { n, last = readOnce(fd, report[:]); return true })
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		} else if err != nil {
@@ -258,7 +208,7 @@ func (k *Key) drain() error {
 			break
 		}
 	}
-	if last == unix.EAGAIN || last == unix.EINTR {
+	if last == syscall.EAGAIN || last == syscall.EINTR {
 		return nil
 	}
 	return last

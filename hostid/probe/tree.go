@@ -182,7 +182,7 @@ func (t *tree) names(name string) ([]string, error) {
 	if t.reads++; t.reads > maxReads {
 		return nil, exhausted
 	}
-	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|directoryOnly, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func ReadSecret(fd int) ([]byte, error) {
 		case s := <-signals:
 			term.Restore(fd, before)
 			signal.Reset(s)
-			syscall.Kill(os.Getpid(), s.(syscall.Signal)) // now with its own effect, which is what the shell is told
+			endBy(s) // now with its own effect, which is what the shell is told
 		case <-done:
 		}
 	}()
