@@ -257,7 +257,8 @@ type Office struct {
 	// changes counts the entries that were taken in since it was opened, and may change what is read of the book.
 	changes uint64
 	book    *entitlement.Book
-	once    *entitlement.Once // the key of the next command; nil: it has none
+	once    *entitlement.Once    // the key of the next command; nil: it has none
+	token   *entitlement.Through // with which the next commands are asked for; nil: without one
 	desk    *entitlement.Desk
 	seats   uint64 // answers that give a seat which the signing key has signed and no entry counts yet; a crash forgets them
 }
@@ -415,8 +416,24 @@ func (o *Office) Once(key string, asked capability.Digest) {
 	o.once = &entitlement.Once{Key: key, Asked: asked}
 }
 
+// Through has the commands from here on asked for with a token of a login: what follows from them says so.
+func (o *Office) Through(login string, t entitlement.TokenUsed) {
+	o.token = &entitlement.Through{Login: login, Token: t}
+}
+
+// asked is a command as it is asked for.
+func (o *Office) asked(c entitlement.Command) entitlement.Command {
+	if o.token == nil {
+		return c
+	}
+	through := *o.token
+	through.Command = c
+	return through
+}
+
 // do has a command decided and made durable, or finds in Done what came of it before, under its key.
 func (o *Office) do(now capability.Time, c entitlement.Command) (*entitlement.Decision, error) {
+	c = o.asked(c)
 	if o.once != nil {
 		once := *o.once
 		o.once.Part++

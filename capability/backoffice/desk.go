@@ -25,7 +25,7 @@ func (d *Desk) run(o *Office) {
 		select {
 		case f := <-d.asks:
 			f(o)
-			o.once = nil // a key is of what was asked under it, and of nothing after
+			o.once, o.token = nil, nil // a key is of what was asked under it, and of nothing after; a token too
 			if o.failed != nil {
 				select {
 				case d.failed <- o.failed:

@@ -153,6 +153,7 @@ func TestKeyEndsWithItsAsk(t *testing.T) {
 		if err := d.Ask(func(o *Office) error {
 			if key != "" {
 				o.Once(key, capability.Digest{1})
+				o.Through("operator", entitlement.TokenUsed{Name: "nightly"})
 			}
 			_, err := o.Entitle(anItem(), "operator", today)
 			return err
@@ -160,16 +161,19 @@ func TestKeyEndsWithItsAsk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	items, marked := 0, 0
+	items, marked, through := 0, 0, 0
 	if err := d.Ask(func(o *Office) error {
 		items, _ = o.Book().Size()
 		return o.History(1, func(_ uint64, e *entitlement.Entry) error {
 			if e.Once != nil {
 				marked++
 			}
+			if e.Token != nil {
+				through++
+			}
 			return nil
 		})
-	}); err != nil || items != 3 || marked != 1 {
-		t.Errorf("%d items, %d under a key, %v", items, marked, err)
+	}); err != nil || items != 3 || marked != 1 || through != 1 {
+		t.Errorf("%d items, %d under a key, %d through a token, %v", items, marked, through, err)
 	}
 }

@@ -49,7 +49,7 @@ func (o *Office) Import(n Noun, rows []Row, by string, now capability.Time) (*Im
 			return nil, err
 		}
 		for _, c := range commands {
-			d, err := scratch.Decide(now, c)
+			d, err := scratch.Decide(now, o.asked(c))
 			if err != nil {
 				return nil, &RowError{rows[i].Line, "", err}
 			}

@@ -31,7 +31,7 @@ func (o *Office) ProposeAnswer(file []byte, order Order, now capability.Time) er
 	if o.place.Evidence == nil {
 		return fmt.Errorf("%w: this back office has no place for the file", entitlement.ErrDevice)
 	}
-	d, err := o.book.Decide(now, entitlement.Propose{Proposal: proposal, By: order.By})
+	d, err := o.book.Decide(now, o.asked(entitlement.Propose{Proposal: proposal, By: order.By}))
 	if err != nil {
 		return err
 	}

@@ -172,7 +172,7 @@ func (o *Office) weigh(signed *wire.SignedRequest, id *attest.Identity, order Or
 	if order.proposal != 0 {
 		command = entitlement.Approve{Number: order.proposal, By: order.Approved, Answer: &answer}
 	}
-	if w.d, w.err = o.book.Decide(now, command); w.err != nil {
+	if w.d, w.err = o.book.Decide(now, o.asked(command)); w.err != nil {
 		return w
 	}
 	w.res.Proven = w.d.Host.Proven

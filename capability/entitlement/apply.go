@@ -40,7 +40,7 @@ func (b *Book) Apply(e *Entry) error {
 	if sections != 1 || b.length == 0 && e.Policy == nil {
 		return corrupt("entry %d has %d sections, or comes before a policy", b.length+1, sections)
 	}
-	err := b.markable(e.Once)
+	err := cmp.Or(b.markable(e.Once), e.tokenable())
 	switch {
 	case err != nil:
 	case e.Policy != nil:

@@ -353,6 +353,7 @@ type Entry struct {
 	SignIn  *SignIn       `cbor:"61,keyasint,omitempty" json:"signIn,omitempty"`
 	Once    *Mark         `cbor:"50,keyasint,omitempty" json:"once,omitempty"` // beside its section: the key under which it was asked for
 
+	Token    *TokenUsed  `cbor:"63,keyasint,omitempty" json:"token,omitempty"` // beside its section: with which a program asked for it
 	Proposed *Proposed   `cbor:"62,keyasint,omitempty" json:"proposed,omitempty"`
 	Question *Questioned `cbor:"70,keyasint,omitempty" json:"question,omitempty"`
 }

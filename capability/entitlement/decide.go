@@ -61,6 +61,9 @@ const clockSlack capability.Seconds = 60 * 60
 // The error is a *capability.Refusal, a *capability.Malformed, or a sentence about the command. A refusal may come with a decision: then its entries,
 // which keep the refused request on record and change nothing else, are made durable before the refusal is told.
 func (b *Book) Decide(now capability.Time, c Command) (*Decision, error) {
+	if now > farthest {
+		return nil, capability.Refuse(capability.ErrClock, "", "it is %d seconds after 1970, and no clock is", now)
+	}
 	if now < b.last {
 		if b.last-now > capability.Time(clockSlack) {
 			return nil, capability.Refuse(capability.ErrClock, "", "it is %s, and the last entry of the book is of %s", now, b.last)
@@ -82,6 +85,9 @@ func (b *Book) Decide(now capability.Time, c Command) (*Decision, error) {
 	}
 	return d, err
 }
+
+// farthest is the last moment at which anything is decided: what is added to it is still a time.
+const farthest capability.Time = 1 << 50
 
 func (b *Book) entry(now capability.Time, by string) *Entry {
 	return &Entry{Before: b.head, Time: now, By: by}

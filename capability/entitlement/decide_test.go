@@ -443,3 +443,14 @@ func TestClock(t *testing.T) {
 		t.Errorf("a large step back: %v", err)
 	}
 }
+
+// A clock from which no interval can be counted decides nothing.
+func TestClockThatIsNone(t *testing.T) {
+	w := newWorld(t, anyTier())
+	id := w.entitle(1, 9, nil)
+	for _, now := range []capability.Time{farthest + 1, 1<<63 - 1} {
+		if d, err := w.book.Decide(now, Retire{ActivationID: id}); d != nil || code(err) != capability.ErrClock {
+			t.Errorf("%d: %v", now, err)
+		}
+	}
+}

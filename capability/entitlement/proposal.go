@@ -59,6 +59,7 @@ type Proposal struct {
 	Reason       string                  `cbor:"7,keyasint,omitzero" json:"reason"`
 	By           string                  `cbor:"8,keyasint,omitzero" json:"by"` // the login
 	Time         capability.Time         `cbor:"9,keyasint,omitzero" json:"time"`
+	Maker        string                  `cbor:"11,keyasint,omitzero" json:"maker,omitempty"` // who made the token that it was proposed with; empty: it was proposed without one
 	Over         *Over                   `cbor:"10,keyasint,omitempty" json:"over,omitempty"` // what became of it; nil: it is open, or nobody approved it in time
 }
 
@@ -96,11 +97,13 @@ type Propose struct {
 	By       string
 }
 
-// Approve does what was proposed. Who approves is a login that may, and another one.
+// Approve does what was proposed. Who approves is a login that may, and another one; and neither of them made a token for the other.
 type Approve struct {
 	Number uint64
 	By     string
 	Answer *Answer // of a re-host or a repair: the request as it was judged
+
+	maker string // of the token with which it is asked for, as Through says
 }
 
 // EndProposal turns a proposal down, or takes the own one back.
@@ -216,7 +219,7 @@ func Somebody(by string) string {
 func (c Propose) decide(b *Book, now capability.Time) (*Decision, error) {
 	p := c.Proposal
 	_, p.Number = b.Head()
-	p.Number, p.Time, p.By, p.Over = p.Number+1, now, c.By, nil
+	p.Number, p.Time, p.By, p.Maker, p.Over = p.Number+1, now, c.By, "", nil
 	if err := b.mayDo(c.By, ToMove); err != nil {
 		return nil, err
 	}
@@ -267,6 +270,9 @@ func (p *Proposal) validate() error {
 	if err := capability.CheckName("login", p.By); err != nil {
 		return err
 	}
+	if err := capability.CheckText(p.Maker); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
 	if err := p.Host.Validate(); err != nil {
 		return err
 	}
@@ -293,8 +299,8 @@ func (c Approve) decide(b *Book, now capability.Time) (*Decision, error) {
 	if !open {
 		return nil, b.over(c.Number, now)
 	}
-	if strings.EqualFold(c.By, p.By) {
-		return nil, capability.Refuse(capability.ErrSecondPerson, c.By, "it is your own proposal")
+	if why := p.samePerson(c.By, c.maker); why != "" {
+		return nil, capability.Refuse(capability.ErrSecondPerson, c.By, "%s", why)
 	}
 	d, err := c.done(b, &p, now)
 	if err != nil {
@@ -352,13 +358,14 @@ func (b *Book) applyProposed(e *Entry) error {
 	f := e.Proposed
 	switch p := f.Proposal; {
 	case p != nil:
-		if f.Approved != 0 || f.Ended != 0 || f.Reason != "" || f.Keep || p.Over != nil || p.Number != b.length+1 || p.Time != e.Time || p.By != e.By {
+		if f.Approved != 0 || f.Ended != 0 || f.Reason != "" || f.Keep || p.Over != nil || p.Maker != "" || p.Number != b.length+1 || p.Time != e.Time || p.By != e.By {
 			return fmt.Errorf("proposal %d of %s is of another entry", p.Number, p.By)
 		}
 		if err := b.proposable(p, e.Time); err != nil {
 			return err
 		}
 		kept := *p
+		kept.Maker = e.maker()
 		b.proposals = append(slices.DeleteFunc(b.proposals, func(o *Proposal) bool { return e.Time >= o.Ends() }), &kept)
 		return nil
 	case (f.Approved == 0) == (f.Ended == 0) || f.Approved != 0 && f.Reason != "":
@@ -368,8 +375,8 @@ func (b *Book) applyProposed(e *Entry) error {
 	if !open {
 		return fmt.Errorf("proposal %d is not open", f.Approved+f.Ended)
 	}
-	if f.Approved != 0 && (e.By == "" || strings.EqualFold(e.By, p.By)) {
-		return fmt.Errorf("proposal %d is approved by %q, who made it", p.Number, e.By)
+	if f.Approved != 0 && (e.By == "" || p.samePerson(e.By, e.maker()) != "") {
+		return fmt.Errorf("proposal %d is approved by %q, who is one with %q", p.Number, e.By, p.By)
 	}
 	if err := capability.CheckText(f.Reason); err != nil {
 		return fmt.Errorf("reason: %w", err)

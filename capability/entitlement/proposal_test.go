@@ -414,3 +414,73 @@ func TestTwoLoginsAlways(t *testing.T) {
 		t.Errorf("%d were done, refused %v", done, refused)
 	}
 }
+
+// Who made a token is one person with whoever asks by it: on either side, and on both.
+func TestProposalsThroughTokens(t *testing.T) {
+	for _, c := range []struct {
+		proposes, with string
+		approves, by   string
+		two            bool
+	}{
+		{"Keller", "", "Chen", "", true},
+		{"Keller", "Keller", "Chen", "Chen", true},
+		{"Keller", "Security", "Chen", "", true},
+		{"Keller", "Security", "Chen", "Keller's operator", true},
+		{"Keller", "CHEN", "Chen", "", false},
+		{"Keller", "Chen", "Chen", "Chen", false},
+		{"Keller", "", "Chen", "keller", false},
+		{"Keller", "Security", "Chen", "security", false},
+		{"Keller", "Security", "Security", "", false},
+		{"Keller", "", "Keller", "Chen", false},
+	} {
+		w, id, m := proposing(t)
+		ask := func(login, maker string, command Command) Command {
+			if maker == "" {
+				return command
+			}
+			return Through{Login: login, Token: TokenUsed{Name: "nightly", By: maker}, Command: command}
+		}
+		var off Command = Propose{Proposal: Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id, Reason: "it burnt", Maker: "somebody"}, By: c.proposes}
+		if c.with == "Security" {
+			of := off
+			off = Made(func(*Book) (Command, error) { return of, nil })
+		}
+		proposed := w.mustDo(ask(c.proposes, c.with, off)).Entries[0]
+		p, _ := w.book.Proposal(proposed.Proposed.Proposal.Number, w.now)
+		if who := map[bool]string{true: c.proposes, false: c.proposes + ", token nightly"}[c.with == ""]; proposed.Who() != who || p.Maker != c.with {
+			t.Errorf("%+v: by %s, made by %q", c, proposed.Who(), p.Maker)
+		}
+		b, err := Restore(w.book.Snapshot())
+		if err != nil || b.Digest() != w.book.Digest() {
+			t.Fatal(err)
+		}
+		approve := ask(c.approves, c.by, Approve{Number: p.Number, By: c.approves})
+		if !c.two {
+			w.refused(approve, capability.ErrSecondPerson)
+			continue
+		}
+		d := w.mustDo(approve)
+		if e := d.Entries; len(e) != 2 || (e[0].Token != nil) != (c.by != "") || e[1].WriteOff == nil || e[1].By != c.proposes || e[1].Token != nil {
+			t.Errorf("%+v: %+v", c, e)
+		}
+	}
+}
+
+func TestApplyAssertsTokens(t *testing.T) {
+	for what, change := range map[string]func(*Entry){
+		"no name":         func(e *Entry) { e.Token.Name = "" },
+		"an escape":       func(e *Entry) { e.Token.By = "a\x1b[2J" },
+		"of the proposer": func(e *Entry) { e.Token.By = "KELLER" },
+	} {
+		w, id, m := proposing(t)
+		n := w.propose("Keller", Proposal{Freeing: FreeByWriteOff, Host: m.id.Host, ActivationID: id})
+		d, err := w.book.Decide(w.now, Through{Login: "Chen", Token: TokenUsed{Name: "nightly", By: "Chen"}, Command: Approve{Number: n, By: "Chen"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(d.Entries[0])
+		if w.book.Apply(d.Entries[0]) == nil {
+			t.Errorf("%s: applied", what)
+		}
+	}
+}

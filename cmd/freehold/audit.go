@@ -138,7 +138,7 @@ func (f *flags) audit(w io.Writer, o *backoffice.Office, filter *auditFilter) er
 		if id, err := hostid.Parse(subject); err == nil {
 			subject = id.Short()
 		}
-		line := fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%s", d.Number, d.Time, terminal.Plain(d.By), d.What, terminal.Plain(subject), terminal.Plain(d.Detail))
+		line := fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%s", d.Number, d.Time, terminal.Plain(d.Entry.Who()), d.What, terminal.Plain(subject), terminal.Plain(d.Detail))
 		fmt.Fprintln(t, strings.TrimRight(line, "\t"))
 	}
 	return t.Flush()
@@ -227,7 +227,7 @@ func otherWords(e *entitlement.Entry) (what, detail string) {
 		return "wrote", ""
 	}
 	for name, part := range parts {
-		if name != "before" && name != "time" && name != "by" && name != "once" {
+		if name != "before" && name != "time" && name != "by" && name != "once" && name != "token" {
 			return "wrote " + name, string(part) // there is one
 		}
 	}

@@ -37,7 +37,8 @@ type auditView struct {
 type auditRow struct {
 	Number                          uint64
 	At                              capability.Time
-	Time, By, What, Subject, Detail string
+	Time, By, What, Subject, Detail string // By with the token
+	entry                           *entitlement.Entry
 }
 
 const (
@@ -104,8 +105,8 @@ func (v *asker) entries(o *backoffice.Office, from, end uint64, text, by string)
 			return errRead
 		}
 		what, detail := v.p.wordsOf(e)
-		r := auditRow{n, e.Time, e.Time.String(), e.By, what, e.Subject(), detail}
-		if (by == "" || strings.EqualFold(by, r.By)) && (text == "" || strings.Contains(strings.ToLower(strings.Join([]string{r.By, r.What, r.Subject, r.Detail}, "\x00")), text)) {
+		r := auditRow{n, e.Time, e.Time.String(), e.Who(), what, e.Subject(), detail, e}
+		if (by == "" || strings.EqualFold(by, e.By)) && (text == "" || strings.Contains(strings.ToLower(strings.Join([]string{r.By, r.What, r.Subject, r.Detail}, "\x00")), text)) {
 			found = append(found, r)
 		}
 		return nil
@@ -144,7 +145,7 @@ func (v *visit) entry() error {
 		err := o.History(number, func(n uint64, e *entitlement.Entry) error {
 			what, detail := v.p.wordsOf(e)
 			view.Facts.Add("Time", e.Time)
-			view.Facts.Add("By", e.By)
+			view.Facts.Add("By", e.Who())
 			view.Facts.Add("What", what)
 			view.Facts.Add("Subject", e.Subject())
 			view.Facts.Add("Detail", detail)

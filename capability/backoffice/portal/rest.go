@@ -216,6 +216,7 @@ func (c *call) act(f func(o *backoffice.Office) error) error {
 		if key := c.key(); key != "" {
 			o.Once(key, c.asked())
 		}
+		o.Through(c.login.Name, entitlement.TokenUsed{Name: c.token.Name, By: c.token.By})
 		return f(o)
 	})
 }

@@ -163,6 +163,24 @@ func TestCustomersAreToldTheirOwn(t *testing.T) {
 	if a := second.post(fmt.Sprintf("/proposals/%d/approve", number), nil); a.status != http.StatusOK {
 		t.Error(a)
 	}
+	// And who made the token by which something is proposed approves it with nothing at all; the audit names the token.
+	w.do(entitlement.AddToken{Login: "hand", Name: "nightly", Hash: entitlement.TokenHash("fh_nightly"), By: "second"})
+	hand.token = "fh_nightly"
+	if a := hand.post("/devices/"+url.PathEscape(theirs.host().String())+"/write-off", fields{"activationId": other, "reason": "another reason"}); a.status != http.StatusOK {
+		t.Fatal(a)
+	}
+	if staff.get("/proposals").into(&list); len(list.Items) != 1 {
+		t.Fatalf("%+v", list)
+	}
+	number = list.Items[0].Number
+	if a := second.post(fmt.Sprintf("/proposals/%d/approve", number), nil); a.problem().Code != capability.ErrSecondPerson {
+		t.Errorf("by who made the token of the proposal: %s", a)
+	}
+	auditor := w.script("auditor", "", entitlement.Auditor)
+	var trail page[AuditEntry]
+	if auditor.get("/audit?by=HAND").into(&trail); len(trail.Items) == 0 || trail.Items[0].By != "hand" || trail.Items[0].Token != "nightly" || trail.Items[0].What == "" {
+		t.Errorf("%+v", trail)
+	}
 	if a := larsen.get(at); a.status != http.StatusOK || strings.Contains(string(a.body), "second") || strings.Contains(string(a.body), "secret reason") || !strings.Contains(string(a.body), theProducer) {
 		t.Error(a)
 	}

@@ -119,9 +119,18 @@ type AuditEntry struct {
 	Number  uint64          `json:"number"`
 	Time    capability.Time `json:"time"`
 	By      string          `json:"by,omitempty"`
+	Token   string          `json:"token,omitempty"` // of the login, with which a program asked for it
 	What    string          `json:"what"`
 	Subject string          `json:"subject,omitempty"`
 	Detail  string          `json:"detail,omitempty"`
+}
+
+func auditEntry(n uint64, e *entitlement.Entry, what, detail string) AuditEntry {
+	out := AuditEntry{Number: n, Time: e.Time, By: e.By, What: what, Subject: e.Subject(), Detail: detail}
+	if e.Token != nil {
+		out.Token = e.Token.Name
+	}
+	return out
 }
 
 // listAudit reads so far back until the page is full, or as far as one page looks.
@@ -129,7 +138,7 @@ func (c *call) listAudit(o *backoffice.Office, in *auditIn) (page[AuditEntry], e
 	out := page[AuditEntry]{Items: []AuditEntry{}}
 	rows, to, err := c.pastEntries(o, in.Before, strings.ToLower(in.Text), in.By, in.Limit)
 	for _, r := range rows {
-		out.Items = append(out.Items, AuditEntry{r.Number, r.At, r.By, r.What, r.Subject, r.Detail})
+		out.Items = append(out.Items, auditEntry(r.Number, r.entry, r.What, r.Detail))
 	}
 	if to > 1 {
 		out.Next = strconv.FormatUint(to, 10)
@@ -152,7 +161,7 @@ func (c *call) getAudit(o *backoffice.Office, in *auditRef) (out entryOut, err e
 	}
 	err = o.History(in.Number, func(n uint64, e *entitlement.Entry) (err error) {
 		what, detail := c.p.wordsOf(e)
-		out.AuditEntry = AuditEntry{n, e.Time, e.By, what, e.Subject(), detail}
+		out.AuditEntry = auditEntry(n, e, what, detail)
 		if out.Entry, err = json.Marshal(e); err != nil {
 			return err
 		}
