@@ -219,6 +219,8 @@ const (
 	ErrScenario  Code = 6008
 	ErrImport    Code = 6009
 	ErrForm      Code = 6010
+	ErrWaited    Code = 6011
+	ErrConfig    Code = 6012
 )
 
 // Catalog is every code with its words, in order.
@@ -437,5 +439,7 @@ func Catalog() []Entry {
 		{ErrScenario, "E_SCENARIO", "the scenario is malformed", "what is at the place named is not what a scenario has there, so nothing of it was played", "correct the place named; what a scenario has: leasehold simulate --help", ExitUsage},
 		{ErrImport, "E_IMPORT", "the list of reservations is malformed", "what is at the place named is not what a list of reservations has there, so nothing was imported", "correct the place named; a good file to begin with: leasehold reservations export", ExitUsage},
 		{ErrForm, "E_FORM", "a value cannot be used", "what was given is not what is wanted at the place named, and nothing was changed", "correct it; what is wanted: the command with --help", ExitUsage},
+		{ErrWaited, "E_WAITED", "it has not come in time", "the time given with --timeout is over, and what was waited for is not there; nothing was stopped by that", "leasehold status, to see why; then wait again: leasehold wait --help", ExitTemporary},
+		{ErrConfig, "E_CONFIG", "the configuration cannot be used", "what is at the place named is not what a configuration file has there; leaseholdd does not start with half of what was meant", "correct the place named, then: leasehold config check", ExitUsage},
 	}
 }
