@@ -7,13 +7,17 @@ export GOEXPERIMENT = runtimesecret
 export LC_ALL = C.UTF-8
 GO       ?= go
 FUZZTIME ?= 30s
+<<<<<<< HEAD
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd jq gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
+=======
 PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
+>>>>>>> main
 NODE      = cmd/internal/browser capability/wire/testdata/interop
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token lib man demo test suites race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token lib oci man demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -46,6 +50,10 @@ lib:
 	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -tags netgo,osusergo -ldflags '-extldflags "-Wl,-soname,libleasehold.so -Wl,-z,nodelete -Wl,--version-script=$(CURDIR)/cmd/libleasehold/exports.map"' \
 		-o $(LIB)/libleasehold.so ./cmd/libleasehold
 	@rm $(LIB)/libleasehold.h && cp cmd/libleasehold/leasehold.h $(LIB)/
+
+# The command line in an image for container engines, which needs none to be made: bin/leasehold-oci.tar, the same bytes from the same program.
+oci: build
+	$(GO) run ./cmd/internal/oci -program bin/leasehold -o bin/leasehold-oci.tar
 
 man: build
 	mkdir -p bin/man bin/catalog && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done; bin/leaseholdd catalog bin/catalog

@@ -96,5 +96,7 @@ func germanOffice() []said {
 		{ErrScenario, "das Szenario ist fehlerhaft", "was an der genannten Stelle steht, gehört nicht in ein Szenario, daher wurde nichts davon durchgespielt", "berichtigen Sie die genannte Stelle; was ein Szenario enthält: leasehold simulate --help"},
 		{ErrImport, "die Liste der Reservierungen ist fehlerhaft", "was an der genannten Stelle steht, gehört nicht in eine Liste von Reservierungen, daher wurde nichts importiert", "berichtigen Sie die genannte Stelle; eine gute Vorlage: leasehold reservations export"},
 		{ErrForm, "ein Wert ist nicht verwendbar", "was angegeben wurde, ist an der genannten Stelle nicht gefragt, und nichts wurde geändert", "berichtigen Sie es; was gefragt ist: der Befehl mit --help"},
+		{ErrWaited, "nicht rechtzeitig eingetreten", "die mit --timeout angegebene Zeit ist vorbei, und das Erwartete ist nicht eingetreten; angehalten wurde dadurch nichts", "leasehold status zeigt, warum; dann warten Sie noch einmal: leasehold wait --help"},
+		{ErrConfig, "die Konfiguration ist nicht verwendbar", "was an der genannten Stelle steht, gehört nicht in eine Konfigurationsdatei; leaseholdd startet nicht mit der Hälfte des Gemeinten", "berichtigen Sie die genannte Stelle, dann: leasehold config check"},
 	}
 }

@@ -8,10 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 
-	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
 	"github.com/leasehold/leasehold/capability"
@@ -75,66 +73,16 @@ func (s *serving) read(dir string, flags *pflag.FlagSet) error {
 	return nil
 }
 
-// parsePortal reads a portal.toml. What it does not know is an error that names line, key and the key that may have been meant.
+// parsePortal reads a portal.toml.
 func parsePortal(b []byte) (*portalFile, error) {
 	var p portalFile
-	meta, err := toml.Decode(string(b), &p)
-	if e := (toml.ParseError{}); errors.As(err, &e) {
-		return nil, fmt.Errorf("line %d: %s", e.Position.Line, e.Message)
-	}
-	if err != nil {
+	if err := terminal.TOML(b, &p); err != nil {
 		return nil, err
 	}
-	for _, key := range meta.Undecoded() {
-		known := keysOf(reflect.TypeFor[portalFile](), "")
-		meant := terminal.Nearest(key.String(), known)
-		if meant == "" {
-			return nil, fmt.Errorf("line %d: no key is called %s; there are %s", lineOf(b, key), key, strings.Join(known, ", "))
-		}
-		return nil, fmt.Errorf("line %d: no key is called %s; the nearest is %s", lineOf(b, key), key, meant)
-	}
 	if len(p.OIDC)+len(p.SAML) == 0 && p.SingleSignOn {
-		return nil, fmt.Errorf("line %d: single_sign_on without an identity provider", lineOf(b, toml.Key{"single_sign_on"}))
+		return nil, fmt.Errorf("line %d: single_sign_on without an identity provider", terminal.LineOf(b, "single_sign_on"))
 	}
 	return &p, nil
-}
-
-// keysOf are the keys of a file that is read into a struct.
-func keysOf(t reflect.Type, before string) (keys []string) {
-	for n := range t.NumField() {
-		f := t.Field(n)
-		key, inner := before+f.Tag.Get("toml"), f.Type
-		if inner.Kind() == reflect.Slice {
-			inner = inner.Elem()
-		}
-		if inner.Kind() == reflect.Struct {
-			keys = append(keys, keysOf(inner, key+".")...)
-		} else {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-// lineOf is the first line that gives a key a value, or begins its table.
-func lineOf(b []byte, key toml.Key) int {
-	table := ""
-	for n, line := range bytes.Split(b, []byte("\n")) {
-		text := strings.TrimSpace(string(line))
-		if head, ok := strings.CutPrefix(text, "["); ok {
-			head, _, _ = strings.Cut(strings.TrimPrefix(head, "["), "]")
-			if table = strings.TrimSpace(head) + "."; strings.TrimSpace(head) == key.String() {
-				return n + 1
-			}
-			continue
-		}
-		name, _, ok := strings.Cut(text, "=")
-		name = table + strings.Trim(strings.TrimSpace(name), `"'`)
-		if ok && (name == key.String() || strings.HasPrefix(key.String(), name+".")) {
-			return n + 1
-		}
-	}
-	return 0
 }
 
 // take is what the file says and no flag does.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,7 +61,7 @@ func (p *program) statusCommand() *cobra.Command {
 					console.Health
 				}{terminal.NewData("leasehold.status/1", notes...), *h}))
 			} else {
-				p.printStatus(h, notes)
+				p.printStatus(h, p.licensed(c.Context(), h), notes)
 			}
 			if err == nil && h.Condition != nil {
 				d := h.Condition.Denial
@@ -71,16 +73,16 @@ func (p *program) statusCommand() *cobra.Command {
 	}
 }
 
-func (p *program) printStatus(h *console.Health, notes []string) {
-	p.printf("leaseholdd %s %s since %s     LH-%s\n", h.Version, h.State, minute(h.Since), h.Host.Short())
+func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
+	p.printf("leaseholdd %s %s since %s (%s)     LH-%s\n", h.Version, h.State, minute(h.Since), days(h.Now-h.Since), h.Host.Short())
 	p.printf("start        %s\n", h.Start)
 	if h.HoldUntil != 0 {
 		p.printf("hold         until %s: leases are renewed, nothing new is granted\n", h.HoldUntil)
 	}
 	if h.State != "refusing" || h.Applied != 0 {
-		p.printf("seats        %d of %d in use by %s, %s\n", h.Used, h.Total, terminal.Plural(h.Devices, "device"), terminal.Plural(h.Features, "line item"))
+		p.printf("seats        %d of %d in use by %s, %s%s\n", h.Used, h.Total, terminal.Plural(h.Devices, "device"), terminal.Plural(h.Features, "line item"), f.fullWords())
 		if h.Expiry != 0 {
-			p.printf("expiry       next %s (in %s)\n", minute(h.Expiry), days(h.Expiry-h.Now))
+			p.printf("expiry       next %s (in %s)%s\n", minute(h.Expiry), days(h.Expiry-h.Now), f.expiringWords())
 		} else {
 			p.printf("expiry       none to come\n")
 		}
@@ -103,15 +105,72 @@ func (p *program) printStatus(h *console.Health, notes []string) {
 	if o := h.Binding.Outcome; o != "" && o != hostid.Unjudged.String() {
 		p.printf("machine      %s%s\n", h.Binding.Outcome, bindingEnd(&h.Binding))
 	}
+	if len(notes) > 0 {
+		p.printf("# Health:\n")
+	}
 	for _, n := range notes {
-		p.printf("# %s\n", n)
+		p.printf("#   %s\n", n)
 	}
-	switch {
-	case h.State == "not activated":
-		p.printf("# next: leasehold request -o DIR, take the file to the back office, and bring back the response: leasehold import FILE\n")
-	case h.Total > 0 && h.Used >= h.Total:
-		p.printf("# see who holds the seats: leasehold devices\n")
+	if h.State == "not activated" {
+		p.printf("# Next: leasehold request -o DIR, take the file to the back office, and bring back the response: leasehold import FILE\n")
 	}
+	if len(f.full) > 0 {
+		p.printf("# See who holds %q: leasehold seats %s\n", f.full[0], f.full[0])
+	}
+}
+
+// licensed is what status says of features by name.
+type licensed struct{ full, expiring []string }
+
+// licensed asks for the features that are full, and those that expire next. A status without them is one.
+func (p *program) licensed(ctx context.Context, h *console.Health) (f licensed) {
+	var rows []console.Feature
+	if h.Applied == 0 || p.call(ctx, http.MethodGet, "features", nil, &rows) != nil {
+		return f
+	}
+	room := map[string]bool{}
+	var names []string
+	for _, r := range rows {
+		if r.Expiry == h.Expiry && h.Expiry != 0 && !slices.Contains(f.expiring, r.Feature) {
+			f.expiring = append(f.expiring, r.Feature)
+		}
+		if r.Status != "valid" {
+			continue
+		}
+		if _, seen := room[r.Feature]; !seen {
+			names = append(names, r.Feature)
+		}
+		room[r.Feature] = room[r.Feature] || r.Uncounted || r.Available > 0
+	}
+	for _, name := range names {
+		if !room[name] {
+			f.full = append(f.full, name)
+		}
+	}
+	return f
+}
+
+func (f licensed) fullWords() string {
+	if len(f.full) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s full: %s", terminal.Plural(len(f.full), "feature"), some(f.full))
+}
+
+func (f licensed) expiringWords() string {
+	if len(f.expiring) == 0 {
+		return ""
+	}
+	return ": " + some(f.expiring)
+}
+
+// some is the first few names of a list.
+func some(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // returnRefused says which return the back office credits never, and what to do about it.

@@ -3,12 +3,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/settings"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/tpm"
 )
@@ -22,8 +26,8 @@ func main() {
 
 // flags are what an administrator may say on the command line.
 type flags struct {
-	state, tpm, trust, listen, socket, poll, level, events string
-	names                                                  []string
+	config, state, tpm, trust, listen, socket, poll, level, events string
+	names                                                          []string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -35,12 +39,20 @@ func command(ctx context.Context) *cobra.Command {
 			"Without a TPM 2.0 it does not start: nothing would tell an older copy of its disk. Whether a TPM is a chip, the firmware's or a virtual one, and what each may hold, is the producer's policy. " +
 			"A machine without one can have rights of its own where that policy allows it: leasehold request --store.\n\n" +
 			"Under systemd it takes its sockets from leaseholdd.socket (clients), leaseholdd-admin.socket (the leasehold command) and leaseholdd-poll.socket (leasehold poll); otherwise it opens them itself.\n\n" +
+			"Each flag but --config can be set by a file instead: leaseholdd.toml, and then each file in conf.d, by name; what is said later counts, and a flag counts more than a file. " +
+			"A key that is not known, or a value that cannot be used, keeps it from starting: see leasehold-config-check(1).\n\n" +
 			"It never connects to anything. Files carried by an administrator are its link to the producer, see leasehold-request(1) and leasehold-import(1), or another program that carries the same bytes, where an " +
 			"administrator starts that: see leasehold-poll(1).",
 		Args:    cobra.NoArgs,
 		Version: terminal.Version(),
-		RunE:    func(*cobra.Command, []string) error { return run(ctx, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := configure(c.Flags(), f.config); err != nil {
+				return err
+			}
+			return run(ctx, f)
+		},
 	}
+	root.Flags().StringVar(&f.config, "config", settings.Dir, "`directory` with leaseholdd.toml and conf.d/*.toml, whose keys are the names of the flags here")
 	root.Flags().StringVar(&f.state, "state", env("STATE_DIRECTORY", "/var/lib/leasehold"), "`directory` of trusted storage, on a disk that keeps what it was told to sync ($STATE_DIRECTORY)")
 	root.Flags().StringVar(&f.tpm, "tpm", tpm.DefaultAddress, "`address` of the TPM 2.0: a device, unix:SOCKET or tcp:HOST:PORT")
 	root.Flags().StringVar(&f.events, "event-log", firmwareLog, "`file` with the firmware's log of what was started, which goes with requests where this account may read it, or root tells it; empty: none goes")
@@ -53,6 +65,23 @@ func command(ctx context.Context) *cobra.Command {
 	root.AddCommand(unitsCommand(), catalogCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
+}
+
+// configure gives the flags that nobody typed the values of the configuration files.
+func configure(flags *pflag.FlagSet, dir string) error {
+	conf, err := settings.Read(dir)
+	if err != nil {
+		return err
+	}
+	for _, s := range conf.Settings {
+		if flags.Changed(s.Name) {
+			continue
+		}
+		if err := flags.Set(s.Name, s.Value); err != nil {
+			return terminal.Coded(capability.ErrConfig, fmt.Errorf("%s: line %d: %s: %w", s.File, s.Line, s.Name, err))
+		}
+	}
+	return nil
 }
 
 func env(name, otherwise string) string {

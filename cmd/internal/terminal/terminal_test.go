@@ -97,7 +97,7 @@ func TestDistance(t *testing.T) {
 	for _, row := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"help", "help", 0}, {"hlep", "help", 2}, {"hel", "help", 1}, {"helpp", "help", 1}, {"", "help", 4}, {"kitten", "sitting", 3}} {
+	}{{"", "", 0}, {"help", "help", 0}, {"hlep", "help", 1}, {"statsu", "status", 1}, {"ab", "ba", 1}, {"abc", "ca", 3}, {"hel", "help", 1}, {"helpp", "help", 1}, {"", "help", 4}, {"kitten", "sitting", 3}} {
 		if got, back := distance(row.a, row.b), distance(row.b, row.a); got != row.want || back != row.want {
 			t.Errorf("%s, %s: %d and %d where %d is wanted", row.a, row.b, got, back, row.want)
 		}
