@@ -65,6 +65,8 @@ func silent(err error) bool {
 // acquire tries the servers in order.
 func (c *Client) acquire(ctx context.Context, w wish) (*Lease, error) {
 	var all []error
+	offices := map[string]error{}
+	defer func() { c.link.passed.noteOffices(offices) }()
 	for _, at := range c.order {
 		l, err := (*Lease)(nil), error(nil)
 		if at == "" {
@@ -75,7 +77,9 @@ func (c *Client) acquire(ctx context.Context, w wish) (*Lease, error) {
 		if err == nil || !silent(err) || ctx.Err() != nil {
 			return l, err
 		}
-		all = append(all, err)
+		if all = append(all, err); at != "" {
+			offices[at] = err
+		}
 	}
 	// An answer, even a bad one, says more than silence.
 	for _, err := range all {

@@ -98,6 +98,9 @@ func TestServerListWithAnOffice(t *testing.T) {
 		if _, err := c.Acquire(ctx, "render:1.0"); !silent(err) {
 			t.Errorf("nobody is there: %v", err)
 		}
+		if p := c.Passed(); len(p) != 2 || p[0].Server != "one:7070" || !errors.Is(p[0].Err, ErrServerUnreachable) || p[1].Server != office || !errors.Is(p[1].Err, ErrOfficeUnreachable) {
+			t.Errorf("passed over: %v", p)
+		}
 		w.meddle(func() { w.cut = false })
 		if err := l.Release(ctx); err != nil || l.Err() != ErrReleased || len(w.sessions()) != 0 {
 			t.Errorf("%v, %v, %d sessions", err, l.Err(), len(w.sessions()))
@@ -106,8 +109,19 @@ func TestServerListWithAnOffice(t *testing.T) {
 		// First in the list, the back office is first. Close gives its seats back, and what it signed as ended ends the lease.
 		s.set(false)
 		b := open(office, "one:7070")
-		if l, err = b.Acquire(ctx, "render:1.0", TakeOver()); err != nil || l.seat == nil || len(w.sessions()) != 1 {
+		w.meddle(func() { w.cut = true })
+		if l, err = b.Acquire(ctx, "render:1.0"); err != nil || l.seat != nil {
+			t.Fatalf("the back office is away, and the appliance is not asked: %v", err)
+		}
+		if p := b.Passed(); len(p) != 1 || p[0].Server != office || !errors.Is(p[0].Err, ErrOfficeUnreachable) {
+			t.Errorf("passed over: %v", p)
+		}
+		if err := l.Release(ctx); err != nil {
 			t.Fatal(err)
+		}
+		w.meddle(func() { w.cut = false })
+		if l, err = b.Acquire(ctx, "render:1.0", TakeOver()); err != nil || l.seat == nil || len(w.sessions()) != 1 || len(b.Passed()) != 0 {
+			t.Fatal(err, b.Passed())
 		}
 		if err := b.Close(); err != nil || len(w.sessions()) != 0 {
 			t.Errorf("%v, %d sessions", err, len(w.sessions()))
