@@ -17,7 +17,7 @@ BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmar
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token lib man demo test suites race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token lib oci man demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -50,6 +50,10 @@ lib:
 	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -tags netgo,osusergo -ldflags '-extldflags "-Wl,-soname,libleasehold.so -Wl,-z,nodelete -Wl,--version-script=$(CURDIR)/cmd/libleasehold/exports.map"' \
 		-o $(LIB)/libleasehold.so ./cmd/libleasehold
 	@rm $(LIB)/libleasehold.h && cp cmd/libleasehold/leasehold.h $(LIB)/
+
+# The command line in an image for container engines, which needs none to be made: bin/leasehold-oci.tar, the same bytes from the same program.
+oci: build
+	$(GO) run ./cmd/internal/oci -program bin/leasehold -o bin/leasehold-oci.tar
 
 man: build
 	mkdir -p bin/man bin/catalog && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done; bin/leaseholdd catalog bin/catalog

@@ -36,7 +36,9 @@ type machine struct {
 	lost        error // to the clock
 	full        error // of the disk
 	site, asked []byte
-	chip        byte // the TPM's seed
+	chip        byte  // the TPM's seed
+	noted       error // by the audit trail
+	told        int   // to it
 	log         bytes.Buffer
 }
 

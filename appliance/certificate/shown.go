@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
@@ -41,7 +42,9 @@ type Options struct {
 type Shown struct {
 	o Options
 
-	mu        sync.Mutex
+	at atomic.Pointer[present] // for handshakes, which wait for nobody that changes something
+
+	mu        sync.Mutex // of who does
 	authority *authority
 	names     Names
 	own       *tls.Certificate
@@ -52,6 +55,16 @@ type Shown struct {
 	wanted    []netip.Addr     // addresses that were not added; they wait for Renew
 	learned   int              // addresses since then: each costs the TPM some work
 }
+
+// present is what is shown just now.
+type present struct {
+	certificate *tls.Certificate
+	addresses   []netip.Addr // that the machine goes by
+	names       []string     // with those of the site's certificate
+}
+
+// publish puts it before the handshakes to come.
+func (s *Shown) publish() { s.at.Store(&present{s.shown(), s.names.Addresses, s.allNames()}) }
 
 // New makes the authority's certificate, unless the kept one will do, and the first one to show.
 func New(o Options) (*Shown, error) {
@@ -88,8 +101,8 @@ func (s *Shown) openSite() {
 	if err == nil {
 		s.site, err = p.tls()
 	}
-	if s.pair = p; err != nil {
-		s.site, s.pair, s.lost = nil, nil, err
+	if s.pair, s.lost = p, err; err != nil {
+		s.site, s.pair = nil, nil
 		s.o.Log.Error(capability.ErrCertificateLost.Entry().Title, "code", capability.ErrCertificateLost.String(), "cause", err.Error())
 		return
 	}
@@ -132,6 +145,7 @@ func (s *Shown) make(n Names) error {
 		}
 	}
 	s.authority, s.names, s.own = a, n, leaf
+	s.publish()
 	if s.site == nil {
 		s.o.Log.Info("certificate for browsers", "sha256", Fingerprint(leaf.Leaf.Raw), "authority_sha256", Fingerprint(a.of.Raw), "names", n.All(), "until", leaf.Leaf.NotAfter.Format(time.DateOnly))
 	}
@@ -146,6 +160,10 @@ func (s *Shown) Renew() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lost != nil { // the TPM may have been away
+		s.openSite()
+		s.publish()
+	}
 	n := s.names
 	for _, a := range s.wanted {
 		n = n.with(a)
@@ -158,18 +176,22 @@ func (s *Shown) Renew() error {
 
 // Certificate is for tls.Config.GetCertificate.
 func (s *Shown) Certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	s.mu.Lock()
+	now := s.at.Load()
+	at, ok := addressOf(h)
+	if !ok || slices.Contains(now.addresses, at) || !s.mu.TryLock() {
+		return now.certificate, nil
+	}
 	defer s.mu.Unlock()
-	if at, ok := addressOf(h); ok && !slices.Contains(s.names.Addresses, at) && !slices.Contains(s.wanted, at) {
+	if !slices.Contains(s.names.Addresses, at) && !slices.Contains(s.wanted, at) {
 		if s.learned++; s.learned > MaxAddresses {
-			return s.shown(), nil
+			return now.certificate, nil
 		}
 		if err := s.make(s.names.with(at)); err != nil {
 			s.o.Log.Warn("a certificate does not name an address that it is shown at", "address", at.String(), "cause", err.Error())
 			s.wanted = append(s.wanted, at)
 		}
 	}
-	return s.shown(), nil
+	return s.at.Load().certificate, nil
 }
 
 // addressOf is the address that somebody connected to, if others can too: one that is good on a single link needs more than a certificate can say.
@@ -214,11 +236,7 @@ func (s *Shown) Look() View {
 }
 
 // Names are those that the machine may be asked by: its own, and those of the site's certificate.
-func (s *Shown) Names() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.allNames()
-}
+func (s *Shown) Names() []string { return s.at.Load().names }
 
 func (s *Shown) allNames() []string {
 	names := append(s.names.hosts(), Names{Addresses: s.names.Addresses}.All()...)
@@ -232,9 +250,12 @@ func (s *Shown) allNames() []string {
 	return names
 }
 
+// Note is told what is about to be kept, in DER and with its names: of a removal nothing. Its error stops that.
+type Note func(der []byte, names []string) error
+
 // Ask draws a key and gives the request for a certificate of the site's authority, in PEM: for these names, or without any for those that the machine goes by. What was asked for before and has not come is
-// asked for no more. What is shown stays until Install.
-func (s *Shown) Ask(hosts []string) (request []byte, names []string, err error) {
+// asked for no more. What is shown stays until Install. Note hears of it before anything is kept, and may refuse.
+func (s *Shown) Ask(hosts []string, note Note) (request []byte, names []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.names
@@ -255,6 +276,9 @@ func (s *Shown) Ask(hosts []string) (request []byte, names []string, err error) 
 	if err := p.ask(s.o.Rand, n); err != nil {
 		return nil, nil, err
 	}
+	if err := note(p.public[0], n.All()); err != nil {
+		return nil, nil, err
+	}
 	if err := s.o.KeepAsked(p.encode(typeRequest)); err != nil {
 		return nil, nil, fmt.Errorf("keep a certificate request: %w", err)
 	}
@@ -264,18 +288,18 @@ func (s *Shown) Ask(hosts []string) (request []byte, names []string, err error) 
 
 // Install shows the certificate in the file from now on, in PEM or DER and with those above it, if it was made for a key that was drawn here, goes by a name of this machine, and is good by the trusted time. It may be
 // for the key that is in use. A refusal is a *capability.Refusal, and changes nothing.
-func (s *Shown) Install(file []byte) (View, error) {
+func (s *Shown) Install(file []byte, note Note) (View, error) {
 	now, err := s.o.Now()
 	if err != nil {
 		return View{}, err
 	}
-	if err := s.install(file, now); err != nil {
+	if err := s.install(file, now, note); err != nil {
 		return View{}, err
 	}
 	return s.Look(), nil
 }
 
-func (s *Shown) install(file []byte, now time.Time) error {
+func (s *Shown) install(file []byte, now time.Time, note Note) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := s.allNames()
@@ -297,6 +321,9 @@ func (s *Shown) install(file []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if err := note(shown.Leaf.Raw, namesOf(shown.Leaf)); err != nil {
+		return err
+	}
 	if err := s.o.KeepSite(p.encode(typeCertificate)); err != nil {
 		return fmt.Errorf("keep a certificate: %w", err)
 	}
@@ -305,6 +332,7 @@ func (s *Shown) install(file []byte, now time.Time) error {
 		s.forgetAsked()
 	}
 	s.site, s.pair, s.lost = shown, p, nil
+	s.publish()
 	s.say()
 	return nil
 }
@@ -317,16 +345,19 @@ func (s *Shown) forgetAsked() {
 }
 
 // Remove shows our own certificate again, and forgets the site's with its key, and what was asked for.
-func (s *Shown) Remove() (View, error) {
-	if err := s.remove(); err != nil {
+func (s *Shown) Remove(note Note) (View, error) {
+	if err := s.remove(note); err != nil {
 		return View{}, err
 	}
 	return s.Look(), nil
 }
 
-func (s *Shown) remove() error {
+func (s *Shown) remove(note Note) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := note(nil, nil); err != nil {
+		return err
+	}
 	if s.site != nil || s.lost != nil {
 		if err := s.o.KeepSite(nil); err != nil {
 			return fmt.Errorf("remove a certificate: %w", err)
@@ -336,6 +367,7 @@ func (s *Shown) remove() error {
 		s.forgetAsked()
 	}
 	s.site, s.pair, s.lost = nil, nil, nil
+	s.publish()
 	return s.make(s.names)
 }
 

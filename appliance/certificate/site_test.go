@@ -79,9 +79,17 @@ func pems(all ...*x509.Certificate) (b []byte) {
 
 func (m *machine) ask(s *Shown, names ...string) []byte {
 	m.Helper()
-	r, _, err := s.Ask(names)
+	r, _, err := s.Ask(names, m.note)
 	must(m.T, err)
 	return r
+}
+
+// note is the audit trail.
+func (m *machine) note(der []byte, names []string) error {
+	if m.noted == nil {
+		m.told++
+	}
+	return m.noted
 }
 
 func code(err error) capability.Code {
@@ -104,7 +112,7 @@ func TestSite(t *testing.T) {
 	}
 	s = m.run("lic01") // which takes a while
 	leaf := below.answer(request, nil)
-	v, err := s.Install(pems(leaf, below.cert, root.cert))
+	v, err := s.Install(pems(leaf, below.cert, root.cert), m.note)
 	must(t, err)
 	if !v.Site || v.Authority != "" || v.Asked != "" || v.Fingerprint != Fingerprint(leaf.Raw) || !strings.Contains(v.Issuer, "Servers of the site") || m.asked != nil || !strings.Contains(m.log.String(), v.Fingerprint) {
 		t.Errorf("%+v", v)
@@ -124,21 +132,21 @@ func TestSite(t *testing.T) {
 	request = m.ask(s)
 	must(t, s.Renew())
 	next := root.answer(request, nil)
-	if v, err = s.Install(pems(root.cert, next)); err != nil || v.Fingerprint != Fingerprint(next.Raw) {
+	if v, err = s.Install(pems(root.cert, next), m.note); err != nil || v.Fingerprint != Fingerprint(next.Raw) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	renewed := root.answer(request, func(c *x509.Certificate) { c.NotAfter = monday.AddDate(2, 0, 0) })
-	if v, err = s.Install(renewed.Raw); err != nil || v.Fingerprint != Fingerprint(renewed.Raw) {
+	if v, err = s.Install(renewed.Raw, m.note); err != nil || v.Fingerprint != Fingerprint(renewed.Raw) {
 		t.Errorf("in DER: %+v, %v", v, err)
 	}
 	if bytes.Contains(m.site, []byte("PRIVATE KEY")) || bytes.Count(m.site, []byte("BEGIN")) != 2 {
 		t.Errorf("kept: %s", m.site)
 	}
 	m.ask(s)
-	if v, err = s.Remove(); err != nil || v.Site || v.Asked != "" || m.site != nil || m.asked != nil || m.trusts(s.Authority(), m.comes(s, "10.1.2.3:1"), "lic01") != nil {
+	if v, err = s.Remove(m.note); err != nil || v.Site || v.Asked != "" || m.site != nil || m.asked != nil || m.trusts(s.Authority(), m.comes(s, "10.1.2.3:1"), "lic01") != nil {
 		t.Errorf("removed: %+v, %v", v, err)
 	}
-	if _, err := s.Install(pems(renewed)); code(err) != capability.ErrCertificateKey {
+	if _, err := s.Install(pems(renewed), m.note); code(err) != capability.ErrCertificateKey {
 		t.Errorf("its key is still there: %v", err)
 	}
 }
@@ -190,33 +198,71 @@ func TestWrongCertificates(t *testing.T) {
 		"with one of the same name":   {pems(good, below.cert, old.cert), capability.ErrCertificateChain},
 		"with more than can be shown": {pems(many...), capability.ErrCertificateChain},
 	} {
-		if _, err := s.Install(row.file); code(err) != row.code {
+		if _, err := s.Install(row.file, m.note); code(err) != row.code {
 			t.Errorf("%s: %v, want %s", name, err, row.code)
 		}
 		if c := m.comes(s, "10.1.2.3:1"); !c.Equal(shown) || s.Look().Asked != string(request) || m.site != nil {
 			t.Errorf("%s: something has changed", name)
 		}
 	}
+	m.noted = errors.New("the ledger takes nothing")
+	if _, err := s.Install(pems(good, below.cert), m.note); err == nil || m.site != nil {
+		t.Errorf("what is not in the trail is shown: %v", err)
+	}
+	if _, _, err := s.Ask(nil, m.note); err == nil || s.Look().Asked != string(request) {
+		t.Errorf("what is not in the trail is asked for: %v", err)
+	}
+	if _, err := s.Remove(m.note); err == nil || s.Look().Asked != string(request) {
+		t.Errorf("what is not in the trail is removed: %v", err)
+	}
+	m.noted = nil
 	m.full = errors.New("the disk is full")
-	if _, err := s.Install(pems(good, below.cert)); err == nil || m.comes(s, "10.1.2.3:1").Equal(good) {
+	if _, err := s.Install(pems(good, below.cert), m.note); err == nil || m.comes(s, "10.1.2.3:1").Equal(good) {
 		t.Errorf("what is not kept is shown: %v", err)
 	}
-	if _, _, err := s.Ask(nil); err == nil {
+	if _, _, err := s.Ask(nil, m.note); err == nil {
 		t.Error("a request is given whose key is not kept")
 	}
 	m.full, m.lost = nil, errors.New("the owner is busy")
-	if _, err := s.Install(pems(good, below.cert)); err == nil {
+	if _, err := s.Install(pems(good, below.cert), m.note); err == nil {
 		t.Error("it is taken without a time")
 	}
 	m.lost = nil
 	for _, names := range [][]string{{"*.example.org"}, {"a b"}, {""}, slices.Repeat([]string{"x"}, maxAsked+1)} {
 		var bad *capability.Malformed
-		if _, _, err := s.Ask(names); !errors.As(err, &bad) {
+		if _, _, err := s.Ask(names, m.note); !errors.As(err, &bad) {
 			t.Errorf("%.40q is asked for: %v", names, err)
 		}
 	}
-	if v, err := s.Install(pems(good, below.cert)); err != nil || !v.Site {
+	if v, err := s.Install(pems(good, below.cert), m.note); err != nil || !v.Site {
 		t.Errorf("after all that: %v", err)
+	}
+}
+
+// TestHandshakesWaitForNobody: while somebody changes what is shown, those that come are shown what there is.
+func TestHandshakesWaitForNobody(t *testing.T) {
+	m := newMachine(t)
+	s := m.run("lic01")
+	shown := m.comes(s, "10.1.2.3:1")
+	in, out := make(chan bool), make(chan bool)
+	ended := make(chan error)
+	go func() {
+		_, _, err := s.Ask(nil, func([]byte, []string) error { in <- true; <-out; return nil })
+		ended <- err
+	}()
+	<-in
+	for _, at := range []string{"10.1.2.3:1", "10.1.2.4:1"} {
+		if c, err := s.Certificate(&tls.ClientHelloInfo{Conn: hello{at: at}}); err != nil || !c.Leaf.Equal(shown) {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	if len(s.Names()) != 2 {
+		t.Errorf("%q", s.Names())
+	}
+	out <- true
+	must(t, <-ended)
+	if c := m.comes(s, "10.1.2.4:1"); m.trusts(s.Authority(), c, "10.1.2.4") != nil {
+		t.Error("the address is forgotten")
 	}
 }
 
@@ -226,7 +272,7 @@ func TestSiteLost(t *testing.T) {
 	root := newOffice(t, "Root of the site", nil)
 	s := m.run("lic01")
 	leaf := root.answer(m.ask(s), nil)
-	_, err := s.Install(pems(leaf))
+	_, err := s.Install(pems(leaf), m.note)
 	must(t, err)
 	m.ask(s)
 	site, asked := m.site, m.asked
@@ -246,8 +292,18 @@ func TestSiteLost(t *testing.T) {
 		if v := s.Look(); v.Site || v.Lost == "" || m.trusts(s.Authority(), own, "lic01") != nil || !strings.Contains(m.log.String(), capability.ErrCertificateLost.String()) {
 			t.Errorf("%s: %+v", name, v)
 		}
+		before := m.chip
+		if m.chip = 0; name == "another TPM" { // which was only away
+			must(t, s.Renew())
+			if v := s.Look(); !v.Site || v.Lost != "" {
+				t.Errorf("after that: %+v", v)
+			}
+			m.chip = before
+			s = m.run("lic01")
+		}
+		m.chip = before
 		again := root.answer(m.ask(s), nil)
-		if v, err := s.Install(pems(again)); err != nil || !v.Site || v.Lost != "" {
+		if v, err := s.Install(pems(again), m.note); err != nil || !v.Site || v.Lost != "" {
 			t.Errorf("%s, and a new one: %+v, %v", name, v, err)
 		}
 	}

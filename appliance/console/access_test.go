@@ -502,6 +502,9 @@ func TestSlowSender(t *testing.T) {
 	g.no("", "GET features", "", capability.ErrSignInFirst)
 
 	large := strings.NewReader(strings.Repeat("x", maxRestore+2))
+	if status, p, _ := g.askFrom("", "POST session", strings.NewReader(strings.Repeat("x", maxBody+2))); status != http.StatusUnprocessableEntity || p.Code != capability.ErrFileSize {
+		t.Errorf("of a stranger: %d %+v", status, p)
+	}
 	keller := g.signIn("keller")
 	if status, p, _ := g.askFrom(keller, "POST users", large); status != http.StatusUnprocessableEntity || p.Code != capability.ErrFileSize {
 		t.Errorf("%d %+v", status, p)

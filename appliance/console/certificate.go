@@ -1,12 +1,14 @@
 package console
 
 import (
+	"crypto/sha256"
 	"encoding/pem"
 	"io"
 	"net/http"
 
 	"github.com/leasehold/leasehold/appliance/certificate"
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
 )
 
 // certificate answers GET certificate with a certificate.View: what browsers are shown, for people to compare.
@@ -38,11 +40,10 @@ func (c *Console) askCertificate(r *http.Request, by string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, names, err := s.Ask(wish.Names)
+	b, names, err := s.Ask(wish.Names, c.noting(r, ledger.CertificateAsked, by))
 	if err != nil {
 		return nil, err
 	}
-	c.Appliance.Log.Info("a certificate of the site's authority is asked for", "by", by, "names", names)
 	return &CertificateRequest{string(b), names}, nil
 }
 
@@ -55,25 +56,27 @@ func (c *Console) installCertificate(r *http.Request, by string) (any, error) {
 	if err != nil {
 		return nil, capability.Refuse(capability.ErrFileRead, "", "%v", err)
 	}
-	v, err := s.Install(file)
-	if err != nil {
-		return nil, err
-	}
-	c.Appliance.Log.Info("a certificate of the site's authority is shown", "by", by, "sha256", v.Fingerprint)
-	return v, nil
+	return s.Install(file, c.noting(r, ledger.CertificateInstalled, by))
 }
 
-func (c *Console) removeCertificate(_ *http.Request, by string) (any, error) {
+func (c *Console) removeCertificate(r *http.Request, by string) (any, error) {
 	s, err := c.mustShow()
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.Remove()
-	if err != nil {
-		return nil, err
+	return s.Remove(c.noting(r, ledger.CertificateRemoved, by))
+}
+
+// noting has the audit trail say what is done about the certificate, before it is.
+func (c *Console) noting(r *http.Request, what ledger.CertificateAct, by string) certificate.Note {
+	return func(der []byte, names []string) error {
+		f := ledger.Certified{What: what, Names: names[:min(len(names), ledger.MaxCertificateNames)], By: by}
+		if der != nil {
+			f.SHA256 = sha256.Sum256(der)
+		}
+		_, err := c.Appliance.Change(r.Context(), ledger.NoteCertificate{Certified: f}, "certificate "+what.String(), by)
+		return err
 	}
-	c.Appliance.Log.Info("the appliance's own certificate is shown", "by", by, "sha256", v.Fingerprint)
-	return v, nil
 }
 
 func (c *Console) mustShow() (*certificate.Shown, error) {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/leasehold/leasehold/capability"
@@ -28,10 +29,15 @@ func (c *Console) setTime(r *http.Request, by string) (any, error) {
 	if err := decode(r, &form); err != nil {
 		return nil, err
 	}
-	if form.Time < 0 {
+	return c.stateTime(r.Context(), form.Time, by)
+}
+
+// stateTime says what time it is; zero: the system clock is right.
+func (c *Console) stateTime(ctx context.Context, t capability.Time, by string) (*Clock, error) {
+	if t < 0 {
 		return nil, &capability.Malformed{Field: "time", Cause: "before 1970"}
 	}
-	read, err := c.Appliance.SetTime(r.Context(), form.Time, by)
+	read, err := c.Appliance.SetTime(ctx, t, by)
 	if err != nil {
 		return nil, err
 	}

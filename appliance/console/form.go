@@ -22,13 +22,20 @@ func decodeUpTo(most int64, r *http.Request, v any) error {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == web.CBORType {
 		b, err = web.FromCBOR(b)
 	}
+	if err != nil {
+		return &capability.Malformed{Field: "body", Cause: err.Error()}
+	}
+	return decodeBytes(b, v)
+}
+
+// decodeBytes does the same with JSON that is in memory.
+func decodeBytes(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
 	if err == nil {
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err = d.Decode(v); err == nil {
-			if _, after := d.Token(); !errors.Is(after, io.EOF) {
-				err = errors.New("something follows after the end")
-			}
+		if _, after := d.Token(); !errors.Is(after, io.EOF) {
+			err = errors.New("something follows after the end")
 		}
 	}
 	if err == nil {

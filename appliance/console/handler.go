@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/appliance/certificate"
@@ -39,6 +41,9 @@ type Console struct {
 	Metrics http.Handler
 	// Pepper makes of a password what only this machine can make of it.
 	Pepper func(password []byte) ([32]byte, error)
+
+	Now func() time.Time // for sessions
+	Log *slog.Logger
 
 	opening  sync.Once
 	entrance *entrance
@@ -246,10 +251,15 @@ func (c *Console) request(r *http.Request, by string) (any, error) {
 	if err := decode(r, &wish); err != nil {
 		return nil, err
 	}
+	return c.writeRequest(r.Context(), wish, by)
+}
+
+// writeRequest is a request file that asks for a wish.
+func (c *Console) writeRequest(ctx context.Context, wish Wish, by string) (*Written, error) {
 	if err := wish.check(); err != nil {
 		return nil, err
 	}
-	f, err := c.Appliance.RequestFrom(r.Context(), wish.Desired, wish.From, by)
+	f, err := c.Appliance.RequestFrom(ctx, wish.Desired, wish.From, by)
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +272,12 @@ func (c *Console) response(r *http.Request, _ string) (any, error) {
 	if err != nil {
 		return nil, capability.Refuse(capability.ErrFileSize, "", "%v", err)
 	}
-	in, err := c.Appliance.Import(r.Context(), file)
+	return c.applyFile(r.Context(), file)
+}
+
+// applyFile puts a response into force.
+func (c *Console) applyFile(ctx context.Context, file []byte) (*Imported, error) {
+	in, err := c.Appliance.Import(ctx, file)
 	if err != nil {
 		c.media.count(ProblemOf(err).Code)
 		return nil, err
@@ -306,6 +321,11 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 	if err := decode(r, &d); err != nil {
 		return nil, err
 	}
+	return c.dropLease(r.Context(), d, by)
+}
+
+// dropLease ends a lease in the name of somebody, and says when its seat is free.
+func (c *Console) dropLease(ctx context.Context, d Drop, by string) (*Holding, error) {
 	if len(d.Reason) > capability.MaxText {
 		return nil, &capability.Malformed{Field: "reason", Cause: fmt.Sprintf("%d bytes where at most %d are allowed", len(d.Reason), capability.MaxText)}
 	}
@@ -316,11 +336,11 @@ func (c *Console) drop(r *http.Request, by string) (any, error) {
 	if err != nil {
 		return nil, &capability.Malformed{Field: "device.type", Cause: err.Error()}
 	}
-	if err := c.Appliance.Drop(r.Context(), ledger.Drop{Device: device, Feature: d.Feature, By: by}); err != nil {
+	if err := c.Appliance.Drop(ctx, ledger.Drop{Device: device, Feature: d.Feature, By: by}); err != nil {
 		return nil, err
 	}
 	var held *Holding
-	err = c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+	err = c.Appliance.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		for _, dev := range l.Devices(now) {
 			for _, h := range dev.Holdings {
 				if dev.ID == device && h.Item.Feature == d.Feature && (held == nil || h.Expiry > held.Expiry) {

@@ -113,7 +113,7 @@ func (c *Console) api(mux *http.ServeMux, who func(*http.Request) (asker, error)
 			a, err := enter(r, who, op.gate)
 			if err == nil && !a.local {
 				// Who sends slowly may be somebody else when the end has come.
-				if err = gather(w, r); err == nil {
+				if err = gather(w, r, a); err == nil {
 					a, err = enter(r, who, op.gate)
 				}
 			}
@@ -145,9 +145,13 @@ func enter(r *http.Request, who func(*http.Request) (asker, error), g gate) (ask
 	return a, err
 }
 
-// gather reads what a request brings. Its error is a *capability.Refusal.
-func gather(w http.ResponseWriter, r *http.Request) error {
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRestore+1))
+// gather reads what a request brings: of a stranger no more than a form. Its error is a *capability.Refusal.
+func gather(w http.ResponseWriter, r *http.Request, a asker) error {
+	most := int64(maxRestore)
+	if a.by == "" {
+		most = maxBody
+	}
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most+1))
 	if err != nil {
 		return capability.Refuse(capability.ErrFileSize, "", "%v", err)
 	}

@@ -1,32 +1,71 @@
 package console
 
 import (
+	"embed"
 	"net/http"
+	"runtime/debug"
+	"slices"
+	"time"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/web"
 )
 
-// Pages is what browsers are served on the port of clients, and programs that speak HTTP.
+//go:embed templates
+var templates embed.FS
+
+// site is the console for browsers: pages on what the REST API answers with, and forms that become the same commands.
+type site struct {
+	*Console
+	assets   *web.Assets
+	sessions *web.Sessions
+	pages    web.Pages
+	room     *web.Room
+	forms    *doneForms
+	files    *writtenFiles
+	deleted  *deletions
+	mux      *http.ServeMux
+}
+
+// What requests of browsers bring that are being answered, in bytes: of all, and of one address.
+const (
+	pageBytes     = 64 << 20
+	pageBytesEach = 24 << 20
+)
+
+// Pages is what is served on the port of clients to browsers.
 func (c *Console) Pages() http.Handler {
-	assets, err := web.NewAssets()
+	s, err := c.site()
 	if err != nil {
-		panic(err) // they come with the program
+		panic(err) // templates and assets come with the program
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+web.Root, assets)
+	mux.Handle("GET "+web.Root, s.assets)
 	mux.HandleFunc("GET /authority.pem", c.authority)
-	c.api(mux, c.networkAsks(nil))
+	api := http.NewServeMux()
+	c.api(api, c.networkAsks(s.session))
 	c.probes(mux, c.networkAsks(nil))
-	mux.HandleFunc("/", c.missing)
-	same := http.NewCrossOriginProtection().Handler(mux)
+	mux.Handle(Base, s.sessions.Handler(api))
+	mux.Handle("/", s.sessions.Handler(s.mux))
+	bounded := web.Bodies(s.told(http.NewCrossOriginProtection().Handler(mux)), s.room)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var names []string
-		if s := c.shown(); s != nil {
-			names = s.Names() // they change while this runs
-		}
-		web.Protect(same, names).ServeHTTP(w, r)
+		web.Protect(bounded, s.names()).ServeHTTP(w, r)
 	})
+}
+
+// session is who has signed in with a browser, and as of which change of the login; empty: nobody.
+func (s *site) session(r *http.Request) (name string, since capability.Time) {
+	name, at := s.sessions.Who(r.Context())
+	return name, capability.Time(at)
+}
+
+// names are those that browsers know the appliance by. They change while it runs.
+func (c *Console) names() []string {
+	if s := c.shown(); s != nil {
+		return s.Names()
+	}
+	return nil
 }
 
 // missing answers for what is not there.
@@ -35,3 +74,83 @@ func (c *Console) missing(w http.ResponseWriter, r *http.Request) {
 		return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
 	})
 }
+
+// site is the console for browsers, with nobody signed in.
+func (c *Console) site() (*site, error) {
+	assets, err := web.NewAssets()
+	if err != nil {
+		return nil, err
+	}
+	s := &site{Console: c, assets: assets, sessions: web.NewSessions(c.Now), room: web.NewRoom(pageBytes, pageBytesEach), forms: newDoneForms(c.Now), files: &writtenFiles{}, deleted: newDeletions(), mux: http.NewServeMux()}
+	if s.pages, err = assets.ParsePages(templates); err != nil {
+		return nil, err
+	}
+	for _, r := range s.routes() {
+		s.mux.Handle(r.pattern, s.handler(r))
+	}
+	s.mux.Handle("/", s.handler(route{gate: anyone, do: (*visit).nowhere}))
+	return s, nil
+}
+
+// told has a panic in the log, with where it was. Whoever sent the request hears nothing.
+func (s *site) told(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if why := recover(); why != nil {
+				if why != http.ErrAbortHandler {
+					s.Log.Error("panic", "path", r.URL.Path, "why", why, "stack", string(debug.Stack()))
+				}
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route is one thing that a browser can ask for.
+type route struct {
+	pattern string // as net/http has them, with the method
+	gate    gate
+	do      func(*visit) error
+	// stands says that it is refused while the trusted storage cannot be used: what is changed then would be gone with the repair.
+	stands bool
+}
+
+// routes are all of them. A test asks each with every role.
+func (s *site) routes() []route {
+	return slices.Concat(
+		signRoutes(),
+		overviewRoutes(),
+		featureRoutes(),
+		deviceRoutes(),
+		poolRoutes(),
+		reservationRoutes(),
+		exchangeRoutes(),
+		settingRoutes(),
+		machineRoutes(),
+		reportRoutes(),
+		userRoutes(),
+		helpRoutes(),
+	)
+}
+
+func (s *site) handler(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		v := &visit{site: s, w: w, r: req, gate: r.gate}
+		err := v.enter(r.gate)
+		if err == nil && r.stands {
+			err = v.look(req, func(*ledger.Ledger, ledger.Now) {})
+		}
+		if err != nil {
+			v.problem(err)
+			return
+		}
+		v.resume()
+		if err := r.do(v); err != nil {
+			v.problem(err)
+		}
+	})
+}
+
+// formLife is how long a form is remembered that was sent: its session lasts no longer.
+const formLife = web.Longest + time.Minute

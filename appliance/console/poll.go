@@ -434,13 +434,18 @@ func (p *Poll) refresh(r *http.Request, _ string) (any, error) {
 	if err := decode(r, &w); err != nil {
 		return nil, err
 	}
+	return p.askNow(r.Context(), w)
+}
+
+// askNow has a try made now that asks for a wish too, and says how many come to an end before it.
+func (p *Poll) askNow(ctx context.Context, w Wish) (*Polling, error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
 	if w.From != 0 {
 		return nil, &capability.Malformed{Field: "from", Cause: "what is sent by itself is what was not acknowledged"}
 	}
-	out, err := p.polling(r.Context())
+	out, err := p.polling(ctx)
 	switch {
 	case err != nil:
 		return nil, err

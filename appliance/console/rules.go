@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,16 +56,16 @@ func readModel(r *http.Request) ([]byte, error) {
 }
 
 func (c *Console) checkModel(r *http.Request, _ string) (any, error) {
-	_, out, err := c.dryRun(r)
-	return out, err
+	text, err := readModel(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.dryRun(r, text)
 }
 
 // dryRun copies the ledger in its owner's time and does the rest in its own: a copy of many leases takes the owner a tenth of what a dry run takes.
 // A text that is refused needs no copy at all.
-func (c *Console) dryRun(r *http.Request) (text []byte, out *ModelCheck, err error) {
-	if text, err = readModel(r); err != nil {
-		return nil, nil, err
-	}
+func (c *Console) dryRun(r *http.Request, text []byte) (out *ModelCheck, err error) {
 	c.checking.Lock()
 	defer c.checking.Unlock()
 	var now ledger.Now
@@ -77,13 +78,13 @@ func (c *Console) dryRun(r *http.Request) (text []byte, out *ModelCheck, err err
 		now, snapshot = at, l.Snapshot()
 	})
 	if err != nil || out != nil {
-		return text, out, err
+		return out, err
 	}
 	l, err := ledger.Restore(snapshot)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return text, CheckModel(l, now, text), nil
+	return CheckModel(l, now, text), nil
 }
 
 // CheckModel is the dry run of an upload: what the upload would say, give to each pool, and move. Unless the upload is refused it becomes a fact in l,
@@ -139,11 +140,20 @@ func Checked(report model.Report) *ModelCheck {
 }
 
 func (c *Console) uploadModel(r *http.Request, by string) (any, error) {
+	text, err := readModel(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.putModel(r, text, by)
+}
+
+// putModel puts a model in force, and says what its dry run said.
+func (c *Console) putModel(r *http.Request, text []byte, by string) (*ModelCheck, error) {
 	if !c.changing.TryLock() {
 		return nil, capability.Refuse(capability.ErrBusy, "", "another upload or change of reservations is under way")
 	}
 	defer c.changing.Unlock()
-	text, out, err := c.dryRun(r)
+	out, err := c.dryRun(r, text)
 	if err != nil {
 		return nil, err
 	}
@@ -203,14 +213,8 @@ func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
 	if err := decode(r, &form); err != nil {
 		return nil, err
 	}
-	if err := refuseOutside(form.Name); err != nil {
+	if err := c.putPolicy(r.Context(), form, by); err != nil {
 		return nil, err
-	}
-	if _, err := c.Appliance.Change(r.Context(), ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {
-		return nil, err
-	}
-	if c.Poll != nil {
-		c.Poll.poke()
 	}
 	var out Setting
 	err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {
@@ -218,6 +222,20 @@ func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
 		out = all[slices.IndexFunc(all, func(s Setting) bool { return s.Name == form.Name })]
 	})
 	return out, err
+}
+
+// putPolicy sets a setting, or lets go of it.
+func (c *Console) putPolicy(ctx context.Context, form SettingForm, by string) error {
+	if err := refuseOutside(form.Name); err != nil {
+		return err
+	}
+	if _, err := c.Appliance.Change(ctx, ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {
+		return err
+	}
+	if c.Poll != nil {
+		c.Poll.poke()
+	}
+	return nil
 }
 
 // seats shows who holds a count, the longest idle first, and who waits for one.
@@ -262,11 +280,16 @@ func (c *Console) disconnect(r *http.Request, by string) (any, error) {
 	if err := decode(r, &form); err != nil {
 		return nil, err
 	}
-	d, err := c.Appliance.Change(r.Context(), ledger.DisconnectIdle{After: form.After, Feature: form.Feature, By: by}, "idle devices dropped", by)
+	return c.dropIdle(r.Context(), form, by)
+}
+
+// dropIdle ends leases that nobody has used, in the name of somebody.
+func (c *Console) dropIdle(ctx context.Context, form Disconnect, by string) (*Disconnected, error) {
+	d, err := c.Appliance.Change(ctx, ledger.DisconnectIdle{After: form.After, Feature: form.Feature, By: by}, "idle devices dropped", by)
 	if err != nil {
 		return nil, err
 	}
-	out := Disconnected{Dropped: []Dropped{}}
+	out := &Disconnected{Dropped: []Dropped{}}
 	for _, e := range d.Entries {
 		if e.Dropped != nil {
 			out.Dropped = append(out.Dropped, Dropped{Host: e.Dropped.Device.String(), Feature: e.Dropped.Feature})

@@ -136,7 +136,7 @@ func started(t *testing.T, l *ledger.Ledger, lost capability.Code, clock func() 
 	var awake atomic.Int64 // who looks at it sees it go on
 	a, err := appliance.New(appliance.Options{
 		Start:  ledger.Start{Lost: lost},
-		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Now: clock,
+		Ledger: l, Vault: vault, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Trust: &wire.Trust{}, Now: clock,
 		Elapsed: func() time.Duration { return 0 }, Awake: func() time.Duration { return time.Duration(awake.Add(1)) * time.Second / 4 }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

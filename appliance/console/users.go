@@ -168,18 +168,24 @@ func (c *Console) addUser(r *http.Request, a asker) (any, error) {
 	if err := c.proven(r, a, form.Current); err != nil {
 		return nil, err
 	}
-	kept, err := c.entry().passwords.make(r.Context(), c, form.Name, form.Password)
-	if err != nil {
-		return nil, err
-	}
-	add := ledger.AddLogin{Name: form.Name, Password: kept, By: a.by}
+	var roles []ledger.Role
 	if form.Roles != nil {
-		add.Roles = *form.Roles
+		roles = *form.Roles
 	}
-	if _, err := c.Appliance.Change(r.Context(), add, "login made", a.by); err != nil {
+	if err := c.makeLogin(r.Context(), form.Name, roles, form.Password, a.by); err != nil {
 		return nil, err
 	}
 	return c.user(r.Context(), form.Name)
+}
+
+// makeLogin admits somebody with a first password, in the name of somebody who may.
+func (c *Console) makeLogin(ctx context.Context, name string, roles []ledger.Role, password, by string) error {
+	kept, err := c.entry().passwords.make(ctx, c, name, password)
+	if err != nil {
+		return err
+	}
+	_, err = c.Appliance.Change(ctx, ledger.AddLogin{Name: name, Roles: roles, Password: kept, By: by}, "login made", by)
+	return err
 }
 
 func (c *Console) changeUser(r *http.Request, a asker) (any, error) {

@@ -72,6 +72,8 @@ func (l *Ledger) apply(e *Entry) error {
 		err = l.applyAdmitted(e.Admitted)
 	case e.SignedIn != nil:
 		err = e.SignedIn.check()
+	case e.Certified != nil:
+		err = e.Certified.check()
 	default:
 		err = corrupt("no fact")
 	}

@@ -73,6 +73,8 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.endToken(now, c)
 	case NoteSignIn:
 		return l.noteSignIn(now, c)
+	case NoteCertificate:
+		return l.noteCertificate(now, c)
 	}
 	return Decision{}, malformed("command", "%T is not known", c)
 }

@@ -9,7 +9,7 @@
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
 // Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, CloseUsage, Watch, Recognize, and those of an
-// administrator: SetTime, PlanChange, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain, CancelDrain, and of logins AddLogin, ChangeLogin, RemoveLogin, AddToken, EndToken and NoteSignIn. A ledger is owned by one goroutine.
+// administrator: SetTime, PlanChange, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain, CancelDrain, and of logins AddLogin, ChangeLogin, RemoveLogin, AddToken, EndToken and NoteSignIn, and NoteCertificate. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.

@@ -233,7 +233,10 @@ func (l *Ledger) decidedLogin(now Now, f *Admitted) (Decision, error) {
 	if err := l.loginFact(f, now.Wall); err != nil {
 		return Decision{}, malformed("login", "%v", err)
 	}
-	return l.decided(now, Entry{Admitted: f}), nil
+	d := l.decided(now, Entry{Admitted: f})
+	// What an administrator takes away stays away, whatever older copy of the disk is put back. What every login may do to itself moves nothing: it could wear out the TPM.
+	d.Move = l.provisioned() && f.What&(LoginRemoved|LoginDisabled|RolesChanged) != 0
+	return d, nil
 }
 
 // admission is what makes a login another one than it is.

@@ -118,6 +118,33 @@ func TestLogins(t *testing.T) {
 	}
 }
 
+// An older copy of the disk does not give back what an administrator took away; what a login does to itself costs the TPM nothing.
+func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
+	v := admins(t)
+	if d := v.must(ChangeLogin{Name: "keller", Roles: &[]Role{SecurityAdministrator, Viewer}}); d.Move {
+		t.Error("there is no epoch before the first response")
+	}
+	v.provision(lineItem('a', "f:1.0", 4))
+	for _, c := range []struct {
+		command Command
+		moves   bool
+	}{
+		{AddLogin{Name: "ada", Roles: []Role{Operator}, Password: []byte{1}}, false},
+		{ChangeLogin{Name: "ada", Password: []byte{2}}, false},
+		{AddToken{Login: "ada", Name: "t", Hash: TokenHash("t")}, false},
+		{EndToken{Login: "ada", Name: "t"}, false},
+		{NoteSignIn{SignedIn{Name: "ada"}}, false},
+		{ChangeLogin{Name: "ada", Roles: &[]Role{Viewer}}, true},
+		{ChangeLogin{Name: "ada", Disabled: yes(true)}, true},
+		{ChangeLogin{Name: "ada", Disabled: yes(false)}, false},
+		{RemoveLogin{Name: "ada"}, true},
+	} {
+		if d := v.must(c.command); d.Move != c.moves {
+			t.Errorf("%+v moves the epoch: %v", c.command, d.Move)
+		}
+	}
+}
+
 // From the first login on somebody can admit others.
 func TestLastAdministratorOfTheAppliance(t *testing.T) {
 	v := begin(t)

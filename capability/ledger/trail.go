@@ -84,6 +84,8 @@ func (e *Entry) Words() (kind, subject, by string) {
 		return "sign-in failed", e.SignedIn.words(), ""
 	case e.SignedIn != nil:
 		return "signed in", e.SignedIn.words(), "login " + e.SignedIn.Name
+	case e.Certified != nil:
+		return "certificate " + e.Certified.What.String(), e.Certified.words(), e.Certified.By
 	case e.Recovery != nil:
 		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
 	}

@@ -52,6 +52,7 @@ func (e *Entry) Encode(c *wire.Codec) []byte {
 	other(&w, c, 40, e.Counted)
 	other(&w, c, 50, e.Admitted)
 	other(&w, c, 51, e.SignedIn)
+	other(&w, c, 52, e.Certified)
 	w.Close(outer)
 	return w.Written()
 }

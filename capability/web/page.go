@@ -24,6 +24,7 @@ func (a *Assets) ParsePages(own fs.FS) (Pages, error) {
 	root, err := template.New(frame).Funcs(template.FuncMap{
 		"asset": a.Path,
 		"once":  NewOnce,
+		"inc":   func(n int) int { return n + 1 },
 		"short": func(s string) string { return strings.ToValidUTF8(s[:min(len(s), 16)], "") },
 	}).ParseFS(parts, "templates/parts.html")
 	if err != nil {

@@ -88,7 +88,7 @@ func run(ctx context.Context, f flags) error {
 
 	c := &console.Console{
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
-		Allowed: allowed(), Tells: tells, CodeOf: codeOf,
+		Allowed: allowed(), Tells: tells, CodeOf: codeOf, Now: time.Now, Log: log,
 	}
 	s, err := place{f.state, device, keys, log}.open()
 	if err != nil {

@@ -23,7 +23,7 @@ var instruments embed.FS
 
 const (
 	syncBegins = "func (f osFile) Datasync() error {\n"
-	diskSource = "storage/dir.go"
+	diskSource = "storage/dir_linux.go"
 )
 
 // instrumented builds that daemon.

@@ -42,7 +42,7 @@ func built(run func() int) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/freehold", "./cmd/leasehold")
+	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/freehold", "./cmd/leasehold", "./cmd/leaseholdd")
 	build.Dir = "../../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)

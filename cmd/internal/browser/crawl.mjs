@@ -6,16 +6,16 @@ import { check } from "./visitor.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-// kind is what pages of one sort have in common: the path without what names one thing, and which parameters there are.
+// kind is what pages of one sort have in common: the path without what names one thing, and which parameters there are, but for those that order and narrow a table.
 export function kind(path) {
   const u = new URL(path, env.PORTAL);
-  const way = u.pathname.replace(/^\/(items|devices|responses|proposals)\/(?!new$|new\/)[^/]+(\/[0-9A-Z_]+$)?/, "/$1/*").replace(/\/\d+(?=\/|$)/g, "/*");
-  return way + [...new Set(u.searchParams.keys())].sort().map((k) => "?" + k).join("");
+  const way = u.pathname.replace(/^\/(devices\/[A-Z_]+|users|reports)\/[^/]+/, "/$1/*").replace(/^\/(items|devices|responses|proposals)\/(?!new$|new\/)[^/]+(\/[0-9A-Z_]+$)?/, "/$1/*").replace(/\/\d+(?=\/|$)/g, "/*");
+  return way + [...new Set(u.searchParams.keys())].filter((k) => !/^(sort|order|page|in-.*)$/.test(k)).sort().map((k) => "?" + k).join("");
 }
 
 // links are the pages that a page leads to.
 export async function links(v) {
-  return v.page.$$eval("header a[href], main a[href]", (list, portal) => list.filter((a) => a.origin === portal && !a.hasAttribute("download")).map((a) => a.pathname + a.search)
+  return v.page.$$eval("header a[href], nav a[href], main a[href]", (list, portal) => list.filter((a) => a.origin === portal && !a.hasAttribute("download")).map((a) => a.pathname + a.search)
     .filter((p) => !/\.(csv|json|zip|svg|txt)(\?|$)/.test(p)), new URL(env.PORTAL).origin);
 }
 

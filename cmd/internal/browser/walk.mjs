@@ -1,5 +1,6 @@
-// Walks through the portal in headless Chromium. The first argument names the walk; PORTAL is where the portal is, SHOTS where screenshots go, SCRATCH a directory for what comes and goes, SCRIPTS on or off.
+// Walks through the portal and the console in headless Chromium. The first argument names the walk; PORTAL is where the pages are, SHOTS where screenshots go, SCRATCH a directory for what comes and goes, SCRIPTS on or off.
 import { argv, exit } from "node:process";
+import { appliance } from "./appliance.mjs";
 import { ended } from "./ended.mjs";
 import { first } from "./first.mjs";
 import { gone } from "./gone.mjs";
@@ -8,7 +9,7 @@ import { pages } from "./pages.mjs";
 import { seats, ten } from "./usual.mjs";
 import { Visitor } from "./visitor.mjs";
 
-const walks = { first, ten, seats, gone, pages, hostile, ended };
+const walks = { first, ten, seats, gone, pages, hostile, ended, console: appliance };
 
 const v = await Visitor.open();
 try {

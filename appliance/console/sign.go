@@ -1,0 +1,183 @@
+package console
+
+import (
+	"net/url"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/web"
+)
+
+func signRoutes() []route {
+	return []route{
+		{pattern: "GET /sign-in", gate: anyone, do: (*visit).signInPage},
+		{pattern: "POST /sign-in", gate: anyone, do: (*visit).signInForm},
+		{pattern: "POST /sign-out", gate: signedIn, do: (*visit).signOut},
+		{pattern: "GET /first", gate: anyone, do: (*visit).firstPage},
+		{pattern: "POST /first", gate: anyone, do: (*visit).firstForm},
+		{pattern: "GET /me", gate: signedIn, do: (*visit).ownPage},
+		{pattern: "POST /me/password", gate: signedIn, do: (*visit).ownPasswordForm},
+	}
+}
+
+type signInView struct {
+	web.Sent
+	To    string // where to go afterwards
+	Kept  string // a form that was interrupted
+	First bool   // there is no login yet
+}
+
+func (v *visit) signInPage() error {
+	return v.askToSignIn(v.Typed("/sign-in", "to", v.query("to")), v.Typed("/sign-in", "kept", ""))
+}
+
+// askToSignIn shows where to sign in, and carries along what comes after that.
+func (v *visit) askToSignIn(to, kept string) error {
+	none, err := v.nobodyYet()
+	if err != nil {
+		return err
+	}
+	return v.show("signin", "Login", signInView{Sent: v.Sent, To: web.Local(to), Kept: kept, First: none})
+}
+
+// nobodyYet says that there is no login.
+func (v *visit) nobodyYet() (none bool, err error) {
+	err = v.Appliance.Look(v.r.Context(), func(l *ledger.Ledger, _ ledger.Now) { none = len(l.Logins()) == 0 })
+	return none, err
+}
+
+// signInForm takes a name and a password.
+func (v *visit) signInForm() error {
+	form, err := v.form()
+	if err != nil {
+		return err
+	}
+	name, password := form.Get("name"), form.Get("password")
+	if name == "" || password == "" {
+		return v.again(capability.Refuse(capability.ErrForm, "", "a name and a password are wanted"), (*visit).signInPage)
+	}
+	g, err := v.signIn(v.r.Context(), name, password, web.AddressOf(v.r))
+	if err != nil {
+		return v.again(err, (*visit).signInPage)
+	}
+	if err := v.begin(&g); err != nil {
+		return err
+	}
+	return v.goTo(v.onward(form.Get("to"), form.Get("kept")))
+}
+
+// begin signs a login in, whoever visited until now.
+func (v *visit) begin(g *ledger.Login) error {
+	return v.sessions.Begin(v.r.Context(), g.Name, int64(g.Since))
+}
+
+func (v *visit) signOut() error {
+	if _, err := v.form(); err != nil {
+		return err
+	}
+	if err := v.sessions.End(v.r.Context()); err != nil {
+		return err
+	}
+	v.w.Header().Set("Clear-Site-Data", `"cache", "storage"`) // nothing is left for the back button
+	return v.goTo("/sign-in")
+}
+
+type firstView struct {
+	web.Sent
+	None bool
+}
+
+func (v *visit) firstPage() error {
+	none, err := v.nobodyYet()
+	if err != nil {
+		return err
+	}
+	return v.show("first", "First Login", firstView{v.Sent, none})
+}
+
+// firstForm makes the first login, by the code that the appliance shows to root.
+func (v *visit) firstForm() error {
+	form, err := v.form()
+	if err != nil {
+		return err
+	}
+	if err := twice(form); err != nil {
+		return v.again(err, (*visit).firstPage)
+	}
+	g, err := v.firstLogin(v.r.Context(), form.Get("code"), form.Get("name"), form.Get("password"), web.AddressOf(v.r))
+	if err != nil {
+		return v.again(err, (*visit).firstPage)
+	}
+	if err := v.begin(&g); err != nil {
+		return err
+	}
+	v.say("You are the first login, a security administrator. Make the logins of others, and give the roles that are needed: whoever brings licenses in is a license administrator.")
+	return v.goTo("/users")
+}
+
+// twice refuses a new password that was typed in two ways.
+func twice(form url.Values) error {
+	if form.Get("password") != form.Get("again") {
+		return capability.Refuse(capability.ErrForm, "password", "it was typed twice, not alike")
+	}
+	return nil
+}
+
+type ownView struct {
+	web.Sent
+	Facts  web.Facts
+	Tokens tokensView
+}
+
+// ownPage is where somebody changes the own password.
+func (v *visit) ownPage() error {
+	g, err := v.login(v.r.Context(), v.name)
+	if err != nil {
+		return err
+	}
+	u := userOf(&g)
+	view := ownView{Sent: v.Sent, Tokens: v.tokensOf("/me/tokens", &u)}
+	view.Facts.Add("User Name", u.Name)
+	view.Facts.Add("Roles", roleWords(u.Roles))
+	view.Facts.Add("Since", u.Made)
+	return v.show("me", "Reset Password", view)
+}
+
+func (v *visit) ownPasswordForm() error {
+	form, err := v.form()
+	if err != nil {
+		return err
+	}
+	if err := twice(form); err != nil {
+		return v.again(err, (*visit).ownPage)
+	}
+	g, err := v.newOwnPassword(v.r.Context(), v.name, form.Get("password-current"), form.Get("password"), web.AddressOf(v.r))
+	if err != nil {
+		return v.again(err, (*visit).ownPage)
+	}
+	// Every session of before is over, this one too.
+	if err := v.begin(&g); err != nil {
+		return err
+	}
+	v.say("The password is changed, and you are signed out everywhere else.")
+	return v.goTo("/me")
+}
+
+// asks says that the password has to be typed again before something that matters more.
+func (v *visit) asks() bool { return !v.sessions.Proved(v.r.Context()) }
+
+// prove takes the password again, where it was not typed just now.
+func (v *visit) prove(form url.Values) error {
+	if !v.asks() {
+		return nil
+	}
+	current := form.Get("password-current")
+	if current == "" {
+		return capability.Refuse(capability.ErrForm, "password-current", "your own password is asked for")
+	}
+	if _, err := v.known(v.r.Context(), v.name, current, web.AddressOf(v.r)); err != nil {
+		return err
+	}
+	v.sessions.Prove(v.r.Context())
+	return nil
+}

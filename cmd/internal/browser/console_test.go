@@ -1,0 +1,104 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/tpm/tpmtest"
+)
+
+// appliance is one of its own on a software TPM, served by the real program, and what the walk needs to know of it.
+type appliance struct {
+	office
+	socket string
+}
+
+func newAppliance(t *testing.T) *appliance {
+	t.Helper()
+	o := newOffice(t)
+	dir, err := os.MkdirTemp("", "lh") // Unix sockets have short names
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	a := &appliance{office: *o, socket: filepath.Join(dir, "s")}
+	a.url = "https://" + address
+	c := exec.Command(filepath.Join(os.Getenv(programs), "leaseholdd"), "--state", filepath.Join(dir, "state"), "--tpm", tpmtest.Start(t).Address(), "--trust", o.trust, "--listen", address, "--socket", a.socket, "--poll-socket", a.socket+"p")
+	var log strings.Builder
+	c.Stderr = &log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	t.Cleanup(func() {
+		c.Process.Signal(os.Interrupt)
+		if err := <-ended; err != nil {
+			t.Errorf("leaseholdd: %v\n%s", err, &log)
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; {
+		if _, err := a.leasehold("status"); err == nil {
+			return a
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("leaseholdd ended: %v\n%s", err, &log)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("leaseholdd does not answer")
+		}
+	}
+}
+
+// leasehold runs the program on the machine itself.
+func (a *appliance) leasehold(args ...string) (string, error) {
+	out, err := exec.Command(filepath.Join(os.Getenv(programs), "leasehold"), append(args, "--socket", a.socket)...).Output()
+	return string(out), err
+}
+
+// firstCode is what the daemon tells who started it.
+func (a *appliance) firstCode() string {
+	a.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", a.socket)
+	}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://leasehold" + console.Base + "first-login")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var first console.FirstLogin
+	if err := json.NewDecoder(resp.Body).Decode(&first); err != nil || first.Code == "" {
+		a.t.Fatalf("%s: no code: %v", resp.Status, err)
+	}
+	return first.Code
+}
+
+// Every view of the console, from the first login on, with scripts and without.
+func TestConsole(t *testing.T) {
+	for _, scripts := range []string{"on", "off"} {
+		t.Run("scripts "+scripts, func(t *testing.T) {
+			a := newAppliance(t)
+			a.walk("console", "SCRIPTS="+scripts, "CODE="+a.firstCode(), "OFFICE="+a.dir, "SECRET="+a.secret)
+		})
+	}
+}
