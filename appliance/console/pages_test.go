@@ -267,6 +267,20 @@ func words(page string) string {
 // Every page that can be looked at is there, for who has every role.
 func TestPagesAreThere(t *testing.T) {
 	b := newPages(t).signedIn("both")
+	for _, i := range ReportInfos() {
+		b.page(reportPath(i.Kind))
+	}
+	if a := b.get("/reports/what-if?feature=f&count=5"); a.status != http.StatusOK || strings.Contains(a.body, "Name a feature") {
+		t.Errorf("what if: %d %s", a.status, words(a.body))
+	}
+	if a := b.get("/reports/usage?by=second"); a.status != http.StatusBadRequest || !strings.Contains(a.body, `role="alert"`) || !strings.Contains(a.body, `name="from"`) {
+		t.Errorf("a report that cannot be: %d", a.status)
+	}
+	for path, kind := range map[string]string{"csv": "text/csv; charset=utf-8", "json": "application/json", "svg": "image/svg+xml"} {
+		if a := b.get("/reports/peaks/report." + path + "?feature=f"); a.status != http.StatusOK || a.header.Get("Content-Type") != kind {
+			t.Errorf("%s: %d %s", path, a.status, a.header.Get("Content-Type"))
+		}
+	}
 	for _, path := range []string{
 		"/overview", "/about", "/settings", "/me", "/features", "/features/details", "/feature?id=" + string(b.w.item) + "&name=f", "/devices", "/devices/STRING/d", "/seats", "/pools", "/pools/model", "/reservations",
 		"/reservations/add", "/online", "/online/update", "/offline", "/properties", "/audit", "/audit/1", "/hostids", "/time", "/help", "/reports", "/reports/denials", "/reports/usage",
