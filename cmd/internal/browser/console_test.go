@@ -102,3 +102,9 @@ func TestConsole(t *testing.T) {
 		})
 	}
 }
+
+// More than 500 payloads, in every field of the console and in what clients and the producer say of themselves, are text on every page.
+func TestConsoleCorpus(t *testing.T) {
+	a := newAppliance(t)
+	a.walk("corpus", "CODE="+a.firstCode(), "OFFICE="+a.dir, "SECRET="+a.secret)
+}

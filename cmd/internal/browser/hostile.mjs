@@ -7,7 +7,7 @@ import { Machine } from "./machine.mjs";
 import { drop, sell } from "./usual.mjs";
 import { check, said } from "./visitor.mjs";
 
-const payloads = [
+export const payloads = [
   `<script>alert(1)</script>`, `<ScRiPt>alert(1)</sCrIpT>`, `<script src=//evil.example/x.js></script>`, `<script src=data:,alert(1)></script>`, `<script>alert(1)//`, `</script><script>alert(1)</script>`,
   `<img src=x onerror=alert(1)>`, `<img/src=x/onerror=alert(1)>`, `<IMG SRC=x OnErRoR=alert(1)>`, `"><img src=x onerror=alert(1)>`, `'><img src=x onerror=alert(1)>`, `<img src=//evil.example/x.png>`, `<img src="x\`>" onerror=alert(1)>`,
   `<svg onload=alert(1)>`, `<svg/onload=alert(1)>`, `"><svg onload=alert(1)>`, `<svg><script>alert(1)</script></svg>`, `<svg><animate onbegin=alert(1) attributeName=x>`, `<svg><a xlink:href=javascript:alert(1)>x</a>`, `<svg><style><img src=x onerror=alert(1)>`,
@@ -22,7 +22,7 @@ const payloads = [
 ];
 
 // post sends a form without leaving the page, and gives the status and what is foreign in the page that comes.
-async function post(v, path, form) {
+export async function post(v, path, form) {
   return v.page.evaluate(async (path, form) => {
     const w = await fetch(path, { method: "POST", body: new URLSearchParams({ once: crypto.randomUUID(), ...form }) });
     return { status: w.status, at: w.redirected ? w.url : "", ...foreignIn(await w.text()) };
@@ -30,14 +30,14 @@ async function post(v, path, form) {
 }
 
 // look reads a page without leaving the one that is shown.
-async function look(v, path) {
+export async function look(v, path) {
   return v.page.evaluate(async (path) => foreignIn(await (await fetch(path)).text()), path);
 }
 
 // watch gives every page the function that finds elements and attributes which no page of the portal has.
-async function watch(v) {
+export async function watch(v) {
   await v.page.evaluateOnNewDocument(() => {
-    const ours = /^(name|value|type|class|id|href|src|action|method|enctype|for|form|role|lang|charset|content|rel|alt|title|download|list|min|max|minlength|maxlength|step|required|checked|selected|disabled|readonly|multiple|autofocus|autocomplete|placeholder|spellcheck|accept|hidden|open|defer|tabindex|scope|colspan|rowspan|width|height|viewBox|data-passkey|data-make|data-htmx-powered|font-size|font-family|fill|stroke|(fill|stroke)-[a-z]+|transform|opacity|r|cx|cy|rx|ry|dx|dy|preserveAspectRatio|aria-[a-z]+|hx-(get|trigger|target|select|swap|include)|x|y|x1|y1|x2|y2|points|d|text-anchor|xmlns)$/;
+    const ours = /^(name|value|type|class|id|href|src|action|formaction|method|enctype|for|form|role|lang|charset|content|rel|alt|title|download|list|min|max|minlength|maxlength|step|required|checked|selected|disabled|readonly|multiple|autofocus|autocomplete|placeholder|spellcheck|accept|hidden|open|defer|tabindex|scope|colspan|rowspan|width|height|viewBox|data-passkey|data-make|data-htmx-powered|font-size|font-family|fill|stroke|(fill|stroke)-[a-z]+|transform|opacity|r|cx|cy|rx|ry|dx|dy|preserveAspectRatio|aria-[a-z]+|hx-(get|trigger|target|select|swap|include)|x|y|x1|y1|x2|y2|points|d|text-anchor|xmlns)$/;
     globalThis.foreignIn = (markup) => {
       const page = typeof markup === "string" ? new DOMParser().parseFromString(markup, "text/html") : markup;
       const wrong = [];
@@ -46,7 +46,7 @@ async function watch(v) {
         if (e.tagName === "SCRIPT" && !(e.getAttribute("src") ?? "").startsWith("/assets/") || e.tagName === "STYLE") wrong.push(e.outerHTML);
         for (const a of e.attributes) {
           if (!ours.test(a.name)) wrong.push(`${a.name} of ${e.outerHTML}`);
-          if (/^(href|src|action|hx-get)$/.test(a.name) && !/^(\/(?!\/)|#|data:image\/svg\+xml;base64,|data:,|\?)/.test(a.value)) wrong.push(`${a.name} of ${e.outerHTML}`);
+          if (/^(href|src|action|formaction|hx-get)$/.test(a.name) && !/^(\/(?!\/)|#|data:image\/svg\+xml;base64,|data:,|\?)/.test(a.value)) wrong.push(`${a.name} of ${e.outerHTML}`);
         }
       }
       const links = [...page.querySelectorAll("header a[href], main a[href]")].filter((a) => !a.hasAttribute("download")).map((a) => a.getAttribute("href")).filter((p) => p.startsWith("/"));

@@ -1,0 +1,95 @@
+// Names that are markup, more than 500 of them, in every field of the console and in what clients and the producer say of themselves.
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { env } from "node:process";
+import { freehold, license, owner } from "./appliance.mjs";
+import { kind, links } from "./crawl.mjs";
+import { look, payloads, post, watch } from "./hostile.mjs";
+import { check, password, said } from "./visitor.mjs";
+
+// Each payload as it is, and behind what ends an attribute, an element or a comment.
+const all = ["", `">`, `'>`, "</td>", "</textarea>", "-->", "</title>"].flatMap((before) => payloads.map((p) => before + p));
+
+export async function corpus(v) {
+  check(all.length >= 500, "at least 500 payloads");
+  await watch(v);
+  await owner(v);
+
+  // What the producer says: products, and what lines of theirs are called.
+  const items = payloads.filter((p) => p.length <= 60).slice(0, 12);
+  const ids = items.map((p, n) => freehold("entitle", "--customer", "ACME", "--product", p, "--feature", `render${n}:1.0`, "--count", "5").match(/[0-9A-Z]{4,6}(?:-[0-9A-Z]{4,6}){2,}/)[0]);
+  await license(v, ids);
+  // What clients say: who they are.
+  for (const [n, p] of payloads.slice(0, 5).entries()) {
+    execFileSync(join(env.PROGRAMS, "leasehold"), ["acquire", "render0", "--user", p, "--server", new URL(env.PORTAL).host, "--trust", env.TRUST, "--dir", join(env.SCRATCH, "client" + n)], { stdio: "ignore" });
+  }
+
+  const faults = [], answers = {};
+  const note = (path, p, w) => {
+    const sort = path.replace(/\?.*/, "").replace(/^(\/users\/|\/devices\/STRING\/).*?(\/roles)?$/, "$1*$2");
+    answers[sort] = (answers[sort] ?? 0) + 1;
+    if (w.status >= 500) faults.push(`${path} answers ${w.status} to ${p}`);
+    for (const e of w.wrong) faults.push(`in the answer to ${path} with ${p}: ${e}`);
+  };
+
+  // All of them at once, as what is reserved: groups, hosts and features.
+  const rows = all.map((p) => ({ group: p, hostId: { type: "STRING", value: p.replace(/[^ -~]/g, "?") }, feature: p, version: "1.0", count: 1 }));
+  const imported = await v.page.evaluate(async (rows) => {
+    const form = new FormData();
+    form.append("once", crypto.randomUUID());
+    form.append("file", new Blob([JSON.stringify(rows)], { type: "application/json" }), "<img src=x onerror=alert(1)>.json");
+    const w = await fetch("/reservations/import", { method: "POST", body: form });
+    const text = await w.text();
+    return { status: w.status, why: new DOMParser().parseFromString(text, "text/html").querySelector(".problem")?.textContent, ...foreignIn(text) };
+  }, rows);
+  check(!imported.why, "the import: " + imported.why);
+  note("/reservations/import", "all", imported);
+  await v.goto("/reservations");
+  await v.reads(`Total number of records: ${all.length}`);
+
+  for (const [n, p] of all.entries()) {
+    const base = n < payloads.length, q = encodeURIComponent(p);
+    const lists = ["/features/details?q=", "/devices?q=", "/reservations?q=", "/seats?q=", "/audit?q=", "/help?q=", "/reports/usage?feature=", "/features?feature=", "/reservations/edit?id=", "/devices/STRING/", "/feature?name=", "/users/"];
+    for (let i = 0; i < 3; i++) note(lists[(3 * n + i) % lists.length] + q, p, await look(v, lists[(3 * n + i) % lists.length] + q));
+    const forms = [
+      ["/reservations/add", { group: p, device: p, type: "STRING", feature: p, version: p, count: p, do: "add" }], ["/pools/model/check", { text: p }], ["/online", { id: p, count: p, do: "more" }], ["/offline/request", { id: p, count: p }],
+      ["/seats/free", { device: p, feature: p, reason: p }], ["/settings", { size: p }], ["/columns", { path: p, column: p, all: p }], ["/time", { time: p }],
+    ];
+    if (base) forms.push(
+      ["/pools/model/check", { text: `model "${p}" { partitions { partition "${p}" { "${p}" 1.0 8 } } on any() { use "${p}" accept } }` }], ["/properties", { "failover-uris": p, "was-failover-uris": "", "log-threshold": p }],
+      ["/reservations/edit", { id: p, group: p, seen: p, device: p, feature: p }], ["/reservations/delete", { id: p, do: p }], ["/online/update", { do: p }], ["/seats/disconnect", { minutes: p, feature: p }], ["/users/" + q + "/roles", { role: p }], ["/me/tokens", { token: p, days: p, do: p }],
+    );
+    if (n < 24) forms.push(["/users", { name: p, password, again: password }]); // each password costs what it should
+    if (n < 3) forms.push(["/sign-in", { name: p, password: "x", to: p, kept: p }]);
+    for (const [path, form] of forms) note(path, p, await post(v, path, form));
+  }
+  said(`${all.length} payloads: ${JSON.stringify(answers)}`);
+
+  // Every page is read, and some of each kind are opened.
+  const waiting = ["/overview", "/reservations?size=200"], seen = new Set(), opened = {};
+  let shown = 0;
+  for (let path; (path = waiting.shift()) !== undefined;) {
+    if (seen.has(path) || /^\/(assets|authority)|\/export\.json|\.(csv|json|svg|LHQ|pem)(\?|$)/.test(path)) continue;
+    seen.add(path);
+    const sort = kind(path);
+    opened[sort] = (opened[sort] ?? 0) + 1;
+    if (opened[sort] > 60) continue;
+    let found;
+    if (opened[sort] <= 3) {
+      await v.goto(path);
+      shown++;
+      waiting.push(...await links(v));
+      found = await v.page.evaluate(() => foreignIn(document));
+    } else {
+      found = await look(v, path);
+      waiting.push(...found.links);
+    }
+    for (const e of found.wrong) faults.push(`on ${path}: ${e}`);
+  }
+  await v.goto("/reservations");
+  await v.shot("reservations");
+  await v.goto("/seats");
+  await v.shot("seats");
+  said(`${seen.size} pages of ${Object.keys(opened).length} kinds, ${shown} of them opened; ${v.faults.length} dialogs, scripts, policies or requests of others`);
+  check(faults.length === 0, `${faults.length} foreign parts:\n${[...new Set(faults)].slice(0, 30).join("\n")}`);
+}
