@@ -118,7 +118,7 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
 	CGO_ENABLED=1 $(GO) vet ./cmd/libleasehold
-	for os in windows darwin; do GOOS=$$os $(GO) build ./capability/client && GOOS=$$os $(GO) build -o /dev/null ./cmd/leasehold || exit 1; done # the SDK is for the machines of users, the command line for those of administrators
+	for os in windows darwin; do GOOS=$$os $(GO) vet ./capability/client && GOOS=$$os $(GO) build -o /dev/null ./cmd/leasehold || exit 1; done # the SDK is for the machines of users, the command line for those of administrators
 	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; echo "$$out" | tail -n 5; \
 	if [ $$code -ne 0 ] && echo "$$out" | grep -qiE 'dial|lookup|connect|fetching vulnerabilities|timeout'; then echo "govulncheck: its database cannot be reached from here"; else exit $$code; fi
 

@@ -1,11 +1,13 @@
 package console
 
 import (
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/web"
 )
@@ -159,5 +161,74 @@ func TestPasswordAgain(t *testing.T) {
 	}
 	if strings.Contains(b.page("/time"), `name="password-current"`) {
 		t.Error("asked again at once")
+	}
+}
+
+// A form that takes long to come is done in the name of who may still when its end has come.
+func TestSlowForm(t *testing.T) {
+	w := newPages(t)
+	slow := w.signedIn("operator")
+	key := slow.once("/reservations/add")
+	body, rest := io.Pipe()
+	r, err := http.NewRequest(http.MethodPost, w.server.URL+"/reservations/add", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	came := make(chan answer)
+	go func() { came <- slow.send(r, nil) }()
+	whole := formValues([]string{"once", key, "do", "submit", "pending", new(entry("g", "bob", 1)).line()}).Encode()
+	if _, err := io.WriteString(rest, whole[:10]); err != nil { // taken up by who answers
+		t.Fatal(err)
+	}
+	b := w.signedIn("security administrator")
+	if a := b.post(userPath("operator")+"/roles", "once", b.once("/users"), "role", "viewer"); a.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", a.status, words(a.body))
+	}
+	if _, err := io.WriteString(rest, whole[10:]); err != nil {
+		t.Fatal(err)
+	}
+	rest.Close()
+	if a := <-came; a.status == http.StatusSeeOther || len(w.reserved()) != 0 {
+		t.Errorf("%d, %d reserved", a.status, len(w.reserved()))
+	}
+}
+
+// While the trusted storage cannot be used, the overview says so and what to do; nothing can be changed that would be gone with its repair.
+func TestPagesOfALostStorage(t *testing.T) {
+	w := newPagesWith(t, func(w *pageWorld) {
+		w.c = &Console{
+			Appliance: refusing(t, capability.ErrCorrupt).Appliance, Lost: capability.Refuse(capability.ErrCorrupt, "", "test"), Host: w.c.Host, Now: w.c.Now, Log: w.c.Log, Certificate: w.c.Certificate, Pepper: w.c.Pepper,
+		}
+	})
+	code, err := w.c.firstLoginCode(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := w.browser()
+	if a := b.post("/first", "code", code, "name", "keller", "password", pagePassword, "again", pagePassword); a.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", a.status, words(a.body))
+	}
+	if a := b.post(userPath("keller")+"/roles", "once", "1", "role", "security administrator", "role", "license administrator"); a.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", a.status, words(a.body))
+	}
+	if p := words(b.page("/overview")); !strings.Contains(p, "refusing") || !strings.Contains(p, "LH-4004") {
+		t.Error(p)
+	}
+	for _, path := range []string{"/offline", "/time", "/hostids", "/help", "/about"} {
+		b.page(path)
+	}
+	for _, path := range []string{"/reservations/add", "/properties", "/pools/model/delete", "/seats/free", "/online"} {
+		if a := b.post(path, "once", "x"+path); a.status != http.StatusConflict || !strings.Contains(a.body, "LH-4004") {
+			t.Errorf("%s: %d %s", path, a.status, words(a.body))
+		}
+	}
+	for _, path := range []string{"/features", "/devices", "/properties", "/reports/usage"} {
+		if a := b.get(path); a.status != http.StatusConflict || !strings.Contains(a.body, "LH-4004") {
+			t.Errorf("%s: %d", path, a.status)
+		}
+	}
+	if a := b.post("/offline/request", "once", "r"); a.status != http.StatusSeeOther {
+		t.Errorf("no request for the repair: %d %s", a.status, words(a.body))
 	}
 }

@@ -120,7 +120,7 @@ func TestStatusNamesFeatures(t *testing.T) {
 	d.says("GET health", console.Health{Version: "v9.9.9", State: "serving", Applied: 1, Host: here(), Since: 1795161600, Now: 1795248000, Total: 9, Used: 8, Features: 8, Expiry: 1806451199})
 	d.says("GET features", []console.Feature{
 		item("render", 1806451199, 4, 0, "valid", false), item("render", 0, 4, 1, "valid", false), item("export", 0, 4, 0, "valid", false), item("export", 1806451199, 4, 0, "valid", false),
-		item("view", 0, 0, 0, "valid", true), item("old", 1700000000, 4, 0, "expired", false),
+		item("light", 0, 4, 1, "valid", false), item("light", 0, 4, 0, "valid", false), item("view", 0, 0, 0, "valid", true), item("old", 1700000000, 4, 0, "expired", false),
 	})
 	status, out, _ := m.run("status")
 	for _, want := range []string{

@@ -198,6 +198,7 @@ func redact(s string) string {
 		{`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`, "(private key)"},
 		{`\b[0-9A-Z]{5}(?:-[0-9A-Z]{5}){4,}\b`, "(key)"},
 		{`\b(?:[0-9A-Z]{5}-){3}([0-9A-Z]{5})\b`, "#####-#####-#####-$1"},
+		{`\b[a-z]{2}_[-_A-Za-z0-9]{32,}`, "(token)"},
 		{`(?i)\b(bearer|basic)\s+[-._~+/0-9a-z]{8,}=*`, "$1 (token)"},
 		{`(?i)\b(pass(?:word|phrase)?|token|secret|pin|(?:login|one-time|user)[- ]code)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;"'{}\[\]]{4,})`, "$1$2(taken out)"},
 		{`://[^/\s:@]+:[^/\s@]+@`, "://(user)@"},

@@ -68,11 +68,12 @@ func TestSupportBundle(t *testing.T) {
 	id := string(activationID(1))
 	secrets := []string{
 		id[:17], "K7QF2-9MXA1-00000-ZZZZZ-K7QF2-9MXA1-00000-ZZZZZ", "hunter2hunter2", "c2VjcmV0LWtleS1ieXRlcw", "eyJhbGciOi.tok-en_1", "proxypass", "K7QF-2M9X",
+		"lh_" + strings.Repeat("Ab-_", 11),
 	}
 	m.tools(map[string]string{
 		"systemctl": "leaseholdd.service - active (running)\nEnvironment=HTTPS_PROXY=http://proxyuser:proxypass@proxy:3128",
 		"journalctl": "LH-2102 rights returned code=LH-2102 activation=" + id + " copies=2\nrecovery key " + secrets[1] + " typed\npassword=hunter2hunter2\n" +
-			"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0LWtleS1ieXRlcw\n-----END EC PRIVATE KEY-----\nAuthorization: Bearer eyJhbGciOi.tok-en_1\nfirst-login code: K7QF-2M9X\nthe last line",
+			"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0LWtleS1ieXRlcw\n-----END EC PRIVATE KEY-----\nAuthorization: Bearer eyJhbGciOi.tok-en_1\nfirst-login code: K7QF-2M9X\nfound " + secrets[7] + " in a script\nthe last line",
 	})
 	d := m.daemon()
 	d.says("GET features", []console.Feature{{LineItem: capability.LineItem{Feature: "render", ActivationID: activationID(1)}, Status: "valid"}})

@@ -55,6 +55,7 @@ func (p *program) statusCommand() *cobra.Command {
 			}
 			notes = append(notes, clockNotes(h.Clock)...)
 			notes = append(notes, pollingNotes(h.Polling)...)
+			notes = append(notes, otherNotes(h.Conditions, notes)...)
 			if p.json {
 				err = terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
@@ -207,6 +208,24 @@ func usageEnd(u *console.Usage) string {
 		return "; they name users"
 	}
 	return ""
+}
+
+// otherNotes are the conditions of the daemon's table that nothing above has told in words of its own.
+func otherNotes(conditions []console.Condition, notes []string) (others []string) {
+	told := []capability.Code{
+		capability.ErrNotProvisioned, capability.ErrHold, capability.ErrClock, capability.ClockJudged, capability.ErrBinding, capability.RecoveryOpen, capability.ErrOfficeUnreachable, capability.ReturnMade,
+	}
+	for _, c := range conditions {
+		if slices.Contains(told, c.Code) || slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, c.Code.String()) }) {
+			continue
+		}
+		note := c.Code.String() + " " + c.Title
+		if c.Text != "" {
+			note += ": " + c.Text
+		}
+		others = append(others, note+"; "+c.Next)
+	}
+	return others
 }
 
 // bindingNotes is what to do about a machine that has changed.

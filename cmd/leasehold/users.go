@@ -42,6 +42,11 @@ func (p *program) usersCommand() *cobra.Command {
 		},
 	}
 	c.AddCommand(p.userAdd(), p.userChange(), p.userRemove(), p.userToken(), p.userEndToken())
+	for _, verb := range c.Commands() {
+		if verb.Name() != "add" {
+			verb.ValidArgsFunction = p.completeUser
+		}
+	}
 	return c
 }
 
@@ -106,6 +111,20 @@ func roleFlag(c *cobra.Command, roles *[]string) {
 		}
 		return list, cobra.ShellCompDirectiveNoFileComp
 	})
+}
+
+// completeUser completes the name of a login, where the daemon says which there are.
+func (p *program) completeUser(c *cobra.Command, args []string, start string) (list []string, _ cobra.ShellCompDirective) {
+	rows := []console.User{}
+	if len(args) > 0 || p.call(c.Context(), http.MethodGet, "users", nil, &rows) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, u := range rows {
+		if strings.HasPrefix(strings.ToLower(u.Name), strings.ToLower(start)) {
+			list = append(list, u.Name)
+		}
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (p *program) userAdd() *cobra.Command {

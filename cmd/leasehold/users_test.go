@@ -26,6 +26,12 @@ func TestUsersOutput(t *testing.T) {
 	m.prints("first-login", "first-login", 0)
 	d.says("GET session", console.Session{By: "uid 0 (pid 12)", Roles: []ledger.Role{}, Permissions: []string{"see", "report"}})
 	m.prints("session", "session", 0)
+	if status, stdout, stderr := m.run("__complete", "users", "change", "K"); status != 0 || !strings.HasPrefix(stdout, "keller\n") || strings.Contains(stdout, "ada") {
+		t.Errorf("%d %q %q", status, stdout, stderr)
+	}
+	if _, stdout, _ := m.run("__complete", "users", "add", "--role", ""); !strings.HasPrefix(stdout, "viewer\noperator\n") {
+		t.Errorf("%q", stdout)
+	}
 	d.says("GET users", []console.User{})
 	if status, stdout, stderr := m.run("users"); status != 0 || stdout != "" || !strings.Contains(stderr, "leasehold first-login") {
 		t.Errorf("%d %q %q", status, stdout, stderr)

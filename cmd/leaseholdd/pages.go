@@ -27,16 +27,14 @@ import (
 
 // Bounds on what browsers may keep of the daemon, before anybody has signed in.
 const (
-	askedAtOnce   = 64 // requests
-	askedFromOne  = askedAtOnce / 4
-	bodiesAtOnce  = 32 << 20 // bytes
-	bodiesFromOne = bodiesAtOnce / 4
-	streamsOfOne  = 32 // HTTP/2
-	headTimeout   = 5 * time.Second
-	bodyTimeout   = time.Minute
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 16 << 10
-	retryAfter    = "1"
+	askedAtOnce  = 64 // requests
+	askedFromOne = askedAtOnce / 4
+	streamsOfOne = 32 // HTTP/2
+	headTimeout  = 5 * time.Second
+	bodyTimeout  = time.Minute
+	idleTimeout  = 2 * time.Minute
+	maxHeader    = 16 << 10
+	retryAfter   = "1"
 	// In the state directory: public, but for keys that are encrypted to the TPM.
 	authorityFile   = "authority.pem"
 	siteFile        = "certificate.pem"
@@ -44,10 +42,10 @@ const (
 	renewalInterval = time.Hour
 )
 
-// pageServer answers browsers. How long they may take to read an answer is the appliance's business.
+// pageServer answers browsers. How long they may take to read an answer is the business of the appliance, and how much they may send that of the console.
 func pageServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           crowded(web.Bodies(h, web.NewRoom(bodiesAtOnce, bodiesFromOne)), web.NewRoom(askedAtOnce, askedFromOne)),
+		Handler:           crowded(h, web.NewRoom(askedAtOnce, askedFromOne)),
 		ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: streamsOfOne},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -8,6 +8,7 @@ package main
 // typedef const char leasehold_string;
 // typedef const leasehold_options leasehold_options_given;
 // typedef const leasehold_usage leasehold_usage_given;
+// typedef const leasehold_terms leasehold_terms_given;
 import "C"
 
 import (
@@ -155,30 +156,77 @@ func length(what string, n C.int64_t, unit time.Duration) (time.Duration, error)
 
 //export leasehold_acquire
 func leasehold_acquire(c C.leasehold_client, feature *C.leasehold_string, count, wait C.int64_t, out *C.leasehold_lease) C.int32_t {
+	return acquire(c, feature, out, func() (t terms, err error) {
+		t.count = int64(count)
+		t.wait, err = length("wait_ms", wait, time.Millisecond)
+		return t, err
+	})
+}
+
+//export leasehold_acquire_as
+func leasehold_acquire_as(c C.leasehold_client, feature *C.leasehold_string, given *C.leasehold_terms_given, out *C.leasehold_lease) C.int32_t {
+	return acquire(c, feature, out, func() (t terms, err error) {
+		if given == nil {
+			return t, missing("terms")
+		}
+		if err := sized("terms", given.size, unsafe.Sizeof(*given)); err != nil {
+			return t, err
+		}
+		t.count = int64(given.count)
+		if t.wait, err = length("wait_ms", given.wait_ms, time.Millisecond); err != nil {
+			return t, err
+		}
+		if t.borrow, err = length("borrow_s", given.borrow_s, time.Second); err != nil {
+			return t, err
+		}
+		if t.partial, err = flag("partial", given.partial); err != nil {
+			return t, err
+		}
+		t.keep, err = flag("keep", given.keep)
+		return t, err
+	})
+}
+
+// flag is a yes or no of a caller: another number is of memory that nobody has set.
+func flag(what string, n C.int32_t) (bool, error) {
+	if n != 0 && n != 1 {
+		return false, fmt.Errorf("%s is %d where 0 or 1 is wanted", what, n)
+	}
+	return n == 1, nil
+}
+
+// acquire is both of them, once it is known on which terms.
+func acquire(c C.leasehold_client, feature *C.leasehold_string, out *C.leasehold_lease, given func() (terms, error)) C.int32_t {
 	return answer(func() error {
 		if out == nil {
 			return missing("lease")
 		}
 		*out = 0
-		s, err := of[*session](c)
+		s, name, err := asked(c, feature)
 		if err != nil {
 			return err
 		}
-		if feature == nil {
-			return missing("feature")
-		}
-		name, err := text("feature", feature)
+		t, err := given()
 		if err != nil {
 			return err
 		}
-		d, err := length("wait_ms", wait, time.Millisecond)
-		if err != nil {
-			return err
-		}
-		h, err := s.acquire(name, int64(count), d, func(l *held) uint64 { return uint64(cgo.NewHandle(l)) })
+		h, err := s.acquire(name, t, func(l *held) uint64 { return uint64(cgo.NewHandle(l)) })
 		*out = C.leasehold_lease(h)
 		return err
 	})
+}
+
+// asked is the client and the feature that a call is about.
+func asked(c C.leasehold_client, feature *C.leasehold_string) (*session, string, error) {
+	s, err := of[*session](c)
+	if err != nil {
+		return nil, "", err
+	}
+	if feature == nil {
+		return nil, "", missing("feature")
+	}
+	name, err := text("feature", feature)
+	return s, name, err
 }
 
 //export leasehold_look
@@ -232,6 +280,17 @@ func leasehold_release(h C.leasehold_lease) C.int32_t {
 	})
 }
 
+//export leasehold_give_back
+func leasehold_give_back(c C.leasehold_client, feature *C.leasehold_string) C.int32_t {
+	return answer(func() error {
+		s, name, err := asked(c, feature)
+		if err != nil {
+			return err
+		}
+		return s.client.Release(context.Background(), name)
+	})
+}
+
 //export leasehold_report
 func leasehold_report(c C.leasehold_client, feature *C.leasehold_string, count C.int64_t, out *C.leasehold_usage) C.int32_t {
 	return answer(func() error {
@@ -241,14 +300,7 @@ func leasehold_report(c C.leasehold_client, feature *C.leasehold_string, count C
 			}
 			*out = C.leasehold_usage{size: out.size}
 		}
-		s, err := of[*session](c)
-		if err != nil {
-			return err
-		}
-		if feature == nil {
-			return missing("feature")
-		}
-		name, err := text("feature", feature)
+		s, name, err := asked(c, feature)
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define LEASEHOLD_ABI 1 /* of this header */
+#define LEASEHOLD_ABI 2 /* of this header; 2 has leasehold_acquire_as and leasehold_give_back */
 
 /* The ABI of the library. A program compiled with this header runs with every library that gives LEASEHOLD_ABI or more. */
 int32_t leasehold_abi(void);
@@ -48,6 +48,16 @@ typedef struct leasehold_options {
 	int64_t borrow_s;        /* longest time without asking again, in seconds; 0: the server's */
 	int64_t timeout_ms;      /* of one exchange, in milliseconds; 0: 10 seconds */
 } leasehold_options;
+
+typedef struct leasehold_terms {
+	size_t size;      /* sizeof(leasehold_terms) */
+	int64_t count;    /* how many counts */
+	int64_t wait_ms;  /* as of leasehold_acquire */
+	int64_t borrow_s; /* the lease lasts so many seconds without being renewed, for a machine that leaves its network; 0: as leasehold_open says. What is longer than the
+	                   * producer or the administrator allows is cut, and leasehold_look says to when */
+	int32_t partial;  /* 1: less than count will do, but not nothing; leasehold_look says how many there are. 0: all or nothing */
+	int32_t keep;     /* 1: the device holds the counts when this program has ended, until leasehold_release, leasehold_give_back or the end of the lease. 0: it does not */
+} leasehold_terms;
 
 typedef struct leasehold_state {
 	size_t size;    /* sizeof(leasehold_state) */
@@ -81,6 +91,9 @@ int32_t leasehold_open(const leasehold_options *options, leasehold_client *clien
  * or for a server; leasehold_close in another thread ends that. The lease renews itself until it is released. */
 int32_t leasehold_acquire(leasehold_client client, const char *feature, int64_t count, int64_t wait_ms, leasehold_lease *lease);
 
+/* The same on other terms: a part of the counts, for the time of a journey, or for longer than this program runs. */
+int32_t leasehold_acquire_as(leasehold_client client, const char *feature, const leasehold_terms *terms, leasehold_lease *lease);
+
 /* What has become of a lease. It asks no server, and is cheap enough to be called often. */
 int32_t leasehold_look(leasehold_lease lease, leasehold_state *state);
 
@@ -89,6 +102,10 @@ int32_t leasehold_notice(leasehold_lease lease, char *buffer, size_t size);
 
 /* Gives the counts back. The handle is good no more, with a code too: that says that the counts come free later, when a server has heard of it. */
 int32_t leasehold_release(leasehold_lease lease);
+
+/* Gives back everything that this device holds of a feature, "render", also what programs that have ended kept: who comes back early frees what was borrowed. Leases of
+ * it end in every program of the device. 3203: it holds nothing of it. */
+int32_t leasehold_give_back(leasehold_client client, const char *feature);
 
 /* Says that so much more of a metered feature was used; below zero, that so much may be used again, where the producer allows that. With 3302 and an ID in usage
  * the report is on its way, and counts. usage may be NULL. */

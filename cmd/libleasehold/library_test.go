@@ -224,8 +224,9 @@ func TestHeader(t *testing.T) {
 		shown[name] = true
 	}
 	delete(shown, "LEASEHOLD_1")
+	delete(shown, "LEASEHOLD_2")
 	declared := regexp.MustCompile(`(?m)^(?:int32_t|size_t) (leasehold_\w+)\(`).FindAllStringSubmatch(string(header), -1)
-	if len(declared) != 11 {
+	if len(declared) != 13 {
 		t.Errorf("%d functions are declared", len(declared))
 	}
 	for _, d := range declared {

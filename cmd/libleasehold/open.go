@@ -53,15 +53,29 @@ func open(s settings) (*session, error) {
 	return &session{client: c, leases: map[uint64]struct{}{}}, nil
 }
 
+// terms are how a caller wants a lease.
+type terms struct {
+	count         int64
+	wait, borrow  time.Duration
+	partial, keep bool
+}
+
 // acquire takes counts, and keeps the handle that give makes for the lease.
-func (s *session) acquire(feature string, count int64, wait time.Duration, give func(*held) uint64) (uint64, error) {
-	if count < 1 || count > int64(^uint32(0)) {
-		return 0, fmt.Errorf("count %d is out of range", count)
+func (s *session) acquire(feature string, t terms, give func(*held) uint64) (uint64, error) {
+	if t.count < 1 || t.count > int64(^uint32(0)) {
+		return 0, fmt.Errorf("count %d is out of range", t.count)
 	}
-	if wait < 0 || wait > maxWait {
-		return 0, fmt.Errorf("a wait of %s where 0 to %s are allowed", wait, maxWait)
+	if t.wait < 0 || t.wait > maxWait {
+		return 0, fmt.Errorf("a wait of %s where 0 to %s are allowed", t.wait, maxWait)
 	}
-	l, err := s.client.Acquire(context.Background(), feature, client.Count(uint32(count)), client.Wait(wait))
+	options := []client.Option{client.Count(uint32(t.count)), client.Wait(t.wait), client.Borrow(t.borrow)}
+	if t.partial {
+		options = append(options, client.Partial())
+	}
+	if t.keep {
+		options = append(options, client.Keep())
+	}
+	l, err := s.client.Acquire(context.Background(), feature, options...)
 	if err != nil {
 		return 0, err
 	}

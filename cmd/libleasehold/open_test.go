@@ -79,13 +79,13 @@ func TestHandles(t *testing.T) {
 	h := &handles{good: map[uint64]*held{}}
 	var all []uint64
 	for range 3 {
-		n, err := s.acquire("render", 1, 0, h.give)
+		n, err := s.acquire("render", terms{count: 1}, h.give)
 		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, n)
 	}
-	if n, err := s.acquire("render", 1, 0, h.give); n != 0 || !errors.Is(err, client.ErrNoSeat) || len(h.good) != 3 {
+	if n, err := s.acquire("render", terms{count: 1}, h.give); n != 0 || !errors.Is(err, client.ErrNoSeat) || len(h.good) != 3 {
 		t.Errorf("a fourth: %d, %v, %d handles", n, err, len(h.good))
 	}
 	l := h.good[all[0]]
@@ -99,7 +99,7 @@ func TestHandles(t *testing.T) {
 	if l.forget(all[1]) {
 		t.Error("a lease of a closed client has a handle")
 	}
-	if _, err := s.acquire("render", 1, 0, h.give); err == nil || len(h.good) != 0 {
+	if _, err := s.acquire("render", terms{count: 1}, h.give); err == nil || len(h.good) != 0 {
 		t.Errorf("acquire of a closed client: %v, %d handles", err, len(h.good))
 	}
 }
@@ -116,7 +116,7 @@ func TestSettings(t *testing.T) {
 		count int64
 		wait  time.Duration
 	}{{0, 0}, {-1, 0}, {1 << 32, 0}, {1, -1}, {1, maxWait + 1}} {
-		if _, err := s.acquire("render", row.count, row.wait, nil); err == nil {
+		if _, err := s.acquire("render", terms{count: row.count, wait: row.wait}, nil); err == nil {
 			t.Errorf("%+v is asked for", row)
 		}
 	}

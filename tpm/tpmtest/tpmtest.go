@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -148,9 +147,7 @@ func (m *TPM) Boot() error {
 		"--ctrl", "type=unixio,path="+m.control(),
 		"--flags", "not-need-init,startup-clear",
 		"--log", "file="+filepath.Join(m.dir, "log")+",level=1")
-	// The kernel does it when the starting thread ends, which may be never: Close
-	// kills too.
-	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	m.process.SysProcAttr = dying()
 	if err := m.process.Start(); err != nil {
 		m.process = nil
 		return fmt.Errorf("start swtpm: %w", err)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -38,6 +41,7 @@ type outcome struct {
 	AtOnce   int            `json:"atOnce"`                           // the most that it had at a time
 	Seconds  float64        `json:"seconds"`                          //
 	Families int            `json:"families,omitempty"`               // of malformed frames
+	Pages    int            `json:"pages,omitempty"`                  // that browsers had, refusals for want of room among them
 	Oldest   float64        `json:"longestHalfOpenSeconds,omitempty"` // as seen here, with the time in which the machine was busy
 	Wrong    []string       `json:"wrong,omitempty"`
 	Seen     map[string]int `json:"seen,omitempty"` // what came back behind TLS, in hex, and how often
@@ -96,6 +100,8 @@ func attackMain(args []string, out io.Writer) error {
 		a.many(ctx, n, time.Second, a.halfOpen)
 	case "slowloris":
 		a.many(ctx, n, time.Second, a.slow)
+	case "browsers":
+		a.many(ctx, n, 0, a.browse)
 	case "connections":
 		a.many(ctx, 32, 0, a.comeAndGo)
 	case "malformed":
@@ -280,6 +286,44 @@ func (a *attack) comeAndGo(_ context.Context, d *device, _ int) {
 	a.opened(1)
 	a.opened(-1)
 	conn.Close()
+}
+
+// browse asks for a page again and again, as no browser does, until the connection ends.
+func (a *attack) browse(ctx context.Context, d *device, _ int) {
+	a.tried()
+	raw, err := dial(a.address, d.from, 20*time.Second)
+	if err != nil {
+		return
+	}
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(20*time.Second)), conn.Handshake()); err != nil {
+		return
+	}
+	a.opened(1)
+	defer a.opened(-1)
+	in := bufio.NewReader(conn)
+	for ctx.Err() == nil && conn.SetDeadline(time.Now().Add(20*time.Second)) == nil {
+		if _, err := fmt.Fprintf(conn, "GET /sign-in HTTP/1.1\r\nHost: %s\r\n\r\n", a.address); err != nil {
+			return
+		}
+		page, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return
+		}
+		_, err = io.Copy(io.Discard, page.Body)
+		if err != nil {
+			return
+		}
+		a.paged()
+	}
+}
+
+func (a *attack) paged() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Pages++
 }
 
 // malformed sends n frames, each over a connection of its own because the server ends it, from every family in turn.

@@ -62,14 +62,15 @@ type sizes struct {
 	HalfOpen  int           `json:"halfOpen"`
 	Drips     int           `json:"drips"`
 	Frames    int           `json:"frames"`
+	Browsers  int           `json:"browsers"`
 }
 
 func whole() sizes {
-	return sizes{10 * time.Second, 30 * time.Second, time.Minute, time.Minute, time.Minute, time.Hour, 10_000, 10_000, 1000, 1_000_000}
+	return sizes{10 * time.Second, 30 * time.Second, time.Minute, time.Minute, time.Minute, time.Hour, 10_000, 10_000, 1000, 1_000_000, 500}
 }
 
 func share() sizes {
-	return sizes{6 * time.Second, 8 * time.Second, 8 * time.Second, 6 * time.Second, 10 * time.Second, 8 * time.Second, 5000, 5000, 500, 3000}
+	return sizes{6 * time.Second, 8 * time.Second, 8 * time.Second, 6 * time.Second, 10 * time.Second, 8 * time.Second, 5000, 5000, 500, 3000, 300}
 }
 
 // report is what is written: figures with all that is needed to judge them.
@@ -124,7 +125,8 @@ func (s sizes) plans() []plan {
 		{"slowloris", s.Slowloris, []start{{"slowloris", s.Drips}}},
 		{"malformed frames", s.Malformed, []start{{"malformed", s.Frames}}},
 		{"new connections", s.Storm, []start{{"connections", 0}}},
-		{"all together", s.Together, []start{{"live", s.Live}, {"half-open", s.HalfOpen}, {"slowloris", s.Drips}, {"malformed", s.Frames}, {"connections", 0}}},
+		{"browsers", s.Each, []start{{"browsers", s.Browsers}}},
+		{"all together", s.Together, []start{{"live", s.Live}, {"half-open", s.HalfOpen}, {"slowloris", s.Drips}, {"malformed", s.Frames}, {"connections", 0}, {"browsers", s.Browsers}}},
 		{"calm again", s.Calm / 2, nil},
 	}
 }

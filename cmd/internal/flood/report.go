@@ -95,6 +95,9 @@ func (r *report) judge() {
 		rate := float64(o.Opened) / o.Seconds * 60
 		say(may, rate >= stormRate, fmt.Sprintf("%d new connections a minute", stormRate), "%.0f a minute, each with a whole handshake", rate)
 	}
+	if o := r.attack("browsers", "browsers"); o != nil {
+		say(may, o.Pages > 0, "browsers without a pause", "%d at once, %.0f pages a second", o.AtOnce, float64(o.Pages)/o.Seconds)
+	}
 	say(may, r.Key.Stranger < 1.1*r.Key.Device && r.Key.Device < 1.1*r.Key.Stranger, "a device and a stranger wait equally long for a refusal", "%.2f ms and %.2f ms, median of %d each", r.Key.Device, r.Key.Stranger, r.Key.Each)
 }
 
