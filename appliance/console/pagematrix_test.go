@@ -98,6 +98,7 @@ func rolePermissions() map[string]string {
 // Every route asked by everybody there is: nobody gets past a gate that is not theirs, and everybody past those that are. The number of questions is printed.
 func TestPageMatrix(t *testing.T) {
 	w := newPages(t)
+	w.login("somebody") // whom others change
 	wants := pageWants(string(w.item))
 	left := map[string]bool{}
 	for _, r := range (&site{Console: w.c}).routes() {

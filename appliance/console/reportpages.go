@@ -66,6 +66,10 @@ func (v *visit) reportPage() error {
 	if kind == ReportWhatIf {
 		view.Fields = append(view.Fields, web.Field{Name: "count", Label: "Units instead", Kind: web.KindNumber, Value: v.query("count")})
 	}
+	if kind == ReportWhatIf && (v.query("feature") == "" || v.query("count") == "") {
+		view.Sentence = "Name a feature, and how many units of it there would be instead."
+		return v.show("report", infos[at].Title, view)
+	}
 	r, err := v.reportOf(v.r, kind)
 	if err != nil {
 		v.Refused = err // beside the fields that it is about

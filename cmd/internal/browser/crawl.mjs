@@ -9,7 +9,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 // kind is what pages of one sort have in common: the path without what names one thing, and which parameters there are, but for those that order and narrow a table.
 export function kind(path) {
   const u = new URL(path, env.PORTAL);
-  const way = u.pathname.replace(/^\/(devices\/[A-Z_]+|users|reports)\/[^/]+/, "/$1/*").replace(/^\/(items|devices|responses|proposals)\/(?!new$|new\/)[^/]+(\/[0-9A-Z_]+$)?/, "/$1/*").replace(/\/\d+(?=\/|$)/g, "/*");
+  const way = u.pathname.replace(/^\/(devices\/[A-Z_]+|users)\/[^/]+/, "/$1/*").replace(/^\/(items|devices|responses|proposals)\/(?!new$|new\/)[^/]+(\/[0-9A-Z_]+$)?/, "/$1/*").replace(/\/\d+(?=\/|$)/g, "/*");
   return way + [...new Set(u.searchParams.keys())].filter((k) => !/^(sort|order|page|in-.*)$/.test(k)).sort().map((k) => "?" + k).join("");
 }
 
