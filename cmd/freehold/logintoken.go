@@ -17,7 +17,8 @@ func loginToken(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "token NAME", Short: "Make a token for programs that ask the REST API as a login", Args: cobra.ExactArgs(1),
 		Long: "Token prints a token, once: the book keeps its hash only. A program sends it to https://HOST/api/v1/ as \"Authorization: Bearer TOKEN\", and may what the login may at that moment, where the login may it. " +
-			"It is over after its days, and earlier with its login, where that is disabled, and by freehold login revoke.",
+			"It is over after its days, and earlier with its login, where that is disabled, and by freehold login revoke.\n\n" +
+			"Where two persons are asked for, whoever makes a token is one person with the login that it is for, and so is who makes two: somebody who approves by a program makes the token, in the portal.",
 		Example: "  freehold login add build --role operator\n  freehold login token build --name nightly --days 30",
 		RunE: func(c *cobra.Command, args []string) error {
 			if most := int(entitlement.MaxTokenLife / (24 * 60 * 60)); days < 1 || days > most {
