@@ -15,8 +15,9 @@ type asker struct {
 	by          string // as entries name it: "uid 0 (pid 12)", or "login keller"; empty: nobody known
 	name        string // of the login; empty on the Unix socket
 	permissions ledger.Permissions
-	local       bool // on the Unix socket
-	root        bool // root, or the account of the daemon, there
+	local       bool               // on the Unix socket
+	idle        capability.Seconds // that sessions of browsers last without a request, as an administrator has set it
+	root        bool               // root, or the account of the daemon, there
 }
 
 // may says whether who asks has a permission.
@@ -142,6 +143,7 @@ func (c *Console) loginAsks(ctx context.Context, name string, since capability.T
 	err = c.Appliance.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
 		if g, ok := l.Login(name); ok && !g.Disabled && g.Since == since {
 			a = askerOf(&g)
+			a.idle = l.SessionTimeout()
 		}
 	})
 	if err == nil && a.by == "" {

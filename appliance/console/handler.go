@@ -39,6 +39,8 @@ type Console struct {
 	Certificate func() *certificate.Shown
 	// Metrics answers with figures for monitoring; nil: there are none.
 	Metrics http.Handler
+	// Brand is the producer's, for the pages; nil: ours.
+	Brand *Brand
 	// Pepper makes of a password what only this machine can make of it.
 	Pepper func(password []byte) ([32]byte, error)
 

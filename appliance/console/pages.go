@@ -42,6 +42,7 @@ func (c *Console) Pages() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+web.Root, s.assets)
+	mux.Handle("GET "+brandAt, c.Brand)
 	mux.HandleFunc("GET /authority.pem", c.authority)
 	api := http.NewServeMux()
 	c.api(api, c.networkAsks(s.session))

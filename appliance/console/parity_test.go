@@ -151,7 +151,9 @@ func here(item string) map[int]on {
 func instead() map[int]string {
 	return map[int]string{
 		11:  "the About page names them; nothing is newer than what they have",
-		12:  "capability/web ends sessions: 30 minutes idle, 8 hours at most",
+		8:   "a folder of the producer's, --branding: tested with pages of their own",
+		9:   "menu.json in that folder, as leaseholdd menu prints one: tested with pages of their own",
+		12:  "capability/web ends sessions: 30 minutes idle unless a setting says otherwise, 8 hours at most",
 		14:  "nothing is to be filled in: the console comes from the server that it shows",
 		15:  "first page is the overview, with what needs somebody, or Login where nobody is signed in",
 		16:  "assets have names of their content, pages are not kept: nothing is to be cleared",
@@ -167,15 +169,13 @@ func instead() map[int]string {
 		176: "no container: the daemon serves the console",
 		177: "one port, 7070, HTTPS always",
 		178: "the appliance makes its certificate, or takes the site's",
-		179: "a browser is enough; a program for a PC is open",
+		179: "a browser is enough; from a PC, leasehold web, for Linux, Windows and macOS",
 	}
 }
 
 // later are elements that no page has yet.
 func later() map[int]string {
 	return map[int]string{
-		8:   "logo of the producer",
-		9:   "labels and icons of the producer",
 		173: "client keys: choose file",
 		174: "client keys: upload",
 		175: "client keys: what is taken",

@@ -39,6 +39,9 @@ func (v *visit) enter(g gate) error {
 	if err != nil {
 		return err
 	}
+	if v.idle > 0 {
+		v.sessions.SetIdle(v.idle.Duration())
+	}
 	v.view = v.readViews()
 	err = v.passes(g)
 	if r := (*capability.Refusal)(nil); errors.As(err, &r) && r.Code == capability.ErrSignInFirst {
@@ -95,6 +98,7 @@ type shown struct {
 	Nav     []navGroup
 	Name    string // of the login; empty: nobody is signed in
 	Machine string
+	Logo    string // path of the producer's; empty: there is none
 	Said    string
 	// Problem is why the form on the page was refused; nil: it was not.
 	Problem *web.Problem
@@ -103,27 +107,38 @@ type shown struct {
 
 type navGroup struct {
 	Title string
-	Links []navLink
+	Links []menuLink
 }
 
 type navLink struct{ Path, Title string }
 
-// nav are the pages that who visits can see, in the groups and the order that administrators of other servers know.
-func (v *visit) nav() (groups []navGroup) {
+// menuLink is a page in the menu. Icon is a sign of the producer's in front of it.
+type menuLink struct{ Path, Title, Icon string }
+
+// menu are the pages of the navigation, in the groups and the order that administrators of other servers know.
+func menu() []menuGroup {
 	see := needs(ledger.ToSee)
-	for _, g := range []struct {
-		title string
-		links []gated
-	}{
+	return []menuGroup{
 		{"License Manager Configuration", []gated{{"/overview", "Overview", see}, {"/settings", "Settings", signedIn}, {"/about", "About", see}}},
 		{"License Server Setup", []gated{{"/me", "My Login", signedIn}, {"/users", "Users", needs(ledger.ToAdmit)}, {"/properties", "Properties", see}, {"/hostids", "Host IDs", see}, {"/time", "Time", see}, {"/audit", "Audit", needs(ledger.ToAudit)}}},
 		{"Licenses", []gated{{"/features", "Features", see}, {"/pools", "Named License Pools", see}, {"/devices", "Devices", see}, {"/reservations", "Reservations", see}, {"/seats", "Seats", see}, {"/reports/denials", "Denials", needs(ledger.ToReport)}, {"/reports", "Reports", needs(ledger.ToReport)}}},
 		{"Back Office Operations", []gated{{"/online", "Online Server Updates", see}, {"/offline", "Offline Server Updates", see}, {"/help", "Help", anyone}}},
-	} {
+	}
+}
+
+type menuGroup struct {
+	title string
+	links []gated
+}
+
+// nav are the pages that who visits can see.
+func (v *visit) nav() (groups []navGroup) {
+	for _, g := range menu() {
 		group := navGroup{Title: g.title}
 		for _, l := range g.links {
 			if v.passes(l.gate) == nil {
-				group.Links = append(group.Links, navLink{l.path, l.title})
+				label, icon := v.Brand.name(l.path, l.title)
+				group.Links = append(group.Links, menuLink{l.path, label, icon})
 			}
 		}
 		if len(group.Links) > 0 {
@@ -145,7 +160,7 @@ func (v *visit) show(name, title string, view any) error {
 }
 
 func (v *visit) write(status int, name, title string, view any) error {
-	s := shown{Title: title, At: v.r.URL.Path, Nav: v.nav(), Name: v.name, Machine: "LH-" + v.Host.Short(), View: view, Said: v.sessions.Take(v.r.Context(), "said")}
+	s := shown{Title: v.Brand.heading(v.r.URL.Path, title), Logo: v.Brand.Logo(), At: v.r.URL.Path, Nav: v.nav(), Name: v.name, Machine: "LH-" + v.Host.Short(), View: view, Said: v.sessions.Take(v.r.Context(), "said")}
 	if v.Refused != nil {
 		code, problem := v.explain(v.Refused)
 		s.Problem, status = &problem, statusOf(code)

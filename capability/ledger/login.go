@@ -387,9 +387,15 @@ func (l *Ledger) checkLogins() error {
 // OpenReads says that strangers may look, as the producer or an administrator has set it.
 func (l *Ledger) OpenReads() bool { return l.setting(openReads) == "true" }
 
+// SessionTimeout is how long somebody who signed in with a browser stays so without asking for anything.
+func (l *Ledger) SessionTimeout() capability.Seconds { return l.length(sessionTimeout) }
+
 // BearerLife is how long somebody who signed in with a program stays so.
-func (l *Ledger) BearerLife() capability.Seconds {
-	n, err := strconv.ParseInt(l.setting(tokenLife), 10, 64)
+func (l *Ledger) BearerLife() capability.Seconds { return l.length(tokenLife) }
+
+// length is the value of a setting that is an interval and has a default.
+func (l *Ledger) length(name string) capability.Seconds {
+	n, err := strconv.ParseInt(l.setting(name), 10, 64)
 	if err != nil {
 		return 0 // signed out at once: a setting that Check would have found
 	}

@@ -72,6 +72,7 @@ const (
 	includeAll       = "sync-include-all"
 	tolerance        = "offline-tolerance"
 	openReads        = "open-reads"
+	sessionTimeout   = "session-timeout"
 	tokenLife        = "token-life"
 )
 
@@ -104,7 +105,7 @@ func KnownSettings() []Known {
 		{PollRetryPeriod, "", Administrator, Interval, 1, day, "300"},
 		{renewInterval, "licensing.renewInterval", Producer, Number, 1, 90, "15"},
 		{responseLife, "licensing.responseLifetime", Producer, Interval, 1, 10 * year, "86400"},
-		{"session-timeout", "", Administrator, Interval, 60, day, "1800"},
+		{sessionTimeout, "", Administrator, Interval, 60, day, "1800"},
 		{"storage-backup", "database.backup-enabled", Administrator, Flag, 0, 0, "true"},
 		{includeAll, "lfs.syncTo.includeAll", Producer, Flag, 0, 0, "true"},
 		{tokenLife, "security.token.duration", Both, Interval, 60, day, "1800"},

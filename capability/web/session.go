@@ -4,13 +4,14 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 )
 
 const (
-	// Idle is how long a session lasts without a request, and Longest how long at most.
+	// Idle is how long a session lasts without a request unless SetIdle says otherwise, and Longest how long at most.
 	Idle    = 30 * time.Minute
 	Longest = 8 * time.Hour
 
@@ -23,18 +24,24 @@ const (
 
 // Sessions are who is signed in: a cookie of 256 random bits, and what belongs to it in memory. A restart ends them all.
 type Sessions struct {
-	m   *scs.SessionManager
-	now func() time.Time
+	m    *scs.SessionManager
+	now  func() time.Time
+	idle *atomic.Int64
 }
 
 // NewSessions are none yet. Their limits are measured on now's monotonic clock: setting the system's clock lengthens nothing.
 func NewSessions(now func() time.Time) *Sessions {
 	m := scs.New() // the store that it begins with leaves a goroutine that wakes once a minute: ending it is a race with its start
-	m.Store = &memory{now: now, kept: map[string]kept{}}
+	idle := &atomic.Int64{}
+	idle.Store(int64(Idle))
+	m.Store = &memory{now: now, idle: idle, kept: map[string]kept{}}
 	m.Lifetime, m.IdleTimeout, m.HashTokenInStore = Longest, Idle, true
 	m.Cookie.Name, m.Cookie.Path, m.Cookie.Secure, m.Cookie.HttpOnly, m.Cookie.SameSite, m.Cookie.Persist = "__Host-session", "/", true, true, http.SameSiteStrictMode, false
-	return &Sessions{m, now}
+	return &Sessions{m, now, idle}
 }
+
+// SetIdle has sessions last so long without a request, at most Longest; those that there are too.
+func (s *Sessions) SetIdle(d time.Duration) { s.idle.Store(int64(min(d, Longest))) }
 
 // Handler gives every request its session.
 func (s *Sessions) Handler(next http.Handler) http.Handler { return s.m.LoadAndSave(next) }
@@ -74,8 +81,9 @@ func (s *Sessions) Take(ctx context.Context, key string) string { return s.m.Pop
 
 // memory keeps sessions. The ends that it is told are of the wall clock, so it keeps its own.
 type memory struct {
-	now func() time.Time
-	mu  sync.Mutex
+	now  func() time.Time
+	idle *atomic.Int64
+	mu   sync.Mutex
 	// kept are the sessions by the hash of their cookie.
 	kept map[string]kept
 }
@@ -105,7 +113,7 @@ func (m *memory) Find(token string) ([]byte, bool, error) {
 
 func (m *memory) over(k kept) bool {
 	now := m.now()
-	return now.Sub(k.last) >= Idle || now.Sub(k.first) >= Longest
+	return now.Sub(k.last) >= time.Duration(m.idle.Load()) || now.Sub(k.first) >= Longest
 }
 
 func (m *memory) Commit(token string, content []byte, _ time.Time) error {
@@ -131,7 +139,7 @@ func (m *memory) makeRoom() {
 	}
 	oldest, now := "", m.now()
 	for token, k := range m.kept {
-		if now.Sub(k.last) >= 2*Idle { // no request that it began is still under way
+		if now.Sub(k.last) >= Longest+Idle { // no request that it began is still under way
 			delete(m.kept, token)
 		} else if oldest == "" || k.last.Before(m.kept[oldest].last) {
 			oldest = token

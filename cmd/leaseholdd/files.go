@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/systemd"
@@ -35,6 +36,28 @@ func unitsCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func menuCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "menu", Short: "Print the console's menu, to be changed for --branding", Args: cobra.NoArgs,
+		Long: "Prints a menu.json that changes nothing. In the folder of --branding it may have other labels, which the headings of the pages follow, and icons: a sign or two of text in front of a label. " +
+			"Pages that are left out keep their names; a path that is none, and anything else in the file, is an error.",
+		Example: "  leaseholdd menu > /etc/leasehold/branding/menu.json",
+		RunE:    func(c *cobra.Command, _ []string) error { return terminal.JSON(c.OutOrStdout(), console.Menu()) },
+	}
+}
+
+// brandOf reads the folder of --branding.
+func brandOf(folder string) (*console.Brand, error) {
+	if folder == "" {
+		return nil, nil
+	}
+	b, err := console.ReadBrand(os.DirFS(folder))
+	if err != nil {
+		return nil, terminal.Coded(capability.ErrConfig, fmt.Errorf("--branding %s: %w", folder, err))
+	}
+	return b, nil
 }
 
 func catalogCommand() *cobra.Command {

@@ -26,8 +26,8 @@ func main() {
 
 // flags are what an administrator may say on the command line.
 type flags struct {
-	config, state, tpm, trust, listen, socket, poll, level, events string
-	names                                                          []string
+	config, state, tpm, trust, listen, socket, poll, level, events, brand string
+	names                                                                 []string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -61,8 +61,9 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")
 	root.Flags().StringVar(&f.poll, "poll-socket", "", "Unix socket `path` for leasehold poll, when systemd passed none; empty: no back office is asked over the network")
 	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
+	root.Flags().StringVar(&f.brand, "branding", "", "`folder` with what the console shows in place of ours: logo.png, logo.jpg or logo.jpeg, and menu.json, as leaseholdd menu prints one; empty: none")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
-	root.AddCommand(unitsCommand(), catalogCommand(), terminal.Man(root))
+	root.AddCommand(unitsCommand(), catalogCommand(), menuCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -55,6 +55,10 @@ func run(ctx context.Context, f flags) error {
 	if weak := keys.Weakness(); weak != nil {
 		log.Warn("KEYS ARE NOT HIDDEN IN MEMORY: this kernel needs memfd_secret, Linux 5.14 or later, up to 6.4 with secretmem.enable=1", "cause", weak.Error())
 	}
+	brand, err := brandOf(f.brand)
+	if err != nil {
+		return err
+	}
 	trust, err := readTrust(f.trust)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func run(ctx context.Context, f flags) error {
 
 	c := &console.Console{
 		Host: host, Trust: wire.New().EncodeTrust(trust), Version: terminal.Version(), Since: capability.At(time.Now()),
-		Allowed: allowed(), Tells: tells, CodeOf: codeOf, Now: time.Now, Log: log,
+		Allowed: allowed(), Tells: tells, CodeOf: codeOf, Brand: brand, Now: time.Now, Log: log,
 	}
 	s, err := place{f.state, device, keys, log}.open()
 	if err != nil {

@@ -38,6 +38,7 @@ type file struct {
 	Listen     *string `toml:"listen"`
 	Socket     *string `toml:"socket"`
 	PollSocket *string `toml:"poll-socket"`
+	Branding   *string `toml:"branding"`
 	LogLevel   *string `toml:"log-level"`
 
 	Names []string `toml:"name"` // a flag that may be repeated is a list
@@ -181,7 +182,7 @@ func check(name, value string) error {
 		if value == "" || strings.ContainsAny(value, ", \"'/") {
 			return errors.New("want a name, as licenses.example.com")
 		}
-	case "event-log", "poll-socket":
+	case "event-log", "poll-socket", "branding":
 		if value != "" && !filepath.IsAbs(value) {
 			return errors.New("want a path from the root on, or nothing")
 		}
