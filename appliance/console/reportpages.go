@@ -3,7 +3,6 @@ package console
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"html/template"
 	"slices"
 	"strings"
@@ -75,7 +74,10 @@ func (v *visit) reportPage() error {
 		v.Refused = err // beside the fields that it is about
 		return v.show("report", infos[at].Title, view)
 	}
-	view.Sentence, view.Warnings, view.Columns = r.Sentence, r.Warnings, r.Columns
+	view.Sentence, view.Warnings = r.Sentence, r.Warnings
+	for _, name := range r.Columns {
+		view.Columns = append(view.Columns, strings.ReplaceAll(name, "_", " "))
+	}
 	if svg := r.Plot(infos[at].Title); svg != nil {
 		view.Plot = template.HTML(svg)
 	}
@@ -86,7 +88,7 @@ func (v *visit) reportPage() error {
 		}
 		var cells []string
 		for _, c := range row {
-			cells = append(cells, fmt.Sprint(c))
+			cells = append(cells, capability.Cell(c))
 		}
 		view.Rows = append(view.Rows, cells)
 	}
