@@ -3,8 +3,7 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { env } from "node:process";
 import { freehold, license, owner } from "./appliance.mjs";
-import { kind, links } from "./crawl.mjs";
-import { look, payloads, post, watch } from "./hostile.mjs";
+import { clean, look, payloads, post, readAll, watch } from "./hostile.mjs";
 import { check, password, said } from "./visitor.mjs";
 
 // Each payload as it is, and behind what ends an attribute, an element or a comment.
@@ -65,31 +64,10 @@ export async function corpus(v) {
   }
   said(`${all.length} payloads: ${JSON.stringify(answers)}`);
 
-  // Every page is read, and some of each kind are opened.
-  const waiting = ["/overview", "/reservations?size=200"], seen = new Set(), opened = {};
-  let shown = 0;
-  for (let path; (path = waiting.shift()) !== undefined;) {
-    if (seen.has(path) || /^\/(assets|authority)|\/export\.json|\.(csv|json|svg|LHQ|pem)(\?|$)/.test(path)) continue;
-    seen.add(path);
-    const sort = kind(path);
-    opened[sort] = (opened[sort] ?? 0) + 1;
-    if (opened[sort] > 60) continue;
-    let found;
-    if (opened[sort] <= 3) {
-      await v.goto(path);
-      shown++;
-      waiting.push(...await links(v));
-      found = await v.page.evaluate(() => foreignIn(document));
-    } else {
-      found = await look(v, path);
-      waiting.push(...found.links);
-    }
-    for (const e of found.wrong) faults.push(`on ${path}: ${e}`);
-  }
+  const read = await readAll(v, ["/overview", "/reservations?size=200"], faults, (_, n) => n > 60);
   await v.goto("/reservations");
   await v.shot("reservations");
   await v.goto("/seats");
   await v.shot("seats");
-  said(`${seen.size} pages of ${Object.keys(opened).length} kinds, ${shown} of them opened; ${v.faults.length} dialogs, scripts, policies or requests of others`);
-  check(faults.length === 0, `${faults.length} foreign parts:\n${[...new Set(faults)].slice(0, 30).join("\n")}`);
+  clean(v, read, faults);
 }

@@ -55,6 +55,37 @@ export async function watch(v) {
   });
 }
 
+// readAll reads the pages that wait and all that they lead to, but for those of which enough were read, and opens some of each kind. What is foreign in them becomes a fault.
+export async function readAll(v, waiting, faults, enough) {
+  const seen = new Set(), opened = {};
+  let shown = 0;
+  for (let path; (path = waiting.shift()) !== undefined;) {
+    if (seen.has(path) || /^\/(export|assets|authority)|\/export\.json|\.(csv|json|zip|svg|txt|LHQ|pem)(\?|$)/.test(path)) continue;
+    seen.add(path);
+    const sort = kind(path);
+    opened[sort] = (opened[sort] ?? 0) + 1;
+    if (enough(sort, opened[sort])) continue;
+    let found;
+    if (opened[sort] <= 3) {
+      await v.goto(path);
+      shown++;
+      waiting.push(...await links(v));
+      found = await v.page.evaluate(() => foreignIn(document));
+    } else {
+      found = await look(v, path);
+      waiting.push(...found.links);
+    }
+    for (const e of found.wrong) faults.push(`on ${path}: ${e}`);
+  }
+  return `${seen.size} pages of ${Object.keys(opened).length} kinds read, ${shown} of them opened`;
+}
+
+// clean says what was read, and that nothing in it was foreign.
+export function clean(v, read, faults) {
+  said(`${read}; ${v.faults.length} dialogs, scripts, policies or requests of others`);
+  check(faults.length === 0, `${faults.length} foreign parts:\n${[...new Set(faults)].slice(0, 30).join("\n")}`);
+}
+
 export async function hostile(v) {
   check(payloads.length >= 60, "at least 60 payloads");
   await watch(v);
@@ -99,30 +130,11 @@ export async function hostile(v) {
   await drop(v, ...named.slice(0, 60));
 
   // Every page is read, and some of each kind are opened, as are all lists.
-  const waiting = ["/inbox", "/waiting", ...payloads.flatMap((p) => ["/items?q=", "/users?group=", "/group?name=", "/account?name=", "/user?account=ACME&name="].map((at) => at + encodeURIComponent(p)))], seen = new Set(), opened = {};
-  let shown = 0;
-  for (let path; (path = waiting.shift()) !== undefined;) {
-    if (seen.has(path) || /^\/(export|assets)\/|\.(csv|json|zip|svg|txt)(\?|$)/.test(path)) continue;
-    seen.add(path);
-    const sort = kind(path);
-    opened[sort] = (opened[sort] ?? 0) + 1;
-    let found;
-    if (sort === "/audit/*" && opened[sort] > 100) continue;
-    if (opened[sort] <= 3) {
-      await v.goto(path);
-      shown++;
-      waiting.push(...await links(v));
-      found = await v.page.evaluate(() => foreignIn(document));
-    } else {
-      found = await look(v, path);
-      waiting.push(...found.links);
-    }
-    for (const e of found.wrong) faults.push(`on ${path}: ${e}`);
-  }
+  const lists = payloads.flatMap((p) => ["/items?q=", "/users?group=", "/group?name=", "/account?name=", "/user?account=ACME&name="].map((at) => at + encodeURIComponent(p)));
+  const read = await readAll(v, ["/inbox", "/waiting", ...lists], faults, (sort, n) => sort === "/audit/*" && n > 100);
   await v.goto("/inbox");
   await v.shot("inbox");
   await v.goto("/accounts");
   await v.shot("accounts");
-  said(`${seen.size} pages of ${Object.keys(opened).length} kinds read, ${shown} of them opened; ${v.faults.length} dialogs, scripts, policies or requests of others`);
-  check(faults.length === 0, `${faults.length} foreign parts:\n${[...new Set(faults)].slice(0, 30).join("\n")}`);
+  clean(v, read, faults);
 }
