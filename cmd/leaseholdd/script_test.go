@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"stranger":  script((*machines).stranger),
 			"rogue":     script((*machines).rogue),
 			"until":     until,
+			"second":    second,
 			"office":    script((*machines).office),
 			"poller":    script((*machines).poller),
 			"liar":      script((*machines).liar),

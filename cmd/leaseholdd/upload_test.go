@@ -73,6 +73,13 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// second: waits until the clock shows another second. The book counts in whole ones, and what is over within one is not told.
+func second(*testscript.TestScript, bool, []string) {
+	for begun := time.Now(); time.Now().Unix() == begun.Unix(); {
+		<-time.After(time.Until(begun.Truncate(time.Second).Add(time.Second)))
+	}
+}
+
 // torn NAME STATE ROUNDS: kills the daemon in so many uploads, sooner and later, and starts it again. The model in force is wholly the old or the new one, and
 // the new one wherever the upload was answered.
 func (m *machines) torn(ts *testscript.TestScript, args []string) {
