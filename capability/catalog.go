@@ -9,6 +9,7 @@ const (
 	ChangePlanned Code = 1005
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
+	FileAnswered  Code = 2103
 	Applied       Code = 2201
 	AlreadyHere   Code = 2202
 	OlderResponse Code = 2203
@@ -35,6 +36,8 @@ const (
 	ErrDeviceKey         Code = 3003
 	ErrOperation         Code = 3004
 	ErrUndo              Code = 3005
+	ErrRequestPassed     Code = 3006
+	ErrOtherAppliance    Code = 3007
 	ErrNotEntitled       Code = 3101
 	ErrVersion           Code = 3102
 	ErrExpired           Code = 3103
@@ -242,6 +245,7 @@ func Catalog() []Entry {
 
 		{RequestMade, "REQUEST_MADE", "request written", "the request file and its description in words are complete and on the medium", "take the file to the back office", ExitOK},
 		{ReturnMade, "RETURN_MADE", "rights returned", "the rights are out of service for good and the request with the proof can be written any number of times", "leasehold request -o DIR", ExitOK},
+		{FileAnswered, "FILE_ANSWERED", "request file of a PC answered", "what it asks for is booked, or given back, and the answer file says so; the same request gets the same answer", "take the answer to the PC, and there: leasehold import FILE", ExitOK},
 		{Applied, "APPLIED", "response applied", "the rights of the response are in force", "nothing to do", ExitOK},
 		{AlreadyHere, "ALREADY_APPLIED", "already applied", "this very response is the one in force", "nothing to do", ExitOK},
 		{OlderResponse, "OLDER_RESPONSE", "a newer response is in force", "the serial of this response is below the one in force, so it was ignored", "nothing to do; for changes write a new request: leasehold request -o DIR", ExitOK},
@@ -262,6 +266,8 @@ func Catalog() []Entry {
 		{ErrDeviceKey, "E_DEVICE_KEY", "another key holds this device's leases", "leases belong to the key that asked first, and this request came with another one for the same host ID", "use the key of that device, or wait until its leases end", ExitPolicy},
 		{ErrOperation, "E_OPERATION", "operation not available", "nothing on this appliance answers to this operation", "leasehold features", ExitError},
 		{ErrUndo, "E_UNDO", "no report to undo", "no report with this correlation ID can be canceled: it was canceled before, or its undo interval is over", "leasehold devices, to see what is counted", ExitNotFound},
+		{ErrRequestPassed, "E_REQUEST_PASSED", "the request file was overtaken", "this PC wrote a later request, which was answered, or another answer went to it since; the files of a PC count in the order of their numbers, each once", "nothing to do; for changes write a new request on the PC: leasehold request --borrow TIME --feature NAME -o DIR", ExitFile},
+		{ErrOtherAppliance, "E_OTHER_APPLIANCE", "another appliance answered", "what is given back was lent by another appliance, and only that one can take it back", "take the request file to the appliance that lent the seat", ExitOtherHost},
 		{ErrNotEntitled, "E_NOT_ENTITLED", "not licensed here", "no line item on this appliance has the feature", "leasehold features", ExitNotEntitled},
 		{ErrVersion, "E_VERSION", "only older versions are licensed", "a version can be used up to the licensed one, and every line item of the feature is below the version asked for", "leasehold features", ExitNotEntitled},
 		{ErrExpired, "E_EXPIRED", "expired", "every line item of the feature has passed its expiry", "ask the producer for a renewal, then: leasehold request -o DIR", ExitExpired},

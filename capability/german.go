@@ -24,6 +24,7 @@ func german() []said {
 
 		{RequestMade, "Anforderung geschrieben", "die Anforderungsdatei und ihre Beschreibung in Worten sind vollständig auf dem Datenträger", "bringen Sie die Datei zum Backoffice"},
 		{ReturnMade, "Rechte zurückgegeben", "die Rechte sind hier endgültig außer Dienst, und die Anforderung mit dem Nachweis lässt sich beliebig oft schreiben", "leasehold request -o DIR"},
+		{FileAnswered, "Anforderungsdatei eines PCs beantwortet", "was sie verlangt, ist gebucht oder zurückgenommen, und die Antwortdatei sagt das; dieselbe Anforderung bekommt dieselbe Antwort", "bringen Sie die Antwort zum PC, und dort: leasehold import FILE"},
 		{Applied, "Antwort angewendet", "die Rechte aus der Antwort gelten", "nichts zu tun"},
 		{AlreadyHere, "bereits angewendet", "genau diese Antwort gilt schon", "nichts zu tun"},
 		{OlderResponse, "eine neuere Antwort gilt", "die laufende Nummer dieser Antwort liegt unter der geltenden, daher wurde sie übergangen", "nichts zu tun; für Änderungen schreiben Sie eine neue Anforderung: leasehold request -o DIR"},
@@ -44,6 +45,8 @@ func german() []said {
 		{ErrDeviceKey, "die Leases dieses Geräts gehören einem anderen Schlüssel", "Leases gehören dem Schlüssel, der zuerst gefragt hat, und diese Anfrage kam für dieselbe Host-ID mit einem anderen", "verwenden Sie den Schlüssel jenes Geräts, oder warten Sie, bis dessen Leases enden"},
 		{ErrOperation, "Vorgang nicht verfügbar", "auf dieser Appliance beantwortet nichts diesen Vorgang", "leasehold features"},
 		{ErrUndo, "keine Meldung zum Rückgängigmachen", "keine Meldung mit dieser Korrelations-ID lässt sich stornieren: sie wurde schon storniert, oder die Frist dafür ist vorbei", "leasehold devices zeigt, was gezählt ist"},
+		{ErrRequestPassed, "die Anforderungsdatei ist überholt", "dieser PC hat eine spätere Anforderung geschrieben, die beantwortet wurde, oder er bekam seither eine andere Antwort; die Dateien eines PCs zählen in der Folge ihrer Nummern, jede einmal", "nichts zu tun; für Änderungen schreiben Sie auf dem PC eine neue Anforderung: leasehold request --borrow TIME --feature NAME -o DIR"},
+		{ErrOtherAppliance, "eine andere Appliance hat geantwortet", "was zurückgegeben wird, hat eine andere Appliance verliehen, und nur diese kann es zurücknehmen", "bringen Sie die Anforderungsdatei zu der Appliance, die den Platz verliehen hat"},
 		{ErrNotEntitled, "hier nicht lizenziert", "keine Lizenzposition auf dieser Appliance enthält das Feature", "leasehold features"},
 		{ErrVersion, "nur ältere Versionen sind lizenziert", "eine Lizenz gilt bis zu ihrer Version, und jede Lizenzposition des Features liegt unter der angefragten", "leasehold features"},
 		{ErrExpired, "abgelaufen", "jede Lizenzposition des Features ist abgelaufen", "bitten Sie den Hersteller um eine Verlängerung, dann: leasehold request -o DIR"},

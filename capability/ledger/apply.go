@@ -334,6 +334,9 @@ func (l *Ledger) applyServed(f *Served, moves []Transfer, booked []Booking) erro
 	if err := l.applyClaims(f, r); err != nil {
 		return err
 	}
+	if err := l.applyNumber(r, f); err != nil {
+		return err
+	}
 	if err := l.remember(r, f); err != nil {
 		return err
 	}

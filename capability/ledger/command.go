@@ -13,6 +13,8 @@ type Command interface{ command() }
 // A device is the first host ID of the request; its leases belong to the key that asked first. While it holds none, the next key that asks owns the row, and its serial goes on.
 // Previews, denials and reports of what is not metered have no serial, make no entry and are not remembered. Everything else is: the same correlation and body
 // get the same content again for two minutes, and longer if nothing else was answered since. At most MaxRemembered answers of a device are kept.
+//
+// A request with a number came in a file (SPEC.md 7.5): each number of a device is decided once, and what is refused is not remembered.
 type Serve struct {
 	Key     capability.Digest // thumbprint of the key that signed or sent the request
 	Request capability.Request

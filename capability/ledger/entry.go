@@ -93,6 +93,8 @@ type Served struct {
 	Claimed []Booking          `cbor:"12,keyasint,omitempty"` // of what was used before the repair, the device's by its receipt
 
 	Until capability.Seconds `cbor:"11,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
+
+	Number uint64 `cbor:"13,keyasint,omitzero"` // of the request, which came in a file: none of the device with this number or a lower one is decided any more
 }
 
 // Who is what a device says about itself, for people.

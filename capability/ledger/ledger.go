@@ -146,6 +146,7 @@ type row struct {
 	id       hostid.ID
 	key      capability.Digest
 	serial   uint64
+	number   uint64 // of the newest request of this key that came in a file and was decided
 	last     remembered
 	earlier  []remembered // the oldest first
 	who      Who

@@ -69,6 +69,8 @@ func (p *rowPart) read(r *wire.Reader) {
 			for i := range p.Leads {
 				p.Leads[i] = capability.Seconds(r.Signed())
 			}
+		case 15:
+			p.Number = r.Uint(math.MaxUint64)
 		default:
 			r.Lose()
 		}
@@ -145,6 +147,8 @@ func (f *Served) read(r *wire.Reader) {
 			f.Until = capability.Seconds(r.Int())
 		case 12:
 			f.Claimed = readBookings(r)
+		case 13:
+			f.Number = r.Uint(math.MaxUint64)
 		default:
 			r.Lose()
 		}

@@ -33,7 +33,10 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	if r != nil && r.key == c.Key {
 		before, repeats = r.recall(req.Correlation, now)
 	}
+	passed := r.passed(req, c.Key, repeats && before.Body == body)
 	switch {
+	case passed.Code != 0:
+		return s.deny(passed)
 	case repeats && before.Body == body:
 		again := new(capability.Response)
 		if err := l.codec.Decode(before.Answer, again, MaxEntry); err != nil {
@@ -110,6 +113,9 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		s.settleLines(pure)
 		f.Claimed = s.claimed()
 	}
+	if req.Number != 0 && s.answer.Status == capability.StatusUnchanged {
+		return s.deny(s.refusedFile())
+	}
 	move := s.ration()
 	if !c.Heard && !s.covered() {
 		s.withhold(s.asksAgain(wants))
@@ -131,7 +137,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
-	f.Receipt, f.Waits = s.used, s.waits
+	f.Receipt, f.Waits, f.Number = s.used, s.waits, req.Number
 	if len(grants) > 0 {
 		f.Leases = make([]Lease, len(grants))
 	}

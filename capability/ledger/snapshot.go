@@ -84,6 +84,7 @@ type rowPart struct {
 	Until       capability.Seconds       `cbor:"12,keyasint,omitzero"` // of the answer
 	Earlier     []remembered             `cbor:"13,keyasint,omitempty"`
 	Leads       []capability.Seconds     `cbor:"14,keyasint,omitempty"` // of the leases in their order; none where all are zero
+	Number      uint64                   `cbor:"15,keyasint,omitzero"`
 }
 
 // leasePart names its item by its place among the items of the snapshot, and the slice by its place in the item.
@@ -127,7 +128,7 @@ func (l *Ledger) Snapshot() []byte {
 	for _, r := range l.rows {
 		p := rowPart{
 			ID: r.id, Key: r.key, Serial: r.serial, Correlation: r.last.Correlation, Body: r.last.Body, Answer: r.last.Answer, Until: r.last.Until, Earlier: r.earlier,
-			Who: r.who, Active: r.active, Reports: r.reports,
+			Who: r.who, Active: r.active, Reports: r.reports, Number: r.number,
 		}
 		for _, w := range r.waits {
 			p.Waits = append(p.Waits, w.Wait)
@@ -275,7 +276,7 @@ func (l *Ledger) restoreRow(p *rowPart) error {
 	}
 	r := &row{
 		sequence: uint64(len(l.rows)), id: p.ID, key: p.Key, serial: p.Serial, last: remembered{Correlation: p.Correlation, Body: p.Body, Answer: p.Answer, Until: p.Until},
-		earlier: p.Earlier, who: p.Who, active: p.Active, reports: p.Reports,
+		earlier: p.Earlier, who: p.Who, active: p.Active, reports: p.Reports, number: p.Number,
 	}
 	l.rows = append(l.rows, r)
 	l.devices[p.ID] = append(l.devices[p.ID], r)

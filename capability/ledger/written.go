@@ -91,6 +91,7 @@ func (f *Served) write(w *wire.Writer, c *wire.Codec) {
 	w.Int(10, int64(f.Spent))
 	w.Int(11, int64(f.Until))
 	bookings(w, 12, f.Claimed)
+	w.Uint(13, f.Number)
 	w.Close(outer)
 }
 
