@@ -317,6 +317,49 @@ func (r *Request) Validate() error {
 	return checkPairs("dictionary", r.Dictionary)
 }
 
+// ForBackOffice names a field that only a back office is told, and that the request has all the same; empty: it has none. Its number is another one's business.
+func (r *Request) ForBackOffice() string {
+	for _, f := range []struct {
+		name string
+		is   bool
+	}{
+		{"returns", len(r.Returns) != 0}, {"records", len(r.Records) != 0}, {"states", len(r.States) != 0}, {"outstanding", len(r.Outstanding) != 0}, {"metered", len(r.Metered) != 0},
+		{"alarms", len(r.Alarms) != 0}, {"settled", r.Settled}, {"platform", r.Platform != (Platform{})}, {"life", r.Life != (LifeID{})},
+	} {
+		if f.is {
+			return f.name
+		}
+	}
+	return ""
+}
+
+// FromFile checks what an appliance asks of a request that comes in a file, beyond Validate: it has a number and says whose the appliance shall be, it grants or
+// gives back features, all or nothing, and it waits for nothing. The error is a *Malformed.
+func (r *Request) FromFile() error {
+	switch name := r.ForBackOffice(); {
+	case name != "":
+		return malformed(name, "a field for the back office in a request to an appliance")
+	case r.Number == 0:
+		return malformed("number", "absent: a file is as new as its number")
+	case r.Producer == Digest{}:
+		return malformed("producer", "absent: a file says whose the appliance shall be")
+	case r.Operation != Grant:
+		return malformed("operation", "%s, and a file asks for leases only", r.Operation)
+	case !r.Atomic:
+		return malformed("atomic", "absent: a file that is refused changes nothing")
+	case len(r.Receipt) != 0:
+		return malformed("receipt", "a file renews nothing in a hold")
+	case len(r.Desired) == 0:
+		return malformed("desired", "absent: a file names what it is about")
+	}
+	for i, d := range r.Desired {
+		if d.ActivationID != "" || d.Wait {
+			return malformed(fmt.Sprintf("desired[%d]", i), "names an activation ID, or waits for a seat")
+		}
+	}
+	return nil
+}
+
 // Validate checks everything about a wish that needs no state: it names a feature or an activation ID, and not more than MaxCount of it.
 func (d Desired) Validate() error {
 	if (d.Feature == "") == (d.ActivationID == "") {

@@ -117,6 +117,11 @@ func requestMagic() []byte {
 func responseMagic() []byte {
 	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'R', 'S', 0xd2}
 }
+
+// answerMagic is that of a response file by an appliance: no tag 18 follows, but the map of a chain and an answer.
+func answerMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'R', 'S'}
+}
 func trustMagic() []byte {
 	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'T', 'R'}
 }
@@ -134,6 +139,8 @@ const (
 	KindRequest  FileKind = "request"
 	KindResponse FileKind = "response"
 	KindTrust    FileKind = "trust bundle"
+	// KindAnswer is a response file too: by an appliance, to a client.
+	KindAnswer FileKind = "answer of an appliance"
 
 	KindKeyRequest   FileKind = "key request"
 	KindCertifiedKey FileKind = "certified key"
@@ -144,7 +151,7 @@ func Kind(file []byte) (FileKind, error) {
 	for _, k := range []struct {
 		kind  FileKind
 		magic []byte
-	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindTrust, trustMagic()}, {KindKeyRequest, keyRequestMagic()}, {KindCertifiedKey, certifiedKeyMagic()}} {
+	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindAnswer, append(answerMagic(), answerHead)}, {KindTrust, trustMagic()}, {KindKeyRequest, keyRequestMagic()}, {KindCertifiedKey, certifiedKeyMagic()}} {
 		if bytes.HasPrefix(file, k.magic) {
 			return k.kind, nil
 		}
@@ -154,6 +161,9 @@ func Kind(file []byte) (FileKind, error) {
 	}
 	return "", fmt.Errorf("%w: it does not begin with the magic of one", ErrKind)
 }
+
+// answerHead begins the item in an answer file: a map of two.
+const answerHead = 0xa2
 
 // body strips the magic of the wanted kind. Size is judged first, so that a stranger's gigabyte is refused unread.
 func body(file []byte, kind FileKind, magic []byte) ([]byte, error) {

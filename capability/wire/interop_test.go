@@ -105,8 +105,8 @@ func TestSecondReaderRefusesEveryFlip(t *testing.T) {
 	step := max(1, 13000/storagetest.Size(t, 40, 1300, 13000))
 	flips, refused := 0, 0
 	for _, run := range [][]string{
-		{"1", "answer-third-of-five", "answer-last-of-seven", "answer-named", "receipt-good", "request-file-device", "request-file-activation", "request-file-every-field"},
-		{fmt.Sprint(step), "response-file-good", "chain-good", "certified-key-good", "key-request-good"},
+		{"1", "answer-third-of-five", "answer-last-of-seven", "answer-named", "receipt-good", "request-file-device", "request-file-client", "request-file-client-p256", "request-file-client-return", "request-file-activation", "request-file-every-field"},
+		{fmt.Sprint(step), "response-file-good", "chain-good", "answer-file-good", "certified-key-good", "key-request-good"},
 	} {
 		lines, _ := SecondReader(t, nil, "flips.mjs", append([]string{vectorDir}, run...)...)
 		for _, l := range lines {
@@ -151,6 +151,10 @@ func TestVectorsFindBugsInAReader(t *testing.T) {
 		{"does not compare what the clear part says", "response-file", "files.mjs", "must(so, `${what} of the content", "must(true, `${what} of the content"},
 		{"does not ask what a quote is about", "request-file", "evidence.mjs", "equal(a.extra, extra)", "true"},
 		{"does not ask whose quote it is", "request-file", "files.mjs", "if (!messages.sameHost(message.hosts[0], asker))", "if (false)"},
+		{"asks no signature of a client", "request-file", "evidence.mjs", "if (!good) refuse('signature', 'of the device key')", "if (false) refuse('signature', 'of the device key')"},
+		{"takes any fields from a client's file", "request-file", "files.mjs", "if (ofClient) messages.toAppliance(message)", "if (false) messages.toAppliance(message)"},
+		{"takes another device key beside", "request-file", "files.mjs", "type !== messages.HOST.DEVICE_KEY), 'another", "true), 'another"},
+		{"takes a part that no frame holds", "answer-file", "files.mjs", "if (chain.raw.length > MAX_FRAME", "if (false && chain.raw.length > MAX_FRAME"},
 		{"takes limits that nobody signed", "certified-key", "files.mjs", "certificate.limits ?? Buffer.alloc(0)", "digest ?? Buffer.alloc(0)"},
 		{"takes activation IDs with one symbol wrong", "activation-id", "messages.mjs", "p === 0 && q === 0", "p === q || p !== q"},
 	}

@@ -33,6 +33,8 @@ type said struct {
 	RequestFile  octets     `json:"requestFile,omitempty"`
 	ResponseFile octets     `json:"responseFile,omitempty"`
 	Box          octets     `json:"box,omitempty"`
+	ClientFile   octets     `json:"clientFile,omitempty"`
+	AnswerFile   octets     `json:"answerFile,omitempty"`
 }
 
 type exchange struct {

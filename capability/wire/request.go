@@ -12,7 +12,7 @@ type SignedRequest struct {
 	Request   capability.Request
 	Alg       int64
 	KID       KeyID
-	Signature []byte            // evidence: of a TPM for AlgTPMQuote, of a device key for AlgEd25519
+	Signature []byte            // evidence: of a TPM for AlgTPMQuote, of a device key for AlgEd25519 and AlgESP256
 	Digest    capability.Digest // names the request: SHA-256 of what was signed
 }
 
@@ -41,7 +41,7 @@ func (c *Codec) ReadRequest(file []byte) (*SignedRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, h, err := c.open(b, TypRequest, capability.MaxFile, AlgTPMQuote, AlgEd25519)
+	s, h, err := c.open(b, TypRequest, capability.MaxFile, AlgTPMQuote, AlgEd25519, AlgESP256)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +51,9 @@ func (c *Codec) ReadRequest(file []byte) (*SignedRequest, error) {
 	r := &SignedRequest{Alg: h.Alg, KID: h.KID, Signature: s.Signature, Digest: sha256.Sum256(c.toBeSigned(s.Protected, *s.Payload))}
 	if len(s.Signature) > capability.MaxQuoted {
 		return nil, fmt.Errorf("%w: evidence of %d bytes where at most %d are allowed", ErrMalformed, len(s.Signature), capability.MaxQuoted)
+	}
+	if h.Alg == AlgESP256 && !r.OfClient() {
+		return nil, fmt.Errorf("%w: algorithm %d is one for a request to an appliance only", ErrMalformed, h.Alg)
 	}
 	if err := c.DecodeRequest(*s.Payload, &r.Request, capability.MaxFile); err != nil {
 		return nil, err

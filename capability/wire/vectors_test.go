@@ -111,7 +111,7 @@ func TestVectors(t *testing.T) {
 // Each kind has a good vector, and each class of refusal has one.
 func TestVectorsCoverKindsAndClasses(t *testing.T) {
 	missing := map[string]bool{}
-	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "key-request", "certified-key", "activation-id", "receipt", "return", "usage"} {
+	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "key-request", "certified-key", "activation-id", "receipt", "answer-file", "return", "usage"} {
 		missing["good "+s], missing["bad "+s] = true, true
 	}
 	for _, s := range []string{"ok", "malformed", "kind", "cut", "size", "type", "signature", "one-signature", "other-producer", "revoked"} {
@@ -220,6 +220,10 @@ func judgeVector(v *vector, b []byte) error {
 		if v.Digest != "" && v.Digest != hex.EncodeToString(s.Digest[:]) {
 			return fmt.Errorf("digest %x", s.Digest)
 		}
+		if s.OfClient() {
+			_, err := VerifyClient(s)
+			return err
+		}
 		if s.Alg == AlgEd25519 {
 			return judgeDevice(s)
 		}
@@ -289,6 +293,27 @@ func judgeVector(v *vector, b []byte) error {
 			return err
 		}
 		_, _, err := c.VerifyAnswer(unhex(v.Keys["serving"]), &a)
+		return err
+	case "answer-file":
+		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
+		if err != nil {
+			return fmt.Errorf("the vector's own trust bundle: %v", err)
+		}
+		f, err := c.ReadAnswerFile(b)
+		if err != nil {
+			return err
+		}
+		k, err := c.SigningKey(trust, f.Chain.Key)
+		if err != nil {
+			return err
+		}
+		if err := c.StillCounts(k, known(v)); err != nil {
+			return err
+		}
+		if _, err := c.VerifyChain(trust, &f.Chain, judgeServing); err != nil {
+			return err
+		}
+		_, _, err = c.VerifyAnswer(f.Chain.Serving, &f.Answer)
 		return err
 	case "receipt":
 		_, err := c.VerifyReceipt(unhex(v.Keys["ak"]), b, judgeServing)
@@ -384,7 +409,10 @@ func encodeVector(t testing.TB, v *vector) ([]byte, error) {
 		var in requestFileInput
 		read(&in)
 		alg := AlgTPMQuote
-		if len(in.Evidence) > 0 && in.Evidence[0] == 0x81 {
+		switch {
+		case len(in.Evidence) > 2 && in.Evidence[0] == 0x82 && in.Evidence[2] > 44:
+			alg = AlgESP256
+		case len(in.Evidence) > 2 && (in.Evidence[0] == 0x81 || in.Evidence[0] == 0x82):
 			alg = AlgEd25519
 		}
 		file, _, err := c.SignRequest(&in.Request, alg, in.KID, func(capability.Digest) ([]byte, error) { return in.Evidence, nil })
@@ -424,6 +452,10 @@ func encodeVector(t testing.TB, v *vector) ([]byte, error) {
 		read(&in)
 		a := in.answer(c, v.Keys)
 		return c.Encode(&a), nil
+	case "answer-file":
+		var in answerFileInput
+		read(&in)
+		return in.encode(c, v.Keys)
 	case "receipt":
 		var in receiptInput
 		read(&in)

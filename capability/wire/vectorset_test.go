@@ -35,6 +35,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.usages()
 	s.requestFiles()
 	s.deviceFiles()
+	s.clientFiles()
 	s.responseFiles()
 	s.deviceResponses()
 	s.counted()
@@ -43,6 +44,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.chains()
 	s.answers()
 	s.receipts()
+	s.answerFiles()
 	s.frames()
 	s.activationIDs()
 	return s.list
@@ -410,7 +412,7 @@ func (s *set) requestFiles() {
 	bad("typ-response", "type", "typ is a response's", sign(c.Encode(header{Alg: AlgTPMQuote, KID: read.KID, Typ: TypResponse}), payload))
 	bad("typ-missing", "malformed", "a protected header without typ", sign(c.Encode(map[int]any{1: AlgTPMQuote, 4: read.KID}), payload))
 	bad("alg-ed25519", "malformed", "alg is Ed25519", sign(c.Encode(header{Alg: AlgEd25519, KID: read.KID, Typ: TypRequest}), payload))
-	bad("alg-esp256", "malformed", "alg is ESP256, which version 1 does not use", sign(c.Encode(header{Alg: AlgESP256, KID: read.KID, Typ: TypRequest}), payload))
+	bad("alg-esp256", "malformed", "alg is ESP256, which is for a device key that asks an appliance", sign(c.Encode(header{Alg: AlgESP256, KID: read.KID, Typ: TypRequest}), payload))
 	bad("no-kid", "malformed", "no kid", sign(c.Encode(header{Alg: AlgTPMQuote, Typ: TypRequest}), payload))
 	bad("host-lower-case", "signature", "the host ID of the evidence, in lower case: another ID", func() []byte {
 		o := r

@@ -206,3 +206,30 @@ export function deviceProof(proof, key, returnDigest) {
   must(proof?.length === 65 && proof[0] === 0x91, 'the proof of a device key')
   if (!verifyEd25519(key, Buffer.concat([Buffer.from('leasehold device return v1\0'), returnDigest]), proof.subarray(1))) refuse('signature', 'of the return')
 }
+
+// A client that asks an appliance in a file; SPEC.md 7.5. clientForm judges the form and gives the key and the signature, client whose it is.
+export const OF_CLIENT = 0x82
+export function clientForm(bytes, type) {
+  must(bytes.length >= 3 && bytes[0] === OF_CLIENT, 'evidence of a client')
+  const length = bytes.readUInt16BE(1)
+  must(length <= 128 && bytes.length === 3 + length + 64, 'a key and a signature')
+  const spki = bytes.subarray(3, 3 + length)
+  let key
+  try {
+    key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
+  } catch {
+    refuse('malformed', 'a device key that is none')
+  }
+  must(key.asymmetricKeyType === type && (type === 'ed25519' || key.asymmetricKeyDetails.namedCurve === 'prime256v1'), 'a key of another kind than alg says')
+  must(equal(key.export({ format: 'der', type: 'spki' }), spki), 'another encoding of the key')
+  return { spki, key, type, signed: bytes.subarray(3 + length) }
+}
+
+export function client(bytes, requestDigest) {
+  const { spki, key, type, signed } = clientForm(bytes, bytes.length > 111 ? 'ec' : 'ed25519')
+  const said = Buffer.concat([Buffer.from('leasehold client request v1\0'), requestDigest])
+  const good = type === 'ec' ? verify('sha256', said, { key, dsaEncoding: 'ieee-p1363' }, signed) : verify(null, said, key, signed)
+  if (!good) refuse('signature', 'of the device key')
+  const digest = sha256(spki)
+  return { type: 17, value: digest.toString('hex').toUpperCase(), kid: digest.subarray(0, 16), key: digest }
+}

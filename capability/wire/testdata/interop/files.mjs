@@ -8,9 +8,11 @@ import * as messages from './messages.mjs'
 import { equal, must, refuse, within } from './refusal.mjs'
 
 const MAX_FILE = 1048576
+const MAX_FRAME = 16384
 const MAGIC = {
   request: 'd9d9f7da4c485251d2',
   response: 'd9d9f7da4c485253d2',
+  'answer-file': 'd9d9f7da4c485253', // and a map of two
   trust: 'd9d9f7da4c485452',
   'key-request': 'd9d9f7da4c484b52d2',
   'certified-key': 'd9d9f7da4c484b43',
@@ -23,6 +25,7 @@ function content(bytes, kind) {
   const start = bytes.subarray(0, magic.length)
   if (!equal(start, magic.subarray(0, start.length))) refuse('kind', `not a file of kind ${kind}`)
   if (start.length < magic.length) refuse('cut', 'a magic that is cut')
+  if (kind === 'answer-file' && bytes.length > magic.length && bytes[magic.length] !== 0xa2) refuse('kind', 'no answer of an appliance')
   return decode(bytes.subarray(magic.length))
 }
 
@@ -45,14 +48,28 @@ export const isWithin = ({ from, until }, time) => (from === undefined || time >
 
 // request judges a request file, evidence included, and gives the request, its digest, and who asks.
 export function request(bytes) {
-  const item = envelope(content(bytes, 'request'), TYP.request, [ALG.quote, ALG.ed25519])
+  const item = envelope(content(bytes, 'request'), TYP.request, [ALG.quote, ALG.ed25519, ALG.esp256])
   must(Buffer.isBuffer(item.payload), 'no payload')
+  const ofClient = item.alg !== ALG.quote && item.signature[0] === evidence.OF_CLIENT
+  must(item.alg !== ALG.esp256 || ofClient, 'ESP256 is for a client that asks an appliance')
   const message = messages.read(messages.request, item.payload)
   const digest = sha256(toBeSigned(item, item.payload))
-  const asker = item.alg === ALG.quote ? evidence.tpm(item.signature, digest) : evidence.device(item.signature, digest)
+  if (ofClient) evidence.clientForm(item.signature, item.alg === ALG.esp256 ? 'ec' : 'ed25519')
+  if (ofClient) messages.toAppliance(message)
+  const judge = ofClient ? evidence.client : item.alg === ALG.quote ? evidence.tpm : evidence.device
+  const asker = judge(item.signature, digest)
   if (!messages.sameHost(message.hosts[0], asker)) refuse('signature', 'the first host is not the one that signed')
   if (!equal(item.kid, asker.kid)) refuse('signature', 'kid is another key’s')
-  return { request: message, digest, kid: item.kid, evidence: item.signature, box: asker.box }
+  if (ofClient) must(message.hosts.slice(1).every(({ type }) => type !== messages.HOST.DEVICE_KEY), 'another device key beside the one that signed')
+  return { request: message, digest, kid: item.kid, evidence: item.signature, box: asker.box, key: asker.key }
+}
+
+// answerFile reads what an appliance answers to a client in a file, and gives the encodings of its two parts: SPEC.md 8.5. Both are judged by chain.mjs.
+export function answerFile(bytes) {
+  const { chain, answer } = messages.answerFile(content(bytes, 'answer-file'), '')
+  if (chain.raw.length > MAX_FRAME || answer.raw.length > MAX_FRAME) refuse('size', 'a part that no frame holds')
+  must(chain.key, 'not activated: LH-4001')
+  return { chain: chain.raw, answer: answer.raw }
 }
 
 // response judges a response file and opens it with what unwraps its content key; steps 1 to 4, 6 and 7 of SPEC.md 8.4.

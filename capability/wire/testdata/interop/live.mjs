@@ -1,7 +1,8 @@
 // Judges what a program said, from the bytes alone: node live.mjs < JSON. Prints what it may be believed to have said, as JSON; exits 1 and says why not else.
 //
 // trust: a trust bundle; now: seconds since 1970. Of a connection: device: the SubjectPublicKeyInfo of the client's key; tls: the server's certificate;
-// frames: what was received in answer to what was sent, in order. Of a machine without a TPM: requestFile, responseFile; box: the private box key. All in hex.
+// frames: what was received in answer to what was sent, in order. Of a machine without a TPM: requestFile, responseFile; box: the private box key. Of a client that no wire leads to:
+// clientFile, answerFile. All in hex.
 
 import { X509Certificate, createHash } from 'node:crypto'
 import { text } from 'node:stream/consumers'
@@ -54,10 +55,25 @@ function byFile({ requestFile, responseFile, box, now }, root) {
   return got.response
 }
 
+// byClientFile follows what an appliance said in a file to the client whose request file it answers.
+function byClientFile({ clientFile, answerFile, now }, root) {
+  const asked = files.request(hex(clientFile))
+  if (!asked.key) no('not a client’s request')
+  const parts = files.answerFile(hex(answerFile))
+  const link = chains.chain(parts.chain, { root })
+  const answer = chains.answer(parts.answer, link.serving)
+  const { correlation, hosts } = asked.request
+  const why = chains.isFor(answer, { request: correlation, key: asked.key, host: hosts[0], until: link.appliance.until })
+  if (why) no(why)
+  const { time, lifetime } = answer.response
+  if (lifetime !== undefined && BigInt(now) > BigInt(time) + BigInt(lifetime)) no('too late')
+  return { ...answer.response, host: messages.whomFor(answer.response) }
+}
+
 try {
   const said = JSON.parse(await text(process.stdin))
   const { root } = files.trust(hex(said.trust))
-  const result = { answers: said.frames ? connection(said, root) : [], file: said.responseFile ? byFile(said, root) : null }
+  const result = { answers: said.frames ? connection(said, root) : [], file: said.responseFile ? byFile(said, root) : said.clientFile ? byClientFile(said, root) : null }
   console.log(JSON.stringify(result, printed))
 } catch (refused) {
   if (!(refused instanceof Refusal)) throw refused

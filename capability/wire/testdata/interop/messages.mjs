@@ -297,6 +297,15 @@ export const keyCertificate = map(
   },
   (c) => distinct(c.revoked ?? [], (r) => hex(r.key), 'revoked'),
 )
+// toAppliance judges the fields of a request to an appliance in a file: SPEC.md 7.5.
+const FOR_BACK_OFFICE = ['outstanding', 'returns', 'records', 'states', 'metered', 'platform', 'alarms', 'settled', 'life']
+export function toAppliance(r) {
+  must(r.number !== undefined && r.producer !== undefined, 'a number and a producer')
+  must(r.operation === undefined && r.atomic && r.receipt === undefined, 'a request for leases, all or nothing, without a receipt')
+  must(r.desired && r.desired.every((d) => d.feature !== undefined && !d.wait), 'lines of features that wait for nothing')
+  for (const name of FOR_BACK_OFFICE) must(r[name] === undefined, `${name} is for a back office`)
+}
+
 export const applianceCertificate = map({
   1: need('host', hostId),
   2: need('ak', bytes(1, 512)),
@@ -319,6 +328,7 @@ export const chain = map(
   (c) => must(!c.key === !c.appliance, 'both certificates or none'),
 )
 export const answer = map({ 1: need('response', bytes(1, 65536)), 2: need('proof', bytes(1, 65536)) })
+export const answerFile = map({ 1: need('chain', chain), 2: need('answer', answer) })
 export const receipt = map({ 1: need('answer', answer), 2: need('serving', bytes(32)), 3: may('statement', bytes(1, EVIDENCE)) })
 
 // read decodes a message of one table; what ends too early is malformed, for it is inside something whole.

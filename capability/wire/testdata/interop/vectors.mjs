@@ -52,6 +52,12 @@ export const readers = {
     return { is: { keyCertificate: withoutKeys(key), applianceCertificate: appliance, serving, statement } }
   },
   answer: (bytes, { serving }) => ({ is: ofGroup(chains.answer(bytes, serving)) }),
+  'answer-file': (bytes, { root, known }) => {
+    const parts = files.answerFile(bytes)
+    const { key, appliance, serving, statement } = chains.chain(parts.chain, { root, known })
+    const chain = { keyCertificate: withoutKeys(key), applianceCertificate: appliance, serving, statement }
+    return { is: { chain, answer: ofGroup(chains.answer(parts.answer, serving)) } }
+  },
   receipt: (bytes, { ak }) => {
     const read = chains.receipt(bytes, ak)
     return { is: { answer: ofGroup(read), statement: read.statement } }
@@ -91,7 +97,7 @@ const isNone = (v) => v === undefined || v === 0 || (Array.isArray(v) && v.lengt
 
 const sameAsInput = (kind, is, input) => {
   if (kind === 'answer') input = inputOfGroup(input)
-  if (kind === 'receipt') input = { ...input, answer: inputOfGroup(input.answer) }
+  if (kind === 'receipt' || kind === 'answer-file') input = { ...input, answer: inputOfGroup(input.answer) }
   return JSON.stringify(plain(is)) === JSON.stringify(plain(input))
 }
 
