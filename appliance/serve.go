@@ -394,7 +394,7 @@ func (c *connection) validate(r *capability.Request) error {
 			return &capability.Malformed{Field: fmt.Sprintf("hosts[%d]", i), Cause: "is not the key of this connection"}
 		}
 	}
-	if len(r.Returns) != 0 || len(r.Records) != 0 || len(r.States) != 0 || r.Number != 0 || len(r.Outstanding) != 0 || len(r.Metered) != 0 || len(r.Alarms) != 0 || r.Settled || r.Platform != (capability.Platform{}) || r.Life != (capability.LifeID{}) {
+	if r.Number != 0 || r.ForBackOffice() != "" {
 		return &capability.Malformed{Field: "number", Cause: "fields for the back office in a request to an appliance"}
 	}
 	return nil

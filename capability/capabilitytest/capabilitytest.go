@@ -186,6 +186,19 @@ func (a *Appliance) SetPolicy(p capability.Policy) {
 	a.policy = p
 }
 
+// AnswerFile is what the appliance answers to a request file of a device that cannot reach it.
+func (a *Appliance) AnswerFile(file []byte) ([]byte, error) {
+	r, _ := a.running()
+	if r == nil {
+		return nil, errors.New("the appliance is down")
+	}
+	out, err := r.AnswerFile(r.ctx, file, "a test")
+	if err != nil {
+		return nil, err
+	}
+	return out.Bytes, nil
+}
+
 // Used is how many counts of a feature are booked on devices.
 func (a *Appliance) Used(feature string) (n uint64) {
 	a.t.Helper()
