@@ -263,7 +263,7 @@ func (c *Client) Held(ctx context.Context) ([]Held, error) {
 		kept := c.kept(s)
 		for _, d := range s.desired() {
 			h := Held{Feature: d.Feature, Version: d.Version, Count: d.Count}
-			if end := covered(kept, d.Feature, d.Version, s.count(nil, d.Feature, d.Version)); end > c.now() && !s.Late && c.believed() == nil {
+			if end := covered(kept, d.Feature, d.Version, max(s.count(nil, d.Feature, d.Version), uint64(d.Count))); end > c.now() && !s.Late && c.believed() == nil {
 				h.Expiry = c.local(end)
 			}
 			all = append(all, h)
@@ -301,7 +301,11 @@ func (c *Client) Release(ctx context.Context, feature string) error {
 		before := len(s.Holdings)
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool { return h.Feature == feature })
 		if len(s.Holdings) == before {
-			return denied(capability.Denial{Code: capability.ErrNoSuchLease, Subject: feature})
+			no := capability.Denial{Code: capability.ErrNoSuchLease, Subject: feature}
+			if slices.ContainsFunc(s.Away, func(a holding) bool { return a.Feature == feature }) {
+				no.Detail = "it is borrowed by a file, and given back by one: leasehold release " + feature + " -o DIR"
+			}
+			return denied(no)
 		}
 		return nil
 	})
@@ -328,6 +332,10 @@ func (c *Client) giveUp(ctx context.Context, s *state, features []string, take f
 	c.mu.Lock()
 	c.taking = append(c.taking, c.lapse(s)...) // nobody uses any more what the server is told is free
 	c.mu.Unlock()
+	if c.lent(s) {
+		c.paid()
+		return nil, nil
+	}
 	r, _ := c.request(capability.Grant, s, false)
 	if len(r.Desired) == 0 { // nothing was had, unless what was not answered has it
 		if err := c.settle(ctx, s); err != nil {
@@ -463,6 +471,7 @@ func (c *Client) changed(ctx context.Context, f func(*state) error) error {
 		now := c.passed(c.judged.mark) // a clock that is too far ahead ends nothing for good
 		c.taking, c.over, c.tidyAt = c.over, nil, time.Time{}
 		c.look(s)
+		c.lapse(s) // another program gave back what this one holds: the keeper does not look again at what was read here
 		c.prune(s)
 		c.mu.Unlock()
 		for _, l := range c.taking {
@@ -471,6 +480,9 @@ func (c *Client) changed(ctx context.Context, f func(*state) error) error {
 		s.Holdings = slices.DeleteFunc(s.Holdings, func(h holding) bool {
 			return h.Holder == holderID{} && covered(kept, h.Feature, h.Version, 1) <= now
 		})
+		if len(s.Filed.Request) == 0 {
+			s.Away = slices.DeleteFunc(s.Away, func(a holding) bool { return covered(kept, a.Feature, a.Version, 1) <= now })
+		}
 		before, borrow := slices.Clone(s.Holdings), s.Borrow
 		if no = f(s); no != nil {
 			s.Holdings, s.Borrow = before, borrow
@@ -481,7 +493,7 @@ func (c *Client) changed(ctx context.Context, f func(*state) error) error {
 				c.shorten(s, kept, made)
 			}
 		}
-		if len(s.Holdings) == 0 {
+		if len(s.Holdings)+len(s.Away) == 0 {
 			s.Borrow = 0
 		}
 		c.see(s)

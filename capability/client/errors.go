@@ -25,6 +25,7 @@ var (
 	ErrTLSVersion        error = sentinel(capability.ErrTLSVersion)
 	ErrALPN              error = sentinel(capability.ErrALPN)
 	ErrResponseStale     error = sentinel(capability.ErrResponseStale)
+	ErrOtherAppliance    error = sentinel(capability.ErrOtherAppliance)
 	ErrOlderResponse     error = sentinel(capability.OlderResponse)
 	ErrReplayedSerial    error = sentinel(capability.ErrReplayedSerial)
 	ErrProto             error = sentinel(capability.ErrProto)

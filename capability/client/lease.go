@@ -256,7 +256,7 @@ func (c *Client) acquireServed(ctx context.Context, w wish) (l *Lease, err error
 			if c.foreign != nil {
 				err = errors.Join(err, c.foreign)
 			}
-			if kept := c.kept(s); !s.Late && covered(kept, w.feature.Name, w.feature.Version, s.count(nil, w.feature.Name, w.feature.Version)) > c.now() {
+			if kept := c.kept(s); !s.Late && s.fits(kept, w.feature.Name, c.now()) {
 				if doubt := c.believed(); doubt != nil {
 					return errors.Join(doubt, err)
 				}

@@ -40,6 +40,9 @@ type state struct {
 	Metered  []usage         `cbor:"10,keyasint,omitempty"`
 	Peers    []peer          `cbor:"7,keyasint,omitempty"` // the one asked last is last
 
+	Away  []holding `cbor:"13,keyasint,omitempty"` // borrowed by files, or asked for in the newest one; nobody's
+	Filed filed     `cbor:"14,keyasint,omitzero"`
+
 	Borrow  capability.Seconds  `cbor:"12,keyasint,omitzero"`  // the longest time that an acquire asked for, while anything is held
 	Revoked []capability.Digest `cbor:"11,keyasint,omitempty"` // signing keys of the producer that count no more, in the order of wire.Learn; it only grows
 }
@@ -159,10 +162,17 @@ func (s *state) count(h *holderID, name string, v capability.Version) (n uint64)
 	return n
 }
 
+// fits says that an answer gives all that programs hold of a feature, whichever versions they hold.
+func (s *state) fits(kept *capability.Response, name string, now capability.Time) bool {
+	return !slices.ContainsFunc(s.Holdings, func(l holding) bool {
+		return l.Feature == name && covered(kept, name, l.Version, s.count(nil, name, l.Version)) <= now
+	})
+}
+
 // desired is the whole set as the wire wants it: a line for each feature and version, in one order, whoever's the shares are.
 func (s *state) desired() []capability.Desired {
 	var lines []capability.Desired
-	for _, l := range s.Holdings {
+	for _, l := range s.whole() {
 		i := slices.IndexFunc(lines, func(d capability.Desired) bool { return d.Feature == l.Feature && d.Version == l.Version })
 		if i < 0 {
 			lines = append(lines, capability.Desired{Feature: l.Feature, Version: l.Version, Count: l.Count})
