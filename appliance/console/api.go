@@ -171,6 +171,17 @@ type Imported struct {
 	Used    []capability.Meter    `json:"used,omitempty"`    // of metered items, before the repair that this response is
 }
 
+// Answered answers POST answers, whose body is the request file of a PC. The same file again has the same answer.
+type Answered struct {
+	Number uint64             `json:"number"` // of the request
+	Host   hostid.ID          `json:"host"`   // of the PC
+	Alias  string             `json:"alias,omitempty"`
+	Name   string             `json:"name"` // RSP-0001.LHR
+	File   []byte             `json:"file"`
+	Serial uint64             `json:"serial"`
+	Rights []capability.Right `json:"rights"` // all that the PC has now; none: it gave everything back
+}
+
 // Change is what a response did to the count of one feature.
 type Change struct {
 	Feature string `json:"feature"`

@@ -65,7 +65,7 @@ func serve(t *testing.T, c *Console) func(method, path, body string) (int, Probl
 // steering is every path that changes something, or keeps the ledger busy.
 func steering() []string {
 	return []string{
-		"POST requests", "POST responses", "POST returns", "POST drains", "POST drains/cancel", "POST drops", "POST model/check", "PUT model", "DELETE model", "POST reservations", "PUT reservations",
+		"POST requests", "POST responses", "POST answers", "POST returns", "POST drains", "POST drains/cancel", "POST drops", "POST model/check", "PUT model", "DELETE model", "POST reservations", "PUT reservations",
 		"POST reservations/edit", "DELETE reservations/1", "POST policies", "POST seats/disconnect", "POST time", "PUT hostids", "POST hostids/planned",
 	}
 }

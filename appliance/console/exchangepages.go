@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/web"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 func exchangeRoutes() []route {
@@ -314,6 +316,9 @@ func (v *visit) responseForm() error {
 		return v.again(err, (*visit).offlinePage)
 	}
 	return v.again(v.act(func() (string, error) {
+		if kind, err := wire.Kind(files[0].Content); err == nil && kind == wire.KindRequest {
+			return v.answerForm(files[0].Content)
+		}
 		in, err := v.applyFile(v.r.Context(), files[0].Content)
 		if err != nil {
 			return "", err
@@ -321,6 +326,33 @@ func (v *visit) responseForm() error {
 		v.say("%s", importedWords(in))
 		return "/offline", nil
 	}), (*visit).offlinePage)
+}
+
+// answerForm answers the request file of a PC. The name of the answer says whose it is: two PCs number theirs alike.
+func (v *visit) answerForm(file []byte) (string, error) {
+	if err := v.look(v.r, func(*ledger.Ledger, ledger.Now) {}); err != nil {
+		return "", err
+	}
+	a, err := v.answerFile(v.r.Context(), file, v.by)
+	if err != nil {
+		return "", err
+	}
+	f := Written{Number: a.Number, Name: strings.ReplaceAll(a.Host.Short(), "-", "") + "-" + a.Name, File: a.File}
+	v.files.keep(f)
+	v.say("Request %d of the PC %s is answered: %s. Download the answer, and take it to that PC.", a.Number, cmp.Or(a.Alias, "LH-"+a.Host.Short()), lentWords(a.Rights))
+	return web.PathTo("/offline", "written", f.Name), nil
+}
+
+// lentWords says what a PC has.
+func lentWords(rights []capability.Right) string {
+	if len(rights) == 0 {
+		return "it has given everything back"
+	}
+	var list []string
+	for _, r := range rights {
+		list = append(list, fmt.Sprintf("%d of %s until %s", r.Count, r.Feature, r.Expiry))
+	}
+	return "it has " + strings.Join(list, ", ")
 }
 
 // importedWords says what a response did.

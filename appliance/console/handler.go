@@ -288,6 +288,29 @@ func (c *Console) applyFile(ctx context.Context, file []byte) (*Imported, error)
 	return importedOf(in), nil
 }
 
+func (c *Console) answerClient(r *http.Request, by string) (any, error) {
+	file, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, capability.MaxFile+1))
+	if err != nil {
+		return nil, capability.Refuse(capability.ErrFileSize, "", "%v", err)
+	}
+	return c.answerFile(r.Context(), file, by)
+}
+
+// answerFile answers the request file of a PC.
+func (c *Console) answerFile(ctx context.Context, file []byte, by string) (*Answered, error) {
+	out, err := c.Appliance.AnswerFile(ctx, file, by)
+	if err != nil {
+		c.media.count(ProblemOf(err).Code)
+		return nil, err
+	}
+	c.media.count(capability.FileAnswered)
+	a := &Answered{Number: out.Number, Host: out.Host, Alias: out.Alias, Name: out.Name, File: out.Bytes, Serial: out.Response.Serial, Rights: out.Response.Rights}
+	if a.Rights == nil {
+		a.Rights = []capability.Right{}
+	}
+	return a, nil
+}
+
 // importedOf is what a response did, as administrators hear it.
 func importedOf(in *appliance.Imported) *Imported {
 	out := &Imported{Code: in.Code, Serial: in.Clear.Serial, Clear: in.Clear, Changes: []Change{}, Denials: slices.Clone(in.Response.Denials), Closed: in.Response.Acknowledged, Notices: in.Notices}

@@ -18,7 +18,7 @@ func wants() map[string]string {
 		"GET openapi.json": "anyone", "GET recovery": "see", "GET configuration": "see", "GET poll": "see",
 		"GET model": "see", "GET pools": "see", "GET reservations": "see", "GET reservations/model": "see", "GET policies": "see", "GET seats": "see",
 
-		"POST requests": "exchange", "POST responses": "exchange", "POST returns": "exchange", "POST drains": "exchange", "POST drains/cancel": "exchange",
+		"POST requests": "exchange", "POST responses": "exchange", "POST answers": "exchange", "POST returns": "exchange", "POST drains": "exchange", "POST drains/cancel": "exchange",
 		"POST recovery": "exchange", "POST restore": "exchange", "GET backup": "exchange", "POST poll/refresh": "exchange",
 
 		"POST drops": "serve", "POST model/check": "serve", "PUT model": "serve", "DELETE model": "serve", "POST reservations": "serve", "PUT reservations": "serve",

@@ -68,6 +68,7 @@ func descriptions() map[string]described {
 
 		"POST requests":      {"Write a request file", Wish{}, Written{}, nil},
 		"POST responses":     {"Apply a response file", file, Imported{}, nil},
+		"POST answers":       {"Answer the request file of a PC that no wire leads to", file, Answered{}, nil},
 		"POST returns":       {"Return copies of an activation ID", Giving{}, capability.Return{}, nil},
 		"GET drains":         {"Returns that have begun", nil, []Draining{}, nil},
 		"POST drains":        {"Serve copies no more, so that they can be returned", Drain{}, Draining{}, nil},

@@ -42,6 +42,7 @@ func (c *Console) operations() []operation {
 		{pattern: "GET trust", gate: needs(ledger.ToSee), kind: "application/octet-stream", stream: func(_ *http.Request, w io.Writer) error { _, err := w.Write(c.Trust); return err }},
 		whatever(change("POST requests", ledger.ToExchange, c.request)),
 		whatever(change("POST responses", ledger.ToExchange, c.response)),
+		change("POST answers", ledger.ToExchange, c.answerClient),
 		change("POST returns", ledger.ToExchange, c.giveBack),
 		look("drains", c.drains),
 		change("POST drains", ledger.ToExchange, c.drain),

@@ -169,6 +169,18 @@ func (m *Medium) Write(number uint64, request []byte, description string) (strin
 	return name, nil
 }
 
+// Respond puts the answer to a client's request file on the medium and gives its name. An older answer to the same client is replaced; what is another machine's is not.
+func (m *Medium) Respond(number uint64, answer []byte) (string, error) {
+	name := capability.FileName("RSP", number, "LHR")
+	if err := m.mayReplaceAnswer(name); err != nil {
+		return "", err
+	}
+	if err := m.write(name, answer); err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	return name, nil
+}
+
 // CertificateRequest puts a request for a server's certificate on the medium and gives its name.
 func (m *Medium) CertificateRequest(request []byte) (string, error) {
 	const name = "SERVER.CSR"
@@ -205,6 +217,28 @@ func (m *Medium) mayReplace(name string) error {
 	}
 	if m.host != (hostid.ID{}) && r.Request.Hosts[0] != m.host {
 		return fmt.Errorf("%s: %w: a request of %s", name, ErrForeign, r.Request.Hosts[0].Short())
+	}
+	return nil
+}
+
+// mayReplaceAnswer refuses to overwrite a response for another machine.
+func (m *Medium) mayReplaceAnswer(name string) error {
+	b, err := m.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", name, ErrForeign, err)
+	}
+	if r, err := m.codec.ReadResponse(b); err == nil {
+		return fmt.Errorf("%s: %w: a response for %s", name, ErrForeign, r.Clear.For.Short())
+	}
+	f, err := m.codec.ReadAnswerFile(b)
+	if err != nil {
+		return nil // half an answer, from a stick that was pulled too early
+	}
+	if r, _, err := m.codec.VerifyAnswer(f.Chain.Serving, &f.Answer); err == nil && m.host != (hostid.ID{}) && r.For != m.host {
+		return fmt.Errorf("%s: %w: an answer for %s", name, ErrForeign, r.For.Short())
 	}
 	return nil
 }

@@ -232,6 +232,9 @@ func (o *Office) judge(file []byte) (*wire.SignedRequest, *attest.Identity, erro
 	if err != nil {
 		return nil, nil, refuse(err)
 	}
+	if signed.OfClient() {
+		return nil, nil, capability.Refuse(capability.ErrFileKind, "", "it is the request of a PC to an appliance: take it there")
+	}
 	r := &signed.Request
 	id, err := proven(signed)
 	if err != nil {

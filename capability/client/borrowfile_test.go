@@ -494,3 +494,41 @@ func TestBorrowFileOfWhatNoFileSays(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Anybody can see what is in both files, and whose they are; a damaged one is nobody's.
+func TestInspectFilesOfAClient(t *testing.T) {
+	p := newAway(t, 2)
+	q := p.file(p.open().BorrowFile(t.Context(), render(2), day))
+	trust, err := wire.New().DecodeTrust(p.a.Trust())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Inspect(q.Bytes, trust)
+	if err != nil || in.Signature != Good || !in.Request.ForAppliance || !in.Request.ForTrusted || in.Request.Device.Host != in.Request.Fields.Hosts[0] || len(in.Request.Device.Box) != 0 || len(in.Request.Device.Key) != 44 {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	flipped := bytes.Clone(q.Bytes)
+	flipped[len(flipped)-1] ^= 1
+	if in, err := Inspect(flipped, trust); err != nil || in.Signature != Bad || in.Request.Device != nil {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	answer := p.answer(q)
+	in, err = Inspect(answer, trust)
+	if err != nil || in.Signature != Good || in.Answer.For.Type != hostid.DeviceKey || len(in.Answer.Rights) != 1 || in.Answer.Rights[0].Count != 2 || in.Answer.Appliance == (hostid.ID{}) {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	if in, err := Inspect(answer, nil); err != nil || in.Signature != UnknownKey || in.Answer.Appliance != (hostid.ID{}) {
+		t.Fatalf("without a bundle: %+v, %v", in, err)
+	}
+	other, err := wire.New().DecodeTrust(newAway(t, 1).a.Trust())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err := Inspect(answer, other); err != nil || in.Signature != UnknownKey || in.Code != capability.ErrOtherProducer {
+		t.Fatalf("another producer's: %+v, %v", in, err)
+	}
+	answer[len(answer)-1] ^= 1
+	if in, err := Inspect(answer, trust); err != nil || in.Signature != Bad || in.Answer != nil {
+		t.Fatalf("damaged: %+v, %v", in, err)
+	}
+}

@@ -34,6 +34,8 @@ type Inspection struct {
 	Response  *InspectedResponse `json:"response,omitempty"`
 	Trust     *InspectedTrust    `json:"trust,omitempty"`
 
+	Answer *InspectedAnswer `json:"answer,omitempty"`
+
 	KeyRequest *InspectedKeyFile `json:"keyRequest,omitempty"`
 	Certified  *InspectedKeyFile `json:"certifiedKey,omitempty"`
 }
@@ -49,6 +51,8 @@ type InspectedRequest struct {
 	Machine       *Machine           `json:"machine"`          // absent where the evidence does not verify, or is no TPM's
 	Device        *Device            `json:"device,omitempty"` // of a machine without a TPM, where its key signed
 	Proofs        []Proof            `json:"proofs"`           // one for each return
+
+	ForAppliance bool `json:"forAppliance,omitempty"` // it is a PC's, to an appliance: Device is who asks
 }
 
 // Machine is what verified evidence says. That AK and EK share a TPM is only claimed until a response to them was applied.
@@ -72,8 +76,8 @@ type Machine struct {
 // Device is the key of a machine without a TPM. Who has the key is the machine.
 type Device struct {
 	Host hostid.ID `json:"host"`
-	Key  []byte    `json:"key"` // Ed25519
-	Box  []byte    `json:"box"` // X25519: responses are encrypted to it
+	Key  []byte    `json:"key"` // Ed25519; of a PC that asks an appliance, its DER SubjectPublicKeyInfo
+	Box  []byte    `json:"box"` // X25519: responses are encrypted to it; none where it is an appliance that is asked
 }
 
 // EKCertificate is a TPM maker's word that an endorsement key is one. Who the issuer is, is the back office's to judge.
@@ -119,7 +123,7 @@ type InspectedTrust struct {
 	Fingerprint capability.Digest `json:"fingerprint"`
 }
 
-// Inspect says everything that is in a request, a response, a trust bundle, a key request or a certified key, and judges the signatures. trust may be nil; a response is then by an unknown key.
+// Inspect says everything that is in a request, a response of a back office or of an appliance, a trust bundle, a key request or a certified key, and judges the signatures. trust may be nil; a response is then by an unknown key.
 // It needs no daemon, no TPM and no network. The inspection is never nil; an error means that the file is not one of ours or damaged, and wire.Code gives its code.
 func Inspect(file []byte, trust *wire.Trust) (*Inspection, error) {
 	codec := wire.New()
@@ -132,6 +136,8 @@ func Inspect(file []byte, trust *wire.Trust) (*Inspection, error) {
 			err = in.request(codec, file, trust)
 		case wire.KindResponse:
 			err = in.response(codec, file, trust)
+		case wire.KindAnswer:
+			err = in.answer(codec, file, trust)
 		case wire.KindKeyRequest:
 			err = in.keyRequest(codec, file, trust)
 		case wire.KindCertifiedKey:
@@ -173,6 +179,13 @@ func (in *Inspection) request(codec *wire.Codec, file []byte, trust *wire.Trust)
 
 // judge says whose the request and its proofs are.
 func (r *InspectedRequest) judge(codec *wire.Codec, s *wire.SignedRequest) error {
+	if r.ForAppliance = s.OfClient(); r.ForAppliance {
+		digest, err := wire.VerifyClient(s)
+		if err == nil {
+			r.Device = &Device{Host: hostid.OfDigest(hostid.DeviceKey, digest), Key: wire.ClientKey(s)}
+		}
+		return err
+	}
 	if s.Alg == wire.AlgEd25519 {
 		e, err := wire.VerifyDevice(s)
 		for _, t := range s.Request.Returns {

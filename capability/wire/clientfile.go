@@ -103,6 +103,11 @@ func (s *SignedRequest) OfClient() bool {
 	return len(s.Signature) > 0 && s.Signature[0] == formatClientEvidence && s.Alg != AlgTPMQuote
 }
 
+// ClientKey is the DER SubjectPublicKeyInfo in a request that VerifyClient took.
+func ClientKey(s *SignedRequest) []byte {
+	return s.Signature[3 : len(s.Signature)-clientSignatureBytes]
+}
+
 // VerifyClient judges a request file to an appliance, and gives the digest of the device key that signed it: the form of the evidence, the key ID, that the first
 // host ID is that key's, the signature, and that the request is one that an appliance takes from a file. *capability.Malformed names the field that is not.
 func VerifyClient(s *SignedRequest) (capability.Digest, error) {

@@ -42,7 +42,10 @@ func (w wishID) Set(s string) error {
 	return nil
 }
 
-type wishCount struct{ *wish }
+type wishCount struct {
+	*wish
+	trip *trip
+}
 
 func (w wishCount) String() string { return "" }
 func (w wishCount) Type() string   { return "N" }
@@ -51,10 +54,14 @@ func (w wishCount) Set(s string) error {
 	if err != nil || n > capability.MaxCount {
 		return fmt.Errorf("want a number from 0 to %d", capability.MaxCount)
 	}
-	if len(*w.wish) == 0 {
-		return errors.New("it counts copies of the --id before it, and there is none")
+	switch {
+	case len(w.trip.features) > 0:
+		w.trip.features[len(w.trip.features)-1].Count = uint32(n)
+	case len(*w.wish) > 0:
+		(*w.wish)[len(*w.wish)-1].Count = uint32(n)
+	default:
+		return errors.New("it counts copies of the --id before it, or counts of the --feature, and there is none")
 	}
-	(*w.wish)[len(*w.wish)-1].Count = uint32(n)
 	return nil
 }
 
@@ -88,16 +95,24 @@ func (p *program) requestCommand() *cobra.Command {
 	var w wish
 	var to place
 	var from uint64
+	var t trip
 	c := &cobra.Command{
-		Use: "request [--id ID --count N]... (-o DIR | --stick DIR)", Short: "Write a request for the back office", Args: cobra.NoArgs,
+		Use: "request [--id ID --count N]... (-o DIR | --stick DIR)", Short: "Write a request for the back office, or of a PC for an appliance", Args: cobra.NoArgs,
 		Long: "Writes REQ-nnnn.LHQ, and beside it REQ-nnnn.TXT, which says in words every datum in it.\n\n" +
 			"Without --id it asks for what is this appliance's own. With --id, the count is the whole wanted total of that activation ID: asking for 10 twice gives 10. " +
 			"A request can be written any number of times; proofs of returns ride in each until they are credited.\n\n" +
 			"What was used goes along until the back office has acknowledged it, the oldest first, as much as one file holds; --from sends again what is still kept of before.\n\n" +
-			"With --store it is this machine that asks, for rights of its own, and no daemon is needed: it signs with its TPM, or, where it has none, with a key that is bound to it.",
-		Example: "  leasehold request --stick /media/usb\n  leasehold request --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40 -o .",
+			"With --store it is this machine that asks, for rights of its own, and no daemon is needed: it signs with its TPM, or, where it has none, with a key that is bound to it.\n\n" +
+			"With --feature and --borrow it is a PC that asks an appliance which it cannot reach, and no daemon is needed either: the appliance's administrator answers the file with leasehold import, and " +
+			"the answer is imported here. The seat is used with leasehold acquire, and given back early with leasehold release FEATURE -o DIR.",
+		Example: "  leasehold request --stick /media/usb\n  leasehold request --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40 -o .\n  leasehold request --borrow 720h --feature render:2026.1 -o /media/usb",
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
+			case t.given():
+				if err := checkTrip(t, w, from, p.own.given()); err != nil {
+					return err
+				}
+				return p.requestTrip(c.Context(), t, to)
 			case p.own.given() && from != 0:
 				return terminal.Usage("--from is about the records of an appliance, and --store says that there is none")
 			case p.own.given():
@@ -109,7 +124,11 @@ func (p *program) requestCommand() *cobra.Command {
 	p.own.flags(c)
 	c.Flags().BoolVar(&p.own.replace, "replace-store", false, "say that the other store of rights, or the appliance, that this machine's TPM counts for is gone for good: the response ends it")
 	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
-	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
+	c.Flags().Var(wishCount{&w, &t}, "count", "wanted total `N` of the --id or the --feature before it; 1")
+	c.Flags().Var(tripFeature{&t}, "feature", "on a PC that reaches no appliance: borrow this `FEATURE[:VERSION]`; may be given several times")
+	c.Flags().DurationVar(&t.borrow, "borrow", 0, "borrow for `TIME`, like 72h; what is longer than is allowed is cut")
+	c.Flags().Uint64Var(&t.above, "above", 0, "number the request above `N`, of which the appliance said that it was decided")
+	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a PC that has none yet is kept: file, machine or tpm ($LEASEHOLD_KEEP_KEY)")
 	c.Flags().Uint64Var(&from, "from", 0, "send the records of usage from number `N` on again, as far as they are kept")
 	to.flags(c)
 	c.MarkFlagsOneRequired("output", "stick")
@@ -306,19 +325,22 @@ func copies(n uint32) string {
 }
 
 func (p *program) importCommand() *cobra.Command {
+	var to place
 	c := &cobra.Command{
-		Use: "import FILE|DIR", Short: "Apply a response of the back office", Args: cobra.ExactArgs(1),
+		Use: "import FILE|DIR", Short: "Apply a response of the back office, or answer the request of a PC", Args: cobra.ExactArgs(1),
 		Long: "Applies one response, or from a directory or stick the newest one for this appliance; content decides what is one, not its name.\n\n" +
 			"What is not for this appliance, older, or not the producer's changes nothing. The same response twice is \"already applied\", exit status 0.\n\n" +
-			"A file may also be in its text form, and - is standard input. With --store the response is for rights of this machine's own, and no daemon is needed.",
+			"A file may also be in its text form, and - is standard input. With --store the response is for rights of this machine's own, and no daemon is needed.\n\n" +
+			"On an appliance, a file that is the request of a PC to borrow or to give back is answered: the answer is written beside it, or where -o or --stick says. On that PC, the answer is imported, and no daemon is needed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if p.own.given() {
 				return p.importOwn(c.Context(), args[0])
 			}
-			return p.importFrom(c.Context(), args[0])
+			return p.importFrom(c.Context(), args[0], to)
 		},
 	}
 	p.own.flags(c)
+	to.flags(c)
 	return c
 }
 
@@ -354,11 +376,19 @@ type importResult struct {
 	whose string // "appliance" or "machine"
 }
 
-func (p *program) importFrom(ctx context.Context, path string) error {
+func (p *program) importFrom(ctx context.Context, path string, to place) error {
 	if !courier.IsDirectory(path) {
 		b, err := p.readFile(path)
 		if err != nil {
 			return err
+		}
+		switch kind, _ := wire.Kind(b); {
+		case kind == wire.KindRequest:
+			return p.answerTrip(ctx, path, b, to)
+		case to.given():
+			return terminal.Usage("-o and --stick say where the answer to a PC's request goes, and %s is none", path)
+		case kind == wire.KindAnswer:
+			return p.importTrip(ctx, path, b)
 		}
 		done, err := p.apply(ctx, []candidate{{path, b}})
 		if err != nil {

@@ -186,13 +186,7 @@ func (p *program) printLease(ctx context.Context, c *asker, f capability.Feature
 	if !end.IsZero() {
 		r.Expiry = capability.At(end)
 	}
-	for _, h := range held {
-		row := heldRow{Feature: h.Feature, Version: h.Version, Count: h.Count}
-		if !h.Expiry.IsZero() {
-			row.Expiry = capability.At(h.Expiry)
-		}
-		r.Held = append(r.Held, row)
-	}
+	r.Held = heldRows(held)
 	return p.showLease(&r)
 }
 
@@ -326,9 +320,12 @@ func exitOf(err error) error {
 
 func (p *program) releaseCommand() *cobra.Command {
 	var device, reason string
+	var to place
 	c := &cobra.Command{
-		Use: "release FEATURE [--device ID --reason TEXT]", Short: "Give counts back, or end another device's lease", Args: cobra.ExactArgs(1),
+		Use: "release FEATURE [-o DIR | --stick DIR] [--device ID --reason TEXT]", Short: "Give counts back, or end another device's lease", Args: cobra.ExactArgs(1),
 		Long: "Gives back everything this device holds of the feature, at once.\n\n" +
+			"With -o or --stick, on a PC that has borrowed by a file: gives it back before its time, by a request that is carried to the appliance. Nothing of it is used from then on; the file can be written again " +
+			"until its answer is imported.\n\n" +
 			"With --device, on the appliance: the lease of that device is not renewed any more; its counts come free when the lease ends, which is printed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := capability.ParseFeature(args[0])
@@ -341,8 +338,13 @@ func (p *program) releaseCommand() *cobra.Command {
 			if reason != "" {
 				return terminal.Usage("--reason belongs to --device")
 			}
-			if p.own.given() {
+			switch {
+			case p.own.given() && to.given():
+				return terminal.Usage("-o and --stick give back what an appliance lent, and rights of this machine's own are here")
+			case p.own.given():
 				return p.releaseOwn(c.Context(), f)
+			case to.given():
+				return p.releaseTrip(c.Context(), f, to)
 			}
 			return p.release(c.Context(), f)
 		},
@@ -351,6 +353,8 @@ func (p *program) releaseCommand() *cobra.Command {
 	c.Flags().StringVar(&device, "device", "", "end the lease of the device with this host `ID`, as leasehold devices shows it")
 	c.Flags().StringVar(&reason, "reason", "", "`text` for the log")
 	p.own.flags(c)
+	to.flags(c)
+	c.MarkFlagsMutuallyExclusive("device", "output", "stick")
 	return c
 }
 

@@ -120,7 +120,7 @@ func (p *program) refreshCommand() *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return p.refresh(c.Context(), w) },
 	}
 	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
-	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
+	c.Flags().Var(wishCount{&w, new(trip)}, "count", "wanted total `N` of the --id before it; 1")
 	return c
 }
 

@@ -62,6 +62,8 @@ func Describe(in *client.Inspection, here hostid.ID) string {
 		describeRequest(&b, in)
 	case in.Response != nil:
 		describeResponse(&b, in)
+	case in.Answer != nil:
+		describeAnswer(&b, in.Answer)
 	case in.Trust != nil:
 		section(&b, "trust bundle", Fields(*in.Trust), trustWords())
 	case in.KeyRequest != nil:
@@ -94,6 +96,10 @@ func verdict(in *client.Inspection, here hostid.ID) string {
 		}
 	case in.Request != nil && in.Request.Machine != nil:
 		line += "  by a key in the TPM of LH-" + in.Request.Machine.Host.Short()
+	case in.Answer != nil:
+		line += answerVerdict(in.Answer)
+	case in.Request != nil && in.Request.Device != nil && in.Request.ForAppliance:
+		line += "  by the device key of LH-" + in.Request.Device.Host.Short() + ", for an appliance"
 	case in.Request != nil && in.Request.Device != nil:
 		line += "  by the device key of LH-" + in.Request.Device.Host.Short() + ", in no TPM"
 	case in.Trust != nil:

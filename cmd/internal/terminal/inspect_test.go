@@ -245,6 +245,7 @@ func TestWordsForEachField(t *testing.T) {
 	}{
 		{client.Machine{Certificates: make([]client.EKCertificate, 1), Intermediates: make([]client.EKCertificate, 1)}, machineWords()}, {client.Machine{}, machineWords()}, {client.Proof{}, proofWords()}, {wire.Clear{}, clearWords()},
 		{client.InspectedKey{}, keyWords()}, {client.InspectedTrust{}, trustWords()},
+		{client.InspectedAnswer{Rights: make([]client.InspectedRight, 1)}, answerWords()}, {client.InspectedAnswer{}, answerWords()},
 	} {
 		for _, f := range Fields(row.v) {
 			if row.words[generic(f.Path)] == "" {
