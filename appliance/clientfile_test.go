@@ -49,7 +49,7 @@ func (p *traveler) request(count uint32) *capability.Request {
 
 func (p *traveler) file(r *capability.Request) []byte {
 	p.t.Helper()
-	b, _, err := p.a.codec.SignClientRequest(r, p.key)
+	b, _, err := p.a.codec.SignClientRequest(rand.Reader, p.key, r)
 	must(p.t, err)
 	return b
 }
@@ -161,7 +161,7 @@ func TestHostileClientFiles(t *testing.T) {
 		der, err := x509.MarshalPKIXPublicKey(kid.Public())
 		must(t, err)
 		id := sha256.Sum256(der)
-		b, _, err := s.a.codec.SignRequest(r, wire.AlgEd25519, wire.KeyID(id[:16]), func(d capability.Digest) ([]byte, error) { return wire.SignAsClient(key, d) })
+		b, _, err := s.a.codec.SignRequest(r, wire.AlgEd25519, wire.KeyID(id[:16]), func(d capability.Digest) ([]byte, error) { return wire.SignAsClient(rand.Reader, key, d) })
 		must(t, err)
 		return b
 	}

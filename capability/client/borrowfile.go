@@ -211,7 +211,7 @@ func (c *Client) fileOf(s *state, kept *capability.Response, gives []string) (*R
 	if !ok {
 		return nil, fmt.Errorf("device key: a %T signs nothing", c.device.certificate.PrivateKey)
 	}
-	file, _, err := c.codec.SignClientRequest(r, key)
+	file, _, err := c.codec.SignClientRequest(rand.Reader, key, r)
 	if err != nil {
 		return nil, err
 	}

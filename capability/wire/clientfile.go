@@ -6,12 +6,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/big"
 
 	"github.com/leasehold/leasehold/capability"
@@ -29,8 +29,8 @@ const (
 	clientRequestStatement = "leasehold client request v1\x00"
 )
 
-// SignClientRequest makes the request file of a client whose device key, Ed25519 or P-256, is key. The error of a request that no appliance takes from a file is a *capability.Malformed.
-func (c *Codec) SignClientRequest(r *capability.Request, key crypto.Signer) (file []byte, digest capability.Digest, err error) {
+// SignClientRequest makes the request file of a client whose device key, Ed25519 or P-256, is key. random is for signatures that need it. The error of a request that no appliance takes from a file is a *capability.Malformed.
+func (c *Codec) SignClientRequest(random io.Reader, key crypto.Signer, r *capability.Request) (file []byte, digest capability.Digest, err error) {
 	if err := r.FromFile(); err != nil {
 		return nil, digest, err
 	}
@@ -43,11 +43,11 @@ func (c *Codec) SignClientRequest(r *capability.Request, key crypto.Signer) (fil
 		return nil, digest, fmt.Errorf("device key: %w", err)
 	}
 	id := sha256.Sum256(der)
-	return c.SignRequest(r, alg, KeyID(id[:16]), func(d capability.Digest) ([]byte, error) { return SignAsClient(key, d) })
+	return c.SignRequest(r, alg, KeyID(id[:16]), func(d capability.Digest) ([]byte, error) { return SignAsClient(random, key, d) })
 }
 
 // SignAsClient makes the evidence of a device key for the digest of a request to an appliance.
-func SignAsClient(key crypto.Signer, digest capability.Digest) ([]byte, error) {
+func SignAsClient(random io.Reader, key crypto.Signer, digest capability.Digest) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
@@ -61,7 +61,7 @@ func SignAsClient(key crypto.Signer, digest capability.Digest) ([]byte, error) {
 		sum := sha256.Sum256(said)
 		said, how = sum[:], crypto.SHA256
 	}
-	signature, err := key.Sign(rand.Reader, said, how)
+	signature, err := key.Sign(random, said, how)
 	if err == nil && alg == AlgESP256 {
 		signature, err = fixed(signature)
 	}

@@ -22,7 +22,7 @@ func TestClientFilesAsTheDocumentSays(t *testing.T) {
 		spki, host, kid := paperClient(key)
 		r := capability.Request{Version: 1, Correlation: correlation(), Atomic: true, Number: 1, Producer: digest(1), Desired: []capability.Desired{{Feature: "render"}}}
 		r.Hosts = append(r.Hosts, host)
-		file, d, err := c.SignClientRequest(&r, key)
+		file, d, err := c.SignClientRequest(rand.Reader, key, &r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,12 +43,12 @@ func TestClientFilesAsTheDocumentSays(t *testing.T) {
 	}
 	r := capability.Request{Version: 1, Hosts: []hostid.ID{client()}, Correlation: correlation(), Atomic: true, Number: 1, Producer: digest(1), Desired: []capability.Desired{{Feature: "render"}}}
 	for name, key := range map[string]crypto.Signer{"P-384": p384, "a signer that lies": liar{p256}, "a signer that fails": broken{ed}} {
-		if _, _, err := c.SignClientRequest(&r, key); err == nil {
+		if _, _, err := c.SignClientRequest(rand.Reader, key, &r); err == nil {
 			t.Errorf("%s signed", name)
 		}
 	}
 	r.Number = 0
-	if _, _, err := c.SignClientRequest(&r, ed); err == nil {
+	if _, _, err := c.SignClientRequest(rand.Reader, ed, &r); err == nil {
 		t.Error("a request that no appliance takes was signed")
 	}
 }

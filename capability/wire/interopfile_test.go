@@ -30,7 +30,7 @@ func TestSecondReaderFollowsAnAnswerFile(t *testing.T) {
 		t.Helper()
 		r := capability.Request{Version: 1, Hosts: []hostid.ID{host}, Atomic: true, Number: number, Producer: wire.New().Fingerprint(trust.Root), Desired: []capability.Desired{{Feature: "render", Count: count}}}
 		rand.Read(r.Correlation[:])
-		file, _, err := wire.New().SignClientRequest(&r, key)
+		file, _, err := wire.New().SignClientRequest(rand.Reader, key, &r)
 		if err != nil {
 			t.Fatal(err)
 		}
