@@ -64,9 +64,12 @@ func (l *Ledger) keyAt(key capability.Digest) (at int, here bool) {
 	return slices.BinarySearchFunc(l.keys, key, func(k ClientKey, key capability.Digest) int { return bytes.Compare(k.Key[:], key[:]) })
 }
 
+// ServesRegistered says that registered keys are served and no others.
+func (l *Ledger) ServesRegistered() bool { return l.changed(ClientKeysOnly) == "true" }
+
 // strange says that a key is not served, because registered keys alone are.
 func (l *Ledger) strange(key capability.Digest) bool {
-	if l.changed(ClientKeysOnly) != "true" {
+	if !l.ServesRegistered() {
 		return false
 	}
 	_, here := l.keyAt(key)
