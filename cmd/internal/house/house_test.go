@@ -107,7 +107,7 @@ func layer(pkg string) (int, bool) {
 		return 2, true
 	case "appliance", "appliance/certificate", "appliance/console", "appliance/metrics", "appliance/courier", "capability/backoffice", "capability/backoffice/portal":
 		return 3, true
-	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "image/vmtest":
+	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "image/lint", "image/packaging", "image/vmtest":
 		return 5, true
 	}
 	if strings.HasPrefix(pkg, "cmd/") {
