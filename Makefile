@@ -13,7 +13,7 @@ BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmar
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token lib oci man deb demo test suites race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token lib pc oci man deb demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -46,6 +46,11 @@ lib:
 	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -tags netgo,osusergo -ldflags '-extldflags "-Wl,-soname,libleasehold.so -Wl,-z,nodelete -Wl,--version-script=$(CURDIR)/cmd/libleasehold/exports.map"' \
 		-o $(LIB)/libleasehold.so ./cmd/libleasehold
 	@rm $(LIB)/libleasehold.h && cp cmd/libleasehold/leasehold.h $(LIB)/
+
+# The command line for the machines of administrators, and for those of users.
+pc:
+	for p in linux windows darwin; do for a in amd64 arm64; do \
+		GOOS=$$p GOARCH=$$a $(GO) build -trimpath -o bin/pc/leasehold-$$p-$$a$$(test $$p = windows && echo .exe) ./cmd/leasehold || exit 1; done; done
 
 # The command line in an image for container engines, which needs none to be made: bin/leasehold-oci.tar, the same bytes from the same program.
 oci: build

@@ -226,8 +226,8 @@ func TestCallsInTheirPlaces(t *testing.T) {
 		{"time.Now", []string{"cmd/", "systemd", "capability/client", "tpm/tpmtest", "storage/storagetest", "capability/capabilitytest"}},
 		{"time.Since", []string{"cmd/", "systemd", "capability/client", "tpm/tpmtest", "storage/storagetest"}},
 		{"time.Sleep", []string{"tpm"}}, // a TPM that is busy says: try again later
-		{"exec.Command", []string{"cmd/", "tpm/tpmtest", "image"}},
-		{"exec.CommandContext", []string{"cmd/", "tpm/tpmtest", "image"}},
+		{"exec.Command", []string{"cmd/", "tpm/tpmtest", "image/vmtest"}},
+		{"exec.CommandContext", []string{"cmd/", "tpm/tpmtest", "image/vmtest"}},
 		{"net.Dial", []string{"cmd/", "tpm", "tpm/tpmtest", "capability/client"}},
 		{"os.Exit", []string{"cmd/"}},
 	}
