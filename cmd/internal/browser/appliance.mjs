@@ -128,7 +128,7 @@ export async function appliance(v) {
   await v.reads("j.ortiz", "m.chen");
   await v.shot("pending");
   await v.press("Submit");
-  await v.reads("2 entries are reserved", "satisfied", "unsatisfied");
+  await v.reads("Reserved: 2 entries", "satisfied", "unsatisfied");
   await v.click(await v.page.$('a[aria-label="Edit render for j.ortiz in Design"]'));
   await v.send("Save", { count: "5" });
   await v.reads("The reservation is changed");
