@@ -37,6 +37,13 @@ func (a *Appliance) AnswerFile(ctx context.Context, file []byte, by string) (*An
 	if s.Request.Producer != a.codec.Fingerprint(a.Trust.Root) {
 		return nil, capability.Refuse(capability.ErrOtherProducer, "", "it asks an appliance of the producer %x, and this one is of another", s.Request.Producer[:4])
 	}
+	p, err := a.prove(ctx)
+	if err == nil && len(p.chain.Key) == 0 {
+		err = capability.Refuse(capability.ErrNotProvisioned, "", "no response has certified this appliance, so nothing it says could be proved")
+	}
+	if err != nil {
+		return nil, err
+	}
 	ca := newServe()
 	ca.serve.Key, ca.serve.Request = key, s.Request
 	if err := a.do(ctx, ca); err != nil {
@@ -45,10 +52,6 @@ func (a *Appliance) AnswerFile(ctx context.Context, file []byte, by string) (*An
 	r := ca.decision.Response
 	if r.Status == capability.StatusDenied {
 		return nil, deniedFile(r)
-	}
-	p, err := a.prove(ctx)
-	if err != nil {
-		return nil, err
 	}
 	out := &AnswerFile{Number: s.Request.Number, Host: r.For, Alias: s.Request.Alias, Name: capability.FileName("RSP", s.Request.Number, "LHR"), Response: *r}
 	if out.Bytes = a.codec.EncodeAnswerFile(&wire.AnswerFile{Chain: *p.chain, Answer: ca.answer}); len(out.Bytes) > capability.MaxFile {

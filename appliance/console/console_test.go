@@ -163,6 +163,8 @@ func TestBadForms(t *testing.T) {
 		{"POST", Base + "returns", `{"activationId":"","copies":-1}`, 400, capability.ErrForm},
 		{"POST", Base + "responses", strings.Repeat("x", capability.MaxFile+2), 422, capability.ErrFileSize},
 		{"POST", Base + "responses", "hello", 422, capability.ErrFileKind},
+		{"POST", Base + "answers", "hello", 422, capability.ErrFileKind},
+		{"POST", Base + "answers", strings.Repeat("x", capability.MaxFile+2), 422, capability.ErrFileSize},
 		{"GET", Base + "nothing", "", 404, capability.ErrNotFound},
 		{"GET", "/", "", 404, capability.ErrNotFound},
 		{"GET", "/api/v1/instances/other/health", "", 404, capability.ErrNotFound},

@@ -2,6 +2,7 @@ package courier
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -382,5 +383,52 @@ func TestCodesOfAMedium(t *testing.T) {
 	}
 	if _, err := OpenStick(stick, host(1), false); !errors.Is(err, ErrNoOwn) || !errors.Is(err, ErrNoFolder) {
 		t.Error(err)
+	}
+}
+
+// answerFor is what an appliance answers to a PC, as far as the courier looks at it.
+func answerFor(t *testing.T, to hostid.ID) []byte {
+	t.Helper()
+	c := wire.New()
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, 32))
+	leaf := c.Encode(&capability.Response{Version: 1, For: to, Serial: 1, Time: 5000, Salt: [16]byte{1}})
+	return c.EncodeAnswerFile(&wire.AnswerFile{
+		Chain:  wire.Chain{Key: []byte("key"), Appliance: []byte("appliance"), Serving: key.Public().(ed25519.PublicKey), Statement: []byte("statement")},
+		Answer: c.Answer(c.SignTree(key, wire.Grow([][]byte{leaf}), 5000, 1), 0, leaf),
+	})
+}
+
+// The answer to a PC goes beside its request, over an older or half an answer to it, and over nobody else's file.
+func TestRespond(t *testing.T) {
+	mine, other := host(1), host(2)
+	for _, c := range []struct {
+		name  string
+		there []byte
+		no    bool
+	}{
+		{"nothing there", nil, false},
+		{"an older one", answerFor(t, mine), false},
+		{"half of one", answerFor(t, mine)[:40], false},
+		{"another PC's", answerFor(t, other), true},
+		{"a back office's", response(t, other, 1), true},
+	} {
+		dir := t.TempDir()
+		if c.there != nil {
+			put(t, filepath.Join(dir, "RSP-0001.LHR"), c.there)
+		}
+		m, err := Open(dir, mine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := append(answerFor(t, mine), 0)
+		name, err := m.Respond(1, b)
+		if c.no != errors.Is(err, ErrForeign) || !c.no && (err != nil || name != "RSP-0001.LHR") {
+			t.Errorf("%s: %q, %v", c.name, name, err)
+		}
+		got, _ := os.ReadFile(filepath.Join(dir, "RSP-0001.LHR"))
+		if want := map[bool][]byte{true: c.there, false: b}[c.no]; !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes are there", c.name, len(got))
+		}
+		m.Close()
 	}
 }

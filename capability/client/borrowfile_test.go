@@ -532,3 +532,31 @@ func TestInspectFilesOfAClient(t *testing.T) {
 		t.Fatalf("damaged: %+v, %v", in, err)
 	}
 }
+
+// An answer in a file says what time it was when it was made, and not what time it is: what a program has lived through meanwhile counts.
+func TestAnswerFileSetsNoClockBack(t *testing.T) {
+	p := newAway(t, 1)
+	b := p.answer(p.file(p.open().BorrowFile(t.Context(), render(1), 12*time.Hour)))
+	p.wall = 13 * time.Hour
+	c := p.open()
+	p.imported(c, b, capability.Applied)
+	if p.serves(c) {
+		t.Fatal("served an hour after its end")
+	}
+}
+
+// What was given back before its answer had arrived is not lent by that answer.
+func TestAnswerThatWasOvertaken(t *testing.T) {
+	p := newAway(t, 1)
+	c := p.open()
+	lent := p.answer(p.file(c.BorrowFile(t.Context(), render(1), day)))
+	back := p.file(c.ReleaseFile(t.Context(), "render"))
+	p.imported(c, lent, capability.OlderResponse)
+	if p.serves(c) {
+		t.Fatal("served from what was given back")
+	}
+	p.imported(c, p.answer(back), capability.Applied)
+	if p.a.Used("render") != 0 {
+		t.Fatalf("%d in use", p.a.Used("render"))
+	}
+}
