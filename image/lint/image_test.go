@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -111,7 +112,8 @@ var root = sync.OnceValues(func() (string, error) {
 	}
 	roots, err := filepath.Glob(os.Getenv("IMAGE") + "_*.root")
 	if err != nil || len(roots) != 1 {
-		return "", err
+		os.Remove(dir)
+		return "", fmt.Errorf("want one root beside the image, there are %d", len(roots))
 	}
 	to := filepath.Join(dir, "root")
 	out, err := exec.Command("unsquashfs", "-quiet", "-no-progress", "-dest", to, roots[0]).CombinedOutput()
