@@ -25,7 +25,7 @@ type set struct {
 	tpm  *paperTPM
 	list []*vector
 
-	deviceRequest capability.Digest // of request-file-device
+	deviceRequest, tpmRequest, certifiedRequest capability.Digest // of request-file-device, request-file-activation, request-file-certificates
 }
 
 func vectorSet(t testing.TB) []*vector {
@@ -34,8 +34,10 @@ func vectorSet(t testing.TB) []*vector {
 	s.returns()
 	s.usages()
 	s.requestFiles()
+	s.evidences()
 	s.deviceFiles()
 	s.responseFiles()
+	s.wrappedResponses()
 	s.deviceResponses()
 	s.counted()
 	s.trusts()
@@ -45,6 +47,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.receipts()
 	s.frames()
 	s.activationIDs()
+	s.texts()
 	return s.list
 }
 
@@ -340,6 +343,7 @@ func (s *set) requestFiles() {
 	r := capability.Request{Version: 1, Hosts: []hostid.ID{s.appliance()}, Correlation: correlation(), Number: 1,
 		Desired: []capability.Desired{{ActivationID: s.id(7), Count: 4}}, Alias: "line 4", Producer: digest(5)}
 	good := file("request-file-activation", "an appliance asks for four copies of an activation ID; the evidence is a TPM's quote", r)
+	s.tpmRequest = capability.Digest(unhex(s.last().Digest))
 	file("request-file-every-field", "every field of a request, with evidence", s.fullRequest())
 	as("request-file-event-log", "the evidence carries an event log, which does not replay: that is no flaw of the request", r, func(evidence []byte) []byte {
 		return withLog(evidence, []byte("what firmware says it measured"))
@@ -394,7 +398,7 @@ func (s *set) requestFiles() {
 	}())
 	bad("evidence-for-session", "signature", "the quote was made for a serving key", func() []byte {
 		d := sumOf(c.toBeSigned(protected, payload))
-		return make1(sign1{Protected: protected, Payload: &payload, Signature: replaceQuote(s, d[:])})
+		return make1(sign1{Protected: protected, Payload: &payload, Signature: s.tpm.forged(s.t, "session", d[:], func(*forgery) {})})
 	}())
 	bad("evidence-too-long", "malformed", "evidence of 81921 bytes", make1(sign1{Protected: protected, Payload: &payload, Signature: make([]byte, capability.MaxQuoted+1)}))
 	bad("event-log-empty", "malformed", "evidence with an event log of no bytes, which has another format byte", make1(sign1{Protected: protected, Payload: &payload, Signature: withLog(evidence, nil)}))
@@ -438,15 +442,6 @@ func withIntermediates(evidence, log []byte, ders ...[]byte) []byte {
 		b = append(b, sized(der)...)
 	}
 	return append(b, sized(log)...)
-}
-
-// replaceQuote is evidence for the same digest whose quote was made for a session.
-func replaceQuote(s *set, digest []byte) []byte {
-	f, err := fields(s.tpm.evidence(s.t, "session", digest))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return slices.Concat([]byte{0x11}, sized(s.tpm.EK), sized(s.tpm.AK), sized(f[2]), sized(f[3]), sized(make([]byte, 96)), []byte{0})
 }
 
 func (s *set) trusts() {

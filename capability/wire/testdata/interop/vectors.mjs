@@ -11,6 +11,8 @@ import * as files from './files.mjs'
 import { KINDS, frame } from './frames.mjs'
 import * as messages from './messages.mjs'
 import { Refusal, must } from './refusal.mjs'
+import { fromText } from './text.mjs'
+import { tpmUnwrapper } from './wrap.mjs'
 
 // What a vector says a reader of its kind has.
 export const having = (keys = {}) => {
@@ -37,8 +39,9 @@ export const readers = {
     const { request, kid, evidence, digest } = files.request(bytes)
     return { is: { request, kid, evidence }, digest }
   },
-  'response-file': (bytes, { root, known, contentKey, box }) => {
-    const { response, certificate, wrap } = files.response(bytes, { root, known, unwrap: box ? files.unwrapper(box) : () => contentKey })
+  'response-file': (bytes, { root, known, contentKey, ...machine }) => {
+    const unwrap = machine.testEK ? tpmUnwrapper(machine) : machine.box ? files.unwrapper(machine.box) : () => contentKey
+    const { response, certificate, wrap } = files.response(bytes, { root, known, unwrap })
     return { is: { response, wrap, keyCertificate: withoutKeys(certificate) } }
   },
   trust: (bytes) => ({ is: files.trust(bytes) }),
@@ -60,6 +63,10 @@ export const readers = {
   frame: (bytes) => {
     const { kind, body } = frame(bytes)
     return { is: { kind: KINDS.indexOf(kind), body } }
+  },
+  text: (bytes) => {
+    const file = fromText(bytes)
+    return { is: { file }, digest: sha256(file) }
   },
   'activation-id': (bytes) => ({ is: messages.activationId(bytes.toString()) }),
 }
