@@ -38,12 +38,15 @@ func vectorSet(t testing.TB) []*vector {
 	s.deviceFiles()
 	s.responseFiles()
 	s.wrappedResponses()
+	s.received()
 	s.deviceResponses()
 	s.counted()
 	s.trusts()
 	s.certifications()
 	s.chains()
 	s.answers()
+	s.asked()
+	s.limits()
 	s.receipts()
 	s.frames()
 	s.activationIDs()
@@ -142,12 +145,12 @@ func (s *set) fullRequest() capability.Request {
 	return capability.Request{
 		Version: 1, Hosts: []hostid.ID{s.appliance(), {Type: hostid.Ethernet, Value: "02004C4F4F50"}}, Correlation: correlation(), Applied: 3,
 		Desired: []capability.Desired{
-			{Feature: "render", Version: capability.Version{Major: 10}, Count: 24, Partial: true, Selectors: []capability.Pair{{Key: "site", Value: "north"}}},
+			{Feature: "render", Version: capability.Version{Major: 10}, Count: 24, Partial: true, Selectors: []capability.Pair{{Key: "site", Value: "north"}}, Wait: true},
 			{ActivationID: s.id(7), Count: 1},
 			{ActivationID: s.id(8)},
 		},
 		Operation: capability.Preview, Atomic: true, User: "ana", Alias: "Prüfstand 7", DeviceType: "WORKSTATION",
-		Dictionary: []capability.Pair{{Key: "project", Value: "A-17"}, {Key: "empty"}}, Borrow: 86400, Granularity: 3, Receipt: []byte("receipt"),
+		Dictionary: []capability.Pair{{Key: "project", Value: "A-17"}, {Key: "empty"}}, Borrow: 86400, Granularity: 3, Receipt: []byte("receipt"), Idle: 600,
 		Number: 256, Outstanding: []capability.Digest{digest(1), digest(2)}, Epoch: 70000, Head: capability.Head{Position: 5000000000, Hash: digest(3)},
 		Returns: []capability.Return{s.aReturn()}, Records: []capability.Record{{Number: 1, Body: []byte{1}}, {Number: 2, Body: []byte{2, 3}}},
 		Clock: capability.Clock{Now: 1790000000, Floor: 1789999000}, Condition: capability.ErrRollback, Policy: digest(4), Producer: digest(5), BookHead: digest(6),
@@ -275,6 +278,8 @@ func (s *set) requests() {
 	change("record-0", "a record without a number", func(r *capability.Request) { r.Records = []capability.Record{{Body: []byte{0xa0}}} })
 	change("copies-none", "a return of no copies", func(r *capability.Request) { r.Returns = []capability.Return{s.aReturn()}; r.Returns[0].Copies = 0 })
 	change("separator", "a line separator in the user", func(r *capability.Request) { r.User = "a\u2028b" })
+	change("control", "a control character above ASCII in the user", func(r *capability.Request) { r.User = "a\u0085b" })
+	change("isolate", "a mark in the user that sets a direction of writing apart", func(r *capability.Request) { r.User = "a\u2066b" })
 	change("replaced", "the sign for what could not be read in the device type", func(r *capability.Request) { r.DeviceType = "a\ufffd" })
 	change("lines", "257 lines", func(r *capability.Request) { r.Desired = slices.Repeat(r.Desired, capability.MaxDesired+1) })
 }

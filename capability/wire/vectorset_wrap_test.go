@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/ecdh"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -15,8 +16,11 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
+	"github.com/leasehold/leasehold/tpm/attest"
 )
 
 // What a TPM does with the wrap of a response, on paper: SPEC.md 8.3, written from the specification alone. The endorsement keys are TEST KEYS, whose private halves
@@ -291,4 +295,65 @@ func unwrapVector(v *vector, s *SealedResponse) ([]byte, error) {
 		return UnwrapAsDevice(box, capability.Digest(unhex(s.Clear.For.Value)), s.Wrap)
 	}
 	return unhex(v.Keys["contentKey"]), nil
+}
+
+// The judge and the wrap that programs use say the same as those on paper: a program takes the evidence of good vectors and no other, and what it wraps to such a
+// machine opens with the test keys.
+func TestProgramsWrapAsOnPaper(t *testing.T) {
+	c, content := New(), bytes.Repeat([]byte{7}, attest.KeyBytes)
+	taken := 0
+	for _, v := range readVectors(t) {
+		if v.Kind != "request-file" || strings.HasPrefix(v.Name, "request-file-device") {
+			continue
+		}
+		s, err := c.ReadRequest(v.bytes())
+		if err != nil || s.Alg != AlgTPMQuote {
+			continue
+		}
+		var id *attest.Identity
+		e, err := attest.DecodeEvidence(s.Signature)
+		if err == nil {
+			id, err = attest.Verify(e, attest.Request, s.Digest[:])
+		}
+		if err == nil && (!s.Request.Hosts[0].Is(hostid.TPMEK, id.HostID) || s.KID != AttestationKeyID(id.AK)) {
+			err = ErrSignature
+		}
+		if (err == nil) != (v.Expect == "ok") {
+			t.Errorf("%s: %v, and %s is expected", v.Name, err, v.Expect)
+		}
+		if err != nil {
+			continue
+		}
+		taken++
+		w, err := attest.Wrap(rand.Reader, id, content)
+		if err != nil {
+			t.Fatal(v.Name, err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(testRSA())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := map[string]string{"testEK": strings.Repeat("21", 32), "testRSAEK": hex.EncodeToString(der), "ak": hex.EncodeToString(id.AK)}
+		if w.RSA.Present() != (v.Name == "request-file-certificates") {
+			t.Errorf("%s: wrapped to an RSA key: %v", v.Name, w.RSA.Present())
+		}
+		if got, err := paperUnwrap(keys, w.Encode()); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%s: what was wrapped opens as %x: %v", v.Name, got, err)
+		}
+	}
+	for _, v := range readVectors(t) {
+		if !strings.HasPrefix(v.Name, "response-file-tpm") || v.Expect != "ok" {
+			continue
+		}
+		s, err := c.ReadResponse(v.bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, err := attest.DecodeWrapped(s.Wrap); err != nil || w.RSA.Present() != (v.Keys["testRSAEK"] != "") {
+			t.Errorf("%s: %+v %v", v.Name, w, err)
+		}
+	}
+	if taken < 7 {
+		t.Errorf("%d were taken", taken)
+	}
 }

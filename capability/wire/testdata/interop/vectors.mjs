@@ -41,7 +41,7 @@ export const readers = {
   },
   'response-file': (bytes, { root, known, contentKey, ...machine }) => {
     const unwrap = machine.testEK ? tpmUnwrapper(machine) : machine.box ? files.unwrapper(machine.box) : () => contentKey
-    const { response, certificate, wrap } = files.response(bytes, { root, known, unwrap })
+    const { response, certificate, wrap } = files.response(bytes, { root, known, unwrap, machine: receiver(machine) })
     return { is: { response, wrap, keyCertificate: withoutKeys(certificate) } }
   },
   trust: (bytes) => ({ is: files.trust(bytes) }),
@@ -54,7 +54,11 @@ export const readers = {
     const { key, appliance, serving, statement } = chains.chain(bytes, { root, known })
     return { is: { keyCertificate: withoutKeys(key), applianceCertificate: appliance, serving, statement } }
   },
-  answer: (bytes, { serving }) => ({ is: ofGroup(chains.answer(bytes, serving)) }),
+  answer: (bytes, { serving, ...asker }) => {
+    const read = chains.answer(bytes, serving)
+    if (asker.request) chains.isFor(read, whoAsked(asker))
+    return { is: ofGroup(read) }
+  },
   receipt: (bytes, { ak }) => {
     const read = chains.receipt(bytes, ak)
     return { is: { answer: ofGroup(read), statement: read.statement } }
@@ -69,6 +73,17 @@ export const readers = {
     return { is: { file }, digest: sha256(file) }
   },
   'activation-id': (bytes) => ({ is: messages.activationId(bytes.toString()) }),
+}
+
+// What a reader knows who asked, and a machine that a file came to.
+const long = (bytes) => bytes && bytes.readBigUInt64BE()
+const whoAsked = ({ request, device, serial, until }) => {
+  const { correlation, hosts } = messages.read(messages.request, request)
+  return { request: correlation, key: device, host: hosts[0], newest: long(serial), until: long(until) }
+}
+const receiver = ({ host, now, request }) => {
+  if (!now) return undefined
+  return { host: messages.read(messages.hostId, host), now: long(now), requests: [request] }
 }
 
 // The input of a certificate names neither the keys, which follow from a seed, nor what follows from them.
