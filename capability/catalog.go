@@ -7,8 +7,10 @@ const (
 	ClockJudged   Code = 1003
 	Recognized    Code = 1004
 	ChangePlanned Code = 1005
+	PowerAsked    Code = 1006
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
+	StickIgnored  Code = 2103
 	Applied       Code = 2201
 	AlreadyHere   Code = 2202
 	OlderResponse Code = 2203
@@ -19,6 +21,11 @@ const (
 	ErrFileForm       Code = 2004
 	ErrFileNone       Code = 2005
 	ErrFileRead       Code = 2006
+	ErrStickOff       Code = 2007
+	ErrStickPulled    Code = 2008
+	ErrMediumFull     Code = 2009
+	ErrMediumLocked   Code = 2010
+	ErrStickSystem    Code = 2011
 	ErrSignature      Code = 2301
 	ErrOneSignature   Code = 2302
 	ErrOtherProducer  Code = 2303
@@ -232,6 +239,7 @@ func Catalog() []Entry {
 		{ClockJudged, "CLOCK_JUDGED", "the clock was judged anew", "the system clock was set, lost its time or came back, or somebody said what time it is", "leasehold time", ExitOK},
 		{Recognized, "RECOGNIZED", "something of the machine has changed", "its TPM is the one that the rights belong to, and its board, network cards, disks or dongles are not the ones that were bound with it", "nothing to do; the next request names what is there now: leasehold request -o DIR", ExitOK},
 		{ChangePlanned, "CHANGE_PLANNED", "a change of the machine is planned", "an administrator said so: for a day nothing is held against the machine but another TPM", "make the change, then: leasehold request -o DIR, and bring back the response", ExitOK},
+		{PowerAsked, "POWER_ASKED", "a restart or power off was asked for", "somebody did so at the machine, and said why", "nothing to do", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
 		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},
@@ -239,9 +247,15 @@ func Catalog() []Entry {
 		{ErrFileForm, "E_FILE_FORM", "the file is damaged", "the content breaks a rule of the format, so nothing in it can be believed", "copy the file again from where it was made", ExitFile},
 		{ErrFileNone, "E_FILE_NONE", "no response found", "the place that was named holds no response for this appliance", "put the response file there, or name it: leasehold import FILE", ExitNotFound},
 		{ErrFileRead, "E_FILE_READ", "the file cannot be read or written", "the operating system refused it", "check the path, the stick and its write protection", ExitError},
+		{ErrStickOff, "E_STICK_OFF", "no stick is read now", "the setting media-mode is off, or it is confirm and nobody has confirmed in the last five minutes; nothing on the stick was touched", "leasehold media allow, and plug the stick in again; or for good: leasehold policies set media-mode auto", ExitPolicy},
+		{ErrStickPulled, "E_STICK_PULLED", "the stick was pulled out too early", "it was gone before everything was read and written; nothing is lost", "plug it in again, and leave it there until the screen says that it may be removed", ExitTemporary},
+		{ErrMediumFull, "E_MEDIUM_FULL", "the medium is full", "there is no room for the file", "delete what is not needed, or take another stick; nothing is lost", ExitError},
+		{ErrMediumLocked, "E_MEDIUM_LOCKED", "the medium is write-protected", "it can be read and not written; a stick whose file system is damaged is so too", "switch the write protection off, or take another stick; nothing is lost", ExitError},
+		{ErrStickSystem, "E_STICK_SYSTEM", "the stick cannot be mounted", "its file system is damaged, or it is neither FAT nor exFAT, which are the two that are read here", "format it as FAT32 or exFAT on any PC, make a folder LEASEHOLD on it, and plug it in again", ExitError},
 
 		{RequestMade, "REQUEST_MADE", "request written", "the request file and its description in words are complete and on the medium", "take the file to the back office", ExitOK},
 		{ReturnMade, "RETURN_MADE", "rights returned", "the rights are out of service for good and the request with the proof can be written any number of times", "leasehold request -o DIR", ExitOK},
+		{StickIgnored, "STICK_IGNORED", "the stick is not for us", "it has no folder LEASEHOLD, so nothing else on it was looked at, and nothing written", "make a folder LEASEHOLD on it on any PC, and plug it in again", ExitOK},
 		{Applied, "APPLIED", "response applied", "the rights of the response are in force", "nothing to do", ExitOK},
 		{AlreadyHere, "ALREADY_APPLIED", "already applied", "this very response is the one in force", "nothing to do", ExitOK},
 		{OlderResponse, "OLDER_RESPONSE", "a newer response is in force", "the serial of this response is below the one in force, so it was ignored", "nothing to do; for changes write a new request: leasehold request -o DIR", ExitOK},

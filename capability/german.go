@@ -14,6 +14,7 @@ func german() []said {
 		{ClockJudged, "die Uhrzeit wurde neu beurteilt", "die Systemuhr wurde gestellt, hat ihre Zeit verloren oder läuft wieder, oder jemand hat angegeben, wie spät es ist", "leasehold time"},
 		{Recognized, "am Rechner hat sich etwas geändert", "sein TPM ist das, dem die Rechte gehören, aber Platine, Netzwerkkarten, Laufwerke oder Dongles sind nicht die, die mit ihm gebunden wurden", "nichts zu tun; die nächste Anforderung nennt den jetzigen Stand: leasehold request -o DIR"},
 		{ChangePlanned, "eine Änderung am Rechner ist geplant", "ein Administrator hat sie angekündigt: einen Tag lang wird dem Rechner nichts zur Last gelegt außer einem anderen TPM", "nehmen Sie die Änderung vor, dann: leasehold request -o DIR, und bringen Sie die Antwort zurück"},
+		{PowerAsked, "Neustart oder Ausschalten wurde verlangt", "jemand hat es am Rechner verlangt und den Grund genannt", "nichts zu tun"},
 
 		{ErrFileKind, "keine Datei von Leasehold", "die Datei beginnt nicht wie eine Anforderung oder Antwort von Leasehold", "leasehold inspect FILE"},
 		{ErrFileCut, "die Datei ist abgeschnitten", "die Datei endet vor ihrem Inhalt; vielleicht wurde der USB-Stick zu früh abgezogen", "kopieren Sie die Datei noch einmal von dort, wo sie erstellt wurde"},
@@ -21,9 +22,15 @@ func german() []said {
 		{ErrFileForm, "die Datei ist beschädigt", "der Inhalt verletzt eine Regel des Formats, daher ist ihm nichts zu glauben", "kopieren Sie die Datei noch einmal von dort, wo sie erstellt wurde"},
 		{ErrFileNone, "keine Antwort gefunden", "am angegebenen Ort liegt keine Antwort für diese Appliance", "legen Sie die Antwortdatei dort ab, oder geben Sie sie an: leasehold import FILE"},
 		{ErrFileRead, "die Datei lässt sich nicht lesen oder schreiben", "das Betriebssystem hat es verweigert", "prüfen Sie den Pfad, den USB-Stick und dessen Schreibschutz"},
+		{ErrStickOff, "zurzeit wird kein USB-Stick gelesen", "die Einstellung media-mode ist off, oder sie ist confirm und niemand hat in den letzten fünf Minuten zugestimmt; auf dem Stick wurde nichts angerührt", "leasehold media allow, und stecken Sie den Stick noch einmal ein; oder auf Dauer: leasehold policies set media-mode auto"},
+		{ErrStickPulled, "der USB-Stick wurde zu früh abgezogen", "er war weg, bevor alles gelesen und geschrieben war; verloren ist nichts", "stecken Sie ihn noch einmal ein, und lassen Sie ihn stecken, bis der Bildschirm sagt, dass er abgezogen werden darf"},
+		{ErrMediumFull, "der Datenträger ist voll", "für die Datei ist kein Platz", "löschen Sie, was nicht gebraucht wird, oder nehmen Sie einen anderen USB-Stick; verloren ist nichts"},
+		{ErrMediumLocked, "der Datenträger ist schreibgeschützt", "er lässt sich lesen und nicht beschreiben; bei einem USB-Stick mit beschädigtem Dateisystem ist das auch so", "schalten Sie den Schreibschutz aus, oder nehmen Sie einen anderen USB-Stick; verloren ist nichts"},
+		{ErrStickSystem, "der USB-Stick lässt sich nicht einhängen", "sein Dateisystem ist beschädigt, oder es ist weder FAT noch exFAT, und nur diese beiden werden hier gelesen", "formatieren Sie ihn an einem PC mit FAT32 oder exFAT, legen Sie darauf einen Ordner LEASEHOLD an, und stecken Sie ihn noch einmal ein"},
 
 		{RequestMade, "Anforderung geschrieben", "die Anforderungsdatei und ihre Beschreibung in Worten sind vollständig auf dem Datenträger", "bringen Sie die Datei zum Backoffice"},
 		{ReturnMade, "Rechte zurückgegeben", "die Rechte sind hier endgültig außer Dienst, und die Anforderung mit dem Nachweis lässt sich beliebig oft schreiben", "leasehold request -o DIR"},
+		{StickIgnored, "der USB-Stick ist nicht für uns", "er hat keinen Ordner LEASEHOLD, daher wurde nichts anderes auf ihm angesehen und nichts geschrieben", "legen Sie an einem PC einen Ordner LEASEHOLD darauf an, und stecken Sie ihn noch einmal ein"},
 		{Applied, "Antwort angewendet", "die Rechte aus der Antwort gelten", "nichts zu tun"},
 		{AlreadyHere, "bereits angewendet", "genau diese Antwort gilt schon", "nichts zu tun"},
 		{OlderResponse, "eine neuere Antwort gilt", "die laufende Nummer dieser Antwort liegt unter der geltenden, daher wurde sie übergangen", "nichts zu tun; für Änderungen schreiben Sie eine neue Anforderung: leasehold request -o DIR"},

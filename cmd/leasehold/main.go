@@ -39,6 +39,7 @@ type program struct {
 const (
 	defaultSocket = "/run/leasehold/leaseholdd.sock"
 	defaultTrust  = "/etc/leasehold/producer.lht"
+	toldDir       = "/run/leasehold-media" // what was said of sticks
 )
 
 func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -74,6 +75,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.isActiveCommand(), p.waitCommand(), p.configCommand(), p.supportBundleCommand(),
 		p.usersCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(),
 	)
+	root.AddCommand(p.onAppliance()...)
 	root.AddCommand(terminal.Man(root))
 	return root
 }

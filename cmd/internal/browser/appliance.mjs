@@ -51,6 +51,21 @@ export async function license(v, ids) {
   await v.reads("LH-2201");
 }
 
+// pc is the console through the program of another machine.
+export async function pc(v) {
+  await owner(v);
+  await v.page.reload({ waitUntil: "load" });
+  await v.reads("keller", "Sign out");
+  await v.goto("/settings");
+  await v.send("Save", { size: "25" });
+  await v.goto("/settings");
+  check(await v.page.$eval('main [name="size"]', (f) => f.value) === "25", "what was saved");
+  await v.shot("settings");
+  await v.press("Sign out");
+  await v.goto("/overview");
+  await v.reads("User Name");
+}
+
 export async function appliance(v) {
   await v.page.setCacheEnabled(false);
   await v.goto("/sign-in");
@@ -112,7 +127,7 @@ export async function appliance(v) {
   await v.reads("j.ortiz", "m.chen");
   await v.shot("pending");
   await v.press("Submit");
-  await v.reads("2 entries are reserved", "satisfied", "unsatisfied");
+  await v.reads("Reserved: 2 entries", "satisfied", "unsatisfied");
   await v.click(await v.page.$('a[aria-label="Edit render for j.ortiz in Design"]'));
   await v.send("Save", { count: "5" });
   await v.reads("The reservation is changed");
