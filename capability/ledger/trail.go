@@ -86,6 +86,10 @@ func (e *Entry) Words() (kind, subject, by string) {
 		return "signed in", e.SignedIn.words(), "login " + e.SignedIn.Name
 	case e.Certified != nil:
 		return "certificate " + e.Certified.What.String(), e.Certified.words(), e.Certified.By
+	case e.Registered != nil && e.Registered.Removed:
+		return "client key removed", e.Registered.words(), e.Registered.By
+	case e.Registered != nil:
+		return "client key registered", e.Registered.words(), e.Registered.By
 	case e.Recovery != nil:
 		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
 	}
