@@ -143,7 +143,8 @@ sign() {
 	cp "$1" "$work/plain.efi"
 	pe=$(od -An -tu4 -j60 -N4 "$1" | tr -d ' ')
 	for at in 8 88; do dd if=/dev/zero of="$work/plain.efi" bs=1 seek=$((pe + at)) count=4 conv=notrunc status=none; done
-	sbsign --key "$KEY" --cert "$CERT" --output "$2" "$work/plain.efi" 2>/dev/null
+	# A signature has the time in it at which it was made.
+	TZ=UTC faketime -f "$(date -u -d "@$SOURCE_DATE_EPOCH" '+%F %T')" sbsign --key "$KEY" --cert "$CERT" --output "$2" "$work/plain.efi" 2>/dev/null
 }
 
 disk() {
