@@ -23,10 +23,11 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web/issuer"
 )
 
-// issuer is an identity provider of OpenID Connect, which says what a test tells it to.
-type issuer struct {
+// madeIssuer is an identity provider of OpenID Connect, which says what a test tells it to.
+type madeIssuer struct {
 	t      *testing.T
 	server *httptest.Server
 	rsa    *rsa.PrivateKey
@@ -40,9 +41,9 @@ type issuer struct {
 	asked  []url.Values      // at the token endpoint
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t *testing.T) *madeIssuer {
 	t.Helper()
-	i := &issuer{t: t, alg: "RS256", codes: map[string]string{}, nonces: map[string]string{}}
+	i := &madeIssuer{t: t, alg: "RS256", codes: map[string]string{}, nonces: map[string]string{}}
 	var err error
 	if i.rsa, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		t.Fatal(err)
@@ -95,7 +96,7 @@ func newIssuer(t *testing.T) *issuer {
 }
 
 // token is the next one.
-func (i *issuer) token(nonce string) string {
+func (i *madeIssuer) token(nonce string) string {
 	claims := map[string]any{"iss": i.server.URL, "aud": "leasehold", "sub": "4711", "nonce": nonce, "iat": time.Now().Unix(), "exp": time.Now().Add(5 * time.Minute).Unix()}
 	for name, v := range i.claims {
 		if v == nil {
@@ -141,17 +142,17 @@ func part(t *testing.T, v any) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-func (i *issuer) options(o *Options) {
+func (i *madeIssuer) options(o *Options) {
 	o.OIDC = []OIDC{{Name: "corp", Issuer: i.server.URL, ClientID: "leasehold", Secret: "the-secret", Transport: i.server.Client().Transport}}
 }
 
 // begin has a browser begin to sign in, and the user say yes there: the answer is what the browser is sent back with.
-func (i *issuer) begin(b *browser, to string) url.Values {
+func (i *madeIssuer) begin(b *browser, to string) url.Values {
 	i.t.Helper()
 	return i.beginAt(b, "/sign-in/with/corp?to="+url.QueryEscape(to))
 }
 
-func (i *issuer) beginAt(b *browser, link string) url.Values {
+func (i *madeIssuer) beginAt(b *browser, link string) url.Values {
 	i.t.Helper()
 	a := b.get(link)
 	u, err := url.Parse(a.location)
@@ -424,7 +425,7 @@ func TestProviderThatIsDown(t *testing.T) {
 	if n := d.asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
-	w.clock = w.clock.Add(askAgain)
+	w.clock = w.clock.Add(issuer.AskAgain)
 	w.browser().get("/sign-in/with/corp")
 	if n := d.asked.Load(); n != 2 {
 		t.Errorf("asked %d times, and not again", n)
