@@ -107,7 +107,7 @@ func layer(pkg string) (int, bool) {
 		return 2, true
 	case "appliance", "appliance/certificate", "appliance/console", "appliance/metrics", "appliance/courier", "capability/backoffice", "capability/backoffice/portal":
 		return 3, true
-	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "image/vmtest":
+	case "tpm/tpmtest", "tpm/attest/attesttest", "hostid/dongle/dongletest", "hostid/probe/probetest", "storage/storagetest", "capability/capabilitytest", "capability/directory/directorytest", "image/vmtest":
 		return 5, true
 	}
 	if strings.HasPrefix(pkg, "cmd/") {
@@ -223,12 +223,12 @@ func TestCallsInTheirPlaces(t *testing.T) {
 		call  string
 		where []string
 	}{
-		{"time.Now", []string{"cmd/", "systemd", "capability/client", "tpm/tpmtest", "storage/storagetest", "capability/capabilitytest"}},
+		{"time.Now", []string{"cmd/", "systemd", "capability/client", "tpm/tpmtest", "storage/storagetest", "capability/capabilitytest", "capability/directory/directorytest"}},
 		{"time.Since", []string{"cmd/", "systemd", "capability/client", "tpm/tpmtest", "storage/storagetest"}},
 		{"time.Sleep", []string{"tpm"}}, // a TPM that is busy says: try again later
-		{"exec.Command", []string{"cmd/", "tpm/tpmtest", "image"}},
+		{"exec.Command", []string{"cmd/", "tpm/tpmtest", "capability/directory/directorytest", "image"}},
 		{"exec.CommandContext", []string{"cmd/", "tpm/tpmtest", "image"}},
-		{"net.Dial", []string{"cmd/", "tpm", "tpm/tpmtest", "capability/client"}},
+		{"net.Dial", []string{"cmd/", "tpm", "tpm/tpmtest", "capability/client", "capability/directory/directorytest"}},
 		{"os.Exit", []string{"cmd/"}},
 	}
 	for _, f := range all {
