@@ -253,7 +253,7 @@ func (m *machines) daemon(ts *testscript.TestScript, args []string) {
 	if err != nil {
 		program = filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "leaseholdd")
 	}
-	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--log-level", "debug")
+	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--directory-socket", sock+"d", "--log-level", "debug")
 	cmd.Args = append(cmd.Args, args[2:]...)
 	d := m.begin(ts, name, cmd)
 	ts.Setenv("SOCK_"+name, sock)
