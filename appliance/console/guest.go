@@ -165,11 +165,14 @@ func (c *Console) judged(ctx context.Context, name, password, from string) (d le
 	q := questionOf(&d)
 	q.Password = &PasswordQuestion{name, password}
 	p, err = c.named(ctx, q)
-	if no := (*capability.Refusal)(nil); errors.As(err, &no) && no.Code == capability.ErrApplianceSignIn {
-		c.failed(ctx, try, ledger.SignedIn{From: from, How: ledger.ByDirectory})
-	}
-	if err == nil {
+	no := (*capability.Refusal)(nil)
+	switch {
+	case err == nil:
 		e.throttle.Succeeded(tried, from)
+	case errors.As(err, &no) && no.Code == capability.ErrApplianceSignIn:
+		c.failed(ctx, try, ledger.SignedIn{From: from, How: ledger.ByDirectory})
+	default:
+		e.throttle.Undecided(tried, from) // or who signs in at the appliance itself would wait for a directory that is away
 	}
 	return d, p, err
 }
