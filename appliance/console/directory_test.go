@@ -44,7 +44,7 @@ func newClerk(t *testing.T, c *Console) *clerk {
 	}()
 	t.Cleanup(func() { c.Directory.Stop(); cancel(); <-ended })
 	for !c.Directory.running() {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	return k
 }
@@ -402,7 +402,7 @@ func TestDirectoryPatience(t *testing.T) {
 		if refused(err, ""); time.Since(begin) != directoryPatience || d.fault() == nil {
 			t.Errorf("after %s", time.Since(begin))
 		}
-		time.Sleep(directorySilence)
+		<-time.After(directorySilence)
 		if d.running() {
 			t.Error("a program that is gone runs")
 		}

@@ -136,6 +136,7 @@ func (s *site) routes() []route {
 		machineRoutes(),
 		reportRoutes(),
 		userRoutes(),
+		keyRoutes(),
 		directoryRoutes(),
 		helpRoutes(),
 	)
