@@ -140,12 +140,21 @@ func TestIssuer(t *testing.T) {
 	for _, c := range []struct{ to, want string }{{"/devices?q=x", "/devices?q=x"}, {"https://evil.example/", "/"}, {"//evil.example", "/"}, {"", "/"}} {
 		b := w.browser()
 		came := b.toIssuer(c.to)
+		thief := w.browser() // who has read what this browser has
+		at, err := url.Parse(w.server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		thief.client.Jar.SetCookies(at, b.client.Jar.Cookies(at))
 		a := b.get(backFromIssuer + "?" + came.Encode())
 		if a.status != http.StatusOK || a.header.Get("Refresh") != "0; url="+c.want || b.get("/devices").status != http.StatusOK {
 			t.Errorf("%q: %v", c.to, a)
 		}
 		if a := b.get(backFromIssuer + "?" + came.Encode()); a.status != http.StatusUnauthorized {
 			t.Errorf("the same answer again: %d", a.status)
+		}
+		if a := thief.get(backFromIssuer + "?" + came.Encode()); a.status != http.StatusUnauthorized || thief.get("/me").status != http.StatusSeeOther {
+			t.Errorf("the same answer from another browser with the same cookie: %d", a.status)
 		}
 	}
 	all := k.all()
