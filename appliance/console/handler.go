@@ -54,6 +54,8 @@ type Console struct {
 	past     past
 	media    media
 	again    again
+	enliven  sync.Once
+	live     *live
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 

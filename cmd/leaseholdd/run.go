@@ -323,6 +323,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	browsers := a.Browsers(cut)
 	part(func() error { return a.Serve(ctx, l.clients) })
 	pages := pageServer(c.Pages(), log)
+	pages.RegisterOnShutdown(c.EndLive) // who looks on holds up no stop
 	servers = append(servers, pages)
 	part(func() error {
 		if err := pages.Serve(browsers); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {

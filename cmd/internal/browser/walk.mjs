@@ -6,11 +6,12 @@ import { ended } from "./ended.mjs";
 import { first } from "./first.mjs";
 import { gone } from "./gone.mjs";
 import { hostile } from "./hostile.mjs";
+import { live } from "./live.mjs";
 import { pages } from "./pages.mjs";
 import { seats, ten } from "./usual.mjs";
 import { Visitor } from "./visitor.mjs";
 
-const walks = { first, ten, seats, gone, pages, hostile, ended, check19, check20, check22, check23, check24, corpus };
+const walks = { first, ten, seats, gone, pages, hostile, ended, check19, check20, check22, check23, check24, corpus, live };
 
 const v = await Visitor.open();
 try {
