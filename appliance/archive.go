@@ -204,19 +204,88 @@ func (a *Appliance) Audit(ctx context.Context, from uint64, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return readFrom(archive, from, func(_ uint64, entry []byte) error {
+		_, err := w.Write(entry)
+		return err
+	})
+}
+
+// readFrom reads an archive beside who writes it.
+func readFrom(archive Archive, from uint64, f func(position uint64, entry []byte) error) error {
 	for try := 0; ; try++ {
 		err := archive.Read(from, func(position uint64, entry []byte) error {
-			_, err := w.Write(entry)
 			from = position + 1
-			return err
+			return f(position, entry)
 		})
-		// A part that grew has another name by now; what was written so far stays.
+		// A part that grew has another name by now; what was read so far stays.
 		if errors.Is(err, fs.ErrNotExist) && try < 100 {
 			continue
 		}
 		return err
 	}
 }
+
+// errEnough ends a reading of the archive where no more of it is needed.
+var errEnough = errors.New("as much as was wanted")
+
+// Entries has f called with every entry that was durable when it was called, from position from on and in order, as long as f wants more. Nothing is written for it, and the owner waits for nobody: what the
+// archive does not have yet is in memory. The entries are f's.
+func (a *Appliance) Entries(ctx context.Context, from uint64, f func(*ledger.Entry) (more bool, err error)) error {
+	var archive Archive
+	var first uint64
+	var waiting [][]byte
+	if err := a.owned(ctx, func() error {
+		k := &a.keeper
+		archive, first, waiting = k.archive, k.first, slices.Clone(k.waiting)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if archive == nil {
+		return a.noArchive(ctx)
+	}
+	return readBoth(archive, first, waiting, from, f)
+}
+
+// readBoth reads what an archive has before the entry at first, and then those that wait.
+func readBoth(archive Archive, first uint64, waiting [][]byte, from uint64, f func(*ledger.Entry) (more bool, err error)) (err error) {
+	codec := wire.New()
+	one := func(position uint64, entry []byte) error {
+		if position < from {
+			return nil
+		}
+		e, err := ledger.DecodeEntry(codec, entry)
+		if err != nil {
+			return err
+		}
+		more, err := f(&e)
+		if err == nil && !more {
+			err = errEnough
+		}
+		return err
+	}
+	if from < first {
+		err = readFrom(archive, from, func(position uint64, entry []byte) error {
+			if position >= first {
+				return errWaits // the archive has it by now, and so have we
+			}
+			return one(position, entry)
+		})
+	}
+	if errors.Is(err, errWaits) {
+		err = nil
+	}
+	for i := 0; err == nil && i < len(waiting); i++ {
+		err = one(first+uint64(i), waiting[i])
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return err
+}
+
+// errWaits ends a reading of the archive where the entries begin that wait in memory.
+var errWaits = errors.New("the rest is in memory")
 
 // RecoveryKey shows the recovery key, once, or with anew makes another that is shown.
 func (a *Appliance) RecoveryKey(ctx context.Context, anew bool, by string) (key capability.RecoveryKey, err error) {
@@ -240,15 +309,21 @@ func (a *Appliance) complete(ctx context.Context) (archive Archive, err error) {
 		return a.archiveEntries(true)
 	})
 	if err == nil && archive == nil {
-		var lost capability.Code
-		if err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) { lost = l.Status(now).Lost }); err == nil {
-			err = capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
-		}
-		if lost != 0 {
-			err = capability.Refuse(capability.ErrNoArchive, "", "it belongs to the storage that cannot be used (%s), and only the recovery key opens it", lost)
-		}
+		err = a.noArchive(ctx)
 	}
 	return archive, err
+}
+
+// noArchive is why there is none.
+func (a *Appliance) noArchive(ctx context.Context) error {
+	var lost capability.Code
+	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) { lost = l.Status(now).Lost }); err != nil {
+		return err
+	}
+	if lost != 0 {
+		return capability.Refuse(capability.ErrNoArchive, "", "it belongs to the storage that cannot be used (%s), and only the recovery key opens it", lost)
+	}
+	return capability.Refuse(capability.ErrNoArchive, "", "before the first response nothing is kept")
 }
 
 // Backup gives the files of the archive, which are encrypted, with everything durable in them.

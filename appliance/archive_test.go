@@ -76,11 +76,20 @@ func (s *shelf) SetNote([]byte) error {
 	return s.fail()
 }
 
-func (s *shelf) Trim(int64) error                              { return s.fail() }
-func (s *shelf) Rekey(uint32) (capability.RecoveryKey, error)  { return "", s.fail() }
-func (s *shelf) Read(uint64, func(uint64, []byte) error) error { return s.fail() }
-func (s *shelf) Files() ([]string, error)                      { return nil, s.fail() }
-func (s *shelf) File(string) ([]byte, error)                   { return nil, s.fail() }
+func (s *shelf) Trim(int64) error                             { return s.fail() }
+func (s *shelf) Rekey(uint32) (capability.RecoveryKey, error) { return "", s.fail() }
+func (s *shelf) Read(from uint64, f func(uint64, []byte) error) error {
+	for i, b := range s.entries {
+		if at := s.first + uint64(i); at >= from {
+			if err := f(at, b); err != nil {
+				return err
+			}
+		}
+	}
+	return s.fail()
+}
+func (s *shelf) Files() ([]string, error)    { return nil, s.fail() }
+func (s *shelf) File(string) ([]byte, error) { return nil, s.fail() }
 
 // long is a vault whose journal is always too long, or of so many bytes.
 type long struct {
@@ -176,6 +185,45 @@ func TestArchiveIsWrittenBeside(t *testing.T) {
 	}()
 	if err := a.archiveEntries(true); err != nil || len(s.entries) != 9 {
 		t.Errorf("%d entries: %v", len(s.entries), err)
+	}
+}
+
+// Entries are read once each and in order, from the archive and from memory, whatever the archive has taken over meanwhile; nothing is written for it, and who has seen enough is read for no more.
+func TestEntriesAreReadBeside(t *testing.T) {
+	all := make([][]byte, 10)
+	for i := range all {
+		e := ledger.Entry{Position: uint64(i + 1), Now: ledger.At(1, 1_900_000_000), Advanced: &ledger.Advanced{}}
+		all[i] = e.Encode(wire.New())
+	}
+	for _, c := range []struct {
+		archived int // entries that the archive has by now
+		first    int // the first that waits in memory
+	}{{0, 1}, {4, 5}, {7, 5}, {10, 5}, {10, 11}} {
+		s := &shelf{first: 1, entries: all[:c.archived]}
+		s.broken.Store(c.first == 1) // it is not asked for anything
+		for from := uint64(1); from <= 11; from++ {
+			for _, most := range []int{1, 3, 100} {
+				var got []uint64
+				err := readBoth(s, uint64(c.first), all[c.first-1:], from, func(e *ledger.Entry) (bool, error) {
+					got = append(got, e.Position)
+					return len(got) < most, nil
+				})
+				var want []uint64
+				for n := from; n <= 10 && len(want) < most; n++ {
+					want = append(want, n)
+				}
+				if err != nil || !slices.Equal(got, want) || len(s.entries) != c.archived {
+					t.Fatalf("%+v, at most %d from %d: %d %v", c, most, from, got, err)
+				}
+			}
+		}
+	}
+	stop := errors.New("stop")
+	if err := readBoth(&shelf{}, 1, all, 1, func(*ledger.Entry) (bool, error) { return true, stop }); !errors.Is(err, stop) {
+		t.Errorf("an error of who reads: %v", err)
+	}
+	if err := readBoth(&shelf{}, 1, [][]byte{{0xff}}, 1, func(*ledger.Entry) (bool, error) { return true, nil }); !errors.Is(err, ledger.ErrCorrupt) {
+		t.Errorf("an entry that is none: %v", err)
 	}
 }
 

@@ -7,8 +7,10 @@ const (
 	ClockJudged   Code = 1003
 	Recognized    Code = 1004
 	ChangePlanned Code = 1005
+	PowerAsked    Code = 1006
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
+	StickIgnored  Code = 2103
 	Applied       Code = 2201
 	AlreadyHere   Code = 2202
 	OlderResponse Code = 2203
@@ -19,6 +21,11 @@ const (
 	ErrFileForm       Code = 2004
 	ErrFileNone       Code = 2005
 	ErrFileRead       Code = 2006
+	ErrStickOff       Code = 2007
+	ErrStickPulled    Code = 2008
+	ErrMediumFull     Code = 2009
+	ErrMediumLocked   Code = 2010
+	ErrStickSystem    Code = 2011
 	ErrSignature      Code = 2301
 	ErrOneSignature   Code = 2302
 	ErrOtherProducer  Code = 2303
@@ -47,6 +54,7 @@ const (
 	ErrIdle              Code = 3110
 	ErrUnheard           Code = 3111
 	ErrAssigned          Code = 3112
+	ErrClientKey         Code = 3113
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
@@ -76,6 +84,12 @@ const (
 	ErrCertificateChain Code = 3325
 	ErrCertificateLost  Code = 3326
 	ErrCertificateEnds  Code = 3327
+	// 3330 to 3339: the file of a client's public key.
+	ErrKeyPEM     Code = 3331
+	ErrKeyPrivate Code = 3332
+	ErrKeySize    Code = 3333
+	ErrKeyKind    Code = 3334
+	ErrKeyForm    Code = 3335
 
 	ErrNotProvisioned Code = 4001
 	ErrHold           Code = 4002
@@ -232,6 +246,7 @@ func Catalog() []Entry {
 		{ClockJudged, "CLOCK_JUDGED", "the clock was judged anew", "the system clock was set, lost its time or came back, or somebody said what time it is", "leasehold time", ExitOK},
 		{Recognized, "RECOGNIZED", "something of the machine has changed", "its TPM is the one that the rights belong to, and its board, network cards, disks or dongles are not the ones that were bound with it", "nothing to do; the next request names what is there now: leasehold request -o DIR", ExitOK},
 		{ChangePlanned, "CHANGE_PLANNED", "a change of the machine is planned", "an administrator said so: for a day nothing is held against the machine but another TPM", "make the change, then: leasehold request -o DIR, and bring back the response", ExitOK},
+		{PowerAsked, "POWER_ASKED", "a restart or power off was asked for", "somebody did so at the machine, and said why", "nothing to do", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
 		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},
@@ -239,9 +254,15 @@ func Catalog() []Entry {
 		{ErrFileForm, "E_FILE_FORM", "the file is damaged", "the content breaks a rule of the format, so nothing in it can be believed", "copy the file again from where it was made", ExitFile},
 		{ErrFileNone, "E_FILE_NONE", "no response found", "the place that was named holds no response for this appliance", "put the response file there, or name it: leasehold import FILE", ExitNotFound},
 		{ErrFileRead, "E_FILE_READ", "the file cannot be read or written", "the operating system refused it", "check the path, the stick and its write protection", ExitError},
+		{ErrStickOff, "E_STICK_OFF", "no stick is read now", "the setting media-mode is off, or it is confirm and nobody has confirmed in the last five minutes; nothing on the stick was touched", "leasehold media allow, and plug the stick in again; or for good: leasehold policies set media-mode auto", ExitPolicy},
+		{ErrStickPulled, "E_STICK_PULLED", "the stick was pulled out too early", "it was gone before everything was read and written; nothing is lost", "plug it in again, and leave it there until the screen says that it may be removed", ExitTemporary},
+		{ErrMediumFull, "E_MEDIUM_FULL", "the medium is full", "there is no room for the file", "delete what is not needed, or take another stick; nothing is lost", ExitError},
+		{ErrMediumLocked, "E_MEDIUM_LOCKED", "the medium is write-protected", "it can be read and not written; a stick whose file system is damaged is so too", "switch the write protection off, or take another stick; nothing is lost", ExitError},
+		{ErrStickSystem, "E_STICK_SYSTEM", "the stick cannot be mounted", "its file system is damaged, or it is neither FAT nor exFAT, which are the two that are read here", "format it as FAT32 or exFAT on any PC, make a folder LEASEHOLD on it, and plug it in again", ExitError},
 
 		{RequestMade, "REQUEST_MADE", "request written", "the request file and its description in words are complete and on the medium", "take the file to the back office", ExitOK},
 		{ReturnMade, "RETURN_MADE", "rights returned", "the rights are out of service for good and the request with the proof can be written any number of times", "leasehold request -o DIR", ExitOK},
+		{StickIgnored, "STICK_IGNORED", "the stick is not for us", "it has no folder LEASEHOLD, so nothing else on it was looked at, and nothing written", "make a folder LEASEHOLD on it on any PC, and plug it in again", ExitOK},
 		{Applied, "APPLIED", "response applied", "the rights of the response are in force", "nothing to do", ExitOK},
 		{AlreadyHere, "ALREADY_APPLIED", "already applied", "this very response is the one in force", "nothing to do", ExitOK},
 		{OlderResponse, "OLDER_RESPONSE", "a newer response is in force", "the serial of this response is below the one in force, so it was ignored", "nothing to do; for changes write a new request: leasehold request -o DIR", ExitOK},
@@ -274,6 +295,7 @@ func Catalog() []Entry {
 		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
 		{ErrUnheard, "E_UNHEARD", "too much is kept for this device", "what a device may still believe in stays booked until it says which answer it has applied, and no device has more than 1024 leases together", "name the last answer in applied; or give back what is not needed, and ask again", ExitPolicy},
 		{ErrAssigned, "E_ASSIGNED", "assigned to another user", "the seats here are assigned to users by name, and none of them to the one who asks", "start the program as the user it is assigned to, or ask the producer for a seat", ExitNotEntitled},
+		{ErrClientKey, "E_CLIENT_KEY", "this client's key is not registered", "the license administrator has set that the appliance serves registered keys alone, and the key of this device is none of them; what it holds runs out", "leasehold keys export -o FILE on the device, and have the license administrator upload that", ExitPolicy},
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold return ID --drain 8h, then return when nothing is in the way; or return less", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
@@ -302,6 +324,11 @@ func Catalog() []Entry {
 		{ErrCertificateChain, "E_CERTIFICATE_CHAIN", "the certificates do not belong together", "each one in the file must have signed the one below it, from the server's up", "ask the site's authority for the whole chain, and nothing else in the file", ExitFile},
 		{ErrCertificateLost, "E_CERTIFICATE_LOST", "the site's certificate cannot be shown any more", "its key does not open on this TPM, or its file is damaged, so browsers are shown the appliance's own", "leasehold certificate request -o DIR, and have that signed", ExitError},
 		{ErrCertificateEnds, "E_CERTIFICATE_ENDS", "the site's certificate ends", "browsers refuse or warn from its last day on, and nobody has brought the next one", "leasehold certificate request -o DIR, and have that signed", ExitExpired},
+		{ErrKeyPEM, "E_KEY_PEM", "the key is in PEM", "the file of a client's public key is taken in DER, byte for byte, and this one is text", "openssl pkey -pubin -in FILE -outform DER -out KEY.DER, and upload that", ExitFile},
+		{ErrKeyPrivate, "E_KEY_PRIVATE", "the file holds a private key", "who has a private key is that client, so it belongs nowhere but on the machine it was drawn on; nothing of the file was kept", "make another key on the client, since this one has traveled, and upload its public half", ExitFile},
+		{ErrKeySize, "E_KEY_SIZE", "a key of another size", "an RSA key has 2048 bits, and an elliptic curve key is on P-256 or is Ed25519", "make a key of one of these: openssl genpkey -algorithm ed25519", ExitFile},
+		{ErrKeyKind, "E_KEY_KIND", "no public key of a kind that clients have", "a client's key is RSA with 2048 bits, Ed25519 or P-256, and the file has the public half of it and nothing beside", "leasehold keys export -o FILE on the client, or openssl pkey -in PRIVATE -pubout -outform DER -out FILE", ExitFile},
+		{ErrKeyForm, "E_KEY_FORM", "no public key in this file", "a public key is the DER of a SubjectPublicKeyInfo, or of an RSAPublicKey, from its first byte to its last", "leasehold keys export -o FILE on the client, or openssl pkey -in PRIVATE -pubout -outform DER -out FILE", ExitFile},
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
 		{ErrHold, "E_HOLD", "hold after a power loss or a repair", "until the hold ends leases that nobody here knows of could still run, of an older copy of the storage or of the one before a repair; so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},

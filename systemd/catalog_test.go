@@ -103,7 +103,7 @@ func TestJournalctlTakesTheCatalog(t *testing.T) {
 
 // A message with a code goes into the journal with the ID that the catalog has, one without a code with none.
 func TestMessagesNameTheirEntry(t *testing.T) {
-	h := &handler{level: slog.LevelInfo}
+	h := &handler{program: "leaseholdd", level: slog.LevelInfo}
 	r := slog.NewRecord(time.Time{}, slog.LevelWarn, "no seat free", 0)
 	r.AddAttrs(slog.String("code", capability.ErrNoSeat.String()), slog.String("feature", "render"))
 	message, fields := h.entry(r)

@@ -10,15 +10,13 @@ import (
 	"github.com/leasehold/leasehold/capability"
 )
 
-// identifier is what the journal knows the daemon by.
-const identifier = "leaseholdd"
-
 // handler writes records to the journal. An attribute becomes the field LEASEHOLD_NAME; "code" is also shown before the message, and says which entry of the
 // catalog explains it: MESSAGE_ID.
 type handler struct {
-	level slog.Leveler
-	attrs []slog.Attr
-	group string
+	program string // by which the journal knows it
+	level   slog.Leveler
+	attrs   []slog.Attr
+	group   string
 }
 
 func (h *handler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
@@ -30,7 +28,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 
 // entry is the message and the fields of a record.
 func (h *handler) entry(r slog.Record) (message string, fields map[string]string) {
-	fields = map[string]string{"SYSLOG_IDENTIFIER": identifier}
+	fields = map[string]string{"SYSLOG_IDENTIFIER": h.program}
 	message = r.Message
 	add := func(a slog.Attr) bool {
 		value := a.Value.Resolve().String()

@@ -54,7 +54,7 @@ func (l *Logging) Control(ctx context.Context, bus string) error {
 	properties, err := prop.Export(conn, logControlPath, prop.Map{logControl: {
 		"LogLevel":         {Value: l.Level(), Writable: true, Emit: prop.EmitFalse, Callback: set(l.SetLevel)},
 		"LogTarget":        {Value: l.Target(), Writable: true, Emit: prop.EmitFalse, Callback: set(l.SetTarget)},
-		"SyslogIdentifier": {Value: identifier, Emit: prop.EmitConst},
+		"SyslogIdentifier": {Value: l.program, Emit: prop.EmitConst},
 	}})
 	if err != nil {
 		return fmt.Errorf("offer %s: %w", logControl, err)

@@ -14,15 +14,16 @@ import (
 
 // Logging is what a daemon logs, and where to. Both can change while it runs, see Control. Use NewLogging.
 type Logging struct {
+	program string // by which the journal knows it
 	level   slog.LevelVar
 	console atomic.Bool // text on a stream, instead of the journal
 	journal bool        // the service manager reads our standard error into it
 	out     slog.Handler
 }
 
-// NewLogging writes into the journal with structured fields when the service manager reads our standard error, else text on w.
-func NewLogging(w io.Writer, level slog.Level) *Logging {
-	l := &Logging{}
+// NewLogging writes what a program of that name says into the journal with structured fields when the service manager reads our standard error, else text on w.
+func NewLogging(program string, w io.Writer, level slog.Level) *Logging {
+	l := &Logging{program: program}
 	l.level.Set(level)
 	if journal.Enabled() {
 		if ok, err := journal.StderrIsJournalStream(); err == nil && ok {
@@ -30,7 +31,7 @@ func NewLogging(w io.Writer, level slog.Level) *Logging {
 		}
 	}
 	l.console.Store(!l.journal)
-	l.out = &switched{l, &handler{level: &l.level}, slog.NewTextHandler(w, &slog.HandlerOptions{Level: &l.level})}
+	l.out = &switched{l, &handler{program: program, level: &l.level}, slog.NewTextHandler(w, &slog.HandlerOptions{Level: &l.level})}
 	return l
 }
 

@@ -38,7 +38,7 @@ func (l *lines) String() string {
 // TestLogging: what is logged follows the level at once, in loggers that were made before too, and the eight levels of syslog mean ours.
 func TestLogging(t *testing.T) {
 	var out lines
-	l := NewLogging(&out, slog.LevelInfo)
+	l := NewLogging("leaseholdd", &out, slog.LevelInfo)
 	log := l.Logger().With("part", 1).WithGroup("g")
 	for name, want := range map[string]string{
 		"debug": "debug", "info": "info", "notice": "info", "warning": "warning", "err": "err", "crit": "err", "alert": "err", "emerg": "err",
@@ -143,7 +143,7 @@ func busctl(address string, args ...string) (string, error) {
 func TestLogControl(t *testing.T) {
 	address := bus(t)
 	var out lines
-	l := NewLogging(&out, slog.LevelInfo)
+	l := NewLogging("leaseholdd", &out, slog.LevelInfo)
 	log := l.Logger()
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -190,7 +190,7 @@ func TestLogControl(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 	// A second daemon does without.
-	if err := NewLogging(&out, slog.LevelInfo).Control(ctx, address); err == nil || !strings.Contains(err.Error(), BusName) {
+	if err := NewLogging("leaseholdd", &out, slog.LevelInfo).Control(ctx, address); err == nil || !strings.Contains(err.Error(), BusName) {
 		t.Errorf("the name is given twice: %v", err)
 	}
 	end()

@@ -206,8 +206,9 @@ func addressOf(h *tls.ClientHelloInfo) (netip.Addr, bool) {
 
 // View is what is shown, for people and programs that look at it.
 type View struct {
-	Fingerprint string          `json:"sha256"`                    // of the certificate, as Fingerprint gives it
-	Authority   string          `json:"authoritySha256,omitempty"` // of our authority's, which stays when that changes; none where the site's is shown
+	Fingerprint string          `json:"sha256"`                       // of the certificate, as Fingerprint gives it
+	Authority   string          `json:"authoritySha256,omitempty"`    // of our authority's, which stays when that changes; none where the site's is shown
+	Key         string          `json:"authorityKeySha256,omitempty"` // of its public key, as a certificate has it: its certificate is another one where the machine goes by a new address, and the key stays
 	Issuer      string          `json:"issuer"`
 	Names       []string        `json:"names"`
 	From        capability.Time `json:"from"`
@@ -224,7 +225,7 @@ func (s *Shown) Look() View {
 	c := s.shown().Leaf
 	v := View{Fingerprint: Fingerprint(c.Raw), Issuer: c.Issuer.String(), Names: namesOf(c), From: capability.At(c.NotBefore), Until: capability.At(c.NotAfter), Site: s.site != nil}
 	if !v.Site {
-		v.Authority = Fingerprint(s.authority.of.Raw)
+		v.Authority, v.Key = Fingerprint(s.authority.of.Raw), Fingerprint(s.authority.of.RawSubjectPublicKeyInfo)
 	}
 	if s.asked != nil {
 		v.Asked = string(pem.EncodeToMemory(&pem.Block{Type: typeRequest, Bytes: s.asked.public[0]}))

@@ -22,6 +22,7 @@ const (
 	maxKey       = 100      // bytes of a key
 	maxDone      = 1000     // keys that are remembered
 	maxDoneBytes = 64 << 10 // of an answer: a longer one is not kept, and its key cannot be used again
+	maxKept      = 4 << 20  // of all answers
 )
 
 // again are the requests that had a key.
@@ -30,6 +31,7 @@ type again struct {
 	key   []byte // drawn when it is first needed: what is remembered of a body says nothing of a password in it
 	done  map[doneKey]*doneOnce
 	order []doneKey
+	bytes int // of the answers that are kept
 }
 
 type doneKey struct{ who, key string }
@@ -42,6 +44,7 @@ type doneOnce struct {
 	header http.Header
 	body   []byte
 	lost   bool // the answer was too long, or is shown once
+	kept   int  // bytes of the body, once they are counted
 }
 
 // once answers a request that has a key with what was answered the first time, or has f answer. Secret says that the answer is not to be kept.
@@ -77,9 +80,7 @@ func (g *again) once(w http.ResponseWriter, r *http.Request, a asker, secret boo
 		if d.status, d.header, d.body, d.lost = kept.status, w.Header().Clone(), kept.body, secret || kept.long; d.lost {
 			d.body = nil
 		}
-		if kept.status >= http.StatusInternalServerError {
-			g.forget(k) // nothing came of it: the same may be tried again
-		}
+		g.keep(k, d)
 		return nil
 	}
 	select {
@@ -114,9 +115,26 @@ func (g *again) secret() []byte {
 	return g.key
 }
 
-func (g *again) forget(k doneKey) {
+// keep counts what an answer takes, and makes room for it. Of what nothing came, the same may be tried again.
+func (g *again) keep(k doneKey, d *doneOnce) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.done[k] != d {
+		return // made room for another while it was done
+	}
+	if d.status >= http.StatusInternalServerError {
+		g.forget(k)
+		return
+	}
+	d.kept = len(d.body)
+	for g.bytes += d.kept; g.bytes > maxKept; {
+		g.forget(g.order[0])
+	}
+}
+
+// forget lets go of a request.
+func (g *again) forget(k doneKey) {
+	g.bytes -= g.done[k].kept
 	delete(g.done, k)
 	g.order = slices.DeleteFunc(g.order, func(o doneKey) bool { return o == k })
 }
@@ -135,8 +153,7 @@ func (g *again) of(k doneKey, asked [sha256.Size]byte) (d *doneOnce, first bool)
 		g.done = map[doneKey]*doneOnce{}
 	}
 	if len(g.order) >= maxDone {
-		delete(g.done, g.order[0])
-		g.order = g.order[1:]
+		g.forget(g.order[0])
 	}
 	d = &doneOnce{asked: asked, ended: make(chan struct{})}
 	g.done[k] = d

@@ -107,6 +107,29 @@ func TestOnceByKey(t *testing.T) {
 	}
 }
 
+// However long the answers are, so many bytes of them are kept and no more: the oldest go.
+func TestKeptAnswersAreBounded(t *testing.T) {
+	var done int
+	var fails error
+	g := &again{}
+	ask := counting(g, &done, &fails)
+	body := strings.Repeat("x", maxDoneBytes/2)
+	for n := range 3 * maxKept / len(body) {
+		ask(fmt.Sprint("k", n), "/do", body, asker{by: "login ada"})
+		sum := 0
+		for _, d := range g.done {
+			sum += len(d.body)
+		}
+		if sum != g.bytes || sum > maxKept || len(g.done) != len(g.order) {
+			t.Fatalf("after %d: %d bytes are kept, %d counted, %d and %d keys", n, sum, g.bytes, len(g.done), len(g.order))
+		}
+	}
+	before := done
+	if ask(fmt.Sprint("k", 3*maxKept/len(body)-1), "/do", body, asker{by: "login ada"}); done != before {
+		t.Error("the newest is done again")
+	}
+}
+
 // The API says the same in CBOR to those who ask for it, and takes forms in it.
 func TestAPIInCBOR(t *testing.T) {
 	c := refusing(t, capability.ErrRollback)

@@ -43,7 +43,7 @@ type Health struct {
 	Policy    capability.Policy   `json:"policy"`
 	NoPaper   bool                `json:"recoveryKeyNotTaken,omitempty"` // nobody has the recovery key
 	Journal   capability.Head     `json:"journal"`
-	Media     string              `json:"media"`
+	Media     string              `json:"media"`           // what is done with a stick: auto, confirm, off
 	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
 	Binding   Binding             `json:"binding"`
 	Alarms    []Alarm             `json:"alarms"`

@@ -58,13 +58,6 @@ func ofProblem(p *Problem) found {
 	return found{p.Code, strings.TrimLeft(strings.TrimPrefix(p.Text, p.Code.Entry().Title), ": ")}
 }
 
-func several(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
-}
-
 // endsSoon is how long before its end a certificate of the site's is spoken of: it is made by people.
 const endsSoon = 30 * 24 * time.Hour
 
@@ -114,10 +107,10 @@ func conditionTable() []condition {
 				if b.Settled {
 					end = "the next request shows that they are gone"
 				}
-				all = append(all, found{b.Code, fmt.Sprintf("%s of %s; %s", several(int(b.Copies), "copy", "copies"), b.ActivationID, end)})
+				all = append(all, found{b.Code, fmt.Sprintf("%s of %s; %s", capability.Counted(b.Copies, "copy"), b.ActivationID, end)})
 			}
 			for _, a := range h.Alarms {
-				all = append(all, found{a.Code, strings.TrimSpace(fmt.Sprintf("%s %s, the last at %s; the next request says so", a.Subject, several(int(a.Count), "time", "times"), a.Last))})
+				all = append(all, found{a.Code, strings.TrimSpace(fmt.Sprintf("%s %s, the last at %s; the next request says so", a.Subject, capability.Counted(a.Count, "time"), a.Last))})
 			}
 			return all
 		}},
@@ -130,7 +123,7 @@ func conditionTable() []condition {
 			case p.Last != nil && p.Last.Problem != nil:
 				return []found{ofProblem(p.Last.Problem)}
 			case p.Since != 0:
-				return []found{{capability.ErrOfficeUnreachable, fmt.Sprintf("%s, since %s, %s", p.URL, p.Since, several(p.Tries, "try", "tries"))}}
+				return []found{{capability.ErrOfficeUnreachable, fmt.Sprintf("%s, since %s, %s", p.URL, p.Since, capability.Counted(p.Tries, "try"))}}
 			}
 			return nil
 		}},
@@ -159,7 +152,7 @@ func conditionTable() []condition {
 			return strings.Join(h.Binding.Changes, "; "), h.Binding.Outcome == hostid.Drifted.String() && !h.Binding.Frozen && len(h.Binding.Changes) > 0
 		})},
 		{Note, nil, when(capability.ReturnMade, func(h *Health) (string, bool) {
-			return several(len(h.Returns), "return", "returns") + " not yet credited by the back office", len(h.Returns) > 0
+			return capability.Counted(len(h.Returns), "return") + " not yet credited by the back office", len(h.Returns) > 0
 		})},
 	}
 }

@@ -105,7 +105,7 @@ func (c *Console) health(r *http.Request) (any, error) { return c.Health(r.Conte
 
 // Health is how the appliance is.
 func (c *Console) Health(ctx context.Context) (*Health, error) {
-	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Media: "auto", Connections: c.Appliance.Connections(), Goroutines: runtime.NumGoroutine()}
+	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Connections: c.Appliance.Connections(), Goroutines: runtime.NumGoroutine()}
 	err := c.Appliance.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		s := l.Status(now)
 		applied, _ := l.Applied()
@@ -138,7 +138,7 @@ func (c *Console) Health(ctx context.Context) (*Health, error) {
 		}
 		h.Total, h.Used, h.Devices, h.Features = s.Total, s.Used, s.Devices, s.Items
 		h.Expiry = NextExpiry(l, now)
-		h.Policy = l.Policy()
+		h.Policy, h.Media = l.Policy(), l.Media()
 		h.NoPaper = applied.Serial != 0 && l.Recovery().Taken == 0
 		machine := l.Machine(now)
 		h.Binding = bindingOf(machine)

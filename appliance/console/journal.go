@@ -8,7 +8,6 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
-	"github.com/leasehold/leasehold/capability/wire"
 )
 
 // transfer is a file that was written or read: a line of the transfer journal.
@@ -22,34 +21,14 @@ const (
 	pastMost = 20_000 // that one page looks at
 )
 
-// errEnough ends a reading of the entries where no more are needed.
-var errEnough = errors.New("as much as was wanted")
-
-// reader takes the entries that Appliance.Audit writes, one with each call.
-type reader struct {
-	codec *wire.Codec
-	end   uint64 // position of the first that is not wanted
-	f     func(*ledger.Entry) error
-}
-
-func (r *reader) Write(b []byte) (int, error) {
-	e, err := ledger.DecodeEntry(r.codec, b)
-	if err != nil {
-		return 0, err
-	}
-	if e.Position >= r.end {
-		return 0, errEnough
-	}
-	return len(b), r.f(&e)
-}
-
 // entries has f called with every entry from a position on and before another, in order.
 func (v *visit) entries(from, end uint64, f func(*ledger.Entry) error) error {
-	err := v.Appliance.Audit(v.r.Context(), from, &reader{wire.New(), end, f})
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
+	return v.Appliance.Entries(v.r.Context(), from, func(e *ledger.Entry) (bool, error) {
+		if e.Position >= end {
+			return false, nil
+		}
+		return true, f(e)
+	})
 }
 
 // head is the position of the newest entry.

@@ -134,6 +134,7 @@ func (s *site) routes() []route {
 		machineRoutes(),
 		reportRoutes(),
 		userRoutes(),
+		keyRoutes(),
 		helpRoutes(),
 	)
 }

@@ -103,7 +103,13 @@ func (c *Console) reports() []operation {
 		{pattern: "GET reports", gate: gate, do: func(*http.Request, asker) (any, error) {
 			return Reports{"leasehold.reports/1", []string{}, ReportInfos()}, nil
 		}},
-		{pattern: "GET reports/{report}", gate: gate, do: func(r *http.Request, _ asker) (any, error) { return c.report(r) }},
+		{pattern: "GET reports/{report}", gate: gate, do: func(r *http.Request, _ asker) (any, error) {
+			report, err := c.report(r)
+			if err == nil {
+				report.Rows = report.Table.Objects()
+			}
+			return report, err
+		}},
 		file("csv", "text/csv; charset=utf-8", func(r *Report, w io.Writer) error { return r.Table.WriteCSV(w) }),
 		file("svg", "image/svg+xml", (*Report).plot),
 	}
@@ -123,8 +129,8 @@ func (r *Report) plot(w io.Writer) error {
 	return err
 }
 
-// MaxReportRows bounds a report; more is asked for in parts.
-const MaxReportRows = 50_000
+// MaxReportRows bounds a report, which is whole in memory; more is asked for in parts.
+const MaxReportRows = 10_000
 
 // reporting is a report that is being made.
 type reporting struct {
@@ -163,7 +169,7 @@ func (c *Console) reportOf(r *http.Request, kind ReportKind) (*Report, error) {
 	if err := p.cut(info, r.URL.Query()); err != nil {
 		return nil, err
 	}
-	err := c.past.ask(r.Context(), life, p.now, c.Appliance.Audit, func(h *history.History) error {
+	err := c.past.ask(r.Context(), life, p.now, c.Appliance.Entries, func(h *history.History) error {
 		p.h = h
 		if p.features = []string{p.Feature}; p.Feature == "" {
 			p.features = h.Features()
@@ -176,7 +182,13 @@ func (c *Console) reportOf(r *http.Request, kind ReportKind) (*Report, error) {
 	if since := p.h.Since(); info.back > 0 && since > p.From {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("nothing is known of the time before %s", since))
 	}
-	p.Columns, p.Rows, p.Totals = p.Table.Columns, p.Table.Objects(), p.Table.Totals
+	if !p.h.Complete() {
+		p.Warnings = append(p.Warnings, "the audit trail does not go back to the beginning: what was held when it begins counts from when its device was heard of")
+	}
+	if p.h.Crowded() {
+		p.Warnings = append(p.Warnings, "more people and devices were heard of than are told apart: there may have been more of them than is said")
+	}
+	p.Columns, p.Totals = p.Table.Columns, p.Table.Totals
 	return p.Report, nil
 }
 
@@ -247,12 +259,20 @@ func (p *reporting) columns(names ...string) *capability.Table {
 	return p.Table
 }
 
+// room says whether there is room for so many more rows.
+func (p *reporting) room(more int) error {
+	if len(p.Table.Rows)+more > MaxReportRows {
+		return capability.Refuse(capability.ErrForm, "feature", "more than %d rows: ask for one feature, a shorter time or longer steps", MaxReportRows)
+	}
+	return nil
+}
+
 // buckets gives each feature's, as long as there is room.
 func (p *reporting) buckets(by history.Step, f func(feature string, b *history.Bucket)) error {
 	for _, feature := range p.features {
 		list := p.h.Usage(p.query(feature), by, p.zone)
-		if len(p.Table.Rows)+len(list) > MaxReportRows {
-			return capability.Refuse(capability.ErrForm, "by", "more than %d rows: ask for one feature, a shorter time or longer steps", MaxReportRows)
+		if err := p.room(len(list)); err != nil {
+			return err
 		}
 		for i := range list {
 			f(feature, &list[i])
@@ -356,6 +376,9 @@ func (p *reporting) levels() error {
 	t := p.columns("feature", "units", "seconds", "percent_at_least")
 	for _, feature := range p.features {
 		levels := p.h.Levels(p.query(feature))
+		if err := p.room(len(levels)); err != nil {
+			return err
+		}
 		var all uint64
 		for _, l := range levels {
 			all += l.Seconds
@@ -372,6 +395,9 @@ func (p *reporting) levels() error {
 func (p *reporting) week() error {
 	t := p.columns("feature", "weekday", "hour", "peak", "average")
 	for _, feature := range p.features {
+		if err := p.room(7 * 24); err != nil {
+			return err
+		}
 		for day, row := range p.h.Week(p.query(feature), p.zone) {
 			for hour, cell := range row {
 				t.Row(feature, time.Weekday((day+1)%7).String(), uint64(hour), cell.Peak, average(cell.Seconds, cell.On))
@@ -432,6 +458,9 @@ func (p *reporting) seats() error {
 	for _, d := range p.devices {
 		for _, h := range d.Holdings {
 			if p.Feature == "" || p.Feature == h.Item.Feature {
+				if err := p.room(1); err != nil {
+					return err
+				}
 				t.Row(h.Item.Feature, h.Version.String(), uint64(h.Count), d.ID.String(), d.Who.Alias, d.Who.User, h.Source.String(), uint64(d.Idle), h.Expiry)
 				t.Add("count", uint64(h.Count))
 			}
@@ -480,7 +509,7 @@ func (p *reporting) whatIf() error {
 		t.Row(p.Feature, count, w.Lost, w.Refused, w.Won)
 		part := fmt.Sprintf("with %d, %d of the %d refused would have been served", count, w.Won, w.Refused)
 		if count < had {
-			part = fmt.Sprintf("with %d units instead of %d you would have refused %s in %s", count, had, number(w.Lost, "checkout"), number(uint64(span), "day"))
+			part = fmt.Sprintf("with %s instead of %d you would have refused %s in %s", capability.Counted(count, "unit"), had, capability.Counted(w.Lost, "checkout"), capability.Counted(uint64(span), "day"))
 		}
 		if n > 0 {
 			part = "; " + part
@@ -489,12 +518,4 @@ func (p *reporting) whatIf() error {
 	}
 	p.Sentence = string(p.Sentence[0]-'a'+'A') + p.Sentence[1:] + "."
 	return nil
-}
-
-// number is so many of something.
-func number(n uint64, of string) string {
-	if n == 1 {
-		return "1 " + of
-	}
-	return fmt.Sprintf("%d %ss", n, of)
 }

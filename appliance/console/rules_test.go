@@ -336,7 +336,7 @@ func TestEverySettingIsShown(t *testing.T) {
 		built-in-nic:producer:true binding-grace:producer:604800 failover-uris:administrator: failover-maintenance:producer:259200 sync-to:producer:producer's
 		sync-include-all:producer:true sync-from:producer:producer's poll-period:administrator:86400 poll-retries:producer:4 poll-page:producer:100
 		storage-backup:administrator:true security:producer+and+administrator:true token-life:producer+and+administrator:1800 open-reads:producer+and+administrator:false
-		log-directory:administrator:journal log-threshold:administrator:INFO session-timeout:administrator:1800 offline-tolerance:producer:0
+		media-mode:administrator:auto log-directory:administrator:journal log-threshold:administrator:INFO session-timeout:administrator:1800 offline-tolerance:producer:0
 		seat-tolerance:producer:86400 clone-suspect:producer:refuse`) {
 		f := strings.Split(want, ":")
 		i := slices.IndexFunc(rows, func(s Setting) bool { return s.Name == f[0] })

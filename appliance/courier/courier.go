@@ -34,7 +34,9 @@ const Folder = "LEASEHOLD"
 // The kinds of no, beside what the operating system says.
 var (
 	ErrNoFolder = errors.New("the stick has no folder " + Folder)
+	ErrNoOwn    = errors.New("no machine with this host ID has used it")
 	ErrNone     = errors.New("no response file")
+	ErrMore     = errors.New("more files were not looked at")
 	ErrForeign  = errors.New("in the way")
 )
 
@@ -43,6 +45,10 @@ func Code(err error) capability.Code {
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrNoFolder):
 		return capability.ErrFileNone
+	case errors.Is(err, syscall.ENOSPC):
+		return capability.ErrMediumFull
+	case errors.Is(err, syscall.EROFS):
+		return capability.ErrMediumLocked
 	case wire.Code(err) != 0:
 		return wire.Code(err)
 	}
@@ -68,7 +74,7 @@ func Open(path string, host hostid.ID) (*Medium, error) {
 }
 
 // OpenStick takes the root of a stick and goes to the host's folder on it. With make, folders that are not there are made; without, nothing is written,
-// so that a write-protected stick can be read, and a stick without them is ErrNoFolder.
+// so that a write-protected stick can be read, and a stick without them is ErrNoFolder; with LEASEHOLD alone it is ErrNoOwn too.
 func OpenStick(path string, host hostid.ID, make bool) (*Medium, error) {
 	stick, err := os.OpenRoot(path)
 	if err != nil {
@@ -92,7 +98,7 @@ func OpenStick(path string, host hostid.ID, make bool) (*Medium, error) {
 	name := FolderName(host)
 	m.root, err = enter(folder, name, make)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w/%s", path, ErrNoFolder, name)
+		return nil, fmt.Errorf("%s: %w/%s: %w", path, ErrNoFolder, name, ErrNoOwn)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s/%s on the stick: %w", Folder, name, err)

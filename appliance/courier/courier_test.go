@@ -321,3 +321,66 @@ func TestReadOnlyMedium(t *testing.T) {
 		t.Errorf("left behind:\n%s", left)
 	}
 }
+
+// What a stick that was pulled out too early was left with goes, and nothing else.
+func TestTidy(t *testing.T) {
+	dir := t.TempDir()
+	whole := request(t, host(1))
+	for name, b := range map[string][]byte{
+		"REQ-0001.TMP": []byte("half"), "RCP-0009.tmp": []byte("half"), "R0010000.TMP": nil, "REQ-0002.LHQ": whole[:len(whole)/2], "req-0003.lhq": nil, // these go
+		"REQ-0004.LHQ": whole, "REQ-0004.TXT": []byte("words"), "RSP-0001.LHR": []byte("half"), "RSP-0001.TMP": nil, "REQ-1.TMP": nil, "REQ-00001.TMP": nil, "REQUEST.TMP": nil, "R00100000.TMP": nil, "REQ-0001": nil, "REQ-0001.TMP.TMP": nil, "NOTES.LHQ": nil,
+	} {
+		put(t, dir+"/"+name, b)
+	}
+	if err := errors.Join(os.Mkdir(dir+"/REQ-0007.TMP", 0o755), os.Symlink("/etc/passwd", dir+"/REQ-0008.TMP")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(dir, host(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if n, err := m.Tidy(); n != 5 || err != nil {
+		t.Errorf("%d taken away, %v", n, err)
+	}
+	if n, err := m.Tidy(); n != 0 || err != nil {
+		t.Errorf("%d more taken away, %v", n, err)
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 13 {
+		t.Errorf("%d are left: %v, %v", len(names), names, err)
+	}
+	if b, err := m.Request(4); err != nil || !bytes.Equal(b, whole) || !m.HasText("REQ", 4) || m.HasText("RCP", 4) {
+		t.Error(err)
+	}
+	if _, err := m.Request(2); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	put(t, dir+"/REQ-0005.LHQ", request(t, host(2)))
+	if _, err := m.Request(5); !errors.Is(err, ErrForeign) {
+		t.Errorf("another machine's request is taken for ours: %v", err)
+	}
+	put(t, dir+"/REQ-0006.LHQ", whole[:20])
+	if _, err := m.Request(6); err == nil {
+		t.Error("half a request is taken for one")
+	}
+}
+
+// What the kernel says of a medium has a code of its own where there is something to do about it.
+func TestCodesOfAMedium(t *testing.T) {
+	for err, want := range map[error]capability.Code{syscall.ENOSPC: capability.ErrMediumFull, syscall.EROFS: capability.ErrMediumLocked, syscall.EIO: capability.ErrFileRead, ErrNoFolder: capability.ErrFileNone} {
+		if got := Code(fmt.Errorf("write it: %w", err)); got != want {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+	stick := t.TempDir()
+	if _, err := OpenStick(stick, host(1), false); errors.Is(err, ErrNoOwn) || !errors.Is(err, ErrNoFolder) {
+		t.Error(err)
+	}
+	if err := os.Mkdir(stick+"/"+Folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenStick(stick, host(1), false); !errors.Is(err, ErrNoOwn) || !errors.Is(err, ErrNoFolder) {
+		t.Error(err)
+	}
+}

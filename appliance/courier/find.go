@@ -38,7 +38,7 @@ func (m *Medium) Find() (found []Found, skipped []error, err error) {
 	}
 	for i, name := range names {
 		if i == MaxLooked {
-			skipped = append(skipped, fmt.Errorf("%d more files were not looked at", len(names)-i))
+			skipped = append(skipped, fmt.Errorf("%d %w", len(names)-i, ErrMore))
 			break
 		}
 		f, err := m.response(name)

@@ -25,6 +25,9 @@ func (l *Ledger) verify(answers bool) error {
 	if err := l.checkLogins(); err != nil {
 		return err
 	}
+	if err := l.checkKeys(); err != nil {
+		return err
+	}
 	used, users := make(map[*slice]uint64, len(l.items)), map[held]uint64{}
 	leases, waits := len(l.before.leases), 0
 	if err := l.checkBefore(used); err != nil {

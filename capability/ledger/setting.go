@@ -27,7 +27,7 @@ func (o Owner) String() string {
 // Kind is the form of a setting's value.
 type Kind uint8
 
-// The kinds of values: true or false; seconds, also written as 15m; a number; text; the HTTPS address of a server; the SHA-256 of its certificate.
+// The kinds of values: true or false; seconds, also written as 15m; a number; text; the HTTPS address of a server; the SHA-256 of its certificate; one of a few words.
 const (
 	Flag Kind = iota
 	Interval
@@ -35,6 +35,7 @@ const (
 	Text
 	Location
 	Fingerprint
+	Choice
 )
 
 // Known is a setting that there is.
@@ -57,8 +58,10 @@ type Setting struct {
 // The settings that this package itself looks at.
 const (
 	BorrowMaximum    = "borrow-maximum"
+	ClientKeysOnly   = "client-keys-only"
 	DuplicateClients = "duplicate-clients"
 	IdleLimit        = "idle-limit"
+	MediaMode        = "media-mode"
 	ModelAtDates     = "model-at-dates"
 	ZoneOffset       = "zone-offset"
 	binding          = "binding"
@@ -87,6 +90,7 @@ func KnownSettings() []Known {
 		{bindingGrace, "", Producer, Interval, 0, year, "604800"},
 		{granularity, "licensing.defaultBorrowGranularity", Producer, Text, 0, 0, "second"},
 		{BorrowMaximum, "licensing.borrowIntervalMax", Administrator, Interval, 1, 10 * year, ""},
+		{ClientKeysOnly, "", Administrator, Flag, 0, 0, "false"},
 		{"clone-suspect", "", Producer, Text, 0, 0, "refuse"},
 		{DuplicateClients, "licensing.allowDuplicateClients", Producer, Flag, 0, 0, "false"},
 		{"failover-maintenance", "", Producer, Interval, 0, year, "259200"},
@@ -97,6 +101,7 @@ func KnownSettings() []Known {
 		{IdleLimit, "", Administrator, Interval, 60, year, ""},
 		{leaseInterval, "licensing.borrowInterval", Producer, Interval, int64(capability.MinLease), int64(capability.MaxLease), "900"},
 		{"log-threshold", "logging.threshold", Administrator, Text, 0, 0, "INFO"},
+		{MediaMode, "", Administrator, Choice, 0, 0, MediaAuto},
 		{ModelAtDates, "", Administrator, Flag, 0, 0, "true"},
 		{tolerance, "", Producer, Interval, 0, year, "0"},
 		{openReads, "security.anonymous", Both, Flag, 0, 0, "false"},
@@ -115,6 +120,24 @@ func KnownSettings() []Known {
 		{ZoneOffset, "", Administrator, Interval, -14 * 60 * 60, 14 * 60 * 60, "0"},
 	}
 }
+
+// What is done with a USB stick that is plugged in: it is served by itself, after somebody at the machine has confirmed it, or not at all.
+const (
+	MediaAuto    = "auto"
+	MediaConfirm = "confirm"
+	MediaOff     = "off"
+)
+
+// Choices are the words of which a Choice is one.
+func (k Known) Choices() []string {
+	if k.Kind != Choice {
+		return nil
+	}
+	return []string{MediaAuto, MediaConfirm, MediaOff} // the one choice that there is
+}
+
+// Media is what is done with a USB stick that is plugged in.
+func (l *Ledger) Media() string { return l.setting(MediaMode) }
 
 // SetPolicy changes a setting, or with an empty value lets go of it. A setting that belongs to the producer is refused by name.
 type SetPolicy struct {
@@ -141,6 +164,10 @@ func (k Known) check(value string) (string, error) {
 	case Text:
 		if err := capability.CheckText(value); err != nil {
 			return "", err
+		}
+	case Choice:
+		if !slices.Contains(k.Choices(), value) {
+			return "", fmt.Errorf("%q where one of these is wanted: %s", value, strings.Join(k.Choices(), ", "))
 		}
 	case Location:
 		return location(value)
@@ -199,8 +226,9 @@ func (l *Ledger) setPolicy(now Now, c SetPolicy) (Decision, error) {
 	if l.changed(k.Name) == value {
 		return Decision{}, nil
 	}
-	e := Entry{Configured: &Configured{Setting: Setting{Name: k.Name, Value: value}, By: c.By}}
-	return l.decided(now, e), nil
+	d := l.decided(now, Entry{Configured: &Configured{Setting: Setting{Name: k.Name, Value: value}, By: c.By}})
+	d.Move = l.provisioned() && k.Name == ClientKeysOnly && value == "true" // as with what is taken away from logins and keys
+	return d, nil
 }
 
 func cmpOr(s, other string) string {

@@ -20,7 +20,8 @@ func (p *program) fingerprintCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "fingerprint", Short: "Show the SHA-256 of the certificate that browsers are shown", Args: cobra.NoArgs,
 		Long: "Shows the SHA-256 of the certificate that this appliance shows to browsers on the port of clients, to compare with what a browser shows of it.\n\n" +
-			"The appliance's own certificate is another one after each start. The one of its authority, which has signed it, stays: who trusts that is warned no more. It is at https://HOST:7070/authority.pem, and may name nothing but this machine.",
+			"The appliance's own certificate is another one after each start. The one of its authority, which has signed it, stays until the machine is reached at a new address: who trusts that is warned no more. It is at https://HOST:7070/authority.pem, and may name nothing but this machine. " +
+			"The authority's key always stays, as it comes from the TPM: it is the one for --fingerprint.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var v certificate.View
 			if err := p.call(c.Context(), http.MethodGet, "certificate", nil, &v); err != nil {
@@ -31,7 +32,8 @@ func (p *program) fingerprintCommand() *cobra.Command {
 					terminal.Data
 					SHA256    string `json:"sha256"`
 					Authority string `json:"authoritySha256"`
-				}{terminal.NewData("leasehold.fingerprint/1"), v.Fingerprint, v.Authority})
+					Key       string `json:"authorityKeySha256"`
+				}{terminal.NewData("leasehold.fingerprint/1"), v.Fingerprint, v.Authority, v.Key})
 			}
 			p.printFingerprints(&v)
 			return nil
@@ -42,7 +44,7 @@ func (p *program) fingerprintCommand() *cobra.Command {
 func (p *program) printFingerprints(v *certificate.View) {
 	p.printf("certificate  %s\n", v.Fingerprint)
 	if v.Authority != "" {
-		p.printf("authority    %s\n", v.Authority)
+		p.printf("authority    %s\nits key      %s\n", v.Authority, v.Key)
 	}
 }
 

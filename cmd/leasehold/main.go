@@ -39,6 +39,7 @@ type program struct {
 const (
 	defaultSocket = "/run/leasehold/leaseholdd.sock"
 	defaultTrust  = "/etc/leasehold/producer.lht"
+	toldDir       = "/run/leasehold-media" // what was said of sticks
 )
 
 func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -72,8 +73,9 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(), p.pollCommand(), p.refreshCommand(),
 		p.loginCommand(), p.logoutCommand(), p.seatCommand(),
 		p.isActiveCommand(), p.waitCommand(), p.configCommand(), p.supportBundleCommand(),
-		p.usersCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(),
+		p.usersCommand(), p.keysCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(),
 	)
+	root.AddCommand(p.onAppliance()...)
 	root.AddCommand(terminal.Man(root))
 	return root
 }

@@ -32,7 +32,7 @@ const maxToken = 1 << 10 // bytes of a file with a token
 
 func (r *remote) flags(f *pflag.FlagSet) {
 	f.StringVar(&r.tokenFile, "token-file", from("LEASEHOLD_TOKEN_FILE", ""), "`file` with the token of a login: manage the appliance at --server, from this machine ($LEASEHOLD_TOKEN_FILE)")
-	f.StringVar(&r.fingerprint, "fingerprint", from("LEASEHOLD_FINGERPRINT", ""), "`SHA-256` of the appliance's certificate or of its authority's, as leasehold fingerprint says it there ($LEASEHOLD_FINGERPRINT)")
+	f.StringVar(&r.fingerprint, "fingerprint", from("LEASEHOLD_FINGERPRINT", ""), "`SHA-256` of the appliance's certificate, of its authority's or of that one's key, as leasehold fingerprint says it there ($LEASEHOLD_FINGERPRINT)")
 }
 
 // away says that the daemon is asked over the network.
@@ -133,10 +133,10 @@ func (p *program) pinned(host string) (*tls.Config, error) {
 	return config, nil
 }
 
-// fits says why a chain is not the one of that fingerprint: it is of the certificate that is shown, or of an authority above it, which then stands for the name.
+// fits says why a chain is not the one of that fingerprint: it is of the certificate that is shown, or of an authority above it or of that one's key, which then stands for the name.
 func fits(chain []*x509.Certificate, want [sha256.Size]byte, name string) error {
 	for i, c := range chain {
-		if sha256.Sum256(c.Raw) != want {
+		if sha256.Sum256(c.Raw) != want && (i == 0 || sha256.Sum256(c.RawSubjectPublicKeyInfo) != want) {
 			continue
 		}
 		if i == 0 {

@@ -31,6 +31,7 @@ import (
 type far struct {
 	*httptest.Server
 	leaf, authority []byte // DER
+	own, key        []byte // their public keys
 
 	mu     sync.Mutex
 	tokens map[string]string // by method and path
@@ -64,7 +65,7 @@ func newFar(t *testing.T, name string) *far {
 	}
 	top, topKey := make("authority", 1, nil, nil)
 	leaf, key := make("appliance", 2, top, topKey)
-	f := &far{leaf: leaf.Raw, authority: top.Raw, tokens: map[string]string{}}
+	f := &far{leaf: leaf.Raw, authority: top.Raw, own: leaf.RawSubjectPublicKeyInfo, key: top.RawSubjectPublicKeyInfo, tokens: map[string]string{}}
 	f.Server = httptest.NewUnstartedServer(f)
 	f.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw, top.Raw}, PrivateKey: key}}, MinVersion: tls.VersionTLS13}
 	f.EnableHTTP2 = true
@@ -127,6 +128,9 @@ func TestManageFromElsewhere(t *testing.T) {
 		"the certificate":               {"127.0.0.1", []string{"--fingerprint", by(f.leaf)}, 0, 0},
 		"the certificate, as it reads":  {"localhost", []string{"--fingerprint", spelled}, 0, 0},
 		"its authority":                 {"localhost", []string{"--fingerprint", by(f.authority)}, 0, 0},
+		"its authority's key":           {"localhost", []string{"--fingerprint", by(f.key)}, 0, 0},
+		"that key, another name":        {"127.0.0.1", []string{"--fingerprint", by(f.key)}, 20, capability.ErrApplianceCertificate},
+		"the certificate's own key":     {"localhost", []string{"--fingerprint", by(f.own)}, 20, capability.ErrApplianceCertificate},
 		"a file of its authority":       {"localhost", []string{"--authority", "authority.pem"}, 0, 0},
 		"its authority, another name":   {"127.0.0.1", []string{"--fingerprint", by(f.authority)}, 20, capability.ErrApplianceCertificate},
 		"a file, another name":          {"127.0.0.1", []string{"--authority", "authority.pem"}, 20, capability.ErrApplianceCertificate},

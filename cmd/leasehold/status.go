@@ -57,7 +57,7 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 		p.printf("hold         until %s\n", h.HoldUntil)
 	}
 	if h.State != "refusing" || h.Applied != 0 {
-		p.printf("seats        %d of %d in use by %s, %s%s\n", h.Used, h.Total, terminal.Plural(h.Devices, "device"), terminal.Plural(h.Features, "line item"), f.fullWords())
+		p.printf("seats        %d of %d in use by %s, %s%s\n", h.Used, h.Total, capability.Counted(h.Devices, "device"), capability.Counted(h.Features, "line item"), f.fullWords())
 		if h.Expiry != 0 {
 			p.printf("expiry       next %s (in %s)%s\n", minute(h.Expiry), days(h.Expiry-h.Now), f.expiringWords())
 		} else {
@@ -68,10 +68,10 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 			p.printf("polling      %s every %s: %s\n", h.Polling.URL, h.Polling.Every, pollingWords(h.Polling))
 		}
 		if u := h.Usage; u != nil && u.Waiting > 0 {
-			p.printf("usage        %s since %s for the next requests%s\n", terminal.Plural(u.Waiting, "record"), minute(u.Since), usageEnd(u))
+			p.printf("usage        %s since %s for the next requests%s\n", capability.Counted(u.Waiting, "record"), minute(u.Since), usageEnd(u))
 		}
 		for _, d := range h.Drains {
-			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", copies(d.Copies), d.ActivationID, d.InTheWay, minute(d.Deadline))
+			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", capability.Counted(d.Copies, "copy"), d.ActivationID, d.InTheWay, minute(d.Deadline))
 		}
 		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
 	}
@@ -128,7 +128,7 @@ func (f licensed) fullWords() string {
 	if len(f.full) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %s full: %s", terminal.Plural(len(f.full), "feature"), some(f.full))
+	return fmt.Sprintf(", %s full: %s", capability.Counted(len(f.full), "feature"), some(f.full))
 }
 
 func (f licensed) expiringWords() string {
@@ -193,7 +193,7 @@ func waiting(h *console.Health) string {
 	if h.Waiting == 0 {
 		return "nothing waiting"
 	}
-	return terminal.Plural(h.Waiting, "request") + " without an answer"
+	return capability.Counted(h.Waiting, "request") + " without an answer"
 }
 
 // endless is the appliance's word for what has no end: the end of the year 9999.

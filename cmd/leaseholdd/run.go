@@ -40,7 +40,7 @@ func run(ctx context.Context, f flags) error {
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
 	}
-	logging := systemd.NewLogging(os.Stderr, level)
+	logging := systemd.NewLogging("leaseholdd", os.Stderr, level)
 	log := logging.Logger()
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + appliance.SpareProcessors)
 	// No core dump may hold a key, and no other process of this user may look into this one.

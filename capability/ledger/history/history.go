@@ -9,6 +9,8 @@ package history
 import (
 	"cmp"
 	"container/heap"
+	"crypto/sha256"
+	"fmt"
 	"math"
 	"slices"
 
@@ -28,15 +30,15 @@ type History struct {
 	ends     ends
 	people   people
 	off      []Gap
-	bytes    int             // of the changes that are kept
-	detailed capability.Time // of days before this one the sums are left
-	uses     map[use]capability.Time
+	bytes    int                      // of the changes that are kept
+	detailed capability.Time          // of days before this one the sums are left
+	uses     map[name]capability.Time // when who used what last
 }
 
 // New knows nothing yet.
 func New() *History {
 	return &History{
-		features: map[string]*feature{}, items: map[capability.ItemID]capability.LineItem{}, holders: map[holderKey]*holder{}, people: people{numbers: map[string]uint32{}}, uses: map[use]capability.Time{},
+		features: map[string]*feature{}, items: map[capability.ItemID]capability.LineItem{}, holders: map[holderKey]*holder{}, people: people{}, uses: map[name]capability.Time{},
 	}
 }
 
@@ -52,7 +54,11 @@ const other = ""
 // MaxBytes is how many bytes of changes are kept; with more the oldest days keep their sums only. Changes of one lease take about ten.
 const MaxBytes = 64 << 20
 
-const maxUses = 100_000 // of which the last time is known
+// Names are whatever clients claim, and may be another one each time: so many are told apart. Those that come after are one.
+const (
+	maxPeople = 200_000
+	maxUses   = 100_000 // of which the last time is known
+)
 
 // holderKey is a device as the ledger tells devices apart.
 type holderKey struct {
@@ -73,9 +79,6 @@ type lease struct {
 	count   uint64
 	end     capability.Seconds
 }
-
-// use is who used what.
-type use struct{ who, feature string }
 
 // Add follows one more entry.
 func (h *History) Add(e *ledger.Entry) {
@@ -198,10 +201,10 @@ func soonest(leases []lease) capability.Seconds {
 // serve gives a device the leases that an entry says it has. What is metered is used up, and not held.
 func (h *History) serve(s *ledger.Served) {
 	key := holderKey{s.Answer.For, s.Answer.Key}
-	name := cmp.Or(s.Who.User, s.Who.Alias, s.Answer.For.String())
+	device := s.Answer.For.String()
 	who := h.holders[key]
 	if who == nil {
-		who = &holder{key: key, number: h.people.number(s.Answer.For.String()), heard: h.now.Lease}
+		who = &holder{key: key, number: h.people.number(device), heard: h.now.Lease}
 		h.holders[key] = who
 	}
 	if idle := min(s.Idle, h.now.Lease-who.heard); idle > 0 {
@@ -217,7 +220,7 @@ func (h *History) serve(s *ledger.Served) {
 		if !l.Endless() {
 			leases = append(leases, lease{h.feature(l.Item.Feature), uint64(l.Count), l.End})
 		}
-		h.use(s.Answer.For.String(), l.Item.Feature)
+		h.use(device, l.Item.Feature)
 		if s.Who.User != "" {
 			h.use(s.Who.User, l.Item.Feature)
 		}
@@ -230,20 +233,23 @@ func (h *History) serve(s *ledger.Served) {
 				subject = other
 			}
 			f := h.feature(subject)
-			h.bytes += f.refuse(h, h.now.Wall, who.number, h.people.number(name), max(1, line.Denial.Asked), line.Denial.Code)
+			h.bytes += f.refuse(h, h.now.Wall, who.number, h.people.number(cmp.Or(s.Who.User, s.Who.Alias, device)), max(1, line.Denial.Asked), line.Denial.Code)
 		}
 	}
 }
 
 func (h *History) use(who, feature string) {
-	u := use{who, feature}
+	u := nameOf(who, feature)
 	if _, known := h.uses[u]; known || len(h.uses) < maxUses {
 		h.uses[u] = h.now.Wall
 	}
 }
 
 // LastUse is when a feature was last served to a user by name, or to a device by its host ID in words; zero: not that it is known of.
-func (h *History) LastUse(who, feature string) capability.Time { return h.uses[use{who, feature}] }
+func (h *History) LastUse(who, feature string) capability.Time { return h.uses[nameOf(who, feature)] }
+
+// Crowded says that more people and devices were heard of than are told apart: there may have been more of them than is said.
+func (h *History) Crowded() bool { return len(h.people) > maxPeople }
 
 func (h *History) feature(name string) *feature {
 	f := h.features[name]
@@ -285,17 +291,33 @@ func (h *History) entitle() {
 	}
 }
 
-// people are names by number: a change names its holder in two bytes instead of twenty.
-type people struct {
-	numbers map[string]uint32
-	names   []string
+// name is the digest of what somebody or something is called: names are long, and nobody asks for them back.
+type name [16]byte
+
+func nameOf(parts ...string) name {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return name(h.Sum(nil)[:len(name{})])
 }
 
-func (p *people) number(name string) uint32 {
-	n, known := p.numbers[name]
-	if !known {
-		n = uint32(len(p.names))
-		p.names, p.numbers[name] = append(p.names, name), n
+// people are names by number: a change names its holder in two bytes.
+type people map[name]uint32
+
+// number is a name's. All that come when there are too many have one.
+func (p people) number(text string) uint32 {
+	who := nameOf(text)
+	n, known := p[who]
+	if known {
+		return n
+	}
+	if len(p) >= maxPeople {
+		who = name{}
+	}
+	if n, known = p[who]; !known {
+		n = uint32(len(p))
+		p[who] = n
 	}
 	return n
 }

@@ -239,6 +239,34 @@ func TestIdleEntitledAndLastUse(t *testing.T) {
 	}
 }
 
+// Whoever claims another name each time fills no memory: so many are told apart, and it is said that there were more.
+func TestNamesWithoutEnd(t *testing.T) {
+	s := newSite(t, item('a', "cad", 1<<20))
+	e := ledger.Entry{Position: s.h.first, Now: s.now}
+	claim := func(n int) {
+		e.Served = &ledger.Served{
+			Who: ledger.Who{User: fmt.Sprint("user ", n)}, Answer: capability.Response{For: hostid.ID{Type: hostid.Ethernet, Value: "020000000001"}, Lines: []capability.Line{{Status: capability.LineInsufficient, Denial: capability.Denial{Code: capability.ErrNoSeat, Subject: "cad", Asked: 1}}}},
+			Leases: []ledger.Lease{{Item: item('a', "cad", 1).ID(), Count: 1, End: s.now.Lease + 900}},
+		}
+		s.h.Add(&e)
+	}
+	for n := range maxPeople - 1 {
+		claim(n)
+	}
+	if s.h.Crowded() {
+		t.Error("it is crowded before it is")
+	}
+	for n := range 1000 {
+		claim(maxPeople + n)
+	}
+	if !s.h.Crowded() || len(s.h.people) > maxPeople+1 || len(s.h.uses) > maxUses {
+		t.Errorf("crowded %v: %d people, %d uses", s.h.Crowded(), len(s.h.people), len(s.h.uses))
+	}
+	if b := s.h.Usage(Query{"cad", 0, forever}, Month, 0); b[0].Denials[0].Lines != maxPeople+999 || b[0].Denials[0].People != maxPeople {
+		t.Errorf("%+v", b[0].Denials)
+	}
+}
+
 // A unit that is held for days is in use on each of them, also where nothing changed.
 func TestHeldForDays(t *testing.T) {
 	s := newSite(t, item('a', "cad", 6))

@@ -42,6 +42,21 @@ export async function license(v, ids) {
   await v.reads("LH-2201");
 }
 
+// pc is the console through the program of another machine.
+export async function pc(v) {
+  await owner(v);
+  await v.page.reload({ waitUntil: "load" });
+  await v.reads("keller", "Sign out");
+  await v.goto("/settings");
+  await v.send("Save", { size: "25" });
+  await v.goto("/settings");
+  check(await v.page.$eval('main [name="size"]', (f) => f.value) === "25", "what was saved");
+  await v.shot("settings");
+  await v.press("Sign out");
+  await v.goto("/overview");
+  await v.reads("User Name");
+}
+
 // entitle sells copies of features, and gives the activation ID.
 export function entitle(product, copies, ...features) {
   const sold = freehold("entitle", "--customer", "ACME Works", "--product", product, "--count", String(copies), ...features.flatMap((f) => ["--feature", f]));

@@ -1,6 +1,7 @@
 // The acceptance checks of the console, by their number.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { env } from "node:process";
 import { entitle, freehold, license, owner } from "./appliance.mjs";
@@ -61,6 +62,26 @@ async function begun(v) {
   }
 }
 
+// registered uploads a client's key: what is no public key is refused by its name, and the file of one is registered.
+async function registered(v) {
+  const client = generateKeyPairSync("rsa", { modulusLength: 2048 }), kept = join(env.SCRATCH, "client.der");
+  await v.goto("/keys");
+  for (const [code, content] of [
+    ["LH-3331", client.publicKey.export({ type: "spki", format: "pem" })], ["LH-3332", client.privateKey.export({ type: "pkcs8", format: "der" })],
+    ["LH-3333", generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({ type: "spki", format: "der" })], ["LH-3335", "no key"],
+  ]) {
+    writeFileSync(kept, content);
+    await v.send("Upload", { file: kept, name: "WS-1" });
+    await v.reads(code, "No client key is registered");
+  }
+  writeFileSync(kept, client.publicKey.export({ type: "spki", format: "der" }));
+  await v.send("Upload", { file: kept, name: "WS-1" });
+  await v.reads("The RSA-2048 key", "is registered", "Total number of records: 1");
+  await v.shot("keys");
+  await v.click(await v.page.$('button[aria-label="Remove WS-1"]'));
+  await v.reads("is not registered any more");
+}
+
 // Check 19: nothing from elsewhere, a policy without unsafe-* and an empty console on every page, of which each is light. That the visitor sees to; here every page is visited. In Chromium all are readable with
 // aids as well, in dark and in light, small and large.
 export async function check19(v) {
@@ -73,6 +94,7 @@ export async function check19(v) {
   }
   await v.press("Set the roles");
   await reserve(v);
+  await registered(v);
 
   const faults = [];
   let heaviest = { bytes: 0 }, axed = 0;
@@ -118,6 +140,7 @@ export async function check20(v) {
   await begun(v);
   await reserve(v);
   await reedit(v);
+  await registered(v);
   await v.goto("/seats");
   await v.reads("j.ortiz", "Total number of records: 1");
   await v.send("Free", { reason: "gone home" });
@@ -189,7 +212,7 @@ async function reserve(v) {
   await v.reads("j.ortiz", "m.chen");
   await v.shot("pending");
   await v.press("Submit");
-  await v.reads("2 entries are reserved", "satisfied", "unsatisfied");
+  await v.reads("Reserved: 2 entries", "satisfied", "unsatisfied");
 }
 
 // reedit changes one of them in place, imports what it exports, deletes the other one, and brings it back.

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"net"
@@ -117,6 +118,44 @@ func TestCheck20(t *testing.T) { everywhere(t, "check20", "off") }
 func TestCheck23(t *testing.T) {
 	a := newAppliance(t)
 	a.walk("check23", "CODE="+a.firstCode(), "OFFICE="+a.dir, "SECRET="+a.secret)
+}
+
+// The console of an appliance in the browser of another machine, through the program there: the first login, a form, and the same after the page is loaded anew.
+func TestConsoleFromAPC(t *testing.T) {
+	a := newAppliance(t)
+	var shown struct {
+		Key string `json:"authorityKeySha256"`
+	}
+	for deadline := time.Now().Add(time.Minute); shown.Key == ""; {
+		if out, err := a.leasehold("fingerprint", "--json"); err == nil {
+			if err := json.Unmarshal([]byte(out), &shown); err != nil {
+				t.Fatal(err)
+			}
+		} else if time.Now().After(deadline) {
+			t.Fatal("no certificate is shown")
+		}
+	}
+	c := exec.Command(filepath.Join(os.Getenv(programs), "leasehold"), "web", "--no-browser", "--server", strings.TrimPrefix(a.url, "https://"), "--fingerprint", shown.Key)
+	var said strings.Builder
+	c.Stderr = &said
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Process.Kill()
+		c.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "http://127.0.0.1:") {
+		c.Wait()
+		t.Fatalf("%q, %v\n%s", line, err, &said)
+	}
+	a.url = strings.TrimSuffix(strings.TrimSpace(line), "/")
+	a.walk("pc", "CODE="+a.firstCode())
 }
 
 // More than 500 payloads, in every field of the console and in what clients and the producer say of themselves, are text on every page.

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "github.com/spf13/cobra"
+
+// onAppliance are the commands that only an appliance has a use for, which is Linux.
+func (p *program) onAppliance() []*cobra.Command { return nil }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/cmd/internal/stick"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/systemd"
+)
+
+func (p *program) mediaCommand() *cobra.Command {
+	var at, told string
+	c := &cobra.Command{
+		Use: "media DEVICE", Short: "Serve a USB stick: apply the response on it, write a request, and say when it is safe to remove", Args: cobra.MaximumNArgs(1),
+		Long: "Media is the program of leasehold-media@.service, which udev starts for each USB stick with FAT or exFAT that is plugged in. It mounts the stick, hands responses to the daemon and writes what the daemon gives it, unmounts the stick, " +
+			"and then says SAFE TO REMOVE.\n\n" +
+			"Nothing but the folder LEASEHOLD is touched, and a stick without it is ignored. The setting media-mode says whether sticks are served: auto; confirm, after leasehold media allow or the key on the text console; off.\n\n" +
+			"A stick that was pulled out too early is put right the next time. With --at, the stick is mounted already and stays so.",
+		Example: "  leasehold media sdb1\n  leasehold media --at /media/usb",
+		RunE: func(c *cobra.Command, args []string) error {
+			if (len(args) == 1) == (at != "") {
+				return terminal.Usage("want either the name of a device, as sdb1, or the directory of one that is mounted: --at DIR")
+			}
+			o := *p
+			o.remote = remote{} // a stick is plugged into the appliance itself
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			v := &visit{program: &o, told: told, log: systemd.NewLogging("leasehold-media", p.stderr, slog.LevelInfo).Logger()}
+			if at != "" {
+				v.name, v.open = "at "+at, func() (stick.Place, error) { return stick.At(at), nil }
+				return v.serve(ctx)
+			}
+			d, err := stick.Look(args[0])
+			if d == nil {
+				return terminal.Coded(capability.ErrFileRead, err)
+			}
+			v.name, v.gone, v.dirty = d.Name, d.Gone, d.Dirty
+			v.open = func() (stick.Place, error) {
+				if err != nil {
+					return nil, err
+				}
+				return d.Mount(told + "/" + baseName(args[0]))
+			}
+			return v.serve(ctx)
+		},
+	}
+	c.Flags().StringVar(&at, "at", "", "`directory` where the stick is mounted already")
+	c.MarkFlagDirname("at")
+	c.PersistentFlags().StringVar(&told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which it keeps what it says, for the text console, and mounts sticks ($LEASEHOLD_TOLD)")
+	c.AddCommand(p.mediaAllow(&told))
+	return c
+}
+
+// baseName is the last part of a path.
+func baseName(path string) string {
+	for i := len(path) - 1; i >= 0; i-- {
+		if path[i] == '/' {
+			return path[i+1:]
+		}
+	}
+	return path
+}
+
+func (p *program) mediaAllow(told *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "allow", Short: "Let sticks in for five minutes, where media-mode is confirm", Args: cobra.NoArgs,
+		Long: "Where the setting media-mode is confirm, a stick is served when somebody has said so here, as root, or on the text console, at most five minutes before.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := allowSticks(*told); err != nil {
+				return err
+			}
+			return p.did("leasehold.media-allow/1", "", "sticks are let in for %s: plug it in now\n", days(capability.Time(stick.AllowedFor/time.Second)))
+		},
+	}
+}
+
+// allowSticks lets sticks in for a while.
+func allowSticks(told string) error {
+	if err := os.MkdirAll(told, 0o755); err != nil {
+		return terminal.Coded(capability.ErrForbidden, err)
+	}
+	if err := stick.Allow(told, sinceBoot()); err != nil {
+		return terminal.Coded(capability.ErrForbidden, err)
+	}
+	return nil
+}
+
+// sticksAllowed is for how much longer sticks are let in.
+func sticksAllowed(told string) time.Duration { return stick.Allowed(told, sinceBoot()) }
+
+// sinceBoot is a clock that nobody sets.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return 0 // older than any kernel that this runs on: nothing is allowed
+	}
+	return time.Duration(t.Nano())
+}
+
+// context for calls that a stop of this program must not cut: what the daemon has done is heard to its end.
+func uncut(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

@@ -1,0 +1,131 @@
+package systemd
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A stick's unit has one capability, the device of a stick and ten seconds: 1.3 of 10, most of it for what mounting needs. It ends with the stick, and leaves no failed unit.
+func TestUnitsOfTheStick(t *testing.T) {
+	dir := writeUnits(t)
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=13", "--no-pager", filepath.Join(dir, "leasehold-media@.service")).CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Log(lines[len(lines)-1])
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	// A template is verified as the instance that it is made for.
+	b, err := os.ReadFile(filepath.Join(dir, "leasehold-media@.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	instance := filepath.Join(dir, "leasehold-media@sdb1.service")
+	if err := os.WriteFile(instance, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	verify := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", instance)
+	verify.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+	if out, err := verify.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if b, err = fs.ReadFile(Units(), "leasehold-media@.service"); err != nil {
+		t.Fatal(err)
+	}
+	unit := "\n" + string(b)
+	for _, line := range strings.Split(`Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=10|
+User=root|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|PrivateMounts=yes|PrivateNetwork=yes|DevicePolicy=closed|DeviceAllow=block-sd rw|ProtectSystem=strict|SystemCallFilter=mount umount2|MemoryMax=64M|MemorySwapMax=0|RuntimeDirectory=leasehold-media|RuntimeDirectoryPreserve=yes`, "|") {
+		if !strings.Contains(unit, "\n"+strings.TrimSpace(line)+"\n") {
+			t.Errorf("%q is missing", line)
+		}
+	}
+	if strings.Contains(unit, "PrivateUsers=") {
+		t.Error("no FAT is mounted under PrivateUsers=")
+	}
+	if strings.Index(unit, "@mount") > strings.Index(unit, "SystemCallFilter=mount umount2") {
+		t.Error("what is allowed after all comes before what is denied")
+	}
+}
+
+// One rule starts the visit of a stick, on what udev has found out by then, and leaves everything else alone.
+func TestRulesOfTheStick(t *testing.T) {
+	b, err := fs.ReadFile(Units(), "70-leasehold-media.rules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		device string // as udev knows it
+		starts bool
+	}{
+		{"ACTION=add SUBSYSTEM=block ID_BUS=usb ID_FS_TYPE=vfat", true},
+		{"ACTION=add SUBSYSTEM=block ID_BUS=usb ID_FS_TYPE=exfat", true},
+		{"ACTION=add SUBSYSTEM=block ID_BUS=usb ID_FS_TYPE=ext4", false},
+		{"ACTION=add SUBSYSTEM=block ID_BUS=usb", false},
+		{"ACTION=add SUBSYSTEM=block ID_BUS=ata ID_FS_TYPE=vfat", false},
+		{"ACTION=change SUBSYSTEM=block ID_BUS=usb ID_FS_TYPE=vfat", false},
+		{"ACTION=remove SUBSYSTEM=block ID_BUS=usb ID_FS_TYPE=vfat", false},
+		{"ACTION=add SUBSYSTEM=usb ID_BUS=usb ID_FS_TYPE=vfat", false},
+		{"ACTION=add SUBSYSTEM=block ID_BUS=usb ID_FS_TYPE=vfat LEASEHOLD_IGNORE=1", false},
+	} {
+		device := map[string]string{}
+		for _, f := range strings.Fields(row.device) {
+			key, value, _ := strings.Cut(f, "=")
+			device[key] = value
+		}
+		if got := starts(t, string(b), device); got != row.starts {
+			t.Errorf("%s: %v", row.device, got)
+		}
+	}
+}
+
+// starts follows the rules as udev(7) says, as far as ours go, and says whether they want the unit.
+func starts(t *testing.T, rules string, device map[string]string) (wanted bool) {
+	t.Helper()
+	skip := ""
+	for _, line := range strings.Split(rules, "\n") {
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		label := strings.TrimSuffix(strings.TrimPrefix(line, `LABEL="`), `"`)
+		if skip != "" && (label == line || label != skip) {
+			continue
+		}
+		skip = ""
+		matches := true
+		for _, part := range strings.Split(line, ", ") {
+			key, rest, ok := strings.Cut(part, "=")
+			if !ok || !strings.HasSuffix(rest, `"`) {
+				t.Fatalf("%q is no part of a rule", part)
+			}
+			operator := key[len(key)-1:]
+			key = strings.TrimSuffix(strings.TrimPrefix(strings.TrimRight(key, "!+"), "ENV{"), "}")
+			value := strings.Trim(rest, `="`)
+			switch {
+			case operator == "!":
+				matches = matches && !oneOf(value, device[key])
+			case strings.HasPrefix(rest, "="):
+				matches = matches && oneOf(value, device[key])
+			case matches && key == "GOTO":
+				skip = value
+			case matches && key == "SYSTEMD_WANTS":
+				if value != "leasehold-media@%k.service" {
+					t.Errorf("it wants %s", value)
+				}
+				wanted = true
+			}
+		}
+	}
+	return wanted
+}
+
+func oneOf(values, value string) bool {
+	for _, v := range strings.Split(values, "|") {
+		if v == value {
+			return true
+		}
+	}
+	return false
+}
