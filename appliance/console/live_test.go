@@ -233,7 +233,7 @@ func TestLiveBounds(t *testing.T) {
 		}
 		session := w.enter("both")
 		var all []*listener
-		for range liveOfOne {
+		for range 4 {
 			all = append(all, w.listen("/live/seats", session))
 		}
 		if l := w.listen("/live/seats", session); !l.ended() || l.status != http.StatusServiceUnavailable {

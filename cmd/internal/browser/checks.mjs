@@ -236,6 +236,6 @@ async function reedit(v) {
   await v.press("Submit");
   await v.reads("It can be undone until");
   await v.click(await v.page.$('form[action="/reservations/undo"] button'));
-  await v.reads("reserved again");
+  await v.reads("Reserved again: 1 entry");
   await v.shot("reservations");
 }
