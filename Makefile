@@ -7,7 +7,7 @@ export GOEXPERIMENT = runtimesecret
 export LC_ALL = C.UTF-8
 GO       ?= go
 FUZZTIME ?= 30s
-PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon jq openssl gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon jq openssl gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core slapd
 NODE      = cmd/internal/browser capability/wire/testdata/interop
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
