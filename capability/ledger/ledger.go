@@ -121,7 +121,9 @@ type Ledger struct {
 
 	overdrawn int // overdrafts in use
 	ration    ration
-	steps     func() // counts work in tests of cost; nil otherwise
+
+	loginSpent capability.Seconds // of the ration of moves of logins
+	steps      func()             // counts work in tests of cost; nil otherwise
 }
 
 // item is a line item with its use. A cut item is in no response any more and stays until its last lease has ended.
