@@ -7,13 +7,13 @@ export GOEXPERIMENT = runtimesecret
 export LC_ALL = C.UTF-8
 GO       ?= go
 FUZZTIME ?= 30s
-PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon jq gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon jq openssl gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
 NODE      = cmd/internal/browser capability/wire/testdata/interop
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token lib pc oci man demo test suites race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token lib pc oci man deb demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -59,12 +59,17 @@ oci: build
 man: build
 	mkdir -p bin/man bin/catalog && for p in leaseholdd leasehold freehold; do bin/$$p man bin/man || exit 1; done; bin/leaseholdd catalog bin/catalog
 
+# The Debian package of daemon and command line, for hosts that a customer brings: dist/leasehold_VERSION_ARCH.deb.
+deb:
+	@$(MAKE) --no-print-directory -C image deb
+
 # The whole loop with real programs and software TPMs, a line for each step.
 demo: deps build
 	$(GO) run ./cmd/internal/demo -bin bin
 
 test: deps
 	$(GO) vet ./...
+	$(GO) vet -tags image,vm ./image/...
 	CGO_ENABLED=1 $(GO) vet -C cmd/freehold-token .
 	CGO_ENABLED=1 $(GO) vet ./cmd/libleasehold
 	CGO_ENABLED=1 $(GO) test -C cmd/freehold-token -count=1 .

@@ -288,7 +288,7 @@ func (t tally) rest(code capability.Code) (n int) {
 	return n
 }
 
-// knows says whether a device holds something, or did in this run. A device that the ledger knows by another host ID than its key is known once it was served.
+// knows says whether a device holds something, or did in this run, or has a key that an administrator registered. A device that the ledger knows by another host ID than its key is known once it was served.
 func (a *Appliance) knows(ctx context.Context, d *door, key capability.Digest) (known bool, err error) {
 	if d.hasServed(key) {
 		return true, nil
@@ -296,6 +296,9 @@ func (a *Appliance) knows(ctx context.Context, d *door, key capability.Digest) (
 	err = a.insist(ctx, &call{look: func(l *ledger.Ledger, now ledger.Now) {
 		device, ok := l.Device(hostid.OfDigest(hostid.DeviceKey, key), now)
 		known = ok && device.Key == key && len(device.Holdings) > 0
+		if _, registered := l.ClientKey(key); registered {
+			known = true
+		}
 	}})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

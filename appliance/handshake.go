@@ -2,9 +2,6 @@ package appliance
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -178,7 +175,7 @@ func (a *Appliance) tlsConfig() (*tls.Config, error) {
 	}, nil
 }
 
-// deviceKey is the key behind a client's certificate: SHA-256 of its SPKI. Ed25519 and P-256 are taken.
+// deviceKey is the key behind a client's certificate: SHA-256 of its SPKI. Ed25519, P-256 and RSA with 2048 bits are taken.
 func deviceKey(s tls.ConnectionState) (capability.Digest, error) {
 	if s.NegotiatedProtocol != wire.ALPN {
 		return capability.Digest{}, fmt.Errorf("protocol %q where %q is served", s.NegotiatedProtocol, wire.ALPN)
@@ -187,14 +184,8 @@ func deviceKey(s tls.ConnectionState) (capability.Digest, error) {
 		return capability.Digest{}, errors.New("no client certificate")
 	}
 	c := s.PeerCertificates[0]
-	switch k := c.PublicKey.(type) {
-	case ed25519.PublicKey:
-	case *ecdsa.PublicKey:
-		if k.Curve != elliptic.P256() {
-			return capability.Digest{}, fmt.Errorf("device key on curve %s", k.Curve.Params().Name)
-		}
-	default:
-		return capability.Digest{}, fmt.Errorf("device key of type %T", c.PublicKey)
+	if _, err := wire.KeyKindOf(c.PublicKey); err != nil {
+		return capability.Digest{}, fmt.Errorf("device key: %w", err)
 	}
 	return sha256.Sum256(c.RawSubjectPublicKeyInfo), nil
 }

@@ -54,6 +54,7 @@ const (
 	ErrIdle              Code = 3110
 	ErrUnheard           Code = 3111
 	ErrAssigned          Code = 3112
+	ErrClientKey         Code = 3113
 	ErrInUse             Code = 3201
 	ErrNothingToReturn   Code = 3202
 	ErrNoSuchLease       Code = 3203
@@ -83,6 +84,12 @@ const (
 	ErrCertificateChain Code = 3325
 	ErrCertificateLost  Code = 3326
 	ErrCertificateEnds  Code = 3327
+	// 3330 to 3339: the file of a client's public key.
+	ErrKeyPEM     Code = 3331
+	ErrKeyPrivate Code = 3332
+	ErrKeySize    Code = 3333
+	ErrKeyKind    Code = 3334
+	ErrKeyForm    Code = 3335
 
 	ErrNotProvisioned Code = 4001
 	ErrHold           Code = 4002
@@ -288,6 +295,7 @@ func Catalog() []Entry {
 		{ErrIdle, "E_IDLE", "idle for too long", "nobody has used the program for longer than the license administrator allows, so its lease runs out", "use the program, and it asks again", ExitPolicy},
 		{ErrUnheard, "E_UNHEARD", "too much is kept for this device", "what a device may still believe in stays booked until it says which answer it has applied, and no device has more than 1024 leases together", "name the last answer in applied; or give back what is not needed, and ask again", ExitPolicy},
 		{ErrAssigned, "E_ASSIGNED", "assigned to another user", "the seats here are assigned to users by name, and none of them to the one who asks", "start the program as the user it is assigned to, or ask the producer for a seat", ExitNotEntitled},
+		{ErrClientKey, "E_CLIENT_KEY", "this client's key is not registered", "the license administrator has set that the appliance serves registered keys alone, and the key of this device is none of them; what it holds runs out", "leasehold keys export -o FILE on the device, and have the license administrator upload that", ExitPolicy},
 		{ErrInUse, "E_IN_USE", "counts are in use", "only what nobody holds can be returned", "leasehold return ID --drain 8h, then return when nothing is in the way; or return less", ExitPolicy},
 		{ErrNothingToReturn, "E_NOTHING_TO_RETURN", "nothing to return", "this appliance holds nothing, or less than named, of this activation ID", "leasehold features", ExitNotFound},
 		{ErrNoSuchLease, "E_NO_SUCH_LEASE", "no such lease", "this device holds nothing of that feature", "leasehold devices", ExitNotFound},
@@ -316,6 +324,11 @@ func Catalog() []Entry {
 		{ErrCertificateChain, "E_CERTIFICATE_CHAIN", "the certificates do not belong together", "each one in the file must have signed the one below it, from the server's up", "ask the site's authority for the whole chain, and nothing else in the file", ExitFile},
 		{ErrCertificateLost, "E_CERTIFICATE_LOST", "the site's certificate cannot be shown any more", "its key does not open on this TPM, or its file is damaged, so browsers are shown the appliance's own", "leasehold certificate request -o DIR, and have that signed", ExitError},
 		{ErrCertificateEnds, "E_CERTIFICATE_ENDS", "the site's certificate ends", "browsers refuse or warn from its last day on, and nobody has brought the next one", "leasehold certificate request -o DIR, and have that signed", ExitExpired},
+		{ErrKeyPEM, "E_KEY_PEM", "the key is in PEM", "the file of a client's public key is taken in DER, byte for byte, and this one is text", "openssl pkey -pubin -in FILE -outform DER -out KEY.DER, and upload that", ExitFile},
+		{ErrKeyPrivate, "E_KEY_PRIVATE", "the file holds a private key", "who has a private key is that client, so it belongs nowhere but on the machine it was drawn on; nothing of the file was kept", "make another key on the client, since this one has traveled, and upload its public half", ExitFile},
+		{ErrKeySize, "E_KEY_SIZE", "a key of another size", "an RSA key has 2048 bits, and an elliptic curve key is on P-256 or is Ed25519", "make a key of one of these: openssl genpkey -algorithm ed25519", ExitFile},
+		{ErrKeyKind, "E_KEY_KIND", "no public key of a kind that clients have", "a client's key is RSA with 2048 bits, Ed25519 or P-256, and the file has the public half of it and nothing beside", "leasehold keys export -o FILE on the client, or openssl pkey -in PRIVATE -pubout -outform DER -out FILE", ExitFile},
+		{ErrKeyForm, "E_KEY_FORM", "no public key in this file", "a public key is the DER of a SubjectPublicKeyInfo, or of an RSAPublicKey, from its first byte to its last", "leasehold keys export -o FILE on the client, or openssl pkey -in PRIVATE -pubout -outform DER -out FILE", ExitFile},
 
 		{ErrNotProvisioned, "E_NOT_PROVISIONED", "not activated", "this appliance has not had its first response, so it holds no rights", "leasehold request -o DIR, and bring back the response", ExitNotEntitled},
 		{ErrHold, "E_HOLD", "hold after a power loss or a repair", "until the hold ends leases that nobody here knows of could still run, of an older copy of the storage or of the one before a repair; so only leases with a receipt are renewed", "wait; the hold ends by itself", ExitHeld},

@@ -48,6 +48,7 @@ type Configuration struct {
 	Model        string           `json:"model,omitempty"`
 	Reservations []ledger.Group   `json:"reservations,omitempty"`
 	Settings     []ledger.Setting `json:"settings,omitempty"`
+	ClientKeys   []ClientKey      `json:"clientKeys,omitempty"` // to be registered beside those that are
 }
 
 // Configured answers PUT configuration and POST restore.
@@ -118,7 +119,7 @@ func ConfigurationOf(c ledger.Configuration) Configuration {
 			}
 		}
 	}
-	return Configuration{Model: string(c.Model), Reservations: c.Groups, Settings: c.Settings}
+	return Configuration{Model: string(c.Model), Reservations: c.Groups, Settings: c.Settings, ClientKeys: clientKeysOf(c.Keys)}
 }
 
 func (c *Console) configure(r *http.Request, by string) (any, error) {
@@ -177,6 +178,13 @@ func (c *Console) putConfiguration(r *http.Request, form Configuration, by strin
 	var names []string
 	add := func(command ledger.Command, name string) {
 		commands, names = append(commands, command), append(names, name)
+	}
+	for _, k := range form.ClientKeys { // before a setting serves these alone
+		key, err := keyDigest(k.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		add(ledger.RegisterKey{Key: key, Kind: k.Kind, Name: k.Name, By: by}, "client key "+k.SHA256)
 	}
 	for _, s := range form.Settings {
 		add(ledger.SetPolicy{Name: s.Name, Value: s.Value, By: by}, s.Name)

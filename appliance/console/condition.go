@@ -108,7 +108,7 @@ func conditionTable() []condition {
 			if h.Polling == nil {
 				return "", false
 			}
-			return fmt.Sprintf("%s, since %s, %d tries", h.Polling.URL, h.Polling.Since, h.Polling.Tries), h.Polling.Since != 0
+			return fmt.Sprintf("%s, since %s, %s", h.Polling.URL, h.Polling.Since, capability.Counted(h.Polling.Tries, "try")), h.Polling.Since != 0
 		})},
 		{Warning, nil, when(capability.ErrCertificateLost, func(h *Health) (string, bool) {
 			if h.Certificate == nil {

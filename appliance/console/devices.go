@@ -35,7 +35,7 @@ func (v *visit) devices() error {
 		{name: "alias", title: "Device Alias", text: func(d *Device) string { return d.Alias }},
 		{name: "user", title: "User", text: func(d *Device) string { return d.User }},
 		{name: "features", title: "Features", text: func(d *Device) string { return heldFeatures(d) }},
-		{name: "expiry", title: "Device Expiry", text: func(d *Device) string { return expiry(d.Expiry) }, less: byNumber(func(d *Device) capability.Time { return d.Expiry })},
+		{name: "expiry", title: "Device Expiry", when: true, text: func(d *Device) string { return expiry(d.Expiry) }, less: byNumber(func(d *Device) capability.Time { return d.Expiry })},
 	}, "No device holds anything.")})
 }
 
@@ -91,10 +91,10 @@ func (v *visit) device() error {
 		}},
 		{name: "version", title: "Version", text: func(s *served) string { return s.h.Version.String() }},
 		{name: "count", title: "Count", count: true, text: func(s *served) string { return counted(uint64(s.h.Count)) }, less: byNumber(func(s *served) uint32 { return s.h.Count })},
-		{name: "expiry", title: "Expiry", text: func(s *served) string {
+		{name: "expiry", title: "Expiry", when: true, text: func(s *served) string {
 			return expiry(final[capability.ItemID{ActivationID: s.h.ActivationID, Feature: s.h.Feature}])
 		}},
-		{name: "lease", title: "Lease Ends", text: func(s *served) string { return s.h.Expiry.String() }, less: byNumber(func(s *served) capability.Time { return s.h.Expiry })},
+		{name: "lease", title: "Lease Ends", when: true, text: func(s *served) string { return s.h.Expiry.String() }, less: byNumber(func(s *served) capability.Time { return s.h.Expiry })},
 		{name: "state", title: "State", text: func(s *served) string { return holdingWords(&s.h) }},
 	}, "It holds nothing any more.")
 	return v.show("device", "Device Details: "+cmp.Or(d.Alias, d.Host.Value), view)
@@ -124,7 +124,7 @@ func (v *visit) seats() error {
 		{name: "count", title: "Count", count: true, text: func(s *Seat) string { return counted(uint64(s.Count)) }, less: byNumber(func(s *Seat) uint32 { return s.Count })},
 		{name: "pool", title: "Pool", text: func(s *Seat) string { return s.Pool }},
 		{name: "idle", title: "Idle", text: func(s *Seat) string { return s.Idle.String() }, less: byNumber(func(s *Seat) capability.Seconds { return s.Idle })},
-		{name: "ends", title: "Ends", text: func(s *Seat) string { return expiry(s.Expiry) }, less: byNumber(func(s *Seat) capability.Time { return s.Expiry })},
+		{name: "ends", title: "Ends", when: true, text: func(s *Seat) string { return expiry(s.Expiry) }, less: byNumber(func(s *Seat) capability.Time { return s.Expiry })},
 		{name: "state", title: "State", text: func(s *Seat) string { return holdingWords(&Holding{Dropped: s.Dropped, Unheard: s.Unheard}) }},
 	}
 	if view.Serves {

@@ -161,8 +161,8 @@ func summaryColumns() []column[summed] {
 		{name: "total", title: "Total Count", count: true, text: unless(total), less: byNumber(total)},
 		{name: "used", title: "Total Used", count: true, text: func(s *summed) string { return counted(s.used) }, less: byNumber(used)},
 		{name: "available", title: "Total Available", count: true, text: unless(available), less: byNumber(available)},
-		{name: "first", title: "First Expiration", text: func(s *summed) string { return expiry(s.first) }, less: func(a, b *summed) int { return compareExpiries(a.first, b.first) }},
-		{name: "last", title: "Last Expiration", text: func(s *summed) string { return expiry(s.last) }, less: func(a, b *summed) int { return compareExpiries(a.last, b.last) }},
+		{name: "first", title: "First Expiration", when: true, text: func(s *summed) string { return expiry(s.first) }, less: func(a, b *summed) int { return compareExpiries(a.first, b.first) }},
+		{name: "last", title: "Last Expiration", when: true, text: func(s *summed) string { return expiry(s.last) }, less: func(a, b *summed) int { return compareExpiries(a.last, b.last) }},
 		{name: "overdraft", title: "Total Overdraft", count: true, text: func(s *summed) string { return counted(s.overdraft) }, less: byNumber(overdraft)},
 		{name: "metered", title: "Metered", text: func(s *summed) string { return strconv.FormatBool(s.metered) }},
 		{name: "counted", title: "Counted", text: func(s *summed) string { return strconv.FormatBool(!s.uncounted) }},
@@ -186,8 +186,8 @@ func detailColumns() []column[Feature] {
 		{name: "version", title: "Version", text: func(f *Feature) string { return f.Version.String() }, less: func(a, b *Feature) int { return a.Version.Compare(b.Version) }},
 		{name: "count", title: "Count", count: true, text: countWords, less: byNumber(func(f *Feature) uint64 { return f.Total })},
 		{name: "available", title: "Available", count: true, text: availableWords, less: byNumber(func(f *Feature) uint64 { return f.Available })},
-		{name: "expiry", title: "Expiry", text: func(f *Feature) string { return expiry(f.Expiry) }, less: func(a, b *Feature) int { return compareExpiries(a.Expiry, b.Expiry) }},
-		{name: "start", title: "Start Date", text: func(f *Feature) string { return web.When(f.Start) }, less: byNumber(func(f *Feature) capability.Time { return f.Start })},
+		{name: "expiry", title: "Expiry", when: true, text: func(f *Feature) string { return expiry(f.Expiry) }, less: func(a, b *Feature) int { return compareExpiries(a.Expiry, b.Expiry) }},
+		{name: "start", title: "Start Date", when: true, text: func(f *Feature) string { return web.When(f.Start) }, less: byNumber(func(f *Feature) capability.Time { return f.Start })},
 		{name: "vendor", title: "Vendor String", text: func(f *Feature) string { return f.VendorString }},
 		{name: "product", title: "Product Name", text: func(f *Feature) string { return f.Product }},
 		{name: "activation", title: "Activation ID", id: true, text: func(f *Feature) string { return string(f.ActivationID) }},
@@ -305,7 +305,7 @@ func (v *visit) feature() error {
 	view.Facts.Add("Serial number", f.SerialNumber)
 	view.Facts.Add("Assigned to", f.User)
 	if f.Returning > 0 {
-		view.Facts.Add("Being returned", fmt.Sprintf("%d copies, not renewed from %s on", f.Returning, f.ReturnBy))
+		view.Facts.Add("Being returned", fmt.Sprintf("%s, not renewed from %s on", capability.Counted(f.Returning, "copy"), f.ReturnBy))
 	}
 	view.Table = tableOf(v, "/feature", rows, servedColumns(), "No device holds any of it.", "id", "name")
 	return v.show("feature", "Feature Details: "+f.Feature, view)
@@ -319,7 +319,7 @@ func servedColumns() []column[served] {
 		{name: "alias", title: "Device Alias", text: func(s *served) string { return s.d.Alias }},
 		{name: "user", title: "User", text: func(s *served) string { return s.d.User }},
 		{name: "count", title: "Total Count Served", count: true, text: func(s *served) string { return counted(uint64(s.h.Count)) }, less: byNumber(func(s *served) uint32 { return s.h.Count })},
-		{name: "expiry", title: "Expiry", text: func(s *served) string { return s.h.Expiry.String() }, less: byNumber(func(s *served) capability.Time { return s.h.Expiry })},
+		{name: "expiry", title: "Expiry", when: true, text: func(s *served) string { return s.h.Expiry.String() }, less: byNumber(func(s *served) capability.Time { return s.h.Expiry })},
 		{name: "state", title: "State", text: func(s *served) string { return holdingWords(&s.h) }},
 	}
 }

@@ -16,7 +16,7 @@ func wants() map[string]string {
 	return map[string]string{
 		"GET health": "see", "GET certificate": "see", "GET features": "see", "GET devices": "see", "GET doctor": "see", "GET trust": "see", "GET drains": "see", "GET time": "see", "GET hostids": "see",
 		"GET openapi.json": "anyone", "GET recovery": "see", "GET configuration": "see", "GET poll": "see",
-		"GET model": "see", "GET pools": "see", "GET reservations": "see", "GET reservations/model": "see", "GET policies": "see", "GET seats": "see",
+		"GET model": "see", "GET pools": "see", "GET reservations": "see", "GET reservations/model": "see", "GET policies": "see", "GET seats": "see", "GET keys": "see",
 
 		"POST requests": "exchange", "POST responses": "exchange", "POST returns": "exchange", "POST drains": "exchange", "POST drains/cancel": "exchange",
 		"POST recovery": "exchange", "POST restore": "exchange", "GET backup": "exchange", "POST poll/refresh": "exchange",
@@ -24,7 +24,7 @@ func wants() map[string]string {
 		"POST drops": "serve", "POST model/check": "serve", "PUT model": "serve", "DELETE model": "serve", "POST reservations": "serve", "PUT reservations": "serve",
 		"POST reservations/edit": "serve", "DELETE reservations/{id}": "serve", "POST seats/disconnect": "serve",
 
-		"PUT configuration": "set", "POST policies": "set",
+		"PUT configuration": "set", "POST policies": "set", "POST keys": "set", "DELETE keys/{key}": "set",
 		"POST certificate/request": "secure", "PUT certificate": "secure", "DELETE certificate": "secure",
 		"POST time": "secure", "POST hostids/planned": "secure",
 		"PUT hostids": "root", "PUT hostids/eventlog": "root", "POST hostids/challenge": "root", "POST hostids/answer": "root",

@@ -86,11 +86,15 @@ func descriptions() map[string]described {
 
 		"GET recovery":      {"Who has the recovery key", nil, Recovery{}, nil},
 		"POST recovery":     {"Show the recovery key, once, or make another", RecoveryForm{}, RecoveryKey{}, nil},
-		"GET configuration": {"Model, reservations and settings", nil, Configuration{}, nil},
+		"GET configuration": {"Model, reservations, settings and registered keys", nil, Configuration{}, nil},
 		"PUT configuration": {"Make them these", Configuration{}, Configured{}, nil},
 		"POST restore":      {"Take them from a backup of this machine", RestoreForm{}, Configured{}, nil},
 		"GET audit":         {"The audit trail: the entries, as a CBOR sequence", nil, octets("application/cbor-seq"), []string{"from"}},
 		"GET backup":        {"A backup: a file on each line, encrypted", nil, octets("application/x-ndjson"), nil},
+
+		"GET keys":          {"The registered keys of clients", nil, []ClientKey{}, nil},
+		"POST keys":         {"Register a client's public key: its DER", file, ClientKey{}, []string{"name"}},
+		"DELETE keys/{key}": {"End a registration, by the SHA-256 of the key", nil, struct{}{}, nil},
 
 		"GET poll":          {"When the back office is asked over the network, and what came of it", nil, Polling{}, []string{"done"}},
 		"POST poll/refresh": {"Ask it now", Wish{}, Polling{}, nil},

@@ -63,7 +63,7 @@ func (c *Console) operations() []operation {
 		{pattern: "GET audit", gate: needs(ledger.ToAudit), kind: "application/cbor-seq", stream: c.audit},
 		{pattern: "GET backup", gate: needs(ledger.ToExchange), stream: c.backup},
 		{pattern: "GET openapi.json", gate: anyone, kind: "application/openapi+json", stream: c.document},
-	}, c.rules(), c.reports(), c.userOperations())
+	}, c.rules(), c.reports(), c.userOperations(), c.keyOperations())
 	if c.Poll != nil {
 		list = append(list, look("poll", c.Poll.look), change("POST poll/refresh", ledger.ToExchange, c.Poll.refresh))
 	}

@@ -119,7 +119,7 @@ func (v *visit) overview() error {
 			return counted(s.peak)
 		}, less: byNumber(func(s *licensed) uint64 { return s.peak })},
 		{name: "outside", title: "Outside", count: true, text: func(s *licensed) string { return counted(s.outside) }, less: byNumber(func(s *licensed) uint64 { return s.outside })},
-		{name: "expires", title: "Next Expiry", text: func(s *licensed) string { return expiry(s.first) }, less: func(a, b *licensed) int { return compareExpiries(a.first, b.first) }},
+		{name: "expires", title: "Next Expiry", when: true, text: func(s *licensed) string { return expiry(s.first) }, less: func(a, b *licensed) int { return compareExpiries(a.first, b.first) }},
 		{name: "state", title: "State", text: func(s *licensed) string { return fullness(&s.summed) }, class: func(s *licensed) string {
 			return map[string]string{"full": "warn", "outside the license": "bad"}[fullness(&s.summed)]
 		}},
@@ -166,7 +166,7 @@ func healthFacts(h *Health) (f web.Facts) {
 		f.Add("Returns", fmt.Sprintf("%d not credited yet: the next request carries the proof", n))
 	}
 	for _, d := range h.Drains {
-		f.Add("Being returned", fmt.Sprintf("%d copies of %s, %d in the way", d.Copies, d.ActivationID, d.InTheWay))
+		f.Add("Being returned", fmt.Sprintf("%s of %s, %d in the way", capability.Counted(d.Copies, "copy"), d.ActivationID, d.InTheWay))
 	}
 	if h.Binding.Outcome != "" && h.Binding.Outcome != hostid.Unjudged.String() {
 		f.Link("Machine", h.Binding.Outcome, "/hostids")

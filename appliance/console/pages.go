@@ -131,6 +131,7 @@ func (s *site) routes() []route {
 		machineRoutes(),
 		reportRoutes(),
 		userRoutes(),
+		keyRoutes(),
 		helpRoutes(),
 	)
 }

@@ -283,7 +283,7 @@ func TestPagesAreThere(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/overview", "/about", "/settings", "/me", "/features", "/features/details", "/feature?id=" + string(b.w.item) + "&name=f", "/devices", "/devices/STRING/d", "/seats", "/pools", "/pools/model", "/reservations",
-		"/reservations/add", "/online", "/online/update", "/offline", "/properties", "/audit", "/audit/1", "/hostids", "/time", "/help", "/reports", "/reports/denials", "/reports/usage",
+		"/reservations/add", "/online", "/online/update", "/offline", "/properties", "/keys", "/audit", "/audit/1", "/hostids", "/time", "/help", "/reports", "/reports/denials", "/reports/usage",
 	} {
 		a := b.get(path)
 		if a.status != http.StatusOK || !strings.Contains(a.body, "</html>") {

@@ -192,7 +192,7 @@ func (v *visit) uploadModelForm() error {
 		if err != nil {
 			return "", err
 		}
-		v.say("The model is in force. %d findings, %d leases moved.", len(out.Findings), len(out.Moves))
+		v.say("The model is in force: %s, %s moved.", capability.Counted(len(out.Findings), "finding"), capability.Counted(len(out.Moves), "lease"))
 		return "/pools", nil
 	})
 	if r := (*capability.Refusal)(nil); errors.As(err, &r) && r.Code == capability.ErrModel {

@@ -509,7 +509,7 @@ func (p *reporting) whatIf() error {
 		t.Row(p.Feature, count, w.Lost, w.Refused, w.Won)
 		part := fmt.Sprintf("with %d, %d of the %d refused would have been served", count, w.Won, w.Refused)
 		if count < had {
-			part = fmt.Sprintf("with %d units instead of %d you would have refused %s in %s", count, had, number(w.Lost, "checkout"), number(uint64(span), "day"))
+			part = fmt.Sprintf("with %s instead of %d you would have refused %s in %s", capability.Counted(count, "unit"), had, capability.Counted(w.Lost, "checkout"), capability.Counted(uint64(span), "day"))
 		}
 		if n > 0 {
 			part = "; " + part
@@ -518,12 +518,4 @@ func (p *reporting) whatIf() error {
 	}
 	p.Sentence = string(p.Sentence[0]-'a'+'A') + p.Sentence[1:] + "."
 	return nil
-}
-
-// number is so many of something.
-func number(n uint64, of string) string {
-	if n == 1 {
-		return "1 " + of
-	}
-	return fmt.Sprintf("%d %ss", n, of)
 }

@@ -284,7 +284,7 @@ func (v *visit) addForm() error {
 			if _, err := v.change(v.r, "reservations added", v.by, func(before []Reserved, _ []ledger.Group) ([]Reserved, error) { return append(before, rows...), nil }); err != nil {
 				return "", err
 			}
-			v.say("%d entries are reserved.", len(rows))
+			v.say("Reserved: %s.", capability.Counted(len(rows), "entry"))
 			return "/reservations", nil
 		}), (*visit).addPage)
 	}
@@ -432,7 +432,7 @@ func (v *visit) deleteForm() error {
 			return "", err
 		}
 		v.deleted.keep(v.name, gone, now)
-		v.say("%d entries are deleted. It can be undone until %s.", len(gone), now.Add(undoTime))
+		v.say("Deleted: %s. It can be undone until %s.", capability.Counted(len(gone), "entry"), now.Add(undoTime))
 		return "/reservations", nil
 	}), (*visit).deletePage)
 }
@@ -454,7 +454,7 @@ func (v *visit) undoForm() error {
 			return "", err
 		}
 		v.deleted.forget(v.name)
-		v.say("%d entries are reserved again. They are the youngest now: what is served of older ones comes first.", len(d.rows))
+		v.say("Reserved again: %s, as the youngest now: what is served of older ones comes first.", capability.Counted(len(d.rows), "entry"))
 		return "/reservations", nil
 	}), (*visit).reservationList)
 }

@@ -124,7 +124,7 @@ func propertyNames() []propertyGroupNames {
 	return []propertyGroupNames{
 		{"Secure REST API Settings", []string{"security", "token-life", "open-reads", "session-timeout"}},
 		{"Server Sync Settings", []string{"sync-to", "sync-include-all", "sync-from", ledger.UsageDetail}},
-		{"License Generation", []string{"lease-interval", "renew-interval", ledger.BorrowMaximum, "borrow-granularity", "response-lifetime", "apply-before", "offline-tolerance", "seat-tolerance", "expiry-sweep", ledger.IdleLimit, ledger.ModelAtDates, ledger.DuplicateClients, "holders", ledger.ZoneOffset}},
+		{"License Generation", []string{"lease-interval", "renew-interval", ledger.BorrowMaximum, "borrow-granularity", "response-lifetime", "apply-before", "offline-tolerance", "seat-tolerance", "expiry-sweep", ledger.ClientKeysOnly, ledger.IdleLimit, ledger.ModelAtDates, ledger.DuplicateClients, "holders", ledger.ZoneOffset}},
 		{"Settings for Server-to-Server Sync Between Appliances (Failover)", []string{"failover-uris", "failover-maintenance"}},
 		{"Capability Polling Settings", []string{ledger.OfficeURL, ledger.OfficeCertificate, ledger.PollPeriod, ledger.PollRetries, ledger.PollRetryPeriod, "poll-page"}},
 		{"Locally Deployed License Servers Settings", []string{"binding", "binding-dongle", "binding-grace", "host-id-check", "host-id-order", "built-in-nic", "virtual-server", "virtual-clients", "virtual-check", "clone-suspect", "tiers", "storage-backup", ledger.MediaMode}},

@@ -20,6 +20,7 @@ type column[T any] struct {
 	class       func(*T) string   // in which color beside the words; nil: in none
 	count       bool              // a number
 	id          bool              // read digit by digit
+	when        bool              // a moment, which stays on one line
 	// Of what can be done with a row a column has one, instead of a text: a form, a box that a form elsewhere looks at, or a link.
 	form func(*T) *rowForm
 	pick func(*T) *pickView
@@ -242,8 +243,11 @@ func (c *column[T]) cell(r *T) cellView {
 		return cellView{Link: c.link(r)}
 	}
 	cell := cellView{Text: c.text(r), Class: c.classOf()}
-	if c.id {
+	switch {
+	case c.id:
 		cell.Class = "id"
+	case c.when:
+		cell.Class = "when"
 	}
 	if c.path != nil {
 		cell.Path = c.path(r)

@@ -98,8 +98,8 @@ func (v *visit) usersPage() error {
 		{name: "roles", title: "Roles", text: func(u *User) string { return roleWords(u.Roles) }},
 		{name: "state", title: "State", text: stateWord},
 		{name: "tokens", title: "Tokens", count: true, text: func(u *User) string { return strconv.Itoa(len(u.Tokens)) }, less: byNumber(func(u *User) int { return len(u.Tokens) })},
-		{name: "made", title: "Made", text: func(u *User) string { return u.Made.String() }, less: byNumber(func(u *User) capability.Time { return u.Made })},
-		{name: "since", title: "Changed", text: func(u *User) string { return u.Since.String() }, less: byNumber(func(u *User) capability.Time { return u.Since })},
+		{name: "made", title: "Made", when: true, text: func(u *User) string { return u.Made.String() }, less: byNumber(func(u *User) capability.Time { return u.Made })},
+		{name: "since", title: "Changed", when: true, text: func(u *User) string { return u.Since.String() }, less: byNumber(func(u *User) capability.Time { return u.Since })},
 	}, "There is no login.")
 	return v.show("users", "Users", view)
 }

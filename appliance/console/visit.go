@@ -122,7 +122,7 @@ func menu() []menuGroup {
 		{"License Manager Configuration", []gated{{"/overview", "Overview", see}, {"/settings", "Settings", signedIn}, {"/about", "About", see}}},
 		{"License Server Setup", []gated{{"/me", "My Login", signedIn}, {"/users", "Users", needs(ledger.ToAdmit)}, {"/properties", "Properties", see}, {"/hostids", "Host IDs", see}, {"/time", "Time", see}, {"/audit", "Audit", needs(ledger.ToAudit)}}},
 		{"Licenses", []gated{{"/features", "Features", see}, {"/pools", "Named License Pools", see}, {"/devices", "Devices", see}, {"/reservations", "Reservations", see}, {"/seats", "Seats", see}, {"/reports/denials", "Denials", needs(ledger.ToReport)}, {"/reports", "Reports", needs(ledger.ToReport)}}},
-		{"Back Office Operations", []gated{{"/online", "Online Server Updates", see}, {"/offline", "Offline Server Updates", see}, {"/help", "Help", anyone}}},
+		{"Back Office Operations", []gated{{"/online", "Online Server Updates", see}, {"/offline", "Offline Server Updates", see}, {"/keys", "Client Key Operations", see}, {"/help", "Help", anyone}}},
 	}
 }
 

@@ -244,7 +244,7 @@ func TestBeyond(t *testing.T) {
 		"all that a response may":     {wire.Limits{Products: []wire.ProductLimit{{Product: "Mesh", Copies: 9}}}, []entitlement.Gain{{Product: "Mesh", Has: 9}}, ""},
 		"one copy more":               {wire.Limits{Products: []wire.ProductLimit{{Product: "Mesh", Copies: 9}}}, []entitlement.Gain{{Product: "Mesh", Has: 10}}, "in one response"},
 		"all that a day may":          {wire.Limits{Products: []wire.ProductLimit{{Product: "Mesh", Day: 9}}}, []entitlement.Gain{{Product: "Mesh", Has: 99, More: 2}}, ""},
-		"one more than that":          {wire.Limits{Products: []wire.ProductLimit{{Product: "Mesh", Day: 9}}}, []entitlement.Gain{{Product: "Mesh", Has: 3, More: 3}}, "were given"},
+		"one more than that":          {wire.Limits{Products: []wire.ProductLimit{{Product: "Mesh", Day: 9}}}, []entitlement.Gain{{Product: "Mesh", Has: 3, More: 3}}, "7 copies of"},
 		"nothing new over a full day": {wire.Limits{Products: []wire.ProductLimit{{Product: "Mesh", Day: 5}}}, []entitlement.Gain{{Product: "Mesh", Has: 7}}, ""},
 	} {
 		if got := beyond(&row.l, signed, row.gains); (got == "") != (row.says == "") || !strings.Contains(got, row.says) {

@@ -64,9 +64,9 @@ func (o *Office) signed(now capability.Time) entitlement.Signed {
 func beyond(l *wire.Limits, signed entitlement.Signed, gains []entitlement.Gain) string {
 	switch {
 	case l.Hour > 0 && signed.Hour >= uint64(l.Hour):
-		return fmt.Sprintf("%d responses were signed in this hour, and %d are allowed", signed.Hour, l.Hour)
+		return fmt.Sprintf("%s signed in this hour, and %d are allowed", capability.Counted(signed.Hour, "response"), l.Hour)
 	case l.Day > 0 && signed.Day >= uint64(l.Day):
-		return fmt.Sprintf("%d responses were signed in this and the 23 hours before, and %d are allowed", signed.Day, l.Day)
+		return fmt.Sprintf("%s signed in this and the 23 hours before, and %d are allowed", capability.Counted(signed.Day, "response"), l.Day)
 	case len(l.Products) == 0:
 		return ""
 	}
@@ -77,10 +77,10 @@ func beyond(l *wire.Limits, signed entitlement.Signed, gains []entitlement.Gain)
 		}
 		p := l.Products[at]
 		if p.Copies > 0 && g.Has > uint64(p.Copies) {
-			return fmt.Sprintf("%d copies of %q in one response, and %d are allowed", g.Has, g.Product, p.Copies)
+			return fmt.Sprintf("%s of %q in one response, and %d are allowed", capability.Counted(g.Has, "copy"), g.Product, p.Copies)
 		}
 		if p.Day > 0 && g.More > 0 && signed.Products[g.Product]+g.More > uint64(p.Day) {
-			return fmt.Sprintf("%d copies of %q were given in this and the 23 hours before and %d would come, and %d are allowed", signed.Products[g.Product], g.Product, g.More, p.Day)
+			return fmt.Sprintf("%s of %q given in this and the 23 hours before and %d would come, and %d are allowed", capability.Counted(signed.Products[g.Product], "copy"), g.Product, g.More, p.Day)
 		}
 	}
 	return ""
@@ -97,15 +97,15 @@ type LimitsView struct {
 // LimitWords says what a signing key may sign at most, a line for each limit; none: anything.
 func LimitWords(l *wire.Limits) (lines []string) {
 	if l.Hour > 0 {
-		lines = append(lines, fmt.Sprintf("%d responses an hour", l.Hour))
+		lines = append(lines, capability.Counted(l.Hour, "response")+" an hour")
 	}
 	if l.Day > 0 {
-		lines = append(lines, fmt.Sprintf("%d responses a day", l.Day))
+		lines = append(lines, capability.Counted(l.Day, "response")+" a day")
 	}
 	for _, p := range l.Products {
 		line := p.Product
 		if p.Copies > 0 {
-			line += fmt.Sprintf(", %d copies in a response", p.Copies)
+			line += ", " + capability.Counted(p.Copies, "copy") + " in a response"
 		}
 		if p.Day > 0 {
 			line += fmt.Sprintf(", %d more copies a day", p.Day)

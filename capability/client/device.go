@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -40,7 +41,8 @@ type KeyMaker interface {
 // device is who we are on the wire: the key that owns our leases and the self-signed certificate that shows it.
 type device struct {
 	host        hostid.ID
-	key         capability.Digest // SHA-256 of the public key as PKIX SubjectPublicKeyInfo
+	public      []byte            // the public key as PKIX SubjectPublicKeyInfo, in DER
+	key         capability.Digest // SHA-256 of that
 	certificate tls.Certificate
 }
 
@@ -49,7 +51,7 @@ func newDevice(key crypto.Signer, host hostid.ID) (*device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
-	d := &device{host: host, key: sha256.Sum256(public)}
+	d := &device{host: host, public: public, key: sha256.Sum256(public)}
 	if host == (hostid.ID{}) {
 		d.host = hostid.OfDigest(hostid.DeviceKey, d.key)
 	}
@@ -76,6 +78,9 @@ const (
 	KeptByMachine = "machine" // bound to what the machine shows: Options.Machine opens it
 	KeptInTPM     = "tpm"     // by Options.Keys
 )
+
+// PublicKey is the public half of this device's key in DER, as a SubjectPublicKeyInfo: the file that an appliance registers this device by.
+func (c *Client) PublicKey() []byte { return bytes.Clone(c.device.public) }
 
 // HowKept says how the key of the device in a directory is kept; empty: it has none yet.
 func HowKept(dir string) string {

@@ -17,6 +17,7 @@ var (
 	ErrOverage           error = sentinel(capability.ErrOverage)
 	ErrNoSuchLease       error = sentinel(capability.ErrNoSuchLease)
 	ErrDeviceKey         error = sentinel(capability.ErrDeviceKey)
+	ErrClientKey         error = sentinel(capability.ErrClientKey)
 	ErrHold              error = sentinel(capability.ErrHold)
 	ErrNotProvisioned    error = sentinel(capability.ErrNotProvisioned)
 	ErrServerUnreachable error = sentinel(capability.ErrServerUnreachable)

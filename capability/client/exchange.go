@@ -320,7 +320,7 @@ func (s *Standalone) Return(ctx context.Context, id capability.ActivationID, cop
 			copies = have
 		}
 		if have == 0 || copies > have {
-			return denied(capability.Denial{Code: capability.ErrNothingToReturn, Subject: string(id), Detail: fmt.Sprintf("this machine has %d copies", have)})
+			return denied(capability.Denial{Code: capability.ErrNothingToReturn, Subject: string(id), Detail: "this machine has " + capability.Counted(have, "copy")})
 		}
 		if len(st.Returns) >= capability.MaxReturns {
 			return denied(capability.Denial{Code: capability.ErrBusy, Subject: string(id), Detail: fmt.Sprintf("%d returns wait for the back office, and no request carries more", len(st.Returns))})

@@ -225,7 +225,7 @@ func TestInspectVectors(t *testing.T) {
 		if v.Kind != "request-file" && v.Kind != "response-file" {
 			continue
 		}
-		if v.Keys.Revoked != "" {
+		if v.Keys.Revoked != "" || v.Expect == "not-ours" || v.Expect == "late" {
 			continue // only the machine that it is for knows so
 		}
 		seen[v.Kind]++

@@ -353,7 +353,7 @@ func (b *Book) line(now capability.Time, c *Answer, w capability.Desired, have, 
 	if over := i.overage(); over > 0 {
 		denial.Used, denial.Detail = i.used, fmt.Sprintf("%d more are in use than entitled, and nothing more of it is given meanwhile", over)
 	} else if elsewhere := int64(room) - int64(left) - int64(have); elsewhere > 0 && w.Count <= room {
-		denial.Code, denial.Detail = capability.ErrHeldElsewhere, fmt.Sprintf("%d copies are on other machines", elsewhere)
+		denial.Code, denial.Detail = capability.ErrHeldElsewhere, capability.Counted(elsewhere, "copy")+" on other machines"
 	}
 	if w.Partial {
 		return have + left, &capability.Refusal{Denial: denial}

@@ -74,7 +74,7 @@ func (b *Book) unused(i *item, now capability.Time) error {
 	}
 	for _, h := range b.hosts {
 		if n := h.held(i.ActivationID); n > 0 {
-			return no("%d copies are on %s since %s: return them there first", n, h.Host.Short(), h.since(i.ActivationID))
+			return no("%s on %s since %s: return them there first", capability.Counted(n, "copy"), h.Host.Short(), h.since(i.ActivationID))
 		}
 	}
 	if i.used+i.reserved() > 0 {

@@ -351,7 +351,7 @@ func TestConvert(t *testing.T) {
 	if len(r.Items) != 1 {
 		t.Fatalf("an appliance gets no floating copy: %+v", r.Lines)
 	}
-	w.refused(to(floating, Online), capability.ErrUsers, "1 copies are on "+m.id.Host.Short(), w.now.String()[:10])
+	w.refused(to(floating, Online), capability.ErrUsers, "1 copy on "+m.id.Host.Short(), w.now.String()[:10])
 	m.apply(r)
 	m.giveBack(floating, 1)
 	w.mustDo(m.request(5))

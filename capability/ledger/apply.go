@@ -74,6 +74,8 @@ func (l *Ledger) apply(e *Entry) error {
 		err = e.SignedIn.check()
 	case e.Certified != nil:
 		err = e.Certified.check()
+	case e.Registered != nil:
+		err = l.applyRegistered(e.Registered)
 	default:
 		err = corrupt("no fact")
 	}

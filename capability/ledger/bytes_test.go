@@ -54,6 +54,7 @@ func everything(t testing.TB) *life {
 	v.must(AddLogin{Name: "Root", Roles: []Role{SecurityAdministrator}, Password: []byte{1}, By: "uid 0"})
 	v.must(AddToken{Login: "root", Name: "nightly", Hash: TokenHash("x"), By: "uid 0"})
 	v.must(NoteSignIn{SignedIn{Name: "Root", From: "10.0.0.9", How: "password"}})
+	v.must(RegisterKey{Key: capability.Digest{7}, Kind: wire.KeyRSA2048, Name: "WS-7", By: "uid 0"})
 	v.must(NoteCertificate{Certified{What: CertificateInstalled, SHA256: capability.Digest{1}, Names: []string{"lic01"}, By: "uid 0"}})
 	return v
 }
@@ -135,7 +136,7 @@ func TestEntriesChain(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 21 { // a division, a clock, a judgment, and the kinds of entries there are
+	if len(kinds) != 22 { // a division, a clock, a judgment, and the kinds of entries there are
 		t.Errorf("a life with %v only", kinds)
 	}
 	// Any entry left out, repeated, swapped or changed is refused; so is time that runs backward.

@@ -25,6 +25,9 @@ func (l *Ledger) verify(answers bool) error {
 	if err := l.checkLogins(); err != nil {
 		return err
 	}
+	if err := l.checkKeys(); err != nil {
+		return err
+	}
 	used, users := make(map[*slice]uint64, len(l.items)), map[held]uint64{}
 	leases, waits := len(l.before.leases), 0
 	if err := l.checkBefore(used); err != nil {
@@ -72,6 +75,8 @@ func (l *Ledger) checkHeader() error {
 		return corrupt("entry %d at %d and %s", l.position, l.now.Lease, l.now.Wall)
 	case l.ration.moved > l.now.Lease || l.ration.moved < 0 || l.ration != (ration{}) && l.ration.spent <= l.ration.moved:
 		return corrupt("the ration of moves is at %d since %d, and it is %d", l.ration.spent, l.ration.moved, l.now.Lease)
+	case l.loginSpent < 0 || l.loginSpent-l.now.Lease > loginSaved*loginPeriod:
+		return corrupt("the ration of moves of logins is at %d, and it is %d", l.loginSpent, l.now.Lease)
 	case l.hold != 0 && l.hold <= l.now.Lease:
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:

@@ -75,6 +75,10 @@ func (l *Ledger) Decide(now Now, c Command) (Decision, error) {
 		return l.noteSignIn(now, c)
 	case NoteCertificate:
 		return l.noteCertificate(now, c)
+	case RegisterKey:
+		return l.registerKey(now, c)
+	case RemoveKey:
+		return l.removeKey(now, c)
 	}
 	return Decision{}, malformed("command", "%T is not known", c)
 }

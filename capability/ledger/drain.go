@@ -67,7 +67,7 @@ func (l *Ledger) returnable(id capability.ActivationID, copies uint32) (uint32, 
 	case here == 0:
 		return 0, capability.Refuse(capability.ErrNothingToReturn, string(id), "none is here")
 	case copies > here:
-		return 0, capability.Refuse(capability.ErrNothingToReturn, string(id), "%d copies where %d are here", copies, here)
+		return 0, capability.Refuse(capability.ErrNothingToReturn, string(id), "%s where %d are here", capability.Counted(copies, "copy"), here)
 	case copies == 0:
 		return here, nil
 	}

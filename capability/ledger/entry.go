@@ -49,6 +49,7 @@ type Entry struct {
 	Admitted    *Admitted    `cbor:"50,keyasint,omitzero"`
 	SignedIn    *SignedIn    `cbor:"51,keyasint,omitzero"`
 	Certified   *Certified   `cbor:"52,keyasint,omitzero"`
+	Registered  *Registered  `cbor:"53,keyasint,omitzero"`
 }
 
 // Started: a run of the appliance began.
@@ -168,7 +169,7 @@ func decodeByLibrary(c *wire.Codec, b []byte) (Entry, error) {
 		return Entry{}, corrupt("decode an entry of %d bytes: %w", len(b), err)
 	}
 	n := 0
-	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil, e.Recognized != nil, e.Planned != nil, e.Counted != nil, e.Admitted != nil, e.SignedIn != nil, e.Certified != nil} {
+	for _, set := range []bool{e.Started != nil, e.Advanced != nil, e.Provisioned != nil, e.Served != nil, e.Returned != nil, e.Proved != nil, e.Requested != nil, e.Dropped != nil, e.Modeled != nil, e.Reserved != nil, e.Configured != nil, e.Watched != nil, e.Stated != nil, e.Drained != nil, e.Recovery != nil, e.Recognized != nil, e.Planned != nil, e.Counted != nil, e.Admitted != nil, e.SignedIn != nil, e.Certified != nil, e.Registered != nil} {
 		if set {
 			n++
 		}

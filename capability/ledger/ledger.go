@@ -9,7 +9,7 @@
 // items and for what is told. Every entry carries both, and leases end by the clock of the next entry, whatever it is.
 //
 // Start with New, Ledger.Decide and Ledger.Apply; the commands are Serve, Provision, Return, Prove, WriteRequest, Drop, Start, Advance, CloseUsage, Watch, Recognize, and those of an
-// administrator: SetTime, PlanChange, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain, CancelDrain, and of logins AddLogin, ChangeLogin, RemoveLogin, AddToken, EndToken and NoteSignIn, and NoteCertificate. A ledger is owned by one goroutine.
+// administrator: SetTime, PlanChange, SetModel, DeleteModel, SetReservations, PutGroup, DeleteReserved, SetPolicy, DisconnectIdle, Drain, CancelDrain, and of logins AddLogin, ChangeLogin, RemoveLogin, AddToken, EndToken and NoteSignIn, of client keys RegisterKey and RemoveKey, and NoteCertificate. A ledger is owned by one goroutine.
 //
 // The counts of an item are divided into slices: one for each pool of the model or for each reservation entry, the rest in the default pool, and the
 // overdraft beside them. Every lease is of one slice.
@@ -111,7 +111,8 @@ type Ledger struct {
 	waiting []*wait         // the longest first
 	leases  int
 
-	logins       []*Login // in the order they were made
+	logins       []*Login    // in the order they were made
+	keys         []ClientKey // registered, by digest
 	usage        usage
 	moment       capability.Seconds // on the lease clock: that of the last entry, or while leases end with one, that of their end
 	machine      machine
@@ -120,7 +121,9 @@ type Ledger struct {
 
 	overdrawn int // overdrafts in use
 	ration    ration
-	steps     func() // counts work in tests of cost; nil otherwise
+
+	loginSpent capability.Seconds // of the ration of moves of logins
+	steps      func()             // counts work in tests of cost; nil otherwise
 }
 
 // item is a line item with its use. A cut item is in no response any more and stays until its last lease has ended.

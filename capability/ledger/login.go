@@ -64,6 +64,8 @@ type Admitted struct {
 	Login Login     `cbor:"1,keyasint"`
 	What  Admission `cbor:"2,keyasint,omitzero"`
 	By    string    `cbor:"3,keyasint,omitzero"`
+
+	Spent capability.Seconds `cbor:"4,keyasint,omitzero"` // of the ration of moves of logins, on the lease clock, after the one that this needed; zero: it needed none, or none was left
 }
 
 // SignedIn: somebody signed in, or so many tries failed that the next have to wait.
@@ -233,10 +235,24 @@ func (l *Ledger) decidedLogin(now Now, f *Admitted) (Decision, error) {
 	if err := l.loginFact(f, now.Wall); err != nil {
 		return Decision{}, malformed("login", "%v", err)
 	}
+	// What is taken away stays away, whatever older copy of the disk is put back: always where an administrator takes it, and as far as the ration goes where every login may do it to itself, or it could wear out the TPM.
+	// Who is signed in is known in memory alone, and no copy brings a session back.
+	moves := f.What&(LoginRemoved|LoginDisabled|RolesChanged) != 0
+	if l.provisioned() && !moves && (f.What&PasswordChanged != 0 || l.endsToken(now, f)) {
+		f.Spent = l.loginMove(now)
+		moves = f.Spent != 0
+	}
 	d := l.decided(now, Entry{Admitted: f})
-	// What an administrator takes away stays away, whatever older copy of the disk is put back. What every login may do to itself moves nothing: it could wear out the TPM.
-	d.Move = l.provisioned() && f.What&(LoginRemoved|LoginDisabled|RolesChanged) != 0
+	d.Move = l.provisioned() && moves
 	return d, nil
+}
+
+// endsToken says that a fact takes a token away that is still good.
+func (l *Ledger) endsToken(now Now, f *Admitted) bool {
+	at := l.loginAt(f.Login.Name)
+	return at >= 0 && f.What&TokenEnded != 0 && slices.ContainsFunc(l.logins[at].Tokens, func(t Token) bool {
+		return now.Wall < t.Ends && f.Login.tokenOf(t.Hash) < 0
+	})
 }
 
 // admission is what makes a login another one than it is.
@@ -327,6 +343,12 @@ func (g *Login) validate() (field string, err error) {
 func (l *Ledger) applyAdmitted(f *Admitted) error {
 	if err := l.loginFact(f, l.now.Wall); err != nil {
 		return err
+	}
+	if f.Spent != 0 {
+		if f.Spent <= max(l.loginSpent, l.now.Lease) || f.Spent-l.now.Lease > loginSaved*loginPeriod {
+			return fmt.Errorf("a move that leaves the ration of logins at %d, and it was at %d", f.Spent, l.loginSpent)
+		}
+		l.loginSpent = f.Spent
 	}
 	at, g := l.loginAt(f.Login.Name), f.Login.clone()
 	switch {

@@ -118,7 +118,7 @@ func TestLogins(t *testing.T) {
 	}
 }
 
-// An older copy of the disk does not give back what an administrator took away; what a login does to itself costs the TPM nothing.
+// An older copy of the disk does not give back what was taken away: a login, a role, a password, a token.
 func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
 	v := admins(t)
 	if d := v.must(ChangeLogin{Name: "keller", Roles: &[]Role{SecurityAdministrator, Viewer}}); d.Move {
@@ -130,9 +130,10 @@ func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
 		moves   bool
 	}{
 		{AddLogin{Name: "ada", Roles: []Role{Operator}, Password: []byte{1}}, false},
+		{ChangeLogin{Name: "ada", Password: []byte{2}}, true},
 		{ChangeLogin{Name: "ada", Password: []byte{2}}, false},
 		{AddToken{Login: "ada", Name: "t", Hash: TokenHash("t")}, false},
-		{EndToken{Login: "ada", Name: "t"}, false},
+		{EndToken{Login: "ada", Name: "t"}, true},
 		{NoteSignIn{SignedIn{Name: "ada"}}, false},
 		{ChangeLogin{Name: "ada", Roles: &[]Role{Viewer}}, true},
 		{ChangeLogin{Name: "ada", Disabled: yes(true)}, true},
@@ -141,6 +142,88 @@ func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
 	} {
 		if d := v.must(c.command); d.Move != c.moves {
 			t.Errorf("%+v moves the epoch: %v", c.command, d.Move)
+		}
+	}
+}
+
+// However often a login changes its password or ends its tokens, the TPM is written to as often as it can bear, and a year of it is known beforehand. What administrators take away moves beside that.
+func TestLoginsDoNotWearTheTPM(t *testing.T) {
+	v := admins(t)
+	v.provision(lineItem('a', "f:1.0", 4))
+	v.must(AddLogin{Name: "ada", Roles: []Role{Operator}, Password: []byte{1}})
+	moves, n := 0, byte(1)
+	change := func() bool {
+		n++
+		d := v.must(ChangeLogin{Name: "ada", Password: []byte{n, 1}})
+		if d.Move {
+			moves++
+		}
+		return d.Move
+	}
+	for range 500 {
+		change()
+	}
+	if moves != loginSaved {
+		t.Errorf("%d moves at once, want %d", moves, loginSaved)
+	}
+	v.must(AddToken{Login: "ada", Name: "t", Hash: TokenHash("t")})
+	if v.must(EndToken{Login: "ada", Name: "t"}).Move {
+		t.Error("a token ends with a move that is not there")
+	}
+	if !v.must(ChangeLogin{Name: "ada", Roles: &[]Role{Viewer}}).Move {
+		t.Error("a flood of passwords keeps an administrator from taking a role away")
+	}
+	if l, err := Restore(v.l.Snapshot()); err != nil || l.Digest() != v.l.Digest() || l.loginMove(v.now) != 0 {
+		t.Error("the ration is another after a restart: ", err)
+	}
+	v.pass(loginPeriod - 1)
+	if change() {
+		t.Error("a move before its time")
+	}
+	v.pass(1)
+	if !change() || change() {
+		t.Error("not one move in its time")
+	}
+	moves = 0
+	for range 365 {
+		for range 24 {
+			v.pass(60 * 60)
+			change()
+		}
+	}
+	if moves != 2*365 {
+		t.Errorf("%d moves in a year, want %d", moves, 2*365)
+	}
+	// A token that is over has nothing that could come back.
+	v.pass(30 * days)
+	v.must(AddToken{Login: "ada", Name: "short", Hash: TokenHash("s"), Life: 1})
+	v.pass(1)
+	if v.must(EndToken{Login: "ada", Name: "short"}).Move {
+		t.Error("the end of a token that was over moves the epoch")
+	}
+}
+
+// On disk a move of logins spends what is there, and no more is saved up than can be.
+func TestBadLoginRation(t *testing.T) {
+	for name, spoil := range map[string]func(*life, *Admitted){
+		"nothing": func(*life, *Admitted) {}, "none": func(_ *life, f *Admitted) { f.Spent = 0 }, "spent before": func(v *life, f *Admitted) { f.Spent = v.now.Lease }, "less than none": func(_ *life, f *Admitted) { f.Spent = -1 }, "more than there is": func(v *life, f *Admitted) { f.Spent = v.now.Lease + loginSaved*loginPeriod + 1 },
+	} {
+		v := admins(t)
+		v.provision(lineItem('a', "f:1.0", 4))
+		d, err := v.l.Decide(v.now, ChangeLogin{Name: "keller", Password: []byte{9}})
+		if err != nil || d.Entries[0].Admitted.Spent != v.now.Lease+loginPeriod {
+			t.Fatal(d, err)
+		}
+		spoil(v, d.Entries[0].Admitted)
+		if err := v.l.Apply(d.Entries[0]); errors.Is(err, ErrCorrupt) == (name == "nothing" || name == "none") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	v := admins(t)
+	for _, spent := range []capability.Seconds{-1, v.now.Lease + loginSaved*loginPeriod + 1} {
+		v.l.loginSpent = spent
+		if err := v.l.Check(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d: %v", spent, err)
 		}
 	}
 }

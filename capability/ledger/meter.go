@@ -133,6 +133,8 @@ func (s *serving) giveAgain(p ReportedPart) capability.Denial {
 		return capability.Denial{Code: capability.ErrHold, Subject: w.Feature, Asked: w.Count, Until: s.now.Told(s.hold)}
 	case s.l.unbound(s.now):
 		return capability.Denial{Code: capability.ErrBinding, Subject: w.Feature, Asked: w.Count}
+	case s.l.strange(s.answer.Key):
+		return capability.Denial{Code: capability.ErrClientKey, Subject: w.Feature, Asked: w.Count}
 	}
 	w.Version = it.Version
 	var sources []*slice

@@ -18,6 +18,22 @@ const (
 	meterPeriod capability.Seconds = 60 * 60
 )
 
+// What logins do to themselves is rationed apart, so that neither takes the other's moves: one in 12 hours in the long run, and 20 of them saved up. What finds none left is done all the same, and is anchored by the next
+// move, whatever that is for: each start makes one.
+const (
+	loginPeriod capability.Seconds = 12 * 60 * 60
+	loginSaved                     = 20
+)
+
+// loginMove is the ration of logins after a move now, or zero where none is left. As that of clients it is the theoretical arrival time of the next one.
+func (l *Ledger) loginMove(now Now) capability.Seconds {
+	at := max(l.loginSpent, now.Lease)
+	if at-now.Lease > (loginSaved-1)*loginPeriod {
+		return 0
+	}
+	return at + loginPeriod
+}
+
 // ration is the moves that clients may still cause. Both moments are on the lease clock.
 type ration struct {
 	spent capability.Seconds // when the last move would have been at one in movePeriod: the theoretical arrival time of the next one

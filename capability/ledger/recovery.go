@@ -71,16 +71,18 @@ type Configuration struct {
 	Model    []byte    `cbor:"1,keyasint,omitempty"`
 	Groups   []Group   `cbor:"2,keyasint,omitempty"`
 	Settings []Setting `cbor:"3,keyasint,omitempty"`
+
+	Keys []ClientKey `cbor:"4,keyasint,omitempty"`
 }
 
 // Configuration is the running one, a copy.
 func (l *Ledger) Configuration() Configuration {
-	c := Configuration{Model: bytes.Clone(l.text), Settings: slices.Clone(l.settings)}
+	c := Configuration{Model: bytes.Clone(l.text), Settings: slices.Clone(l.settings), Keys: l.ClientKeys()}
 	c.Groups, _ = l.Reservations()
 	return c
 }
 
 // Configures says whether the entry changes the configuration.
 func (e *Entry) Configures() bool {
-	return e.Modeled != nil || e.Reserved != nil || e.Configured != nil
+	return e.Modeled != nil || e.Reserved != nil || e.Configured != nil || e.Registered != nil
 }

@@ -95,6 +95,8 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		case pure:
 		case l.unbound(now):
 			s.barred = capability.Denial{Code: capability.ErrBinding}
+		case l.strange(c.Key):
+			s.barred = capability.Denial{Code: capability.ErrClientKey}
 		case !s.route.Accept:
 			s.barred = s.ruledOut()
 		}
@@ -496,7 +498,7 @@ func (s *serving) givesBack(wants []want) bool {
 func (s *serving) outOfOrder(name string) bool {
 	for i, l := range s.answer.Lines {
 		switch l.Denial.Code {
-		case capability.ErrBinding, capability.ErrRule, capability.ErrClock, capability.ErrExpired:
+		case capability.ErrBinding, capability.ErrClientKey, capability.ErrRule, capability.ErrClock, capability.ErrExpired:
 			if s.req.Desired[i].Feature == name {
 				return true
 			}

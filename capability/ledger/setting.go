@@ -58,6 +58,7 @@ type Setting struct {
 // The settings that this package itself looks at.
 const (
 	BorrowMaximum    = "borrow-maximum"
+	ClientKeysOnly   = "client-keys-only"
 	DuplicateClients = "duplicate-clients"
 	IdleLimit        = "idle-limit"
 	MediaMode        = "media-mode"
@@ -89,6 +90,7 @@ func KnownSettings() []Known {
 		{bindingGrace, "", Producer, Interval, 0, year, "604800"},
 		{granularity, "licensing.defaultBorrowGranularity", Producer, Text, 0, 0, "second"},
 		{BorrowMaximum, "licensing.borrowIntervalMax", Administrator, Interval, 1, 10 * year, ""},
+		{ClientKeysOnly, "", Administrator, Flag, 0, 0, "false"},
 		{"clone-suspect", "", Producer, Text, 0, 0, "refuse"},
 		{DuplicateClients, "licensing.allowDuplicateClients", Producer, Flag, 0, 0, "false"},
 		{"failover-maintenance", "", Producer, Interval, 0, year, "259200"},
@@ -224,8 +226,9 @@ func (l *Ledger) setPolicy(now Now, c SetPolicy) (Decision, error) {
 	if l.changed(k.Name) == value {
 		return Decision{}, nil
 	}
-	e := Entry{Configured: &Configured{Setting: Setting{Name: k.Name, Value: value}, By: c.By}}
-	return l.decided(now, e), nil
+	d := l.decided(now, Entry{Configured: &Configured{Setting: Setting{Name: k.Name, Value: value}, By: c.By}})
+	d.Move = l.provisioned() && k.Name == ClientKeysOnly && value == "true" // as with what is taken away from logins and keys
+	return d, nil
 }
 
 func cmpOr(s, other string) string {

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 // administer does what a license administrator may.
@@ -79,6 +80,7 @@ func (w *world) admit() error {
 		AddLogin{Name: name, Roles: roles, Password: []byte{1}}, AddLogin{Name: name, Roles: append(roles, SecurityAdministrator), Password: []byte{2}, First: flag},
 		ChangeLogin{Name: name, Roles: &roles}, ChangeLogin{Name: name, Disabled: &flag, Password: []byte{byte(w.step)}}, RemoveLogin{Name: name},
 		AddToken{Login: name, Name: "t", Hash: TokenHash(fmt.Sprint(w.step)), Life: 1 + capability.Seconds(w.staff.IntN(2000))}, EndToken{Login: name, Name: "T"},
+		RegisterKey{Key: capability.Digest{byte(len(name)), byte(w.staff.IntN(3)) + 1}, Kind: wire.KeyP256, Name: name}, RemoveKey{Key: capability.Digest{byte(len(name)), byte(w.staff.IntN(3)) + 1}},
 	}
 	c := commands[w.staff.IntN(len(commands))]
 	held, before := w.holdings(), len(w.l.logins)

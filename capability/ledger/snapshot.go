@@ -10,7 +10,7 @@ import (
 )
 
 // A snapshot is a sequence of parts, each a four-byte big-endian length and that many bytes of deterministic CBOR: one header, then the items by ID,
-// then the rows by sequence, then what is used, then the logins. A reader of an older format is never edited; a new format gets a new number and a new reader.
+// then the rows by sequence, then what is used, then the logins, then the client keys. A reader of an older format is never edited; a new format gets a new number and a new reader.
 const (
 	snapshotFormat = 1
 	maxPart        = 4 << 20 // the header: the response in force without its items, returns with proofs, digests, a model, reservations
@@ -53,6 +53,9 @@ type header struct {
 	Revoked []capability.Digest `cbor:"46,keyasint,omitempty"`
 	Usage   usagePart           `cbor:"50,keyasint,omitzero"`
 	Logins  uint64              `cbor:"51,keyasint,omitzero"`
+	Keys    uint64              `cbor:"52,keyasint,omitzero"`
+
+	LoginSpent capability.Seconds `cbor:"53,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -112,6 +115,7 @@ func (l *Ledger) Snapshot() []byte {
 		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before, Machine: l.machine,
 		Usage:  usagePart{l.usage.from, l.usage.last, uint64(len(l.usage.kept)), uint64(len(open)), l.usage.other},
 		Logins: uint64(len(l.logins)),
+		Keys:   uint64(len(l.keys)), LoginSpent: l.loginSpent,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -150,6 +154,9 @@ func (l *Ledger) Snapshot() []byte {
 	}
 	for _, g := range l.logins {
 		b = l.part(b, g)
+	}
+	for i := range l.keys {
+		b = l.part(b, &l.keys[i])
 	}
 	return b
 }
@@ -192,7 +199,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
 	l.life, l.lost, l.epoch, l.recovery, l.machine = h.Life, h.Lost, h.Epoch, h.Recovery, h.Machine
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
-	l.ration = ration{h.Spent, h.Moved}
+	l.ration, l.loginSpent = ration{h.Spent, h.Moved}, h.LoginSpent
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
 	l.revoked = h.Revoked
 	if len(l.text) > 0 {
@@ -237,6 +244,13 @@ func Restore(snapshot []byte) (*Ledger, error) {
 			return nil, err
 		}
 		l.logins = append(l.logins, g)
+	}
+	for range h.Keys {
+		var k ClientKey
+		if err := next(&k); err != nil {
+			return nil, err
+		}
+		l.keys = append(l.keys, k)
 	}
 	if len(rest) > 0 {
 		return nil, corrupt("snapshot with %d bytes after its end", len(rest))

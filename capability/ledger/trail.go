@@ -49,9 +49,9 @@ func (e *Entry) Words() (kind, subject, by string) {
 	case e.Provisioned != nil:
 		return "response applied", fmt.Sprintf("response %d", e.Provisioned.Response.Serial), ""
 	case e.Served != nil:
-		return "served", fmt.Sprintf("%s, answer %d, %d leases", e.Served.Answer.For, e.Served.Answer.Serial, len(e.Served.Leases)), e.Served.Who.User
+		return "served", fmt.Sprintf("%s, answer %d, %s", e.Served.Answer.For, e.Served.Answer.Serial, capability.Counted(len(e.Served.Leases), "lease")), e.Served.Who.User
 	case e.Returned != nil:
-		return "returned", fmt.Sprintf("%d copies of %s", e.Returned.Return.Copies, e.Returned.Return.ActivationID), e.Returned.By
+		return "returned", fmt.Sprintf("%s of %s", capability.Counted(e.Returned.Return.Copies, "copy"), e.Returned.Return.ActivationID), e.Returned.By
 	case e.Proved != nil:
 		return "return proved", fmt.Sprintf("%x", e.Proved.ID), ""
 	case e.Requested != nil:
@@ -61,13 +61,13 @@ func (e *Entry) Words() (kind, subject, by string) {
 	case e.Modeled != nil && len(e.Modeled.Text) == 0:
 		return "model deleted", "", e.Modeled.By
 	case e.Modeled != nil:
-		return "model uploaded", fmt.Sprintf("%d bytes", len(e.Modeled.Text)), e.Modeled.By
+		return "model uploaded", capability.Counted(len(e.Modeled.Text), "byte"), e.Modeled.By
 	case e.Reserved != nil:
-		return "reservations changed", fmt.Sprintf("%d groups", len(e.Reserved.Groups)), e.Reserved.By
+		return "reservations changed", capability.Counted(len(e.Reserved.Groups), "group"), e.Reserved.By
 	case e.Configured != nil:
 		return "setting changed", fmt.Sprintf("%s = %q", e.Configured.Setting.Name, e.Configured.Setting.Value), e.Configured.By
 	case e.Drained != nil:
-		return "return begun", fmt.Sprintf("%d copies of %s", e.Drained.Copies, e.Drained.ActivationID), e.Drained.By
+		return "return begun", fmt.Sprintf("%s of %s", capability.Counted(e.Drained.Copies, "copy"), e.Drained.ActivationID), e.Drained.By
 	case e.Watched != nil:
 		return "clock judged", e.Clock.describe(e.Now.Wall), ""
 	case e.Stated != nil:
@@ -86,6 +86,10 @@ func (e *Entry) Words() (kind, subject, by string) {
 		return "signed in", e.SignedIn.words(), "login " + e.SignedIn.Name
 	case e.Certified != nil:
 		return "certificate " + e.Certified.What.String(), e.Certified.words(), e.Certified.By
+	case e.Registered != nil && e.Registered.Removed:
+		return "client key removed", e.Registered.words(), e.Registered.By
+	case e.Registered != nil:
+		return "client key registered", e.Registered.words(), e.Registered.By
 	case e.Recovery != nil:
 		return "recovery key shown", fmt.Sprintf("key %d", e.Recovery.Number), e.Recovery.By
 	}
@@ -120,14 +124,14 @@ func (s *SignedIn) words() string {
 	}
 	said := fmt.Sprintf("%s by %s from %s", name, s.How, s.From)
 	if s.Failed > 0 {
-		said += fmt.Sprintf(", %d tries in a row, closed until %s", s.Failed, s.Closed)
+		said += fmt.Sprintf(", %s in a row, closed until %s", capability.Counted(s.Failed, "try"), s.Closed)
 	}
 	return said
 }
 
 // describe says what the machine is, and by how many IDs it shows itself.
 func (j *Judged) describe(shown []hostid.Shown) string {
-	s := fmt.Sprintf("%d IDs", len(shown))
+	s := capability.Counted(len(shown), "ID")
 	if j != nil {
 		s += ", " + j.Outcome.String()
 	}

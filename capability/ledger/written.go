@@ -53,6 +53,7 @@ func (e *Entry) Encode(c *wire.Codec) []byte {
 	other(&w, c, 50, e.Admitted)
 	other(&w, c, 51, e.SignedIn)
 	other(&w, c, 52, e.Certified)
+	other(&w, c, 53, e.Registered)
 	w.Close(outer)
 	return w.Written()
 }

@@ -116,7 +116,7 @@ func TestCDDL(t *testing.T) {
 	vectors := map[string]*vector{}
 	for _, v := range readVectors(t) {
 		vectors[v.Name] = v
-		if v.Expect != "ok" {
+		if v.Expect != "ok" || v.Kind == "text" { // which is no CBOR
 			continue
 		}
 		b := v.bytes()

@@ -5,7 +5,9 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
 	"encoding/hex"
@@ -87,14 +89,49 @@ func qualifiedName(ak []byte) []byte {
 // evidence quotes boot state of zeros over data. A session's needs neither keys nor PCR values.
 func (p *paperTPM) evidence(t testing.TB, purpose string, data []byte) []byte {
 	t.Helper()
+	return p.forged(t, purpose, data, func(f *forgery) {
+		if purpose == "session" {
+			f.EK, f.AK, f.PCRs = nil, nil, nil
+		}
+	})
+}
+
+// forgery is evidence with whatever somebody would like to be different, truly signed by the AK.
+type forgery struct {
+	Format       byte
+	EK, AK       []byte
+	Head         []byte // magic and type
+	Signer       []byte
+	Extra        []byte
+	Clock        []byte // clock, resets, restarts, safe; firmware
+	Selection    []byte
+	Digest       []byte // of the PCRs
+	Tail         []byte
+	PCRs         []byte
+	Certificates [][]byte
+	Sign         func(r, s *big.Int) []byte // TPMT_SIGNATURE
+}
+
+func (p *paperTPM) forged(t testing.TB, purpose string, data []byte, change func(*forgery)) []byte {
+	t.Helper()
 	boot := make([]byte, 96)
 	pcrDigest := sha256.Sum256(boot)
-	quoted := slices.Concat(
-		unhex("ff544347"+"8018"), sized(qualifiedName(p.AK)), sized(qualifying(purpose, data)),
-		unhex("0000000000001000"+"00000001"+"00000002"+"01"), unhex("2026000000000000"), // clock, resets, restarts, safe; firmware
-		unhex(pcrs), sized(pcrDigest[:]))
-	digest := sha256.Sum256(quoted)
-	der, err := p.ak.Sign(nil, digest[:], crypto.SHA256) // deterministic (RFC 6979)
+	f := &forgery{Format: 0x11, EK: p.EK, AK: p.AK, Head: unhex("ff544347" + "8018"), Signer: qualifiedName(p.AK), Extra: qualifying(purpose, data),
+		Clock: unhex("0000000000001000" + "00000001" + "00000002" + "01" + "2026000000000000"), Selection: unhex(pcrs), Digest: pcrDigest[:], PCRs: boot, Sign: signature32}
+	change(f)
+	quoted := slices.Concat(f.Head, sized(f.Signer), sized(f.Extra), f.Clock, f.Selection, sized(f.Digest), f.Tail)
+	b := slices.Concat([]byte{f.Format}, sized(f.EK), sized(f.AK), sized(quoted), sized(f.Sign(p.sign(t, quoted))), sized(f.PCRs), []byte{byte(len(f.Certificates))})
+	for _, der := range f.Certificates {
+		b = append(b, sized(der)...)
+	}
+	return b
+}
+
+// sign is the AK's signature over what its TPM says, deterministic (RFC 6979).
+func (p *paperTPM) sign(t testing.TB, said []byte) (r, s *big.Int) {
+	t.Helper()
+	digest := sha256.Sum256(said)
+	der, err := p.ak.Sign(nil, digest[:], crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,86 +139,129 @@ func (p *paperTPM) evidence(t testing.TB, purpose string, data []byte) []byte {
 	if _, err := asn1.Unmarshal(der, &rs); err != nil {
 		t.Fatal(err)
 	}
-	signature := slices.Concat(unhex("0018000b"), sized(rs.R.FillBytes(make([]byte, 32))), sized(rs.S.FillBytes(make([]byte, 32))))
-	if purpose == "session" {
-		return slices.Concat([]byte{0x11}, sized(nil), sized(nil), sized(quoted), sized(signature), sized(nil), []byte{0})
-	}
-	return slices.Concat([]byte{0x11}, sized(p.EK), sized(p.AK), sized(quoted), sized(signature), sized(boot), []byte{0})
+	return rs.R, rs.S
 }
 
-// fields takes evidence apart: EK, AK, Quoted, Signature, PCRs.
-func fields(evidence []byte) (f [5][]byte, err error) {
+// signature32 is the TPMT_SIGNATURE of TPMs that write zeros in front.
+func signature32(r, s *big.Int) []byte {
+	return slices.Concat(unhex("0018000b"), sized(r.FillBytes(make([]byte, 32))), sized(s.FillBytes(make([]byte, 32))))
+}
+
+// parts are evidence taken apart: EK, AK, Quoted, Signature, PCRs, and the EK certificates.
+type parts struct {
+	f            [5][]byte
+	certificates [][]byte
+}
+
+// takeSized takes a field with its length off b, at most so many bytes.
+func takeSized(b []byte, most int) (field, rest []byte, err error) {
+	if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) || int(binary.BigEndian.Uint16(b)) > most {
+		return nil, nil, fmt.Errorf("%w: evidence ends in a field, or one is too long", ErrMalformed)
+	}
+	n := 2 + int(binary.BigEndian.Uint16(b))
+	return b[2:n], b[n:], nil
+}
+
+// takeList takes fields with their count off b.
+func takeList(b []byte, least, most, each int) (list [][]byte, rest []byte, err error) {
+	if len(b) < 1 || int(b[0]) < least || int(b[0]) > most {
+		return nil, nil, fmt.Errorf("%w: no certificates where there are some, or too many", ErrMalformed)
+	}
+	n, b := int(b[0]), b[1:]
+	for range n {
+		var field []byte
+		if field, b, err = takeSized(b, each); err != nil {
+			return nil, nil, err
+		}
+		list = append(list, field)
+	}
+	return list, b, nil
+}
+
+// fields takes evidence apart: the sizes of SPEC.md 7.2, step 1.
+func fields(evidence []byte) (p parts, err error) {
 	if len(evidence) == 0 || evidence[0] < 0x11 || evidence[0] > 0x13 {
-		return f, fmt.Errorf("%w: not evidence", ErrMalformed)
+		return p, fmt.Errorf("%w: not evidence", ErrMalformed)
+	}
+	if evidence[0] == 0x11 && len(evidence) > 16384 {
+		return p, fmt.Errorf("%w: evidence of %d bytes", ErrMalformed, len(evidence))
 	}
 	rest := evidence[1:]
-	for i := range f {
-		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
-			return f, fmt.Errorf("%w: evidence ends in field %d", ErrMalformed, i)
+	for i, most := range []int{512, 512, 512, 128, 96} {
+		if p.f[i], rest, err = takeSized(rest, most); err != nil {
+			return p, err
 		}
-		n := 2 + int(binary.BigEndian.Uint16(rest))
-		f[i], rest = rest[2:n], rest[n:]
+	}
+	if p.certificates, rest, err = takeList(rest, 0, 2, 4096); err != nil {
+		return p, err
 	}
 	if evidence[0] == 0x13 {
-		return f, intermediates(rest)
+		var between [][]byte
+		if between, rest, err = takeList(rest, 1, 6, 6144); err != nil {
+			return p, err
+		}
+		if n := len(slices.Concat(between...)); n > 6144 {
+			return p, fmt.Errorf("%w: intermediates of %d bytes", ErrMalformed, n)
+		}
 	}
-	if evidence[0] == 0x12 && len(rest) > 3 && int(binary.BigEndian.Uint16(rest[1:])) == len(rest)-3 {
-		rest = rest[:1] // an event log, which is not judged here
-	} else if evidence[0] == 0x12 {
-		return f, fmt.Errorf("%w: no event log, or one that is cut", ErrMalformed)
+	var log []byte // which is not judged here
+	if evidence[0] != 0x11 {
+		if log, rest, err = takeSized(rest, 65535); err != nil {
+			return p, err
+		}
 	}
-	if !bytes.Equal(rest, []byte{0}) {
-		return f, fmt.Errorf("%w: certificates, or bytes left over", ErrMalformed)
+	if len(rest) > 0 || evidence[0] == 0x12 && len(log) == 0 {
+		return p, fmt.Errorf("%w: bytes left over, or no event log", ErrMalformed)
 	}
-	return f, nil
+	return p, nil
 }
 
-// intermediates takes the end of evidence apart that has some: no certificates, 1 to 6 intermediates of 6144 bytes together, and an event log, which may be empty.
-func intermediates(rest []byte) error {
-	if len(rest) < 2 || rest[0] != 0 || rest[1] == 0 || rest[1] > 6 {
-		return fmt.Errorf("%w: certificates, or no intermediates, or more than 6", ErrMalformed)
+// paperKey is step 2 of SPEC.md 7.2: a public that differs from its template in its point only.
+func paperKey(public []byte, template string) (*ecdsa.PublicKey, error) {
+	start := unhex(template)
+	if len(public) != len(start)+68 || !bytes.HasPrefix(public, start) || !bytes.Equal(public[len(start):][:2], []byte{0, 32}) || !bytes.Equal(public[len(start)+34:][:2], []byte{0, 32}) {
+		return nil, fmt.Errorf("%w: a key that is not of its template", ErrMalformed)
 	}
-	count, size := int(rest[1]), 0
-	rest = rest[2:]
-	for i := range count + 1 { // the last is the log
-		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
-			return fmt.Errorf("%w: evidence ends in intermediate %d of %d", ErrMalformed, i, count)
-		}
-		n := int(binary.BigEndian.Uint16(rest))
-		if rest = rest[2+n:]; i < count {
-			size += n
-		}
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, public[len(start)+2:len(start)+34], public[len(start)+36:]))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if size > 6144 || len(rest) > 0 {
-		return fmt.Errorf("%w: intermediates of %d bytes, or %d bytes left over", ErrMalformed, size, len(rest))
-	}
-	return nil
+	return key, nil
 }
 
 // judge is SPEC.md 7.2 for a statement by ak about data. It compares with the one form that statement can have.
 func judge(ak, evidence []byte, purpose string, data []byte) error {
-	f, err := fields(evidence)
+	p, err := fields(evidence)
 	if err != nil {
 		return err
 	}
-	start := unhex(akStart)
-	if len(ak) != len(start)+68 || !bytes.HasPrefix(ak, start) {
-		return fmt.Errorf("%w: not an AK", ErrMalformed)
-	}
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, ak[len(start)+2:len(start)+34], ak[len(start)+36:]))
+	key, err := paperKey(ak, akStart)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+		return err
 	}
 	head := slices.Concat(unhex("ff544347"+"8018"), sized(qualifiedName(ak)), sized(qualifying(purpose, data)))
-	quoted, sig := f[2], f[3]
+	quoted, sig, boot := p.f[2], p.f[3], p.f[4]
+	if len(quoted) > 145 && bytes.HasPrefix(quoted, head) && bytes.Equal(quoted[101:111], unhex(pcrs)) {
+		return fmt.Errorf("%w: bytes behind what the TPM says", ErrMalformed)
+	}
 	if len(quoted) != 145 || !bytes.HasPrefix(quoted, head) || !bytes.Equal(quoted[101:111], unhex(pcrs)) {
 		return fmt.Errorf("%w: the quote is not about this", ErrSignature)
 	}
-	if sum := sha256.Sum256(f[4]); len(f[4]) != 0 && !bytes.Equal(quoted[113:], sum[:]) {
+	if sum := sha256.Sum256(boot); len(boot) != 0 && !bytes.Equal(quoted[113:], sum[:]) {
 		return fmt.Errorf("%w: other PCR values", ErrSignature)
 	}
-	digest := sha256.Sum256(quoted)
-	if len(sig) != 72 || !bytes.HasPrefix(sig, unhex("0018000b0020")) || !bytes.Equal(sig[38:40], []byte{0, 32}) || !ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(sig[6:38]), new(big.Int).SetBytes(sig[40:])) {
+	if len(sig) < 4 || !bytes.Equal(sig[:4], unhex("0018000b")) {
+		return fmt.Errorf("%w: not of ECDSA with SHA-256", ErrSignature)
+	}
+	r, rest, err := takeSized(sig[4:], 128)
+	if err != nil {
+		return err
+	}
+	s, rest, err := takeSized(rest, 128)
+	if err != nil || len(rest) > 0 {
+		return fmt.Errorf("%w: a signature that ends too early or too late", ErrMalformed)
+	}
+	if digest := sha256.Sum256(quoted); len(r) > 32 || len(s) > 32 || !ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(r), new(big.Int).SetBytes(s)) {
 		return fmt.Errorf("%w: of the quote", ErrSignature)
 	}
 	return nil
@@ -189,14 +269,33 @@ func judge(ak, evidence []byte, purpose string, data []byte) error {
 
 // judgeRequest is SPEC.md 7.2, step 8 included.
 func judgeRequest(s *SignedRequest) error {
-	f, err := fields(s.Signature)
+	p, err := fields(s.Signature)
 	if err != nil {
 		return err
 	}
-	if err := judge(f[1], s.Signature, "request", s.Digest[:]); err != nil {
+	if len(p.f[4]) != 96 {
+		return fmt.Errorf("%w: PCR values of %d bytes", ErrMalformed, len(p.f[4]))
+	}
+	ek, err := paperKey(p.f[0], ekStart)
+	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix(f[0], unhex(ekStart)) || s.Request.Hosts[0].Value != hostOf(f[0]) || s.KID != AttestationKeyID(f[1]) {
+	if err := judge(p.f[1], s.Signature, "request", s.Digest[:]); err != nil {
+		return err
+	}
+	kinds := map[x509.PublicKeyAlgorithm]bool{}
+	for _, der := range p.certificates {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("%w: an EK certificate that is none", ErrSignature)
+		}
+		of, is := c.PublicKey.(*rsa.PublicKey)
+		if kinds[c.PublicKeyAlgorithm] || !ek.Equal(c.PublicKey) && (!is || of.N.BitLen() != 2048 || of.E != 65537) {
+			return fmt.Errorf("%w: an EK certificate of another key, or of a kind that was there", ErrSignature)
+		}
+		kinds[c.PublicKeyAlgorithm] = true
+	}
+	if s.Request.Hosts[0].Value != hostOf(p.f[0]) || s.KID != AttestationKeyID(p.f[1]) {
 		return fmt.Errorf("%w: another machine's host ID or kid", ErrSignature)
 	}
 	return nil
@@ -221,7 +320,7 @@ func TestPaperTPMJudges(t *testing.T) {
 	for i := 3 + len(p.EK); i < len(good); i++ {
 		bad := bytes.Clone(good)
 		bad[i] ^= 4
-		if f, err := fields(bad); err == nil && judge(f[1], bad, "request", d[:]) == nil {
+		if f, err := fields(bad); err == nil && judge(f.f[1], bad, "request", d[:]) == nil {
 			t.Errorf("byte %d flipped: accepted", i)
 		}
 	}
@@ -231,17 +330,7 @@ func TestPaperTPMJudges(t *testing.T) {
 func (p *paperTPM) counted(t testing.TB, index uint32, epoch uint64, data []byte) []byte {
 	t.Helper()
 	certified := slices.Concat(counterHead(p.AK, index, data, unhex("0000000000001000"+"00000001"+"00000002"+"01"+"2026000000000000")), binary.BigEndian.AppendUint64(nil, epoch))
-	digest := sha256.Sum256(certified)
-	der, err := p.ak.Sign(nil, digest[:], crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rs struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(der, &rs); err != nil {
-		t.Fatal(err)
-	}
-	signature := slices.Concat(unhex("0018000b"), sized(rs.R.FillBytes(make([]byte, 32))), sized(rs.S.FillBytes(make([]byte, 32))))
-	return slices.Concat([]byte{0x21}, binary.BigEndian.AppendUint32(nil, index), sized(certified), sized(signature))
+	return slices.Concat([]byte{0x21}, binary.BigEndian.AppendUint32(nil, index), sized(certified), sized(signature32(p.sign(t, certified))))
 }
 
 // counterHead is what an AK certifies of a counter, but for its value, which is the last 8 bytes.

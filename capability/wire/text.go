@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"strconv"
 	"strings"
 
 	"github.com/leasehold/leasehold/capability"
@@ -53,13 +54,13 @@ func FromText(b []byte) ([]byte, error) {
 	var file []byte
 	n := 0
 	for line := range strings.Lines(rest) {
-		line = strings.TrimSpace(line)
+		line = strings.TrimFunc(line, around)
 		if line == "" {
 			continue
 		}
 		if said, is := strings.CutPrefix(line, textEnd); is {
-			if strings.TrimSpace(said) != fmt.Sprint(n) {
-				return nil, fmt.Errorf("text: %w: %d lines, and its end says %q", ErrCut, n, strings.TrimSpace(said))
+			if err := textEnds(said, n); err != nil {
+				return nil, err
 			}
 			return file, nil
 		}
@@ -68,6 +69,9 @@ func FromText(b []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(file)%textLine != 0 {
+			return nil, fmt.Errorf("text: %w: line %d comes after one that is not full", ErrMalformed, n)
+		}
 		if file = append(file, content...); len(file) > capability.MaxFile {
 			return nil, fmt.Errorf("text: %w: more than %d bytes", ErrSize, capability.MaxFile)
 		}
@@ -75,8 +79,27 @@ func FromText(b []byte) ([]byte, error) {
 	return nil, fmt.Errorf("text: %w: %d lines and no end", ErrCut, n)
 }
 
+// around says that a character means nothing at the ends of a line, and stands for a space inside of it.
+func around(r rune) bool {
+	return r == ' ' || r == '\t' || r == '\r' || r == '\n' || r == '\u00a0'
+}
+
+// textEnds compares the number of lines with what the last one says of it.
+func textEnds(said string, n int) error {
+	number := strings.TrimFunc(said, around)
+	lines, err := strconv.ParseUint(number, 10, 32)
+	switch {
+	case number == said || err != nil || number != strconv.FormatUint(lines, 10):
+	case lines == uint64(n):
+		return nil
+	case lines > uint64(n):
+		return fmt.Errorf("text: %w: %d lines of %d", ErrCut, n, lines)
+	}
+	return fmt.Errorf("text: %w: %d lines, and its end says %q", ErrMalformed, n, said)
+}
+
 func textContent(n int, line string) ([]byte, error) {
-	fields := strings.Fields(line)
+	fields := strings.FieldsFunc(line, around)
 	if len(fields) != 3 {
 		return nil, fmt.Errorf("text: %w: line %d is not a number, a content and a check", ErrMalformed, n)
 	}

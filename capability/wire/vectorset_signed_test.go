@@ -59,11 +59,11 @@ func (s *set) fullResponse() capability.Response {
 		Product: "Suite", ProductVersion: capability.Version{Major: 3, Minor: 2}, EntitlementID: "E-1", VendorString: "v", Issuer: "Example Works", Issued: 4500, Notice: "for tests",
 		SerialNumber: "S-1", Overdraft: 1, Metered: true, Reusable: true, UndoInterval: 60, Grace: true, Borrow: 86400, Selectors: []capability.Pair{{Key: "site", Value: "north"}}, UsedBefore: 1, User: "ana"})
 	r.Lines = append(r.Lines, capability.Line{Status: capability.LineInsufficient, Count: 1, Denial: capability.Denial{Code: capability.ErrNoSeat, Subject: "mesh", Asked: 4, Available: 1, Total: 6, Used: 5,
-		Until: 5900, Highest: capability.Version{Major: 1}, Detail: "five are in use", Holders: []capability.Holder{{Name: "WS-114", Count: 5, Expiry: 5900}}}})
+		Until: 5900, Highest: capability.Version{Major: 1}, Detail: "five are in use", Position: 2, Holders: []capability.Holder{{Name: "WS-114", Count: 5, Expiry: 5900}}}})
 	r.Denials = []capability.Denial{{Code: capability.ErrHold, Until: 5900}}
 	r.Policy = capability.Policy{Lease: 60, RenewPercent: 90, Holders: capability.HoldersNames, Tolerance: 86400, ResponseLife: 600, Granularity: 1, BorrowMaximum: 604800,
-		Binding: hostid.RuleDongle, Grace: 3600, Dongle: hostid.ID{Type: hostid.Flexid9, Value: "9-1A2B"}, Detail: true, States: true}
-	r.Salt, r.Hold, r.Key = [16]byte{5}, 5900, digest(0x13)
+		Binding: hostid.RuleDongle, Grace: 3600, Dongle: hostid.ID{Type: hostid.Flexid9, Value: "9-1A2B"}, Detail: true, States: true, Duplicates: true}
+	r.Salt, r.Hold, r.Key, r.Epoch, r.Life = [16]byte{5}, 5900, digest(0x13), 70000, capability.LifeID{0x11, 0xfe}
 	r.Acknowledged, r.Records, r.Revoked = []capability.ReturnID{{1, 2, 3}}, 2, []capability.Digest{digest(0x14)}
 	r.Boot = capability.Boot{Key: []byte("public key"), Ref: []byte("ref"), States: [][]byte{append([]byte{0x41}, make([]byte, 160)...)}}
 	r.Certificate, r.ReturnAsked = []byte("an appliance certificate"), true
@@ -423,6 +423,8 @@ func (s *set) answers() {
 	bad("content-says-twice", "malformed", "truly signed, but whom it is for is said beside the key that says it", signed(c.byLibrary(&in.Responses[0])))
 	bad("content-no-asker", "malformed", "truly signed, for nobody: neither a host ID nor a key", signed(c.Encode(&capability.Response{Version: 1, Time: 5000})))
 	bad("content-no-time", "malformed", "truly signed, but without time", signed(c.Encode(&capability.Response{Version: 1, For: client()})))
+	bad("content-denial-of-nothing", "malformed", "truly signed, with a line whose denial says nothing but that no version is licensed", signed(s.swap(
+		c.Encode(&capability.Response{Version: 1, For: client(), Time: 5000, Lines: []capability.Line{{Count: 7}}}), []byte{0xa1, 2, 7}, []byte{0xa1, 3, 0xa1, 8, 0x82, 0, 0})))
 	bad("content-unknown-field", "malformed", "truly signed, with field 250", signed(append(append([]byte{encoded[0][0] + 1}, encoded[0][1:]...), 0x18, 250, 1)))
 	s.bad("answer", "answer-trailing-byte", "malformed", "one byte after a good answer", append(bytes.Clone(good), 0), judge)
 	s.bad("answer", "answer-cut", "malformed", "a good answer without its last byte", good[:len(good)-1], judge)

@@ -25,7 +25,7 @@ type set struct {
 	tpm  *paperTPM
 	list []*vector
 
-	deviceRequest capability.Digest // of request-file-device
+	deviceRequest, tpmRequest, certifiedRequest capability.Digest // of request-file-device, request-file-activation, request-file-certificates
 }
 
 func vectorSet(t testing.TB) []*vector {
@@ -34,17 +34,23 @@ func vectorSet(t testing.TB) []*vector {
 	s.returns()
 	s.usages()
 	s.requestFiles()
+	s.evidences()
 	s.deviceFiles()
 	s.responseFiles()
+	s.wrappedResponses()
+	s.received()
 	s.deviceResponses()
 	s.counted()
 	s.trusts()
 	s.certifications()
 	s.chains()
 	s.answers()
+	s.asked()
+	s.limits()
 	s.receipts()
 	s.frames()
 	s.activationIDs()
+	s.texts()
 	return s.list
 }
 
@@ -139,12 +145,12 @@ func (s *set) fullRequest() capability.Request {
 	return capability.Request{
 		Version: 1, Hosts: []hostid.ID{s.appliance(), {Type: hostid.Ethernet, Value: "02004C4F4F50"}}, Correlation: correlation(), Applied: 3,
 		Desired: []capability.Desired{
-			{Feature: "render", Version: capability.Version{Major: 10}, Count: 24, Partial: true, Selectors: []capability.Pair{{Key: "site", Value: "north"}}},
+			{Feature: "render", Version: capability.Version{Major: 10}, Count: 24, Partial: true, Selectors: []capability.Pair{{Key: "site", Value: "north"}}, Wait: true},
 			{ActivationID: s.id(7), Count: 1},
 			{ActivationID: s.id(8)},
 		},
 		Operation: capability.Preview, Atomic: true, User: "ana", Alias: "Prüfstand 7", DeviceType: "WORKSTATION",
-		Dictionary: []capability.Pair{{Key: "project", Value: "A-17"}, {Key: "empty"}}, Borrow: 86400, Granularity: 3, Receipt: []byte("receipt"),
+		Dictionary: []capability.Pair{{Key: "project", Value: "A-17"}, {Key: "empty"}}, Borrow: 86400, Granularity: 3, Receipt: []byte("receipt"), Idle: 600,
 		Number: 256, Outstanding: []capability.Digest{digest(1), digest(2)}, Epoch: 70000, Head: capability.Head{Position: 5000000000, Hash: digest(3)},
 		Returns: []capability.Return{s.aReturn()}, Records: []capability.Record{{Number: 1, Body: []byte{1}}, {Number: 2, Body: []byte{2, 3}}},
 		Clock: capability.Clock{Now: 1790000000, Floor: 1789999000}, Condition: capability.ErrRollback, Policy: digest(4), Producer: digest(5), BookHead: digest(6),
@@ -272,6 +278,8 @@ func (s *set) requests() {
 	change("record-0", "a record without a number", func(r *capability.Request) { r.Records = []capability.Record{{Body: []byte{0xa0}}} })
 	change("copies-none", "a return of no copies", func(r *capability.Request) { r.Returns = []capability.Return{s.aReturn()}; r.Returns[0].Copies = 0 })
 	change("separator", "a line separator in the user", func(r *capability.Request) { r.User = "a\u2028b" })
+	change("control", "a control character above ASCII in the user", func(r *capability.Request) { r.User = "a\u0085b" })
+	change("isolate", "a mark in the user that sets a direction of writing apart", func(r *capability.Request) { r.User = "a\u2066b" })
 	change("replaced", "the sign for what could not be read in the device type", func(r *capability.Request) { r.DeviceType = "a\ufffd" })
 	change("lines", "257 lines", func(r *capability.Request) { r.Desired = slices.Repeat(r.Desired, capability.MaxDesired+1) })
 }
@@ -340,6 +348,7 @@ func (s *set) requestFiles() {
 	r := capability.Request{Version: 1, Hosts: []hostid.ID{s.appliance()}, Correlation: correlation(), Number: 1,
 		Desired: []capability.Desired{{ActivationID: s.id(7), Count: 4}}, Alias: "line 4", Producer: digest(5)}
 	good := file("request-file-activation", "an appliance asks for four copies of an activation ID; the evidence is a TPM's quote", r)
+	s.tpmRequest = capability.Digest(unhex(s.last().Digest))
 	file("request-file-every-field", "every field of a request, with evidence", s.fullRequest())
 	as("request-file-event-log", "the evidence carries an event log, which does not replay: that is no flaw of the request", r, func(evidence []byte) []byte {
 		return withLog(evidence, []byte("what firmware says it measured"))
@@ -394,7 +403,7 @@ func (s *set) requestFiles() {
 	}())
 	bad("evidence-for-session", "signature", "the quote was made for a serving key", func() []byte {
 		d := sumOf(c.toBeSigned(protected, payload))
-		return make1(sign1{Protected: protected, Payload: &payload, Signature: replaceQuote(s, d[:])})
+		return make1(sign1{Protected: protected, Payload: &payload, Signature: s.tpm.forged(s.t, "session", d[:], func(*forgery) {})})
 	}())
 	bad("evidence-too-long", "malformed", "evidence of 81921 bytes", make1(sign1{Protected: protected, Payload: &payload, Signature: make([]byte, capability.MaxQuoted+1)}))
 	bad("event-log-empty", "malformed", "evidence with an event log of no bytes, which has another format byte", make1(sign1{Protected: protected, Payload: &payload, Signature: withLog(evidence, nil)}))
@@ -438,15 +447,6 @@ func withIntermediates(evidence, log []byte, ders ...[]byte) []byte {
 		b = append(b, sized(der)...)
 	}
 	return append(b, sized(log)...)
-}
-
-// replaceQuote is evidence for the same digest whose quote was made for a session.
-func replaceQuote(s *set, digest []byte) []byte {
-	f, err := fields(s.tpm.evidence(s.t, "session", digest))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return slices.Concat([]byte{0x11}, sized(s.tpm.EK), sized(s.tpm.AK), sized(f[2]), sized(f[3]), sized(make([]byte, 96)), []byte{0})
 }
 
 func (s *set) trusts() {

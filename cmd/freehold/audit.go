@@ -92,7 +92,7 @@ func (f *flags) verify(w io.Writer, o *backoffice.Office) error {
 	if f.json {
 		return printJSON(w, verifiedData{terminal.NewData("freehold.audit-verified/1"), n, fmt.Sprintf("%x", head)})
 	}
-	_, err = fmt.Fprintf(w, "%d entries, each follows the one before, and together they are the book; head %.8x\n", n, head[:])
+	_, err = fmt.Fprintf(w, "%s, each follows the one before, and together they are the book; head %.8x\n", capability.Counted(n, "entry"), head[:])
 	return err
 }
 
@@ -165,7 +165,7 @@ func auditWords(e *entitlement.Entry) (what, detail string) {
 	case e.Policy != nil:
 		return "set the policy", fmt.Sprintf("lease interval %s, tier %s and above, responses good for %s", e.Policy.Lease, e.Policy.MinimumTier, e.Policy.ResponseLife)
 	case e.Item != nil:
-		return "entitled", fmt.Sprintf("%s to %d copies of %s %s, %s", e.Item.Customer, e.Item.Copies, e.Item.Product, e.Item.ProductVersion, until(e.Item.Expiry))
+		return "entitled", fmt.Sprintf("%s to %s of %s %s, %s", e.Item.Customer, capability.Counted(e.Item.Copies, "copy"), e.Item.Product, e.Item.ProductVersion, until(e.Item.Expiry))
 	case e.Answer != nil && e.Answer.Request.Refused != "":
 		return "refused", answerWords(e.Answer)
 	case e.Answer != nil:
@@ -181,7 +181,7 @@ func auditWords(e *entitlement.Entry) (what, detail string) {
 	case e.Account != nil:
 		return "set the account", under(e.Account.Parent)
 	case e.Product != nil:
-		return "set the product", fmt.Sprintf("version %s, %d features, %d parts", e.Product.Version, len(e.Product.Features), len(e.Product.Parts))
+		return "set the product", fmt.Sprintf("version %s, %s, %s", e.Product.Version, capability.Counted(len(e.Product.Features), "feature"), capability.Counted(len(e.Product.Parts), "part"))
 	case e.Model != nil:
 		return "set the license model", fmt.Sprint(e.Model.State)
 	case e.Change != nil:
@@ -191,15 +191,15 @@ func auditWords(e *entitlement.Entry) (what, detail string) {
 	case e.Map != nil && e.Map.Ended:
 		return "ended a mapping", "to " + e.Map.Device.Short()
 	case e.Map != nil:
-		return "mapped", fmt.Sprintf("%d copies to %s", e.Map.Copies, e.Map.Device.Short())
+		return "mapped", fmt.Sprintf("%s to %s", capability.Counted(e.Map.Copies, "copy"), e.Map.Device.Short())
 	case e.Order != nil:
-		return "ordered a re-host", fmt.Sprintf("%d copies of %s from %s to %s", e.Order.Copies, e.Order.ActivationID, e.Order.From.Short(), e.Order.To.Short())
+		return "ordered a re-host", fmt.Sprintf("%s of %s from %s to %s", capability.Counted(e.Order.Copies, "copy"), e.Order.ActivationID, e.Order.From.Short(), e.Order.To.Short())
 	case e.Step != nil:
 		return "ended the order", ""
 	case e.Retire != nil:
 		return "asked back", ""
 	case e.WriteOff != nil:
-		return "wrote off", fmt.Sprintf("%d copies of %s, approved by %s: %s", e.WriteOff.Copies, e.WriteOff.Host.Short(), e.WriteOff.Approved, e.WriteOff.Reason)
+		return "wrote off", fmt.Sprintf("%s of %s, approved by %s: %s", capability.Counted(e.WriteOff.Copies, "copy"), e.WriteOff.Host.Short(), e.WriteOff.Approved, e.WriteOff.Reason)
 	case e.Proposed != nil:
 		return proposedWords(e.Proposed)
 	case e.Question != nil && e.Question.Question != nil:
@@ -255,11 +255,11 @@ func answerWords(a *entitlement.Answered) string {
 		words = append(words, "reason: "+why)
 	}
 	for _, h := range a.Holds {
-		words = append(words, fmt.Sprintf("%s: %d copies", h.ActivationID, h.Copies))
+		words = append(words, fmt.Sprintf("%s: %s", h.ActivationID, capability.Counted(h.Copies, "copy")))
 	}
 	for _, s := range a.Returns {
 		if s.Credited {
-			words = append(words, fmt.Sprintf("%d copies of %s returned", s.Copies, s.ActivationID))
+			words = append(words, fmt.Sprintf("%s of %s returned", capability.Counted(s.Copies, "copy"), s.ActivationID))
 		} else if s.Final {
 			words = append(words, fmt.Sprintf("a return of %s refused for good: %s", s.ActivationID, s.Refused))
 		} else {
@@ -273,13 +273,13 @@ func answerWords(a *entitlement.Answered) string {
 		words = append(words, fmt.Sprintf("%d states of the day that runs", n))
 	}
 	if a.Missing > 0 {
-		words = append(words, fmt.Sprintf("%d records of usage before them never came", a.Missing))
+		words = append(words, fmt.Sprintf("%s of usage before them never came", capability.Counted(a.Missing, "record")))
 	}
 	for _, s := range a.Seats {
 		words = append(words, fmt.Sprintf("seat %d of %s of %s is %s", s.Number, s.ActivationID, s.User, s.State()))
 	}
 	for _, g := range a.Gone {
-		words = append(words, fmt.Sprintf("%d copies of %s asked back, proved to be gone", g.Copies, g.ActivationID))
+		words = append(words, fmt.Sprintf("%s of %s asked back, proved to be gone", capability.Counted(g.Copies, "copy"), g.ActivationID))
 	}
 	if r := a.Repair; r != nil && r.Approved != "" {
 		words = append(words, fmt.Sprintf("repaired, approved by %s: %s", r.Approved, r.Reason))
@@ -302,7 +302,7 @@ func incidentWords(i *entitlement.Incident) string {
 func changeWords(c *entitlement.ItemChange) string {
 	words := fmt.Sprint(c.Do)
 	if c.Copies > 0 {
-		words += fmt.Sprintf(", %d copies", c.Copies)
+		words += fmt.Sprintf(", %s", capability.Counted(c.Copies, "copy"))
 	}
 	if c.Expiry != 0 {
 		words += ", " + until(c.Expiry)

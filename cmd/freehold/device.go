@@ -238,9 +238,9 @@ func printServed(line func(format string, args ...any), b *entitlement.Book, v *
 		line("served       not known: it has never sent a record of usage")
 		return
 	}
-	line("served       from %s to %s, and not synchronized since; %s", served.From, served.Until, terminal.Plural(int(served.Upto), "record"))
+	line("served       from %s to %s, and not synchronized since; %s", served.From, served.Until, capability.Counted(served.Upto, "record"))
 	if served.Missing > 0 {
-		line("  missing    %s never came", terminal.Plural(int(served.Missing), "record"))
+		line("  missing    %s never came", capability.Counted(served.Missing, "record"))
 	}
 	for _, f := range served.Features {
 		what, users := string(f.ActivationID)+"  "+f.Feature, ""
@@ -272,15 +272,15 @@ func rightWords(r *entitlement.DeviceRight) string {
 func waitingWords(r *entitlement.DeviceRight) string {
 	switch {
 	case r.Confirmed != 0:
-		return fmt.Sprintf("%d copies asked back %s; response %d was applied, and what was lent of them may run until %s", r.Waiting, r.Asked, r.Serial, r.Until)
+		return fmt.Sprintf("%s asked back %s; response %d was applied, and what was lent of them may run until %s", capability.Counted(r.Waiting, "copy"), r.Asked, r.Serial, r.Until)
 	case r.Serial != 0:
-		return fmt.Sprintf("%d copies asked back %s, left out of response %d; its next request proves that they are gone", r.Waiting, r.Asked, r.Serial)
+		return fmt.Sprintf("%s asked back %s, left out of response %d; its next request proves that they are gone", capability.Counted(r.Waiting, "copy"), r.Asked, r.Serial)
 	}
-	return fmt.Sprintf("%d copies are left out of its next response", r.Waiting)
+	return fmt.Sprintf("%s left out of its next response", capability.Counted(r.Waiting, "copy"))
 }
 
 func offWords(w *entitlement.WrittenOff) string {
-	words := fmt.Sprintf("%s: %d copies of %s by %s, approved by %s: %s", w.Time, w.Copies, w.ActivationID, w.By, w.Approved, w.Reason)
+	words := fmt.Sprintf("%s: %s of %s by %s, approved by %s: %s", w.Time, capability.Counted(w.Copies, "copy"), w.ActivationID, w.By, w.Approved, w.Reason)
 	if w.Closed != 0 {
 		words += fmt.Sprintf("; proved to be gone %s", w.Closed)
 	}
@@ -314,7 +314,7 @@ func findDevice(b *entitlement.Book, name string) (hostid.ID, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return hostid.ID{}, terminal.Usage("%d devices begin with %q: give more digits", len(found), name)
+		return hostid.ID{}, terminal.Usage("%s begin with %q: give more digits", capability.Counted(len(found), "device"), name)
 	}
 	if strings.Contains(name, "/") {
 		id, err := hostid.Parse(strings.ToUpper(strings.TrimPrefix(name, "LH-")))

@@ -243,10 +243,10 @@ func printLife(w io.Writer, v *entitlement.ItemView) {
 		fmt.Fprintf(w, "overage      %d more are in use than entitled; nothing more is given meanwhile\n", v.Over)
 	}
 	if l.Extra > 0 {
-		fmt.Fprintf(w, "extra        %d copies beyond those entitled\n", l.Extra)
+		fmt.Fprintf(w, "extra        %s beyond those entitled\n", capability.Counted(l.Extra, "copy"))
 	}
 	if l.Gone > 0 {
-		fmt.Fprintf(w, "gone         %d copies were returned and not credited\n", l.Gone)
+		fmt.Fprintf(w, "gone         %s returned and not credited\n", capability.Counted(l.Gone, "copy"))
 	}
 	if l.Suspended != 0 {
 		fmt.Fprintf(w, "suspended    %s: %s\n", l.Suspended, terminal.Plain(l.Reason))

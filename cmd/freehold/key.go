@@ -319,10 +319,10 @@ func keyLimits(f *flags) *cobra.Command {
 				if l.Limits.None() {
 					fmt.Fprintln(w, "limit   none")
 				}
-				fmt.Fprintf(w, "signed  %d responses in this hour, %d in a day\n", l.Signed.Hour, l.Signed.Day)
+				fmt.Fprintf(w, "signed  %s in this hour, %d in a day\n", capability.Counted(l.Signed.Hour, "response"), l.Signed.Day)
 				table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, product := range sortedKeys(l.Signed.Products) {
-					fmt.Fprintf(table, "given\t%s\t%d copies in a day\n", terminal.Plain(product), l.Signed.Products[product])
+					fmt.Fprintf(table, "given\t%s\t%s in a day\n", terminal.Plain(product), capability.Counted(l.Signed.Products[product], "copy"))
 				}
 				if l.Limited != nil {
 					fmt.Fprintf(table, "refused\t%s\t%s: %s\n", l.Limited.Time, l.Limited.Host.Short(), terminal.Plain(l.Limited.Detail))

@@ -274,7 +274,7 @@ func loginWords(f *entitlement.LoginFact) (what, detail string) {
 
 func signInWords(s *entitlement.SignIn) (what, detail string) {
 	if s.Failed > 0 {
-		return "closed the login", fmt.Sprintf("after %d tries from %s failed (%s)", s.Failed, s.From, s.How)
+		return "closed the login", fmt.Sprintf("after %s from %s failed (%s)", capability.Counted(s.Failed, "try"), s.From, s.How)
 	}
 	return "signed in", fmt.Sprintf("from %s (%s)", s.From, s.How)
 }

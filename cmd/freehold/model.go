@@ -205,7 +205,7 @@ func modelWords(m *entitlement.LicenseModel) (list [][2]string) {
 	}
 	add(m.Metered, "metered", "%s", meteredWords(&entitlement.Item{Reusable: m.Reusable, UndoInterval: m.UndoInterval}))
 	add(m.Overdraft > 0, "overdraft", "%d%% of the counts of each machine", m.Overdraft)
-	add(m.GraceDays > 0, "grace", "%d days after expiry", m.GraceDays)
+	add(m.GraceDays > 0, "grace", "%s after expiry", capability.Counted(m.GraceDays, "day"))
 	add(m.Borrow > 0, "borrow", "up to %s", m.Borrow)
 	add(m.Renew > 0, "renew", "after %d%% of a lease", m.Renew)
 	add(m.Tolerance > 0, "tolerance", "%s without a server", m.Tolerance)

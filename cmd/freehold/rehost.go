@@ -116,5 +116,5 @@ func (f *flags) printOrders(w io.Writer, b *entitlement.Book, open bool) error {
 }
 
 func orderWords(o *entitlement.Order) string {
-	return fmt.Sprintf("%d: %d copies of %s from %s to %s, %d moved, %s", o.Number, o.Copies, o.ActivationID, o.From.Short(), o.To.Short(), o.Credited, o.Standing())
+	return fmt.Sprintf("%d: %s of %s from %s to %s, %d moved, %s", o.Number, capability.Counted(o.Copies, "copy"), o.ActivationID, o.From.Short(), o.To.Short(), o.Credited, o.Standing())
 }

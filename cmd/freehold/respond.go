@@ -227,7 +227,7 @@ func (a *answered) print(w io.Writer) {
 		}
 	}
 	for _, m := range a.Alarms {
-		line("  reports     %s %s, %d times, last %s", m.Code, m.Code.Entry().Title, m.Count, m.Last)
+		line("  reports     %s %s, %s, last %s", m.Code, m.Code.Entry().Title, capability.Counted(m.Count, "time"), m.Last)
 	}
 	if drift := driftWords(a.Gone, a.Came); drift != "" {
 		line("  drift       same TPM; %s", drift)
@@ -249,16 +249,16 @@ func (a *answered) print(w io.Writer) {
 		line("  note        --repair changed nothing: %s", a.RepairNote)
 	}
 	for _, s := range a.Credited {
-		line("  credits     %d copies of %s, returned at epoch %d", s.Copies, s.ActivationID, s.Epoch)
+		line("  credits     %s of %s, returned at epoch %d", capability.Counted(s.Copies, "copy"), s.ActivationID, s.Epoch)
 	}
 	for _, g := range a.Proved {
-		line("  proves      %d copies of %s, asked back, are gone", g.Copies, g.ActivationID)
+		line("  proves      %s of %s, asked back, are gone", capability.Counted(g.Copies, "copy"), g.ActivationID)
 	}
 	if a.Counted > 0 {
-		line("  counts      %s of usage", terminal.Plural(a.Counted, "record"))
+		line("  counts      %s of usage", capability.Counted(a.Counted, "record"))
 	}
 	if a.Stated > 0 {
-		line("  takes       %s of the day that runs", terminal.Plural(a.Stated, "state"))
+		line("  takes       %s of the day that runs", capability.Counted(a.Stated, "state"))
 	}
 	if a.Refused != "" && a.Again {
 		line("  refuses     %s %s: %s", capability.ErrRefused, capability.ErrRefused.Entry().Title, a.Refused)
@@ -268,7 +268,7 @@ func (a *answered) print(w io.Writer) {
 			line("  refuses     %s %s", l.Denial.Code, l.Denial.Sentence())
 		}
 		if l.Count > 0 && a.Refused == "" {
-			line("  gives       %s  %s  %d of %d copies asked", l.ActivationID, l.Product, l.Count, l.Asked)
+			line("  gives       %s  %s  %d of %s asked", l.ActivationID, l.Product, l.Count, capability.Counted(l.Asked, "copy"))
 		}
 	}
 	for _, d := range a.Denials {

@@ -58,7 +58,7 @@ func (f *flags) printRetired(w io.Writer, b *entitlement.Book, id capability.Act
 // printUnproved warns of machines that may still use what was taken back.
 func printUnproved(w io.Writer, list []entitlement.Orphan) {
 	if len(list) > 0 {
-		fmt.Fprintf(w, "warning      %d machines have shown no proof of removal; they may use it until their next exchange\n", len(list))
+		fmt.Fprintf(w, "warning      %s without a proof of removal may use it until the next exchange\n", capability.Counted(len(list), "machine"))
 	}
 	for _, o := range list {
 		fmt.Fprintln(w, terminal.Plain(fmt.Sprintf("unproved     %d on %s%s: %s", o.Copies, o.Host.Short(), quoted(o.Alias), orphanWords(&o))))

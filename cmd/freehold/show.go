@@ -175,7 +175,7 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office, page *pageFlags) err
 		return printJSON(w, data)
 	}
 	p := data.Policy
-	fmt.Fprintf(w, "%s: lease interval %s, tier %s and above, responses good for %s; %d entries, head %.16s\n", terminal.Plain(p.Producer), p.Lease, p.MinimumTier, p.ResponseLife, length, data.Head)
+	fmt.Fprintf(w, "%s: lease interval %s, tier %s and above, responses good for %s; %s, head %.16s\n", terminal.Plain(p.Producer), p.Lease, p.MinimumTier, p.ResponseLife, capability.Counted(length, "entry"), data.Head)
 	fmt.Fprintf(w, "forks: %s; repairs of a machine on one person's word: %d in 365 days\n", p.Forks, p.Repairs.Count())
 	for _, l := range p.Limits {
 		fmt.Fprintf(w, "limit: %s\n", limitWords(l))
@@ -202,7 +202,7 @@ func (f *flags) showBook(w io.Writer, o *backoffice.Office, page *pageFlags) err
 		if h.Forked {
 			refused += ", forked"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d copies\t%s\n", short(h.Host), terminal.Plain(h.Alias), h.Tier, keys(h.Proven), h.Answered, h.Serial, copies, refused)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", short(h.Host), terminal.Plain(h.Alias), h.Tier, keys(h.Proven), h.Answered, h.Serial, capability.Counted(copies, "copy"), refused)
 	}
 	if data.MoreHosts {
 		fmt.Fprintf(t, "more: freehold show --after %s\n", short(data.Hosts[len(data.Hosts)-1].Host))
@@ -256,7 +256,7 @@ func limitWords(l entitlement.TierLimit) string {
 	case 1:
 		words += "1 copy of an item"
 	default:
-		words += fmt.Sprintf("%d copies of an item", l.Copies)
+		words += fmt.Sprintf("%s of an item", capability.Counted(l.Copies, "copy"))
 	}
 	if l.Product != "" {
 		words += " of " + terminal.Plain(l.Product)
@@ -305,7 +305,7 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 	fmt.Fprintf(w, "last         request %d, response %d, epoch %d\n", h.Answered, h.Serial, h.Epoch)
 	printAppearances(w, h.Appearances)
 	if auditRequest != 0 {
-		fmt.Fprintf(w, "audit        %d entries, the last %.8x, as of request %d\n", audit.Position, audit.Hash[:], auditRequest)
+		fmt.Fprintf(w, "audit        %s, the last %.8x, as of request %d\n", capability.Counted(audit.Position, "entry"), audit.Hash[:], auditRequest)
 	}
 	if h.Forked() {
 		fmt.Fprintln(w, "forked       two histories of this machine have sent requests: it, or its storage, was copied")
@@ -314,10 +314,10 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 		fmt.Fprintf(w, "re-hosted    %s\n", terminal.Plain(movedWords(m)))
 	}
 	for _, held := range h.Holds {
-		fmt.Fprintf(w, "holds        %d copies of %s\n", held.Copies, held.ActivationID)
+		fmt.Fprintf(w, "holds        %s of %s\n", capability.Counted(held.Copies, "copy"), held.ActivationID)
 	}
 	for _, o := range h.Out {
-		fmt.Fprintf(w, "asked back   %d copies of %s %s, left out of response %d\n", o.Copies, o.ActivationID, o.Since, o.Serial)
+		fmt.Fprintf(w, "asked back   %s of %s %s, left out of response %d\n", capability.Counted(o.Copies, "copy"), o.ActivationID, o.Since, o.Serial)
 	}
 	for _, off := range h.Off {
 		fmt.Fprintf(w, "written off  %s\n", terminal.Plain(offWords(&off)))
@@ -333,7 +333,7 @@ func (f *flags) showHost(w io.Writer, o *backoffice.Office, h *entitlement.Host)
 				what += ", for good"
 			}
 		}
-		fmt.Fprintf(w, "returned     %d copies of %s at epoch %d, %s\n", s.Copies, s.ActivationID, s.Epoch, what)
+		fmt.Fprintf(w, "returned     %s of %s at epoch %d, %s\n", capability.Counted(s.Copies, "copy"), s.ActivationID, s.Epoch, what)
 	}
 	for _, p := range h.Past {
 		by := p.By

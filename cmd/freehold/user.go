@@ -85,7 +85,7 @@ func findUser(b *entitlement.Book, account, name string) (entitlement.UserID, er
 	case 1:
 		return found[0], nil
 	}
-	return entitlement.UserID{}, terminal.Usage("%d accounts have a user %q: say which with --account NAME", len(found), name)
+	return entitlement.UserID{}, terminal.Usage("%s have a user %q: say which with --account NAME", capability.Counted(len(found), "account"), name)
 }
 
 func userAdd(f *flags) *cobra.Command {

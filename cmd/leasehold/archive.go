@@ -260,7 +260,7 @@ func (p *program) verify(name string, requests []string) error {
 		p.printf("it begins at entry %d: what came before is not in this file\n", trail.First)
 	}
 	if len(requests) > 0 {
-		p.printf("agrees with %s\n", terminal.Plural(len(requests), "request"))
+		p.printf("agrees with %s\n", capability.Counted(len(requests), "request"))
 	}
 	if anchored < trail.Position {
 		p.printf("entries %d to %d are vouched for by nothing outside this file: name a later request with --request\n", max(anchored+1, trail.First), trail.Position)

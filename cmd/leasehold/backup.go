@@ -85,7 +85,7 @@ func (p *program) backup(ctx context.Context, dir string) (err error) {
 			case errors.Is(err, io.EOF) && len(key) > 0:
 				return nil
 			case err != nil:
-				return terminal.Coded(capability.ErrNoDaemon, fmt.Errorf("the backup broke off after %s: %w", terminal.Plural(done.Files, "file"), err))
+				return terminal.Coded(capability.ErrNoDaemon, fmt.Errorf("the backup broke off after %s: %w", capability.Counted(done.Files, "file"), err))
 			case !archived(f.Name):
 				return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon has a file %q in its archive", f.Name))
 			case f.Name == archiveKey:
@@ -108,7 +108,7 @@ func (p *program) backup(ctx context.Context, dir string) (err error) {
 	if p.json {
 		return terminal.JSON(p.out, done)
 	}
-	p.printf("%s, %d bytes in %s\n", terminal.Plural(done.Files, "file"), done.Bytes, dir)
+	p.printf("%s, %d bytes in %s\n", capability.Counted(done.Files, "file"), done.Bytes, dir)
 	return nil
 }
 

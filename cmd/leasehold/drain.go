@@ -34,7 +34,7 @@ func (p *program) drain(ctx context.Context, d console.Drain, length time.Durati
 		p.printf("%s is served as before\n", now.ActivationID)
 		return nil
 	}
-	p.printf("%s of %s being returned: nothing of it is served anew, renewals until %s\n", copies(now.Copies), now.ActivationID, minute(now.Deadline))
+	p.printf("%s of %s being returned: nothing of it is served anew, renewals until %s\n", capability.Counted(now.Copies, "copy"), now.ActivationID, minute(now.Deadline))
 	if now.InTheWay == 0 {
 		p.say("Nothing is in the way.\nnext: leasehold return %s --count %d\n", now.ActivationID, now.Copies)
 		return nil

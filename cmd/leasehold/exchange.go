@@ -151,7 +151,7 @@ func (p *program) requested(r *writtenRequest) {
 		p.printf("usage: records %d to %d go along\n", r.Records[0], r.Records[1])
 	}
 	if r.States > 0 {
-		p.printf("usage: how the day stands goes along, of %s\n", terminal.Plural(r.States, "use"))
+		p.printf("usage: how the day stands goes along, of %s\n", capability.Counted(r.States, "use"))
 	}
 	p.say("%s says in words everything that is in it.\nnext: take it to the back office, and bring back the response: leasehold import FILE\n", r.Description)
 }
@@ -240,7 +240,7 @@ func (p *program) giveBack(ctx context.Context, g console.Giving, again bool, to
 	// Whoever repeats a command because the first one said nothing must not give up twice as much.
 	for _, t := range h.Returns {
 		if t.ActivationID == g.ActivationID && !again {
-			return capability.Refuse(capability.ErrReturnWaits, string(t.ActivationID), "%s were returned %s, at epoch %d", copies(t.Copies), t.Time, t.Epoch)
+			return capability.Refuse(capability.ErrReturnWaits, string(t.ActivationID), "%s returned %s, at epoch %d", capability.Counted(t.Copies, "copy"), t.Time, t.Epoch)
 		}
 	}
 	if to.given() {
@@ -286,7 +286,7 @@ func (p *program) returned(t *capability.Return, wanted bool, write func() (*wri
 			Return capability.Return `json:"return"`
 		}{terminal.NewData("leasehold.return/1"), *t}))
 	}
-	p.printf("%s of %s returned at epoch %d; out of service here for good\n", copies(t.Copies), t.ActivationID, t.Epoch)
+	p.printf("%s of %s returned at epoch %d; out of service here for good\n", capability.Counted(t.Copies, "copy"), t.ActivationID, t.Epoch)
 	if wanted {
 		r, err := write()
 		if err != nil {
@@ -296,13 +296,6 @@ func (p *program) returned(t *capability.Return, wanted bool, write func() (*wri
 	}
 	p.say("The request with the proof can be written any number of times.\nnext: leasehold request -o DIR\n")
 	return nil
-}
-
-func copies(n uint32) string {
-	if n == 1 {
-		return "1 copy"
-	}
-	return fmt.Sprintf("%d copies", n)
 }
 
 func (p *program) importCommand() *cobra.Command {
@@ -485,7 +478,7 @@ func describeImport(r *importResult) string {
 		fmt.Fprintf(&b, "note: %s %s\n", n.Code, n.Sentence())
 	}
 	if n := len(r.Closed); n > 0 {
-		fmt.Fprintf(&b, "credited: %s\n", terminal.Plural(n, "return"))
+		fmt.Fprintf(&b, "credited: %s\n", capability.Counted(n, "return"))
 	}
 	return b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -90,7 +91,8 @@ func (p *program) acquireCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "acquire FEATURE[:VERSION] [--count N] [--wait D] [-- PROGRAM ARGS...]", Short: "Take counts of a feature from the appliance", Args: cobra.MinimumNArgs(1),
 		Long: "With a program: takes the counts, starts the program, renews while it runs, gives the counts back when it ends, and ends with its exit status. Signals are passed on. " +
-			"If the lease is lost, the program gets SIGTERM.\n\n" +
+			"If the lease is lost, the program gets SIGTERM, and so it does on Linux if leasehold itself is killed; what the program has started, or a program that changes its user, has to look after itself. " +
+			"On Windows and macOS a program whose leasehold is killed goes on without a lease. Counts that nobody gave back come free at the end of the lease. On Windows a program cannot be asked to end, and is ended.\n\n" +
 			"Without one: takes the counts and ends. They are kept until \"leasehold release FEATURE\" or the end of the lease; nobody renews them meanwhile. Acquiring again adds to what is held.\n\n" +
 			"With --store the counts are of this machine's own rights: no appliance is asked, and nothing has to be renewed.\n\n" +
 			"The servers may be back offices too, as https://HOST:PORT, which serve one seat to the user who signed in with leasehold login. The list is tried in its order.",
@@ -243,6 +245,9 @@ func (p *program) runUnder(ctx context.Context, acquire func(context.Context) (l
 	}
 	child := exec.Command(path, args...)
 	child.Stdin, child.Stdout, child.Stderr = p.stdin, p.stdout, p.stderr
+	child.SysProcAttr = dying()
+	runtime.LockOSThread() // or the thread that starts the program might end before it
+	defer runtime.UnlockOSThread()
 	if err := child.Start(); err != nil {
 		return terminal.Coded(capability.ErrNotFound, fmt.Errorf("start %s: %w", path, err))
 	}

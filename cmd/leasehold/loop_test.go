@@ -288,7 +288,7 @@ func (m *machine) golden(name, out string) {
 	}
 }
 
-// signalled is the argument that makes of this test a program under a lease, which says that it is up and ends by the first signal. A shell will not do:
+// signalled is the argument that makes of this test a program under a lease, which says that it is up and its number, and ends by the first signal, whose name it says. A shell will not do:
 // one that comes between its trap and its read is taken up only after the read.
 const signalled = "end-by-signal"
 
@@ -297,8 +297,10 @@ var statusOf = map[os.Signal]int{syscall.SIGTERM: 9, syscall.SIGHUP: 8, syscall.
 func untilSignalled() {
 	come := make(chan os.Signal, 1)
 	signal.Notify(come, slices.Collect(maps.Keys(statusOf))...)
-	fmt.Println("up")
-	os.Exit(statusOf[<-come])
+	fmt.Printf("up\n%d\n", os.Getpid())
+	s := <-come
+	fmt.Println(s)
+	os.Exit(statusOf[s])
 }
 
 // A program whose lease is lost gets SIGTERM, and the reason is the program's end. Another program of the device releases for all of it.

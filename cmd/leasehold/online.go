@@ -449,7 +449,7 @@ func (p *program) printSeatsHeld(ctx context.Context, s *client.Standalone) erro
 		for _, f := range r.Features {
 			names = append(names, f.Name+":"+f.Version.String())
 		}
-		use := terminal.Plural(r.Programs, "program")
+		use := capability.Counted(r.Programs, "program")
 		if r.Kept && r.Programs == 0 {
 			use = "kept"
 		} else if r.Programs == 0 {

@@ -276,7 +276,7 @@ func (p *program) returnOwn(ctx context.Context, g console.Giving, again bool, t
 		}
 		for _, t := range v.Returns {
 			if t.ActivationID == g.ActivationID && !again {
-				return capability.Refuse(capability.ErrReturnWaits, string(t.ActivationID), "%s were returned %s, at epoch %d", copies(t.Copies), t.Time, t.Epoch)
+				return capability.Refuse(capability.ErrReturnWaits, string(t.ActivationID), "%s returned %s, at epoch %d", capability.Counted(t.Copies, "copy"), t.Time, t.Epoch)
 			}
 		}
 		if to.given() {
@@ -358,7 +358,7 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 	if v.Serial != 0 {
 		p.printf("response %d, made %s\n", v.Serial, v.Made)
 	} else {
-		p.printf("response none yet; %s written\n", terminal.Plural(v.Requests, "request"))
+		p.printf("response none yet; %s written\n", capability.Counted(v.Requests, "request"))
 	}
 	for _, i := range v.Items {
 		whose := ""
@@ -375,7 +375,7 @@ func (p *program) printRights(ctx context.Context, s *client.Standalone) error {
 		p.printf("held     %d of %s:%s\n", h.Count, h.Feature, h.Version)
 	}
 	for _, t := range v.Returns {
-		p.printf("returned %s of %s at epoch %d, not credited yet\n", copies(t.Copies), t.ActivationID, t.Epoch)
+		p.printf("returned %s of %s at epoch %d, not credited yet\n", capability.Counted(t.Copies, "copy"), t.ActivationID, t.Epoch)
 	}
 	if d := v.NotGiven; d != nil {
 		p.printf("refused  %s %s: %s; %s\n", d.Code, d.Code.Entry().Title, d.Detail, d.Code.Entry().Next)

@@ -154,7 +154,7 @@ func (p *program) refresh(ctx context.Context, w wish) error {
 		p.printf("%s", describeImport(&importResult{Imported: *last.Imported}))
 		for _, a := range last.Lines {
 			if a.Problem == nil { // the others are among what was refused
-				p.printf("%s  %s here, as asked\n", a.ActivationID, copies(a.Count))
+				p.printf("%s  %s here, as asked\n", a.ActivationID, capability.Counted(a.Count, "copy"))
 			}
 		}
 	}
@@ -192,13 +192,10 @@ func pollingWords(s *console.Polling) string {
 }
 
 func tries(n int) string {
-	switch n {
-	case 0:
+	if n == 0 {
 		return "not tried since the start"
-	case 1:
-		return "1 try"
 	}
-	return fmt.Sprintf("%d tries", n)
+	return capability.Counted(n, "try")
 }
 
 // pollingNotes is what to do about an exchange that does not come through.

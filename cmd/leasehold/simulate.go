@@ -354,9 +354,9 @@ func (st *step) String() string {
 	case st.model != nil:
 		return "new model"
 	case st.items != nil:
-		return fmt.Sprintf("inventory of %s", terminal.Plural(len(st.items.items), "item"))
+		return fmt.Sprintf("inventory of %s", capability.Counted(len(st.items.items), "item"))
 	}
-	return terminal.Plural(len(*st.reservations), "reserved feature")
+	return capability.Counted(len(*st.reservations), "reserved feature")
 }
 
 func held(holds map[string]uint64) string {

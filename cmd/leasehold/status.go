@@ -38,7 +38,7 @@ func (p *program) statusCommand() *cobra.Command {
 				notes = append(notes, "nobody has taken the recovery key: leasehold recovery show")
 			}
 			if n := len(h.Returns); n > 0 {
-				notes = append(notes, terminal.Plural(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
+				notes = append(notes, capability.Counted(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
 			}
 			if n := h.NotGiven; n != nil {
 				notes = append(notes, fmt.Sprintf("%s %s, number %d, %s: %s; %s", n.Code, n.Text, n.Number, minute(n.Time), n.Reason, n.Code.Entry().Next))
@@ -81,7 +81,7 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 		p.printf("hold         until %s: leases are renewed, nothing new is granted\n", h.HoldUntil)
 	}
 	if h.State != "refusing" || h.Applied != 0 {
-		p.printf("seats        %d of %d in use by %s, %s%s\n", h.Used, h.Total, terminal.Plural(h.Devices, "device"), terminal.Plural(h.Features, "line item"), f.fullWords())
+		p.printf("seats        %d of %d in use by %s, %s%s\n", h.Used, h.Total, capability.Counted(h.Devices, "device"), capability.Counted(h.Features, "line item"), f.fullWords())
 		if h.Expiry != 0 {
 			p.printf("expiry       next %s (in %s)%s\n", minute(h.Expiry), days(h.Expiry-h.Now), f.expiringWords())
 		} else {
@@ -92,10 +92,10 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 			p.printf("polling      %s every %s: %s\n", h.Polling.URL, h.Polling.Every, pollingWords(h.Polling))
 		}
 		if u := h.Usage; u != nil && u.Waiting > 0 {
-			p.printf("usage        %s since %s for the next requests%s\n", terminal.Plural(u.Waiting, "record"), minute(u.Since), usageEnd(u))
+			p.printf("usage        %s since %s for the next requests%s\n", capability.Counted(u.Waiting, "record"), minute(u.Since), usageEnd(u))
 		}
 		for _, d := range h.Drains {
-			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", copies(d.Copies), d.ActivationID, d.InTheWay, minute(d.Deadline))
+			p.printf("returning    %s of %s, %d in the way, renewed until %s\n", capability.Counted(d.Copies, "copy"), d.ActivationID, d.InTheWay, minute(d.Deadline))
 		}
 		p.printf("lease        %s, renewed after %d %%\n", h.Policy.Lease, h.Policy.RenewPercent)
 	}
@@ -155,7 +155,7 @@ func (f licensed) fullWords() string {
 	if len(f.full) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %s full: %s", terminal.Plural(len(f.full), "feature"), some(f.full))
+	return fmt.Sprintf(", %s full: %s", capability.Counted(len(f.full), "feature"), some(f.full))
 }
 
 func (f licensed) expiringWords() string {
@@ -185,7 +185,7 @@ func takenBackNote(b *console.TakenBack) string {
 	if b.Settled {
 		next = "nothing is lent of them any more, and a request shows that: leasehold request -o DIR"
 	}
-	return fmt.Sprintf("%s %s, %s of %s: %s", b.Code, b.Text, copies(b.Copies), b.ActivationID, next)
+	return fmt.Sprintf("%s %s, %s of %s: %s", b.Code, b.Text, capability.Counted(b.Copies, "copy"), b.ActivationID, next)
 }
 
 // bindingEnd is until when the machine is what it is.
@@ -248,7 +248,7 @@ func alarmNote(a console.Alarm) string {
 		s += fmt.Sprintf(" (%s)", a.Subject)
 	}
 	if a.Count > 1 {
-		s += fmt.Sprintf(", %d times", a.Count)
+		s += fmt.Sprintf(", %s", capability.Counted(a.Count, "time"))
 	}
 	return fmt.Sprintf("%s, last %s; the next request says so", s, a.Last)
 }
@@ -264,7 +264,7 @@ func waiting(h *console.Health) string {
 	if h.Waiting == 0 {
 		return "nothing waiting"
 	}
-	return terminal.Plural(h.Waiting, "request") + " without an answer"
+	return capability.Counted(h.Waiting, "request") + " without an answer"
 }
 
 // endless is the appliance's word for what has no end: the end of the year 9999.

@@ -25,7 +25,7 @@ func (p *program) usersCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "users", Short: "List and change who may manage this appliance from another machine", Args: cobra.NoArgs,
 		Long: "A login manages the appliance with a browser, or with leasehold --server HOST --token-file FILE. What it may do follows from its roles:\n\n" +
-			"viewer: look, and take reports\n\noperator: also leases, reservations and the model\n\nlicense administrator: also requests, responses and returns, backups, settings\n\n" +
+			"viewer: look, and take reports\n\noperator: also leases, reservations and the model\n\nlicense administrator: also requests, responses and returns, backups, settings, keys of clients\n\n" +
 			"security administrator: look, and logins, time, certificate, the audit trail; it brings no rights in\n\nauditor: look, and the audit trail\n\n" +
 			"A login may have several. On the appliance root and the group leasehold need no login. Over the network your own password is asked before logins are changed.\n\nWithout a verb the logins are listed.",
 		Example: "  leasehold users\n  leasehold users add keller --role \"license administrator\" --role \"security administrator\"\n  leasehold users token keller --name nightly > token",

@@ -307,7 +307,7 @@ func (v *visit) applied(ctx context.Context, in *importResult) string {
 		next = expiry.Std().Format(time.DateOnly)
 	}
 	v.log.Info(in.Code.Entry().Title, "code", in.Code.String(), "seq", number, "serial", in.Serial, "features", features, "seats", seats, "next_expiry", next)
-	return fmt.Sprintf("Response %d: signatures good, for this appliance. APPLIED: %s, %s, %s.", number, terminal.Plural(products, "product"), terminal.Plural(features, "feature"), terminal.Plural(seats, "seat"))
+	return fmt.Sprintf("Response %d: signatures good, for this appliance. APPLIED: %s, %s, %s.", number, capability.Counted(products, "product"), capability.Counted(features, "feature"), capability.Counted(seats, "seat"))
 }
 
 // rights counts what is in force. What cannot be asked for is as nothing: the response is applied all the same.

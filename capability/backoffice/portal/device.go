@@ -206,7 +206,7 @@ func (view *deviceView) of(v *visit, o *backoffice.Office, d *entitlement.Device
 		if !s.Credited {
 			what = "not credited: " + s.Refused.String() + " " + s.Refused.Entry().Title
 		}
-		if view.Returns = append(view.Returns, fmt.Sprintf("%s of %s at epoch %d, %s", plural(int(s.Copies), "copy"), s.ActivationID, s.Epoch, what)); len(view.Returns) == pageRows {
+		if view.Returns = append(view.Returns, fmt.Sprintf("%s of %s at epoch %d, %s", capability.Counted(s.Copies, "copy"), s.ActivationID, s.Epoch, what)); len(view.Returns) == pageRows {
 			break
 		}
 	}
@@ -256,12 +256,12 @@ func deviceFacts(b *entitlement.Book, d *entitlement.DeviceView, h *entitlement.
 	f.Add("Keys", keys)
 	f.Add("Last exchange", fmt.Sprintf("%s, request %d, response %d, epoch %d", d.Last, h.Answered, h.Serial, h.Epoch))
 	if audit, number := h.Audit(); number != 0 {
-		f.Add("Audit trail", fmt.Sprintf("%d entries, as of request %d", audit.Position, number))
+		f.Add("Audit trail", fmt.Sprintf("%s, as of request %d", capability.Counted(audit.Position, "entry"), number))
 	}
 	if s, ok := b.Synced(d.ID); ok {
 		f.Add("Use of what it serves", fmt.Sprintf("known until %s", s.Until))
 		if s.Missing > 0 {
-			f.Marked("Missing", plural(int(s.Missing), "record")+" of usage never came", "warn")
+			f.Marked("Missing", capability.Counted(s.Missing, "record")+" of usage never came", "warn")
 		}
 	} else if d.Server {
 		f.Add("Use of what it serves", "it has never sent any")
@@ -309,7 +309,7 @@ func rightWords(r *entitlement.DeviceRight) string {
 
 // waitingWords says what proof is missing.
 func waitingWords(r *entitlement.DeviceRight) string {
-	asked := plural(int(r.Waiting), "copy")
+	asked := capability.Counted(r.Waiting, "copy")
 	switch {
 	case r.Confirmed != 0:
 		return fmt.Sprintf("%s asked back %s; response %d was applied, and what was lent of them may run until %s", asked, r.Asked, r.Serial, r.Until)
@@ -321,7 +321,7 @@ func waitingWords(r *entitlement.DeviceRight) string {
 
 // offWords says what was written off. Who did it, and why, is the producer's business.
 func (v *visit) offWords(w *entitlement.WrittenOff) string {
-	words := fmt.Sprintf("%s: %s of %s", w.Time, plural(int(w.Copies), "copy"), w.ActivationID)
+	words := fmt.Sprintf("%s: %s of %s", w.Time, capability.Counted(w.Copies, "copy"), w.ActivationID)
 	if v.login.Account == "" {
 		words += fmt.Sprintf(" by %s, approved by %s: %s", w.By, w.Approved, w.Reason)
 	}

@@ -179,14 +179,14 @@ func asks(p *backoffice.Preview) (list []string) {
 		if what == "" {
 			what = w.Feature
 		}
-		words := fmt.Sprintf("%s of %s", plural(int(w.Count), "copy"), what)
+		words := fmt.Sprintf("%s of %s", capability.Counted(w.Count, "copy"), what)
 		if w.Partial {
 			words += ", or as many as there are"
 		}
 		list = append(list, words)
 	}
 	if p.Returns > 0 {
-		list = append(list, fmt.Sprintf("to take back what it returned: %s", plural(p.Returns, "return")))
+		list = append(list, fmt.Sprintf("to take back what it returned: %s", capability.Counted(p.Returns, "return")))
 	}
 	switch {
 	case p.Report:
@@ -223,16 +223,16 @@ func notes(r *backoffice.Result) (list []string) {
 // brought is what the answer does besides giving and refusing.
 func brought(r *backoffice.Result) (list []string) {
 	for _, s := range r.Credited {
-		list = append(list, fmt.Sprintf("credits %d copies of %s, returned", s.Copies, s.ActivationID))
+		list = append(list, fmt.Sprintf("credits %s of %s, returned", capability.Counted(s.Copies, "copy"), s.ActivationID))
 	}
 	for _, g := range r.Proved {
-		list = append(list, fmt.Sprintf("proves that %d copies of %s, asked back, are gone", g.Copies, g.ActivationID))
+		list = append(list, fmt.Sprintf("proves that %s of %s, asked back, are gone", capability.Counted(g.Copies, "copy"), g.ActivationID))
 	}
 	if r.Counted > 0 {
-		list = append(list, fmt.Sprintf("counts %s of usage", plural(r.Counted, "record")))
+		list = append(list, fmt.Sprintf("counts %s of usage", capability.Counted(r.Counted, "record")))
 	}
 	if r.Stated > 0 {
-		list = append(list, fmt.Sprintf("takes %s of the day that runs", plural(r.Stated, "state")))
+		list = append(list, fmt.Sprintf("takes %s of the day that runs", capability.Counted(r.Stated, "state")))
 	}
 	if r.Capped {
 		list = append(list, fmt.Sprintf("rights of a machine of tier %s end early: each new request moves their end", r.Tier))
@@ -402,9 +402,9 @@ func (v *visit) createResponses() error {
 	case made == 0 && refused == 0:
 		v.say("Nothing was chosen that waits for a response.")
 	case refused == 0:
-		v.say("%s created.", plural(made, "response"))
+		v.say("%s created.", capability.Counted(made, "response"))
 	default:
-		v.say("%s created, %s refused.", plural(made, "response"), plural(refused, "request"))
+		v.say("%s created, %s refused.", capability.Counted(made, "response"), capability.Counted(refused, "request"))
 	}
 	return v.goTo("/inbox")
 }
@@ -415,15 +415,4 @@ func (v *visit) clearInbox() error {
 	}
 	v.p.trays.clear(trayOf(&v.login))
 	return v.goTo("/inbox")
-}
-
-// plural is a number of something.
-func plural(n int, what string) string {
-	switch {
-	case n == 1:
-		return "1 " + what
-	case strings.HasSuffix(what, "y"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(what, "y"))
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -217,10 +217,10 @@ func itemFacts(b *entitlement.Book, i *entitlement.ItemView) (f web.Facts) {
 	}
 	l := &i.Life
 	if l.Extra > 0 {
-		f.Add("Extra", fmt.Sprintf("%d copies beyond those entitled", l.Extra))
+		f.Add("Extra", capability.Counted(l.Extra, "copy")+" beyond those entitled")
 	}
 	if l.Gone > 0 {
-		f.Add("Gone", fmt.Sprintf("%d copies were returned and not credited", l.Gone))
+		f.Add("Gone", capability.Counted(l.Gone, "copy")+" returned and not credited")
 	}
 	f.Add("Starts", i.Start)
 	f.Add("Expires", until(i.Expiry))

@@ -1,6 +1,7 @@
 // The console of an appliance: from the first login to the first license, and then every view there is.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync } from "node:fs";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { env } from "node:process";
 import { accessible, crawl, fits } from "./crawl.mjs";
@@ -127,7 +128,7 @@ export async function appliance(v) {
   await v.reads("j.ortiz", "m.chen");
   await v.shot("pending");
   await v.press("Submit");
-  await v.reads("2 entries are reserved", "satisfied", "unsatisfied");
+  await v.reads("Reserved: 2 entries", "satisfied", "unsatisfied");
   await v.click(await v.page.$('a[aria-label="Edit render for j.ortiz in Design"]'));
   await v.send("Save", { count: "5" });
   await v.reads("The reservation is changed");
@@ -139,6 +140,24 @@ export async function appliance(v) {
   await v.click(undo);
   await v.reads("reserved again");
   await v.shot("reservations");
+
+  // A client's key: what is no public key is refused by its name, and the file of one is registered.
+  const client = generateKeyPairSync("rsa", { modulusLength: 2048 }), kept = join(env.SCRATCH, "client.der");
+  await v.goto("/keys");
+  for (const [code, content] of [
+    ["LH-3331", client.publicKey.export({ type: "spki", format: "pem" })], ["LH-3332", client.privateKey.export({ type: "pkcs8", format: "der" })],
+    ["LH-3333", generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({ type: "spki", format: "der" })], ["LH-3335", "no key"],
+  ]) {
+    writeFileSync(kept, content);
+    await v.send("Upload", { file: kept, name: "WS-1" });
+    await v.reads(code, "No client key is registered");
+  }
+  writeFileSync(kept, client.publicKey.export({ type: "spki", format: "der" }));
+  await v.send("Upload", { file: kept, name: "WS-1" });
+  await v.reads("The RSA-2048 key", "is registered", "Total number of records: 1");
+  await v.shot("keys");
+  await v.click(await v.page.$('button[aria-label="Remove WS-1"]'));
+  await v.reads("is not registered any more");
 
   // Every page: light, readable with aids, in dark and in light, small and large.
   const faults = [];

@@ -46,13 +46,32 @@ export async function corpus(v) {
   await v.goto("/reservations");
   await v.reads(`Total number of records: ${all.length}`);
 
+  // As many names of registered keys as there are payloads; each file is the public key of another client.
+  const named = await v.page.evaluate(async (names) => {
+    const kept = [];
+    for (const name of names) {
+      const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+      const form = new FormData();
+      form.append("once", crypto.randomUUID());
+      form.append("name", name);
+      form.append("file", new Blob([await crypto.subtle.exportKey("spki", pair.publicKey)]), name + ".der");
+      const w = await fetch("/keys", { method: "POST", body: form });
+      kept.push({ status: w.status, ...foreignIn(await w.text()) });
+    }
+    return kept;
+  }, payloads);
+  for (const [n, w] of named.entries()) note("/keys with a file", payloads[n], w);
+  check(named.every((w) => w.status === 200), "every name of a key is taken: " + named.map((w) => w.status));
+  await v.goto("/keys");
+  await v.reads(`Total number of records: ${payloads.length}`);
+
   for (const [n, p] of all.entries()) {
     const base = n < payloads.length, q = encodeURIComponent(p);
-    const lists = ["/features/details?q=", "/devices?q=", "/reservations?q=", "/seats?q=", "/audit?q=", "/help?q=", "/reports/usage?feature=", "/features?feature=", "/reservations/edit?id=", "/devices/STRING/", "/feature?name=", "/users/"];
+    const lists = ["/features/details?q=", "/devices?q=", "/reservations?q=", "/seats?q=", "/audit?q=", "/help?q=", "/reports/usage?feature=", "/features?feature=", "/reservations/edit?id=", "/devices/STRING/", "/feature?name=", "/users/", "/keys?q="];
     for (let i = 0; i < 3; i++) note(lists[(3 * n + i) % lists.length] + q, p, await look(v, lists[(3 * n + i) % lists.length] + q));
     const forms = [
       ["/reservations/add", { group: p, device: p, type: "STRING", feature: p, version: p, count: p, do: "add" }], ["/pools/model/check", { text: p }], ["/online", { id: p, count: p, do: "more" }], ["/offline/request", { id: p, count: p }],
-      ["/seats/free", { device: p, feature: p, reason: p }], ["/settings", { size: p }], ["/columns", { path: p, column: p, all: p }], ["/time", { time: p }],
+      ["/seats/free", { device: p, feature: p, reason: p }], ["/settings", { size: p }], ["/columns", { path: p, column: p, all: p }], ["/time", { time: p }], ["/keys", { name: p }], ["/keys/remove", { key: p }],
     ];
     if (base) forms.push(
       ["/pools/model/check", { text: `model "${p}" { partitions { partition "${p}" { "${p}" 1.0 8 } } on any() { use "${p}" accept } }` }], ["/properties", { "failover-uris": p, "was-failover-uris": "", "log-threshold": p }],
@@ -64,7 +83,7 @@ export async function corpus(v) {
   }
   said(`${all.length} payloads: ${JSON.stringify(answers)}`);
 
-  const read = await readAll(v, ["/overview", "/reservations?size=200"], faults, (_, n) => n > 60);
+  const read = await readAll(v, ["/overview", "/reservations?size=200", "/keys"], faults, (_, n) => n > 60);
   await v.goto("/reservations");
   await v.shot("reservations");
   await v.goto("/seats");

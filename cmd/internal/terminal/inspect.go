@@ -148,7 +148,7 @@ func wish(r *capability.Request) string {
 		asks = "asks for " + strings.Join(parts, ", ")
 	}
 	if n := len(r.Returns); n > 0 {
-		asks += fmt.Sprintf("; carries %s", Plural(n, "return"))
+		asks += fmt.Sprintf("; carries %s", capability.Counted(n, "return"))
 	}
 	return asks
 }
@@ -209,12 +209,4 @@ func plainLines(s string) string {
 		lines[i] = strings.TrimRight(Plain(l), " ")
 	}
 	return strings.Join(lines, "\n")
-}
-
-// Plural is "1 return", "2 returns".
-func Plural[N int | uint32 | uint64](n N, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

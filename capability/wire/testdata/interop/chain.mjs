@@ -81,13 +81,13 @@ function judged({ response, proof: encoding }, serving) {
   return { response: messages.read(messages.response, response), claims: p.claims, leaf: p.leaf }
 }
 
-// isFor judges what only the asker knows, the end of SPEC.md 11.3, and gives why not.
+// isFor judges what only the asker knows: the end of SPEC.md 11.3.
 export function isFor({ response }, { request, key, host, until, newest = 0 }) {
-  if (!response.correlation || !equal(response.correlation, request)) return 'answers another request'
-  if (!response.key || !equal(response.key, key)) return 'for another device key'
-  if (!messages.sameHost(messages.whomFor(response), host)) return 'for another host'
-  if (response.serial !== undefined && response.serial < newest) return 'older than what is kept'
-  return until !== undefined && response.time > until ? 'after the end of the appliance certificate' : ''
+  if (!response.correlation || !equal(response.correlation, request)) refuse('not-ours', 'answers another request')
+  if (!response.key || !equal(response.key, key)) refuse('not-ours', 'for another device key')
+  if (!messages.sameHost(messages.whomFor(response), host)) refuse('not-ours', 'for another host')
+  if (response.serial !== undefined && response.serial < newest) refuse('late', 'older than what is kept')
+  if (until !== undefined && response.time > until) refuse('late', 'after the end of the appliance certificate')
 }
 
 // receipt judges a receipt by the AK that stands in the appliance certificate: SPEC.md 11.4.

@@ -6,7 +6,7 @@ import { Refusal, equal, must, refuse, within } from './refusal.mjs'
 
 const WHOLE = 16384
 const WITH_LOG = 81920
-const EK_TEMPLATE = '0023000b000300b20020837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa00060080004300100003' + '0010'
+export const EK_TEMPLATE = '0023000b000300b20020837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa00060080004300100003' + '0010'
 const AK_TEMPLATE = '0023000b00050472000000100018000b00030010'
 
 // parse reads the parts of evidence of a TPM; step 1 of SPEC.md 7.2.
@@ -31,7 +31,7 @@ export function parse(bytes) {
 }
 
 // reader takes big-endian numbers and sized bytes one after the other.
-function reader(bytes, at = 0) {
+export function reader(bytes, at = 0) {
   const take = (n) => {
     if (bytes.length - at < n) refuse('cut', 'bytes are missing')
     return bytes.subarray(at, (at += n))
@@ -55,6 +55,10 @@ function reader(bytes, at = 0) {
   }
 }
 
+// nameOf is the Name of a TPMT_PUBLIC, hostOf the host ID of an EK with that Name, as bytes.
+export const nameOf = (bytes) => Buffer.concat([Buffer.from('000b', 'hex'), sha256(bytes)])
+export const hostOf = (name) => sha256('leasehold tpm host v1\0', name)
+
 // publicKey reads a TPMT_PUBLIC that differs from a template in its point only.
 function publicKey(bytes, template, what) {
   const start = Buffer.from(template, 'hex')
@@ -69,7 +73,7 @@ function publicKey(bytes, template, what) {
   } catch {
     refuse('malformed', `${what}: not on the curve`)
   }
-  return { key, name: Buffer.concat([Buffer.from('000b', 'hex'), sha256(bytes)]) }
+  return { key, name: nameOf(bytes) }
 }
 
 // attest reads a TPMS_ATTEST of a quote.
@@ -81,10 +85,7 @@ function attest(bytes) {
     r.take(16)
     must(r.uint(1) <= 1, 'a clock that is neither safe nor not')
     r.take(8)
-    a.banks = r.uint(4)
-    must(a.banks === 1, 'one selection of PCRs')
-    a.hash = r.uint(2)
-    a.select = r.take(r.uint(1))
+    a.banks = Array.from({ length: Math.min(r.uint(4), 16) }, () => [r.uint(2), r.take(r.uint(1)).toString('hex')])
     a.pcrDigest = r.sized(64)
     r.end()
     return a
@@ -95,10 +96,11 @@ function attest(bytes) {
 function signature(bytes) {
   return within('the signature of the TPM', () => {
     const r = reader(bytes)
-    must(r.uint(2) === 0x0018 && r.uint(2) === 0x000b, 'ECDSA with SHA-256')
-    const pair = [r.sized(32), r.sized(32)].map((n) => Buffer.concat([Buffer.alloc(32 - n.length), n]))
+    if (r.uint(2) !== 0x0018 || r.uint(2) !== 0x000b) refuse('signature', 'not ECDSA with SHA-256')
+    const pair = [r.sized(128), r.sized(128)]
     r.end()
-    return Buffer.concat(pair)
+    if (pair.some((n) => n.length > 32)) refuse('signature', 'r or s of more than 32 bytes')
+    return Buffer.concat(pair.map((n) => Buffer.concat([Buffer.alloc(32 - n.length), n])))
   })
 }
 
@@ -110,7 +112,7 @@ function quote(parts, ak, extra) {
   const no = (so, why) => so || refuse('signature', why)
   no(equal(a.signer, signer), 'the quote is another key’s')
   no(equal(a.extra, extra), 'the quote is about something else')
-  no(a.hash === 0x000b && a.select.toString('hex') === '801800', 'a quote of other PCRs')
+  no(a.banks.length === 1 && a.banks[0][0] === 0x000b && a.banks[0][1] === '801800', 'a quote of other PCRs')
   no(parts.pcrs.length === 0 || equal(a.pcrDigest, sha256(parts.pcrs)), 'the PCRs are not those that were quoted')
   no(verify('sha256', parts.quoted, { key: ak.key, dsaEncoding: 'ieee-p1363' }, sig), 'the signature of the quote')
 }
@@ -137,7 +139,7 @@ export function tpm(bytes, requestDigest) {
   must(parts.pcrs.length === 96, 'PCRs of 96 bytes')
   quote(parts, ak, sha256('leasehold request v1\0', requestDigest))
   certificates(parts.certificates, ek.key)
-  return { type: 1, value: sha256('leasehold tpm host v1\0', ek.name).toString('hex').toUpperCase(), kid: sha256(parts.ak).subarray(0, 16) }
+  return { type: 1, value: hostOf(ek.name).toString('hex').toUpperCase(), kid: sha256(parts.ak).subarray(0, 16) }
 }
 
 // counted judges the proof of a return by a TPM and gives the epoch that its counter has come to; SPEC.md 7.3.

@@ -55,8 +55,9 @@ export function request(bytes) {
   return { request: message, digest, kid: item.kid, evidence: item.signature, box: asker.box }
 }
 
-// response judges a response file and opens it with what unwraps its content key; steps 1 to 4, 6 and 7 of SPEC.md 8.4.
-export function response(bytes, { root, known, unwrap }) {
+// response judges a response file and opens it with what unwraps its content key: SPEC.md 8.4. Steps 5 and 8 are judged where machine says who reads it, and when:
+// host; now; newest, the serial of the response in force; requests, the digests of its own.
+export function response(bytes, { root, known, unwrap, machine }) {
   const item = signedTwice(content(bytes, 'response'), TYP.response, [LABEL.certificate])
   const sealed = messages.read(messages.sealed, item.payload)
   const certificateBytes = item.unprotected.get(LABEL.certificate)
@@ -66,21 +67,22 @@ export function response(bytes, { root, known, unwrap }) {
   item.judge(certificate.keys)
   const { clear } = sealed
   if (!isWithin(certificate, clear.time)) refuse('signature', 'made outside of the time of its key')
+  if (machine) isFor(clear, machine)
   const message = messages.read(messages.response, open(sealed, unwrap(sealed.wrap, clear.for)))
   const agree = (so, what) => must(so, `${what} of the content is not that of the clear part`)
   agree(messages.sameHost(messages.whomFor(message), clear.for), 'for')
   for (const field of ['serial', 'number', 'time']) agree(message[field] === clear[field], field)
   agree(equal(message.request ?? Buffer.alloc(0), clear.request ?? Buffer.alloc(0)), 'request')
   agree(message.lifetime && BigInt(message.time) + BigInt(message.lifetime) === BigInt(clear.applyBefore), 'lifetime')
+  if (machine && !machine.requests.some((digest) => message.request && equal(digest, message.request))) refuse('not-ours', 'answers no request of this machine')
   return { response: message, certificate, clear, wrap: sealed.wrap }
 }
 
-// isFor judges what only the machine itself knows: steps 5 and 8 of SPEC.md 8.4. newest is the serial of the response in force, requests the digests of its own.
-export function isFor({ clear, response }, { host, now, newest = 0, requests }) {
-  if (!messages.sameHost(clear.for, host)) return 'for another machine'
-  if (now > clear.applyBefore) return 'too late'
-  if ((clear.serial ?? 0) <= newest) return 'not newer'
-  return requests.some((digest) => response.request && equal(digest, response.request)) ? '' : 'answers no request of this machine'
+// isFor judges step 5 of SPEC.md 8.4. A serial that is not new changes nothing, which the caller of this tells from a refusal.
+function isFor(clear, { host, now, newest = 0 }) {
+  if (!messages.sameHost(clear.for, host)) refuse('not-ours', 'for another machine')
+  if (now > clear.applyBefore) refuse('late', 'too late')
+  if ((clear.serial ?? 0) <= newest) refuse('late', 'not newer')
 }
 
 // open decrypts: SPEC.md 8.2.

@@ -34,8 +34,7 @@ function connection({ device, tls, frames, now }, root) {
       if (!link) no('an answer before the chain')
       const { correlation, hosts } = messages.read(messages.request, asked.body)
       const answer = chains.answer(got.body, link.serving)
-      const why = chains.isFor(answer, { request: correlation, key, host: hosts[0], until: link.appliance.until, newest })
-      if (why) no(why)
+      chains.isFor(answer, { request: correlation, key, host: hosts[0], until: link.appliance.until, newest })
       newest = answer.response.serial ?? newest
       answers.push({ ...answer.response, host: messages.whomFor(answer.response) })
     } else {
@@ -48,10 +47,7 @@ function connection({ device, tls, frames, now }, root) {
 function byFile({ requestFile, responseFile, box, now }, root) {
   const asked = files.request(hex(requestFile))
   const host = asked.request.hosts[0]
-  const got = files.response(hex(responseFile), { root, unwrap: files.unwrapper(hex(box)) })
-  const why = files.isFor(got, { host, now, requests: [asked.digest] })
-  if (why) no(why)
-  return got.response
+  return files.response(hex(responseFile), { root, unwrap: files.unwrapper(hex(box)), machine: { host, now, requests: [asked.digest] } }).response
 }
 
 try {

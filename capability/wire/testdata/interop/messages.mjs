@@ -166,7 +166,10 @@ const denial = map({
   10: may('holders', array(holder, 64)),
   11: may('position', u32),
 })
-const line = map({ 1: may('status', range(0, 2)), 2: may('count', u32), 3: may('denial', denial) })
+const line = map({ 1: may('status', range(0, 2)), 2: may('count', u32), 3: may('denial', denial) }, (l, path) => {
+  const says = ({ highest, ...rest }) => highest[0] > 0 || highest[1] > 0 || Object.keys(rest).length > 0
+  must(!l.denial || says(l.denial), `${path}.denial says that it is not there`)
+})
 
 const dongle = (v, path) => {
   const read = hostId(v, path)

@@ -11,6 +11,8 @@ import * as files from './files.mjs'
 import { KINDS, frame } from './frames.mjs'
 import * as messages from './messages.mjs'
 import { Refusal, must } from './refusal.mjs'
+import { fromText } from './text.mjs'
+import { tpmUnwrapper } from './wrap.mjs'
 
 // What a vector says a reader of its kind has.
 export const having = (keys = {}) => {
@@ -37,8 +39,9 @@ export const readers = {
     const { request, kid, evidence, digest } = files.request(bytes)
     return { is: { request, kid, evidence }, digest }
   },
-  'response-file': (bytes, { root, known, contentKey, box }) => {
-    const { response, certificate, wrap } = files.response(bytes, { root, known, unwrap: box ? files.unwrapper(box) : () => contentKey })
+  'response-file': (bytes, { root, known, contentKey, ...machine }) => {
+    const unwrap = machine.testEK ? tpmUnwrapper(machine) : machine.box ? files.unwrapper(machine.box) : () => contentKey
+    const { response, certificate, wrap } = files.response(bytes, { root, known, unwrap, machine: receiver(machine) })
     return { is: { response, wrap, keyCertificate: withoutKeys(certificate) } }
   },
   trust: (bytes) => ({ is: files.trust(bytes) }),
@@ -51,7 +54,11 @@ export const readers = {
     const { key, appliance, serving, statement } = chains.chain(bytes, { root, known })
     return { is: { keyCertificate: withoutKeys(key), applianceCertificate: appliance, serving, statement } }
   },
-  answer: (bytes, { serving }) => ({ is: ofGroup(chains.answer(bytes, serving)) }),
+  answer: (bytes, { serving, ...asker }) => {
+    const read = chains.answer(bytes, serving)
+    if (asker.request) chains.isFor(read, whoAsked(asker))
+    return { is: ofGroup(read) }
+  },
   receipt: (bytes, { ak }) => {
     const read = chains.receipt(bytes, ak)
     return { is: { answer: ofGroup(read), statement: read.statement } }
@@ -61,7 +68,22 @@ export const readers = {
     const { kind, body } = frame(bytes)
     return { is: { kind: KINDS.indexOf(kind), body } }
   },
+  text: (bytes) => {
+    const file = fromText(bytes)
+    return { is: { file }, digest: sha256(file) }
+  },
   'activation-id': (bytes) => ({ is: messages.activationId(bytes.toString()) }),
+}
+
+// What a reader knows who asked, and a machine that a file came to.
+const long = (bytes) => bytes && bytes.readBigUInt64BE()
+const whoAsked = ({ request, device, serial, until }) => {
+  const { correlation, hosts } = messages.read(messages.request, request)
+  return { request: correlation, key: device, host: hosts[0], newest: long(serial), until: long(until) }
+}
+const receiver = ({ host, now, request }) => {
+  if (!now) return undefined
+  return { host: messages.read(messages.hostId, host), now: long(now), requests: [request] }
 }
 
 // The input of a certificate names neither the keys, which follow from a seed, nor what follows from them.
