@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -100,14 +101,10 @@ func (t *textConsole) run(ctx context.Context, stay bool) error {
 // drawable is the screen that can be drawn on, or nil.
 func (t *textConsole) drawable() tcell.Screen {
 	out, isFile := t.stdout.(*os.File)
-	if name := os.Getenv("TERM"); !isFile || name == "" || name == "dumb" || !t.asks() || !term.IsTerminal(int(out.Fd())) {
+	if name := os.Getenv("TERM"); !isFile || name == "" && runtime.GOOS != "windows" || name == "dumb" || !t.asks() || !term.IsTerminal(int(out.Fd())) {
 		return nil
 	}
-	tty, err := tcell.NewStdIoTty()
-	if err != nil {
-		return nil
-	}
-	s, err := tcell.NewTerminfoScreenFromTty(tty)
+	s, err := newScreen()
 	if err != nil {
 		return nil // a terminal that nobody has described
 	}
