@@ -7,13 +7,13 @@ export GOEXPERIMENT = runtimesecret
 export LC_ALL = C.UTF-8
 GO       ?= go
 FUZZTIME ?= 30s
-PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon jq openssl gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core
+PACKAGES  = swtpm swtpm-tools mtools dosfstools systemd dbus-daemon jq openssl gcc libc6-dev softhsm2 valgrind chromium fonts-dejavu-core slapd
 NODE      = cmd/internal/browser capability/wire/testdata/interop
 BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' .)))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all deps build token lib pc oci man deb demo test suites race simulation mutants soak bench flood fuzz lint clean
+.PHONY: all deps build token lib pc oci man deb image demo test suites race simulation mutants soak bench flood fuzz lint clean
 
 all: build
 
@@ -62,6 +62,10 @@ man: build
 # The Debian package of daemon and command line, for hosts that a customer brings: dist/leasehold_VERSION_ARCH.deb.
 deb:
 	@$(MAKE) --no-print-directory -C image deb
+
+# The appliance's image, as root; what it is made of and what it needs is in image/Makefile.
+image:
+	@$(MAKE) --no-print-directory -C image image
 
 # The whole loop with real programs and software TPMs, a line for each step.
 demo: deps build

@@ -70,6 +70,7 @@ func TestBrowsers(t *testing.T) {
 	s := newSite(t, newProducer(t, 1))
 	j := s.hear()
 	addr, _, _ := s.browsed(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" of "+r.Host) })
+	var clients []*http.Client
 	for _, row := range []struct {
 		http2 bool
 		page  string
@@ -85,9 +86,14 @@ func TestBrowsers(t *testing.T) {
 		if string(b) != row.page+addr || r.TLS.Version != tls.VersionTLS13 {
 			t.Errorf("TLS %x, %q", r.TLS.Version, b)
 		}
-		client.CloseIdleConnections()
+		clients = append(clients, client)
 	}
-	s.until("no browser is left", func(n Connections) bool { return n == Connections{} })
+	s.until("no browser is left", func(n Connections) bool {
+		for _, client := range clients {
+			client.CloseIdleConnections() // a connection is idle a moment after its answer was read
+		}
+		return n == Connections{}
+	})
 	for _, protocols := range [][]string{{"http/1.1"}, nil} {
 		c, err := browse(t, addr, protocols...)
 		must(t, err)

@@ -125,7 +125,7 @@ const (
 	ErrTPMAccess       Code = 4106
 	ErrOtherStore      Code = 4107
 	ErrNoTPM           Code = 4108
-	// 4301 to 4309: the appliance's logins.
+	// 4301 to 4309, and 4311 to 4314: the appliance's logins.
 	ErrSignInFirst     Code = 4301
 	ErrApplianceSignIn Code = 4302
 	ErrApplianceRole   Code = 4303
@@ -137,6 +137,10 @@ const (
 	ErrTries           Code = 4309
 
 	ErrApplianceCertificate Code = 4310
+	ErrDirectory            Code = 4311
+	ErrDirectoryOff         Code = 4312
+	ErrDirectoryRole        Code = 4313
+	ErrDirectoryLogin       Code = 4314
 
 	ErrRequestSignature Code = 5001
 	ErrUnknownID        Code = 5002
@@ -374,6 +378,10 @@ func Catalog() []Entry {
 		{ErrApplianceToken, "E_APPLIANCE_TOKEN", "the token opens nothing on the appliance", "it is none of this appliance, it is over or was ended, or its login has changed or is disabled", "sign in again, or make another one: leasehold users token NAME --name WHAT", ExitPolicy},
 		{ErrApplianceCertificate, "E_APPLIANCE_CERTIFICATE", "the appliance shows another certificate", "the certificate is not the one of the fingerprint that was given, or no authority known here stands for it", "compare it with what is said on the appliance: leasehold fingerprint; then name that: --fingerprint SHA-256, or the authority: --authority FILE", ExitFile},
 		{ErrTries, "E_TRIES", "too many tries failed", "after five tries of a name, or from an address, each next one waits longer than the one before", "try again later", ExitTemporary},
+		{ErrDirectory, "E_DIRECTORY", "the directory cannot be asked who you are", "it does not answer, shows another certificate, points elsewhere, or the program that asks it does not run; logins of the appliance itself go on", "sign in with a login of the appliance, or try again later; as root there: journalctl -u leasehold-directory, or systemctl enable --now leasehold-directory", ExitTemporary},
+		{ErrDirectoryOff, "E_DIRECTORY_OFF", "no directory is asked here", "no address of a directory is set, or none that is asked in this way, or the appliance has no login of its own yet", "sign in with a login of the appliance; a security administrator sets a directory: leasehold policies set directory-url ldaps://HOST", ExitPolicy},
+		{ErrDirectoryRole, "E_DIRECTORY_ROLE", "the directory knows you, and you have no role here", "none of your groups in the directory has a role on the appliance", "ask a security administrator to give one of your groups a role, or a login of your own", ExitPolicy},
+		{ErrDirectoryLogin, "E_DIRECTORY_LOGIN", "this is not for who signed in through the directory", "passwords of the directory are changed there, and tokens are of logins that the appliance itself keeps", "change the password in the directory; for a token: leasehold users add NAME, and leasehold users token NAME", ExitPolicy},
 
 		{ErrRequestSignature, "E_REQUEST_SIGNATURE", "the request is not proven", "its evidence does not show that a key in the named TPM signed these bytes", "write the request again on the appliance", ExitFile},
 		{ErrUnknownID, "E_UNKNOWN_ID", "no such activation ID", "the book has no activation ID like this", "freehold show", ExitNotEntitled},

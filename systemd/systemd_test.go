@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,7 +62,7 @@ func TestExposure(t *testing.T) {
 
 func TestUnitsAreWellFormed(t *testing.T) {
 	dir := writeUnits(t)
-	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer", "leasehold-hostid-change.timer", "leasehold-hostid-change.service", "leaseholdd-poll.socket", "leasehold-poll.service"} {
+	for _, name := range []string{"leaseholdd.socket", "leaseholdd-admin.socket", "leaseholdd.service", "leasehold-hostid.service", "leasehold-hostid.timer", "leasehold-hostid-change.timer", "leasehold-hostid-change.service", "leaseholdd-poll.socket", "leasehold-poll.service", "leaseholdd-directory.socket", "leasehold-directory.service"} {
 		cmd := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
 		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -80,13 +81,18 @@ func TestExposureOfTheLook(t *testing.T) {
 	}
 }
 
-// The unit that asks the back office has the network and nothing else: 1.4 of 10, most of it for that. It alone has it, nothing starts it but an administrator, and its socket is not that of administrators.
-func TestUnitsOfThePoll(t *testing.T) {
-	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", filepath.Join(writeUnits(t), "leasehold-poll.service")).CombinedOutput()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	t.Log(lines[len(lines)-1])
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+// The units that ask the back office and a directory have the network and nothing else: 1.4 of 10, most of it for that. They alone have it, nothing starts them but an administrator, and each has an account
+// and a socket of its own, which is not that of administrators.
+func TestUnitsThatConnect(t *testing.T) {
+	dir := writeUnits(t)
+	names := []string{"poll", "directory"}
+	for _, name := range names {
+		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", filepath.Join(dir, "leasehold-"+name+".service")).CombinedOutput()
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		t.Log(lines[len(lines)-1])
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
 	}
 	entries, err := fs.ReadDir(Units(), ".")
 	if err != nil {
@@ -97,18 +103,24 @@ func TestUnitsOfThePoll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unit, mine := "\n"+string(b), e.Name() == "leasehold-poll.service"
+		unit, mine := "\n"+string(b), slices.ContainsFunc(names, func(name string) bool { return e.Name() == "leasehold-"+name+".service" })
 		if network := strings.Contains(unit, "AF_INET"); network != mine {
 			t.Errorf("%s: network %v", e.Name(), network)
 		}
 		if strings.HasSuffix(e.Name(), ".service") && !mine && e.Name() != "leasehold-hostid-change.service" && !strings.Contains(unit, "\nRestrictAddressFamilies=AF_UNIX\n") && !strings.Contains(unit, "\nRestrictAddressFamilies=AF_UNIX AF_NETLINK\n") {
 			t.Errorf("%s: no limit to its sockets", e.Name())
 		}
-		if !mine && strings.Contains(unit, "leasehold-poll.service") {
-			t.Errorf("%s names what only an administrator starts", e.Name())
-		}
-		if e.Name() == "leaseholdd-poll.socket" && (!strings.Contains(unit, "\nSocketUser=leasehold-poll\n") || !strings.Contains(unit, "\nSocketMode=0600\n")) {
-			t.Errorf("%s is open to others", e.Name())
+		for _, name := range names {
+			if e.Name() != "leasehold-"+name+".service" && strings.Contains(unit, "leasehold-"+name+".service") {
+				t.Errorf("%s names what only an administrator starts", e.Name())
+			}
+			account := "leasehold-" + name + "\n"
+			if e.Name() == "leaseholdd-"+name+".socket" && (!strings.Contains(unit, "\nSocketUser="+account) || !strings.Contains(unit, "\nSocketMode=0600\n")) {
+				t.Errorf("%s is open to others", e.Name())
+			}
+			if e.Name() == "leasehold-"+name+".service" && (!strings.Contains(unit, "\nUser="+account) || !strings.Contains(unit, "\nRequires=leaseholdd-"+name+".socket\n") || !strings.Contains(unit, "\nExecStart=/usr/bin/leasehold "+name+"\n")) {
+				t.Errorf("%s runs as another account, or asks on another socket", e.Name())
+			}
 		}
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 // asker is who asks for something, on the Unix socket or over the network, with a browser or with a program: the one value that says who may do what.
 type asker struct {
-	by          string // as entries name it: "uid 0 (pid 12)", or "login keller"; empty: nobody known
-	name        string // of the login; empty on the Unix socket
+	by          string        // as entries name it: "uid 0 (pid 12)", or "login keller"; empty: nobody known
+	name        string        // of the login, or as a directory says it; empty on the Unix socket
+	guest       string        // what a directory calls him; empty: he is none of a directory
+	roles       []ledger.Role // of a guest
 	permissions ledger.Permissions
 	local       bool               // on the Unix socket
 	idle        capability.Seconds // that sessions of browsers last without a request, as an administrator has set it
@@ -143,6 +145,9 @@ func bearerOf(r *http.Request) (text string, ok bool) {
 
 // loginAsks is a login that signed in as of a change of it. After another change it is a stranger again.
 func (c *Console) loginAsks(ctx context.Context, name string, since capability.Time) (a asker, err error) {
+	if strings.HasPrefix(name, guestMark) {
+		return c.guestAsks(ctx, name, since)
+	}
 	err = c.Appliance.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
 		if g, ok := l.Login(name); ok && !g.Disabled && g.Since == since {
 			a = askerOf(&g)

@@ -252,7 +252,7 @@ func TestSessionsOfPrograms(t *testing.T) {
 func TestManySessions(t *testing.T) {
 	b := bearers{of: map[capability.Digest]bearer{}}
 	begin := func(name string, at, life int) string {
-		text, err := b.begin(&ledger.Login{Name: name, Since: 1}, noon().Add(time.Duration(at)*time.Second), noon().Add(time.Duration(at+life)*time.Second), rand.Reader)
+		text, err := b.begin(signedInAs{name, 1}, noon().Add(time.Duration(at)*time.Second), noon().Add(time.Duration(at+life)*time.Second), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +273,7 @@ func TestManySessions(t *testing.T) {
 	if begin("cy", 5000, 1); len(b.of) != 1 {
 		t.Errorf("%d sessions where all others are over", len(b.of))
 	}
-	if _, err := b.begin(&ledger.Login{}, noon(), noon(), bytes.NewReader(nil)); err == nil {
+	if _, err := b.begin(signedInAs{}, noon(), noon(), bytes.NewReader(nil)); err == nil {
 		t.Error("a token without chance")
 	}
 }

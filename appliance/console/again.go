@@ -101,6 +101,9 @@ func (g *again) once(w http.ResponseWriter, r *http.Request, a asker, secret boo
 
 // owner is whose keys somebody uses: on the Unix socket an account's, whichever program asks.
 func owner(a asker) string {
+	if a.guest != "" {
+		return a.guest
+	}
 	account, _, _ := strings.Cut(a.by, " (")
 	return account
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/leasehold/leasehold/capability"
@@ -122,15 +123,15 @@ func ConfigurationOf(c ledger.Configuration) Configuration {
 	return Configuration{Model: string(c.Model), Reservations: c.Groups, Settings: c.Settings, ClientKeys: clientKeysOf(c.Keys)}
 }
 
-func (c *Console) configure(r *http.Request, by string) (any, error) {
+func (c *Console) configure(r *http.Request, a asker) (any, error) {
 	var form Configuration
 	if err := decodeUpTo(maxRestore, r, &form); err != nil {
 		return nil, err
 	}
-	return c.putConfiguration(r, form, by)
+	return c.putConfiguration(r, form, a)
 }
 
-func (c *Console) restore(r *http.Request, by string) (any, error) {
+func (c *Console) restore(r *http.Request, a asker) (any, error) {
 	var form RestoreForm
 	if err := decodeUpTo(maxRestore, r, &form); err != nil {
 		return nil, err
@@ -143,21 +144,23 @@ func (c *Console) restore(r *http.Request, by string) (any, error) {
 	if err := wire.New().Decode(note, &conf, maxRestore); err != nil {
 		return nil, capability.Refuse(capability.ErrRecovery, "note", "%v", err)
 	}
-	return c.putConfiguration(r, ConfigurationOf(conf), by)
+	return c.putConfiguration(r, ConfigurationOf(conf), a)
 }
 
 // putConfiguration makes the appliance's configuration this one, part by part: what is refused leaves the rest in force, and is told.
-func (c *Console) putConfiguration(r *http.Request, form Configuration, by string) (*Configured, error) {
+func (c *Console) putConfiguration(r *http.Request, form Configuration, a asker) (*Configured, error) {
+	by := a.by
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if form.Model != "" && len(form.Reservations) > 0 {
 		return nil, &capability.Malformed{Field: "model", Cause: "beside reservations"}
 	}
 	var modeled, reserved bool
+	var before []Setting
 	if err := c.look(r, func(l *ledger.Ledger, _ ledger.Now) {
 		m, _ := l.Model()
 		groups, _ := l.Reservations()
-		modeled, reserved = m != nil, len(groups) > 0
+		modeled, reserved, before = m != nil, len(groups) > 0, settings(l)
 	}); err != nil {
 		return nil, err
 	}
@@ -187,6 +190,13 @@ func (c *Console) putConfiguration(r *http.Request, form Configuration, by strin
 		add(ledger.RegisterKey{Key: key, Kind: k.Kind, Name: k.Name, By: by}, "client key "+k.SHA256)
 	}
 	for _, s := range form.Settings {
+		if ofDirectory(s.Name) && !a.may(ledger.ToAdmit) {
+			// Who may restore what is licensed could give himself every role else.
+			if !slices.ContainsFunc(before, func(b Setting) bool { return b.Name == s.Name && b.Value == s.Value }) {
+				out.Refused = append(out.Refused, refuseDirectory(s.Name).Denial)
+			}
+			continue
+		}
 		add(ledger.SetPolicy{Name: s.Name, Value: s.Value, By: by}, s.Name)
 	}
 	if modeled && form.Model == "" {

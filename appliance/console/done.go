@@ -84,8 +84,8 @@ func (v *visit) act(f func() (to string, err error)) error {
 	if err := capability.CheckName("key", key); err != nil {
 		return capability.Refuse(capability.ErrForm, web.Once, "%v", err)
 	}
-	key = v.name + "\x00" + key
-	to, done, err := v.forms.begin(key, web.Asked(v.name, v.r))
+	key = v.account() + "\x00" + key
+	to, done, err := v.forms.begin(key, web.Asked(v.account(), v.r))
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type entrance struct {
 	throttle  *web.Throttle
 	passwords *passwords
 	bearers   bearers
+	guests    guests
 	first     firstCode
 }
 
@@ -194,6 +195,9 @@ func (c *Console) firstLogin(ctx context.Context, code, name, password, from str
 	return c.login(ctx, name)
 }
 
+// asLogin is a session of a login.
+func asLogin(g *ledger.Login) signedInAs { return signedInAs{g.Name, g.Since} }
+
 // maxBearers of one login at a time; with the next one its oldest ends.
 const maxBearers = 32
 
@@ -204,8 +208,7 @@ type bearers struct {
 }
 
 type bearer struct {
-	name       string
-	since      capability.Time
+	signedInAs
 	made, ends time.Time
 }
 
@@ -221,8 +224,8 @@ func newToken(chance io.Reader) (string, error) {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:]), nil
 }
 
-// begin gives a login a token that is good until ends.
-func (b *bearers) begin(g *ledger.Login, now, ends time.Time, chance io.Reader) (string, error) {
+// begin gives who signed in a token that is good until ends.
+func (b *bearers) begin(s signedInAs, now, ends time.Time, chance io.Reader) (string, error) {
 	text, err := newToken(chance)
 	if err != nil {
 		return "", err
@@ -235,7 +238,7 @@ func (b *bearers) begin(g *ledger.Login, now, ends time.Time, chance io.Reader) 
 		switch {
 		case !now.Before(one.ends):
 			delete(b.of, hash)
-		case one.name == g.Name:
+		case one.name == s.name:
 			if own++; own == 1 || one.made.Before(b.of[oldest].made) {
 				oldest = hash
 			}
@@ -244,7 +247,7 @@ func (b *bearers) begin(g *ledger.Login, now, ends time.Time, chance io.Reader) 
 	if own >= maxBearers {
 		delete(b.of, oldest)
 	}
-	b.of[ledger.TokenHash(text)] = bearer{g.Name, g.Since, now, ends}
+	b.of[ledger.TokenHash(text)] = bearer{s, now, ends}
 	return text, nil
 }
 

@@ -35,6 +35,8 @@ type Console struct {
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
 	OpenNote func(key, note []byte) ([]byte, error)
 	Poll     *Poll // nil: nothing is asked of a back office over the network
+	// Directory has people judged who sign in by a directory of the site; nil: nobody is.
+	Directory *Directory
 	// Certificate is what browsers are shown; nil, or where it gives nil: nothing yet.
 	Certificate func() *certificate.Shown
 	// Metrics answers with figures for monitoring; nil: there are none.

@@ -32,7 +32,8 @@ func wants() map[string]string {
 
 		"GET session": "anyone", "POST session": "anyone", "POST first-login": "anyone", "DELETE session": "signed in", "PUT password": "signed in", "POST tokens": "signed in", "DELETE tokens/{token}": "signed in",
 		"GET first-login": "root",
-		"GET users":       "admit", "POST users": "admit", "GET users/{name}": "admit", "PUT users/{name}": "admit", "DELETE users/{name}": "admit",
+		"GET directory":   "admit", "PUT directory": "admit",
+		"GET users": "admit", "POST users": "admit", "GET users/{name}": "admit", "PUT users/{name}": "admit", "DELETE users/{name}": "admit",
 		"POST users/{name}/tokens": "admit", "DELETE users/{name}/tokens/{token}": "admit",
 		"GET reports": "report", "GET reports/{report}": "report", "GET reports/{report}/csv": "report", "GET reports/{report}/svg": "report",
 	}

@@ -61,6 +61,9 @@ func descriptions() map[string]described {
 		"POST users/{name}/tokens":           {"Make a token of somebody's login", TokenForm{}, NewToken{}, nil},
 		"DELETE users/{name}/tokens/{token}": {"End a token of somebody's login", CurrentForm{}, struct{}{}, nil},
 
+		"GET directory": {"The directory of the site that judges sign-ins too, and whether it is asked", nil, DirectoryState{}, nil},
+		"PUT directory": {"Change a setting of it", DirectoryForm{}, DirectoryState{}, nil},
+
 		"GET certificate":          {"The certificate that browsers are shown", nil, certificate.View{}, nil},
 		"POST certificate/request": {"Ask for a certificate of the site's own authority", CertificateWish{}, CertificateRequest{}, nil},
 		"PUT certificate":          {"Show the certificate of the site's own authority: its chain in PEM", octets("application/x-pem-file"), certificate.View{}, nil},

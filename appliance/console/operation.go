@@ -58,12 +58,12 @@ func (c *Console) operations() []operation {
 		look("recovery", c.recovery),
 		secretly(change("POST recovery", ledger.ToExchange, c.takeRecovery)),
 		look("configuration", c.configuration),
-		change("PUT configuration", ledger.ToSet, c.configure),
-		change("POST restore", ledger.ToExchange, c.restore),
+		changeAs("PUT configuration", ledger.ToSet, c.configure),
+		changeAs("POST restore", ledger.ToExchange, c.restore),
 		{pattern: "GET audit", gate: needs(ledger.ToAudit), kind: "application/cbor-seq", stream: c.audit},
 		{pattern: "GET backup", gate: needs(ledger.ToExchange), stream: c.backup},
 		{pattern: "GET openapi.json", gate: anyone, kind: "application/openapi+json", stream: c.document},
-	}, c.rules(), c.reports(), c.userOperations(), c.keyOperations())
+	}, c.rules(), c.reports(), c.userOperations(), c.keyOperations(), c.directoryOperations())
 	if c.Poll != nil {
 		list = append(list, look("poll", c.Poll.look), change("POST poll/refresh", ledger.ToExchange, c.Poll.refresh))
 	}
@@ -78,6 +78,11 @@ func look(path string, f func(*http.Request) (any, error)) operation {
 // change is an operation that changes something, in the name of who asks.
 func change(pattern string, p ledger.Permission, f func(*http.Request, string) (any, error)) operation {
 	return operation{pattern: pattern, gate: needs(p), stands: true, do: func(r *http.Request, a asker) (any, error) { return f(r, a.by) }}
+}
+
+// changeAs is change where what somebody may do matters beyond that it may be asked for.
+func changeAs(pattern string, p ledger.Permission, f func(*http.Request, asker) (any, error)) operation {
+	return operation{pattern: pattern, gate: needs(p), stands: true, do: f}
 }
 
 // tell is an operation by which root says what the machine is: everybody else may be made to see another one.

@@ -25,6 +25,8 @@ type site struct {
 	forms    *doneForms
 	files    *writtenFiles
 	deleted  *deletions
+	errands  *web.Errands // of browsers at the issuer
+	sent     *web.Rate    // there and back
 	mux      *http.ServeMux
 }
 
@@ -82,7 +84,10 @@ func (c *Console) site() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{Console: c, assets: assets, sessions: web.NewSessions(c.Now), room: web.NewRoom(pageBytes, pageBytesEach), forms: newDoneForms(c.Now), files: &writtenFiles{}, deleted: newDeletions(), mux: http.NewServeMux()}
+	s := &site{Console: c, assets: assets, sessions: web.NewSessions(c.Now), room: web.NewRoom(pageBytes, pageBytesEach), forms: newDoneForms(c.Now), files: &writtenFiles{}, deleted: newDeletions(), sent: web.NewRate(c.Now, issuerAtOnce, issuerInterval), mux: http.NewServeMux()}
+	if s.errands, err = web.NewErrands(c.Now); err != nil {
+		return nil, err
+	}
 	if s.pages, err = assets.ParsePages(templates); err != nil {
 		return nil, err
 	}
@@ -132,6 +137,7 @@ func (s *site) routes() []route {
 		reportRoutes(),
 		userRoutes(),
 		keyRoutes(),
+		directoryRoutes(),
 		helpRoutes(),
 	)
 }

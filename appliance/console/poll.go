@@ -100,18 +100,20 @@ type Missed struct {
 
 // Handler is what the program that asks may ask: for an errand, and to hear how it ended. It is served on a socket of its own, which nobody else may open.
 func (p *Poll) Handler(c *Console) http.Handler {
+	return c.narrow(map[string]func(*http.Request) (any, error){
+		"poll/next":   p.next,
+		"poll/answer": func(r *http.Request) (any, error) { return p.answered(c, r) },
+		"poll/missed": func(r *http.Request) (any, error) { return p.missed(c, r) },
+	})
+}
+
+// narrow is a handler for a program that may do these things, by their paths, and nothing else.
+func (c *Console) narrow(what map[string]func(*http.Request) (any, error)) http.Handler {
 	mux := http.NewServeMux()
-	answer := func(path string, f func(*http.Request) (any, error)) {
+	for path, f := range what {
 		mux.HandleFunc("POST "+Base+path, func(w http.ResponseWriter, r *http.Request) { c.reply(w, r, f) })
 	}
-	answer("poll/next", p.next)
-	answer("poll/answer", func(r *http.Request) (any, error) { return p.answered(c, r) })
-	answer("poll/missed", func(r *http.Request) (any, error) { return p.missed(c, r) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		c.reply(w, r, func(*http.Request) (any, error) {
-			return nil, capability.Refuse(capability.ErrNotFound, r.URL.Path, "")
-		})
-	})
+	mux.HandleFunc("/", c.missing)
 	return mux
 }
 

@@ -63,7 +63,7 @@ func (v *visit) reservationList() error {
 	}); err != nil {
 		return err
 	}
-	if d := v.deleted.of(v.name, now); view.Serves && d != nil {
+	if d := v.deleted.of(v.account(), now); view.Serves && d != nil {
 		view.Undo = &undoView{len(d.rows), d.at.Add(undoTime)}
 	}
 	columns := []column[Reserved]{
@@ -431,7 +431,7 @@ func (v *visit) deleteForm() error {
 		if err := v.look(v.r, func(_ *ledger.Ledger, n ledger.Now) { now = n.Wall }); err != nil {
 			return "", err
 		}
-		v.deleted.keep(v.name, gone, now)
+		v.deleted.keep(v.account(), gone, now)
 		v.say("Deleted: %s. It can be undone until %s.", capability.Counted(len(gone), "entry"), now.Add(undoTime))
 		return "/reservations", nil
 	}), (*visit).deletePage)
@@ -446,14 +446,14 @@ func (v *visit) undoForm() error {
 		if err := v.look(v.r, func(_ *ledger.Ledger, n ledger.Now) { now = n.Wall }); err != nil {
 			return "", err
 		}
-		d := v.deleted.of(v.name, now)
+		d := v.deleted.of(v.account(), now)
 		if d == nil {
 			return "", capability.Refuse(capability.ErrNotFound, "", "there is nothing to undo any more")
 		}
 		if _, err := v.change(v.r, "deletion of reservations undone", v.by, func(rows []Reserved, _ []ledger.Group) ([]Reserved, error) { return append(rows, d.rows...), nil }); err != nil {
 			return "", err
 		}
-		v.deleted.forget(v.name)
+		v.deleted.forget(v.account())
 		v.say("Reserved again: %s, as the youngest now: what is served of older ones comes first.", capability.Counted(len(d.rows), "entry"))
 		return "/reservations", nil
 	}), (*visit).reservationList)

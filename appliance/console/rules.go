@@ -29,7 +29,7 @@ func (c *Console) rules() []operation {
 		change("PUT reservations", ledger.ToServe, c.importReservations),
 		change("POST reservations/edit", ledger.ToServe, c.editReservation),
 		change("DELETE reservations/{id}", ledger.ToServe, c.deleteReservation),
-		change("POST policies", ledger.ToSet, c.setPolicy),
+		changeAs("POST policies", ledger.ToSet, c.setPolicy),
 		change("POST seats/disconnect", ledger.ToServe, c.disconnect),
 	}
 }
@@ -208,12 +208,12 @@ func (c *Console) policies(r *http.Request) (any, error) {
 	return out, err
 }
 
-func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
+func (c *Console) setPolicy(r *http.Request, a asker) (any, error) {
 	var form SettingForm
 	if err := decode(r, &form); err != nil {
 		return nil, err
 	}
-	if err := c.putPolicy(r.Context(), form, by); err != nil {
+	if err := c.putPolicy(r.Context(), form, a); err != nil {
 		return nil, err
 	}
 	var out Setting
@@ -224,12 +224,18 @@ func (c *Console) setPolicy(r *http.Request, by string) (any, error) {
 	return out, err
 }
 
-// putPolicy sets a setting, or lets go of it.
-func (c *Console) putPolicy(ctx context.Context, form SettingForm, by string) error {
+// putPolicy sets a setting, or lets go of it. Those of the directory are set so on the appliance alone: over the network they are for who admits logins, and shows again who that is.
+func (c *Console) putPolicy(ctx context.Context, form SettingForm, a asker) error {
+	if ofDirectory(form.Name) {
+		if !a.local || !a.may(ledger.ToAdmit) {
+			return refuseDirectory(form.Name)
+		}
+		return c.putDirectory(ctx, form, a.by)
+	}
 	if err := refuseOutside(form.Name); err != nil {
 		return err
 	}
-	if _, err := c.Appliance.Change(ctx, ledger.SetPolicy{Name: form.Name, Value: form.Value, By: by}, "policy "+strconv.Quote(form.Name)+" set", by); err != nil {
+	if _, err := c.Appliance.Change(ctx, ledger.SetPolicy{Name: form.Name, Value: form.Value, By: a.by}, "policy "+strconv.Quote(form.Name)+" set", a.by); err != nil {
 		return err
 	}
 	if c.Poll != nil {

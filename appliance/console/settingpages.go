@@ -186,7 +186,7 @@ func (v *visit) properties() error {
 func settable(name string) (ledger.Known, bool) {
 	all := ledger.KnownSettings()
 	at := slices.IndexFunc(all, func(k ledger.Known) bool { return k.Name == name })
-	if at < 0 || all[at].Owner == ledger.Producer {
+	if at < 0 || all[at].Owner == ledger.Producer || all[at].Owner == ledger.Admitter {
 		return ledger.Known{}, false
 	}
 	return all[at], true
@@ -266,7 +266,7 @@ func (v *visit) propertiesForm() error {
 			if is != was {
 				err = capability.Refuse(capability.ErrMeanwhile, s.Name, "it is %q now", is)
 			} else {
-				err = v.putPolicy(v.r.Context(), SettingForm{Name: s.Name, Value: want}, v.by)
+				err = v.putPolicy(v.r.Context(), SettingForm{Name: s.Name, Value: want}, v.asker)
 			}
 			if err != nil {
 				if len(saved) > 0 {

@@ -25,6 +25,8 @@ type signInView struct {
 	To    string // where to go afterwards
 	Kept  string // a form that was interrupted
 	First bool   // there is no login yet
+	// Directory of the site that may be asked instead; nil: there is none.
+	Directory *directoryOffer
 }
 
 func (v *visit) signInPage() error {
@@ -37,7 +39,7 @@ func (v *visit) askToSignIn(to, kept string) error {
 	if err != nil {
 		return err
 	}
-	return v.show("signin", "Login", signInView{Sent: v.Sent, To: web.Local(to), Kept: kept, First: none})
+	return v.show("signin", "Login", signInView{Sent: v.Sent, To: web.Local(to), Kept: kept, First: none, Directory: v.directoryOffer(to)})
 }
 
 // nobodyYet says that there is no login.
@@ -56,19 +58,19 @@ func (v *visit) signInForm() error {
 	if name == "" || password == "" {
 		return v.again(capability.Refuse(capability.ErrForm, "", "a name and a password are wanted"), (*visit).signInPage)
 	}
-	g, err := v.signIn(v.r.Context(), name, password, web.AddressOf(v.r))
+	s, err := v.signInBy(v.r.Context(), form.Get("with") == "directory", name, password, web.AddressOf(v.r))
 	if err != nil {
 		return v.again(err, (*visit).signInPage)
 	}
-	if err := v.begin(&g); err != nil {
+	if err := v.begin(s); err != nil {
 		return err
 	}
 	return v.goTo(v.onward(form.Get("to"), form.Get("kept")))
 }
 
-// begin signs a login in, whoever visited until now.
-func (v *visit) begin(g *ledger.Login) error {
-	return v.sessions.Begin(v.r.Context(), g.Name, int64(g.Since))
+// begin signs somebody in, whoever visited until now.
+func (v *visit) begin(s signedInAs) error {
+	return v.sessions.Begin(v.r.Context(), s.name, int64(s.since))
 }
 
 func (v *visit) signOut() error {
@@ -108,7 +110,7 @@ func (v *visit) firstForm() error {
 	if err != nil {
 		return v.again(err, (*visit).firstPage)
 	}
-	if err := v.begin(&g); err != nil {
+	if err := v.begin(asLogin(&g)); err != nil {
 		return err
 	}
 	v.say("You are the first login, a security administrator. Make the logins of others, and give the roles that are needed: whoever brings licenses in is a license administrator.")
@@ -125,12 +127,20 @@ func twice(form url.Values) error {
 
 type ownView struct {
 	web.Sent
+	Guest  bool // of a directory: nothing of his is kept here
 	Facts  web.Facts
 	Tokens tokensView
 }
 
 // ownPage is where somebody changes the own password.
 func (v *visit) ownPage() error {
+	if v.guest != "" {
+		view := ownView{Sent: v.Sent, Guest: true}
+		view.Facts.Add("User Name", v.name)
+		view.Facts.Add("Known to", "the directory")
+		view.Facts.Add("Roles", roleWords(v.roles))
+		return v.show("me", "My Login", view)
+	}
 	g, err := v.login(v.r.Context(), v.name)
 	if err != nil {
 		return err
@@ -148,6 +158,9 @@ func (v *visit) ownPasswordForm() error {
 	if err != nil {
 		return err
 	}
+	if _, err := own(v.asker); err != nil {
+		return v.again(err, (*visit).ownPage)
+	}
 	if err := twice(form); err != nil {
 		return v.again(err, (*visit).ownPage)
 	}
@@ -156,7 +169,7 @@ func (v *visit) ownPasswordForm() error {
 		return v.again(err, (*visit).ownPage)
 	}
 	// Every session of before is over, this one too.
-	if err := v.begin(&g); err != nil {
+	if err := v.begin(asLogin(&g)); err != nil {
 		return err
 	}
 	v.say("The password is changed, and you are signed out everywhere else.")
@@ -175,7 +188,7 @@ func (v *visit) prove(form url.Values) error {
 	if current == "" {
 		return capability.Refuse(capability.ErrForm, "password-current", "your own password is asked for")
 	}
-	if _, err := v.known(v.r.Context(), v.name, current, web.AddressOf(v.r)); err != nil {
+	if err := v.proven(v.r, v.asker, current); err != nil {
 		return err
 	}
 	v.sessions.Prove(v.r.Context())

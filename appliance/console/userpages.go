@@ -78,6 +78,8 @@ type usersView struct {
 	Table tableView
 	Roles []roleChoice
 	Asks  bool
+	// Directory of the site that is asked too.
+	Directory web.Facts
 }
 
 func stateWord(u *User) string {
@@ -101,6 +103,11 @@ func (v *visit) usersPage() error {
 		{name: "made", title: "Made", when: true, text: func(u *User) string { return u.Made.String() }, less: byNumber(func(u *User) capability.Time { return u.Made })},
 		{name: "since", title: "Changed", when: true, text: func(u *User) string { return u.Since.String() }, less: byNumber(func(u *User) capability.Time { return u.Since })},
 	}, "There is no login.")
+	state, err := v.directoryState(v.r.Context())
+	if err != nil {
+		return err
+	}
+	view.Directory = directoryFacts(state)
 	return v.show("users", "Users", view)
 }
 
@@ -187,12 +194,12 @@ func (v *visit) rolesForm() error {
 
 // stillSignedIn keeps who changed the own login signed in: every session from before a change is over.
 func (v *visit) stillSignedIn(name, said string) (string, error) {
-	if strings.EqualFold(name, v.name) {
+	if v.guest == "" && strings.EqualFold(name, v.name) {
 		g, err := v.login(v.r.Context(), name)
 		if err != nil {
 			return "", err
 		}
-		if err := v.begin(&g); err != nil {
+		if err := v.begin(asLogin(&g)); err != nil {
 			return "", err
 		}
 		if !g.Permissions().Has(ledger.ToAdmit) {
@@ -242,7 +249,13 @@ func (v *visit) tokensForm() error {
 	return v.tokenForm(v.r.PathValue("name"), userPath(v.r.PathValue("name")), (*visit).userPage)
 }
 
-func (v *visit) ownTokensForm() error { return v.tokenForm(v.name, "/me", (*visit).ownPage) }
+func (v *visit) ownTokensForm() error {
+	name, err := own(v.asker)
+	if err != nil {
+		return err
+	}
+	return v.tokenForm(name, "/me", (*visit).ownPage)
+}
 
 // tokenForm makes a token of a login, whose text is shown once, or ends one.
 func (v *visit) tokenForm(login, to string, page func(*visit) error) error {

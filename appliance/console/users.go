@@ -66,8 +66,9 @@ type Session struct {
 
 // SignInForm is the body of POST session.
 type SignInForm struct {
-	Name     string `json:"name"`
-	Password string `json:"password"`
+	Name      string `json:"name"`
+	Password  string `json:"password"`
+	Directory bool   `json:"directory,omitempty"` // the directory of the site judges them, and not the appliance
 }
 
 // SignedIn answers POST session: a token for the requests that follow, good for so many seconds.
@@ -152,6 +153,9 @@ func (c *Console) proven(r *http.Request, a asker, current string) error {
 	}
 	if current == "" {
 		return &capability.Malformed{Field: "current", Cause: "your own password is asked for"}
+	}
+	if a.guest != "" {
+		return c.provenGuest(r, a, current)
 	}
 	_, err := c.known(r.Context(), a.name, current, web.AddressOf(r))
 	return err
@@ -286,6 +290,9 @@ func (c *Console) endToken(r *http.Request, a asker, login string) (any, error) 
 
 // own is the login of who asks. The Unix socket has none.
 func own(a asker) (string, error) {
+	if a.guest != "" {
+		return "", capability.Refuse(capability.ErrDirectoryLogin, "", "")
+	}
 	if a.name == "" {
 		return "", capability.Refuse(capability.ErrForbidden, "", "there is no login of %s", a.by)
 	}
@@ -338,7 +345,10 @@ func (c *Console) session(r *http.Request, a asker) (any, error) {
 			out.Permissions = append(out.Permissions, p.String())
 		}
 	}
-	if a.name == "" {
+	if a.guest != "" {
+		out.Roles = a.roles
+	}
+	if a.guest != "" || a.name == "" {
 		return out, nil
 	}
 	g, err := c.login(r.Context(), a.name)
@@ -351,7 +361,7 @@ func (c *Console) openSession(r *http.Request, _ asker) (any, error) {
 	if err := decode(r, &form); err != nil {
 		return nil, err
 	}
-	g, err := c.signIn(r.Context(), form.Name, form.Password, web.AddressOf(r))
+	s, err := c.signInBy(r.Context(), form.Directory, form.Name, form.Password, web.AddressOf(r))
 	if err != nil {
 		return nil, err
 	}
@@ -360,8 +370,17 @@ func (c *Console) openSession(r *http.Request, _ asker) (any, error) {
 		return nil, err
 	}
 	now := c.Appliance.Now()
-	text, err := c.entry().bearers.begin(&g, now, now.Add(time.Duration(life)*time.Second), c.Appliance.Rand)
+	text, err := c.entry().bearers.begin(s, now, now.Add(time.Duration(life)*time.Second), c.Appliance.Rand)
 	return SignedIn{text, life}, err
+}
+
+// signInBy signs somebody in by name and password, as a login of the appliance or as a guest.
+func (c *Console) signInBy(ctx context.Context, directory bool, name, password, from string) (signedInAs, error) {
+	if directory {
+		return c.guestSignIn(ctx, name, password, from)
+	}
+	g, err := c.signIn(ctx, name, password, from)
+	return asLogin(&g), err
 }
 
 func (c *Console) closeSession(r *http.Request, a asker) (any, error) {

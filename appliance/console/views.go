@@ -27,7 +27,7 @@ const (
 )
 
 func (v *visit) viewCookie() string {
-	sum := sha256.Sum256([]byte(v.name))
+	sum := sha256.Sum256([]byte(v.account()))
 	return "__Host-views-" + hex.EncodeToString(sum[:8])
 }
 

@@ -325,7 +325,7 @@ func TestSettings(t *testing.T) {
 		last = k.Name
 		value := k.Default
 		if value == "" {
-			value = map[Kind]string{Interval: "3600", Text: "x"}[k.Kind]
+			value = map[Kind]string{Interval: "3600", Text: "x", Groups: "x; y"}[k.Kind]
 		}
 		if k.Owner == Producer {
 			if no := v.refused(SetPolicy{Name: k.Name, Value: value}, capability.ErrLocked); no.Subject != k.Name {

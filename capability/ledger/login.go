@@ -17,6 +17,8 @@ import (
 const (
 	// MaxLogins of an appliance: those who manage it, not those who use its licenses.
 	MaxLogins = 1000
+	// ByDirectory begins how somebody signed in whom a directory knows: the appliance itself keeps no such login.
+	ByDirectory = "directory"
 	// MaxVerifier bounds what is kept of a password, in bytes.
 	MaxVerifier = 512
 )
@@ -70,9 +72,9 @@ type Admitted struct {
 
 // SignedIn: somebody signed in, or so many tries failed that the next have to wait.
 type SignedIn struct {
-	Name   string          `cbor:"1,keyasint,omitzero"` // of a login; empty where none has the name that was typed, which may be a password
+	Name   string          `cbor:"1,keyasint,omitzero"` // of a login, or as a directory says it; empty where none has the name that was typed, which may be a password
 	From   string          `cbor:"2,keyasint,omitzero"` // the address
-	How    string          `cbor:"3,keyasint,omitzero"` // password, first-login code
+	How    string          `cbor:"3,keyasint,omitzero"` // password, first-login code, or ByDirectory and whom it means
 	Failed uint32          `cbor:"4,keyasint,omitzero"` // tries in a row; zero: it succeeded
 	Closed capability.Time `cbor:"5,keyasint,omitzero"` // until then
 }

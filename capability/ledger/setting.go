@@ -18,16 +18,18 @@ const (
 	Producer Owner = iota
 	Administrator
 	Both
+	Admitter // who admits logins; nobody else, whatever he may set
 )
 
 func (o Owner) String() string {
-	return [...]string{"producer", "administrator", "producer and administrator"}[o]
+	return [...]string{"producer", "administrator", "producer and administrator", "security administrator"}[o]
 }
 
 // Kind is the form of a setting's value.
 type Kind uint8
 
-// The kinds of values: true or false; seconds, also written as 15m; a number; text; the HTTPS address of a server; the SHA-256 of its certificate; one of a few words.
+// The kinds of values: true or false; seconds, also written as 15m; a number; text; the HTTPS address of a server; the SHA-256 of its certificate; one of a few words; the
+// address of a directory; names of its groups.
 const (
 	Flag Kind = iota
 	Interval
@@ -36,6 +38,8 @@ const (
 	Location
 	Fingerprint
 	Choice
+	Place
+	Groups
 )
 
 // Known is a setting that there is.
@@ -92,6 +96,17 @@ func KnownSettings() []Known {
 		{BorrowMaximum, "licensing.borrowIntervalMax", Administrator, Interval, 1, 10 * year, ""},
 		{ClientKeysOnly, "", Administrator, Flag, 0, 0, "false"},
 		{"clone-suspect", "", Producer, Text, 0, 0, "refuse"},
+		{DirectoryAccount, "", Admitter, Text, 0, 0, ""},
+		{DirectoryRole(Auditor), "", Admitter, Groups, 0, 0, ""},
+		{DirectoryBase, "", Admitter, Text, 0, 0, ""},
+		{DirectoryGroups, "", Admitter, Text, 0, 0, "groups"},
+		{DirectoryRole(LicenseAdministrator), "", Admitter, Groups, 0, 0, ""},
+		{DirectoryName, "", Admitter, Text, 0, 0, ""},
+		{DirectoryRole(Operator), "", Admitter, Groups, 0, 0, ""},
+		{DirectoryScope, "", Admitter, Text, 0, 0, ""},
+		{DirectoryRole(SecurityAdministrator), "", Admitter, Groups, 0, 0, ""},
+		{DirectoryURL, "", Admitter, Place, 0, 0, ""},
+		{DirectoryRole(Viewer), "", Admitter, Groups, 0, 0, ""},
 		{DuplicateClients, "licensing.allowDuplicateClients", Producer, Flag, 0, 0, "false"},
 		{"failover-maintenance", "", Producer, Interval, 0, year, "259200"},
 		{"failover-uris", "licensing.main.uri, licensing.backup.uri", Administrator, Text, 0, 0, ""},
@@ -173,6 +188,10 @@ func (k Known) check(value string) (string, error) {
 		return location(value)
 	case Fingerprint:
 		return fingerprint(value)
+	case Place:
+		return place(value)
+	case Groups:
+		return groupList(value)
 	case Interval, Number:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil && k.Kind == Interval {

@@ -83,7 +83,11 @@ func (e *Entry) Words() (kind, subject, by string) {
 	case e.SignedIn != nil && e.SignedIn.Failed > 0:
 		return "sign-in failed", e.SignedIn.words(), ""
 	case e.SignedIn != nil:
-		return "signed in", e.SignedIn.words(), "login " + e.SignedIn.Name
+		by := "login "
+		if strings.HasPrefix(e.SignedIn.How, ByDirectory) {
+			by = ByDirectory + " "
+		}
+		return "signed in", e.SignedIn.words(), by + e.SignedIn.Name
 	case e.Certified != nil:
 		return "certificate " + e.Certified.What.String(), e.Certified.words(), e.Certified.By
 	case e.Registered != nil && e.Registered.Removed:

@@ -48,7 +48,7 @@ func NewThrottle(now func() time.Time) *Throttle {
 	return &Throttle{now: now, tried: map[whom]tried{}}
 }
 
-// Try counts a try of a name from an address as failed before anybody knows: a thousand sent at once are a thousand. Succeeded takes back what did not fail.
+// Try counts a try of a name from an address as failed before anybody knows: a thousand sent at once are a thousand. Succeeded and Undecided take back what did not fail.
 func (t *Throttle) Try(name, address string) (v Verdict) {
 	keys := whoms(name, address)
 	t.mu.Lock()
@@ -83,12 +83,24 @@ func (t *Throttle) Succeeded(name, address string) {
 	defer t.mu.Unlock()
 	keys := whoms(name, address)
 	delete(t.tried, keys[0])
-	near := keys[1]
-	if k := t.tried[near]; k.failed > 1 {
+	t.takeBack(keys[1])
+}
+
+// Undecided takes a try back of which nobody could say whether it failed: whoever judges them may be away for long, and that is nobody's guess.
+func (t *Throttle) Undecided(name, address string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range whoms(name, address) {
+		t.takeBack(key)
+	}
+}
+
+func (t *Throttle) takeBack(key whom) {
+	if k := t.tried[key]; k.failed > 1 {
 		k.failed--
-		t.tried[near] = k
+		t.tried[key] = k
 	} else {
-		delete(t.tried, near)
+		delete(t.tried, key)
 	}
 }
 

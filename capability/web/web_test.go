@@ -354,6 +354,21 @@ func TestThrottle(t *testing.T) {
 		}
 		th.Succeeded("dora", "203.0.113.5")
 	}
+	// What nobody could judge closes nothing, and frees nobody who has guessed before.
+	for n := range 50 {
+		if v := try(fmt.Sprint("emil", n), "203.0.113.6"); v.Wait != 0 || v.Closes != 0 {
+			t.Fatal(v)
+		}
+		th.Undecided(fmt.Sprint("emil", n), "203.0.113.6")
+	}
+	for range FreeTries - 1 {
+		try("frida", "203.0.113.7")
+	}
+	try("frida", "203.0.113.8")
+	th.Undecided("frida", "203.0.113.8")
+	if v := try("frida", "203.0.113.9"); v.Wait == 0 && v.Failed != FreeTries {
+		t.Error("what nobody could judge forgets what failed:", v)
+	}
 }
 
 // A thousand tries sent at once are a thousand: five are judged.

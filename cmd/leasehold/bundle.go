@@ -142,8 +142,8 @@ func (p *program) parts(ctx context.Context) []piece {
 		name, what string
 		program    []string
 	}{
-		{"units.txt", "how systemd runs the daemon and what belongs to it", []string{"systemctl", "status", "--no-pager", "--full", "--lines=0", "leaseholdd.service", "leaseholdd.socket", "leasehold-poll.service", "leasehold-hostid.service"}},
-		{"journal.txt", "the last " + journalLines + " messages of the daemon", []string{"journalctl", "--no-pager", "--output=short-iso", "--lines=" + journalLines, "--unit=leaseholdd.service", "--unit=leasehold-poll.service", "--unit=leasehold-hostid.service"}},
+		{"units.txt", "how systemd runs the daemon and what belongs to it", []string{"systemctl", "status", "--no-pager", "--full", "--lines=0", "leaseholdd.service", "leaseholdd.socket", "leasehold-poll.service", "leasehold-directory.service", "leasehold-hostid.service"}},
+		{"journal.txt", "the last " + journalLines + " messages of the daemon", []string{"journalctl", "--no-pager", "--output=short-iso", "--lines=" + journalLines, "--unit=leaseholdd.service", "--unit=leasehold-poll.service", "--unit=leasehold-directory.service", "--unit=leasehold-hostid.service"}},
 	} {
 		text, err := said(ctx, a.program)
 		add(a.name, a.what, text, err)

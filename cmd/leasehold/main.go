@@ -70,7 +70,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.statusCommand(), p.requestCommand(), p.importCommand(), p.returnCommand(), p.featuresCommand(), p.devicesCommand(),
 		p.acquireCommand(), p.previewCommand(), p.releaseCommand(), p.reportCommand(), p.undoCommand(), p.inspectCommand(), p.rightsCommand(), terminal.Text(p.readFile), terminal.Explain("leasehold", &p.json), p.doctorCommand(), p.versionCommand(), p.fingerprintCommand(), p.certificateCommand(), p.webCommand(),
 		p.simulateCommand(), p.modelCommand(), p.reservationsCommand(), p.poolsCommand(), p.policiesCommand(), p.seatsCommand(), p.timeCommand(),
-		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(), p.pollCommand(), p.refreshCommand(),
+		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(), p.pollCommand(), p.refreshCommand(), p.directoryCommand(),
 		p.loginCommand(), p.logoutCommand(), p.seatCommand(),
 		p.isActiveCommand(), p.waitCommand(), p.configCommand(), p.supportBundleCommand(),
 		p.usersCommand(), p.keysCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(), p.consoleCommand(),

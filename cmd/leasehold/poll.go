@@ -29,7 +29,7 @@ const (
 func (p *program) pollCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "poll", Short: "Carry requests to the back office and its answers back, as long as it runs", Args: cobra.NoArgs,
-		Long: "Poll is the program of leasehold-poll.service, and the only one on an appliance that connects to anything outside. The daemon says when and where, and what is sent: the bytes of a request file; what comes " +
+		Long: "Poll is the program of leasehold-poll.service, and beside leasehold-directory.service the only one on an appliance that connects to anything outside. The daemon says when and where, and what is sent: the bytes of a request file; what comes " +
 			"back it judges as it judges every file. The address, the certificate and the periods are settings of the daemon:\n\n" +
 			"  leasehold policies set backoffice-url https://licenses.example.com:7443\n  leasehold policies set backoffice-certificate SHA-256\n  leasehold policies set poll-period 8h\n" +
 			"  leasehold policies set poll-retry-period 5m\n\n" +
@@ -60,13 +60,24 @@ func (o *poller) run(ctx context.Context) error {
 	if err := systemd.Ready("asking the daemon"); err != nil {
 		o.say("the service manager was not told: %s\n", err)
 	}
+	attend(ctx, &o.program, "poll/next", func(e *console.Errand) error {
+		if e.Number == 0 {
+			return nil
+		}
+		return o.carry(ctx, e)
+	})
+	return nil
+}
+
+// attend asks the daemon for something to do until ctx ends, and does it. A daemon that does not answer is asked again after a while.
+func attend[E any](ctx context.Context, p *program, path string, do func(*E) error) {
 	away := ""
 	for ctx.Err() == nil {
-		var e console.Errand
-		if err := o.call(ctx, http.MethodPost, "poll/next", nil, &e); err != nil && ctx.Err() == nil {
+		var e E
+		if err := p.call(ctx, http.MethodPost, path, nil, &e); err != nil && ctx.Err() == nil {
 			if said := err.Error(); said != away { // once for all that follow
 				away = said
-				o.say("%s\n", said)
+				p.say("%s\n", said)
 			}
 			t := time.NewTimer(daemonAway)
 			select {
@@ -77,14 +88,10 @@ func (o *poller) run(ctx context.Context) error {
 			continue
 		}
 		away = ""
-		if e.Number == 0 {
-			continue
-		}
-		if err := o.carry(ctx, &e); err != nil && ctx.Err() == nil {
-			o.say("%s\n", err)
+		if err := do(&e); err != nil && ctx.Err() == nil {
+			p.say("%s\n", err)
 		}
 	}
-	return nil
 }
 
 // carry sends what the daemon handed out, and tells it how that ended.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,18 +60,39 @@ func (p *program) policiesCommand() *cobra.Command {
 			return p.printSettings("leasehold.policies/1", rows)
 		},
 	}
-	c.AddCommand(&cobra.Command{
+	var secret password
+	set := &cobra.Command{
 		Use: "set NAME VALUE", Short: "Change a setting", Args: cobra.ExactArgs(2),
+		Long:    "Settings of the directory, directory-..., say who may sign in: from another machine they are changed by a security administrator, whose own password is asked again. leasehold-directory(1) lists them.",
 		Example: "  leasehold policies set borrow-maximum 8h",
 		RunE: func(c *cobra.Command, args []string) error {
+			form := console.SettingForm{Name: args[0], Value: args[1]}
+			if p.remote.away() && strings.HasPrefix(form.Name, "directory-") {
+				return p.setDirectory(c.Context(), form, &secret)
+			}
 			var row console.Setting
-			if err := p.call(c.Context(), http.MethodPost, "policies", console.SettingForm{Name: args[0], Value: args[1]}, &row); err != nil {
+			if err := p.call(c.Context(), http.MethodPost, "policies", form, &row); err != nil {
 				return err
 			}
 			return p.printSettings("leasehold.policies/1", []console.Setting{row})
 		},
-	})
+	}
+	secret.flags(set, ownFlag, ownWords)
+	c.AddCommand(set)
 	return c
+}
+
+// setDirectory changes a setting of the directory over the network.
+func (p *program) setDirectory(ctx context.Context, form console.SettingForm, w *password) error {
+	current, err := p.ownPassword(w)
+	if err != nil {
+		return err
+	}
+	var s console.DirectoryState
+	if err := p.call(ctx, http.MethodPut, "directory", console.DirectoryForm{SettingForm: form, Current: current}, &s); err != nil {
+		return err
+	}
+	return p.printSettings("leasehold.policies/1", slices.DeleteFunc(s.Settings, func(one console.Setting) bool { return one.Name != form.Name }))
 }
 
 func (p *program) printSettings(schema string, rows []console.Setting) error {

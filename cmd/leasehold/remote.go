@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
@@ -160,7 +161,7 @@ func fits(chain []*x509.Certificate, want [sha256.Size]byte, name string) error 
 
 // signedIn runs f as a login that signs in for it, and out again.
 func (p *program) signedIn(ctx context.Context, name, password string, f func() error) error {
-	if err := p.openSession(ctx, name, password); err != nil {
+	if err := p.openSession(ctx, console.SignInForm{Name: name, Password: password}); err != nil {
 		return err
 	}
 	err := f()

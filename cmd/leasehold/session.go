@@ -66,10 +66,10 @@ func (p *program) sessionCommand() *cobra.Command {
 }
 
 // openSession signs in, and asks with what comes of it from then on.
-func (p *program) openSession(ctx context.Context, name, password string) error {
+func (p *program) openSession(ctx context.Context, form console.SignInForm) error {
 	var s console.SignedIn
 	p.remote.tokenFile, p.remote.token = "", ""
-	if err := p.call(ctx, http.MethodPost, "session", console.SignInForm{Name: name, Password: password}, &s); err != nil {
+	if err := p.call(ctx, http.MethodPost, "session", form, &s); err != nil {
 		return err
 	}
 	p.remote.token = s.Token
@@ -78,6 +78,7 @@ func (p *program) openSession(ctx context.Context, name, password string) error 
 
 func (p *program) sessionOpen() *cobra.Command {
 	var user, to string
+	var directory bool
 	var secret password
 	c := &cobra.Command{
 		Use: "open --user NAME -o FILE", Short: "Sign in at the appliance of --server, and keep the token of it in a file", Args: cobra.NoArgs,
@@ -87,7 +88,7 @@ func (p *program) sessionOpen() *cobra.Command {
 				return err
 			}
 			p.remote.on = true
-			if err := p.openSession(c.Context(), user, words); err != nil {
+			if err := p.openSession(c.Context(), console.SignInForm{Name: user, Password: words, Directory: directory}); err != nil {
 				return err
 			}
 			if err := writeSecret(to, p.remote.token+"\n"); err != nil {
@@ -98,6 +99,7 @@ func (p *program) sessionOpen() *cobra.Command {
 	}
 	c.Flags().StringVar(&user, "user", "", "`name` of the login")
 	c.Flags().StringVarP(&to, "output", "o", "", "`file` for the token")
+	c.Flags().BoolVar(&directory, "directory", false, "have the directory of the site judge the name and the password")
 	c.MarkFlagRequired("user")
 	c.MarkFlagRequired("output")
 	secret.flags(c, "password", "the password")

@@ -52,14 +52,18 @@ func TestServiceManager(t *testing.T) {
 	// The file descriptors are numbered from 3, and LISTEN_PID is the daemon's own, which only a shell that becomes it can know.
 	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", path("leaseholdd"), "--state", path("state"), "--tpm", tpmtest.Start(t).Address(), "--trust", path("trust"),
 		"--listen", "127.0.0.1:1", "--socket", path("nowhere/none"))
-	for _, l := range []interface{ File() (*os.File, error) }{clients.(*net.TCPListener), admin.(*net.UnixListener)} {
+	directory, err := net.Listen("unix", path("directory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []interface{ File() (*os.File, error) }{clients.(*net.TCPListener), admin.(*net.UnixListener), directory.(*net.UnixListener)} {
 		f, err := l.File()
 		if err != nil {
 			t.Fatal(err)
 		}
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
-	cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=clients:admin", "NOTIFY_SOCKET="+path("notify"), "WATCHDOG_USEC=400000")
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=3", "LISTEN_FDNAMES=clients:admin:directory", "NOTIFY_SOCKET="+path("notify"), "WATCHDOG_USEC=400000")
 	var log strings.Builder
 	cmd.Stderr = &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -82,6 +86,10 @@ func TestServiceManager(t *testing.T) {
 	out, err := exec.Command(path("leasehold"), "status", "--socket", path("admin")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "not activated") {
 		t.Errorf("over the passed socket: %v\n%s", err, out)
+	}
+	// The socket of the program that asks a directory answers that, and nothing else.
+	if out, err := exec.Command(path("leasehold"), "users", "--socket", path("directory")).CombinedOutput(); err == nil || !strings.Contains(string(out), capability.ErrNotFound.String()) {
+		t.Errorf("over the socket of the directory: %v\n%s", err, out)
 	}
 	for range 2 {
 		if s := next(); s != "WATCHDOG=1" {

@@ -13,7 +13,7 @@ import (
 	"github.com/leasehold/leasehold/systemd"
 )
 
-// unixServer answers on a Unix socket: the leasehold command, or the program that polls.
+// unixServer answers on a Unix socket: the leasehold command, the program that polls, or the one that asks a directory.
 func unixServer(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ConnContext: console.WithPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
@@ -21,6 +21,9 @@ func unixServer(h http.Handler) *http.Server {
 // pollPlaces are the connections that the program that polls may have at a time: it needs one, and two of it are there while it is started anew. Its account is the one on an appliance that talks to the world
 // outside, so it gets neither the daemon's memory nor its files.
 const pollPlaces = 4
+
+// directoryPlaces are those of the program that asks a directory: it needs four, and two of it are there while it is started anew.
+const directoryPlaces = 8
 
 // places is a listener with so many connections at a time; the others wait in the kernel until one is closed.
 type places struct {

@@ -26,8 +26,8 @@ func main() {
 
 // flags are what an administrator may say on the command line.
 type flags struct {
-	config, state, tpm, trust, listen, socket, poll, level, events, brand string
-	names                                                                 []string
+	config, state, tpm, trust, listen, socket, poll, directory, level, events, brand string
+	names                                                                            []string
 }
 
 func command(ctx context.Context) *cobra.Command {
@@ -38,11 +38,11 @@ func command(ctx context.Context) *cobra.Command {
 		Long: "Leaseholdd keeps a producer's rights in trusted storage sealed to this machine's TPM and serves them to the producer's software on port 7070 (TLS 1.3), where browsers find its console.\n\n" +
 			"Without a TPM 2.0 it does not start: nothing would tell an older copy of its disk. Whether a TPM is a chip, the firmware's or a virtual one, and what each may hold, is the producer's policy. " +
 			"A machine without one can have rights of its own where that policy allows it: leasehold request --store.\n\n" +
-			"Under systemd it takes its sockets from leaseholdd.socket (clients), leaseholdd-admin.socket (the leasehold command) and leaseholdd-poll.socket (leasehold poll); otherwise it opens them itself.\n\n" +
+			"Under systemd it takes its sockets from leaseholdd.socket (clients), leaseholdd-admin.socket (the leasehold command), leaseholdd-poll.socket (leasehold poll) and leaseholdd-directory.socket (leasehold directory); otherwise it opens them itself.\n\n" +
 			"Each flag but --config can be set by a file instead: leaseholdd.toml, and then each file in conf.d, by name; what is said later counts, and a flag counts more than a file. " +
 			"A key that is not known, or a value that cannot be used, keeps it from starting: see leasehold-config-check(1).\n\n" +
 			"It never connects to anything. Files carried by an administrator are its link to the producer, see leasehold-request(1) and leasehold-import(1), or another program that carries the same bytes, where an " +
-			"administrator starts that: see leasehold-poll(1).",
+			"administrator starts that: see leasehold-poll(1). People may be known to a directory of the site, which a program of its own asks: see leasehold-directory(1).",
 		Args:    cobra.NoArgs,
 		Version: terminal.Version(),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -60,6 +60,7 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.listen, "listen", ":7070", "`address` for clients, when systemd passed no socket")
 	root.Flags().StringVar(&f.socket, "socket", "/run/leasehold/leaseholdd.sock", "Unix socket `path` for the leasehold command, when systemd passed none")
 	root.Flags().StringVar(&f.poll, "poll-socket", "", "Unix socket `path` for leasehold poll, when systemd passed none; empty: no back office is asked over the network")
+	root.Flags().StringVar(&f.directory, "directory-socket", "", "Unix socket `path` for leasehold directory, when systemd passed none; empty: no directory is asked who signs in")
 	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
 	root.Flags().StringVar(&f.brand, "branding", "", "`folder` with what the console shows in place of ours: logo.png, logo.jpg or logo.jpeg, and menu.json, as leaseholdd menu prints one; empty: none")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")

@@ -227,14 +227,14 @@ func ticks(device *tpm.Device) ledger.TPMClock {
 }
 
 // listening is the passed sockets, or our own where none were passed. Without one for it, nothing is asked over the network.
-type listening struct{ clients, admin, poll net.Listener }
+type listening struct{ clients, admin, poll, directory net.Listener }
 
 func listeners(f flags) (l listening, err error) {
 	passed, err := systemd.Listeners()
 	if err != nil {
 		return l, err
 	}
-	l = listening{passed["clients"], passed["admin"], passed["poll"]}
+	l = listening{passed["clients"], passed["admin"], passed["poll"], passed["directory"]}
 	defer func() {
 		if err != nil {
 			l.close()
@@ -255,11 +255,16 @@ func listeners(f flags) (l listening, err error) {
 			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--poll-socket %s: %w", f.poll, err))
 		}
 	}
+	if l.directory == nil && f.directory != "" {
+		if l.directory, err = listenUnix(f.directory); err != nil {
+			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--directory-socket %s: %w", f.directory, err))
+		}
+	}
 	return l, nil
 }
 
 func (l *listening) close() {
-	for _, one := range []net.Listener{l.clients, l.admin, l.poll} {
+	for _, one := range []net.Listener{l.clients, l.admin, l.poll, l.directory} {
 		if one != nil {
 			one.Close()
 		}
@@ -321,6 +326,9 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	cut, cutBrowsers := context.WithCancel(context.Background())
 	defer cutBrowsers()
 	browsers := a.Browsers(cut)
+	if l.directory != nil { // before the first browser is answered
+		c.Directory = console.NewDirectory(a)
+	}
 	part(func() error { return a.Serve(ctx, l.clients) })
 	pages := pageServer(c.Pages(), log)
 	servers = append(servers, pages)
@@ -334,6 +342,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	administrate := func(on net.Listener, h http.Handler) {
 		server := unixServer(h)
 		server.RegisterOnShutdown(c.Poll.Stop) // who waits for an errand holds up no stop
+		server.RegisterOnShutdown(c.Directory.Stop)
 		servers = append(servers, server)
 		part(func() error {
 			if err := server.Serve(on); !errors.Is(err, http.ErrServerClosed) {
@@ -341,6 +350,9 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 			}
 			return nil
 		})
+	}
+	if l.directory != nil {
+		administrate(withPlaces(l.directory, directoryPlaces), c.Directory.Handler(c))
 	}
 	if l.poll != nil {
 		c.Poll = console.NewPoll(a, polled(f.state), func(t console.PollTimes) {

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/leasehold/leasehold/capability/directory/directorytest"
+	"github.com/leasehold/leasehold/capability/web/issuer/issuertest"
 	"github.com/leasehold/leasehold/tpm/attest"
 	"github.com/leasehold/leasehold/tpm/tpmtest"
 )
@@ -39,7 +41,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Defer(func() { os.RemoveAll(short) })
 			e.Setenv("S", short)
-			m := &machines{dir: short, tpms: map[string]*tpmtest.TPM{}, daemons: map[string]*daemon{}, uploads: map[string]*upload{}}
+			m := &machines{dir: short, tpms: map[string]*tpmtest.TPM{}, daemons: map[string]*daemon{}, uploads: map[string]*upload{}, directories: map[string]*directorytest.Server{}}
 			e.Defer(m.clear)
 			e.Values[key{}] = m
 			return nil
@@ -65,6 +67,10 @@ func TestScripts(t *testing.T) {
 			"liar":      script((*machines).liar),
 			"browse":    script((*machines).browse),
 			"authority": script((*machines).authority),
+			"ldap":      script((*machines).ldap),
+			"clerk":     script((*machines).clerk),
+			"issuer":    script((*machines).startIssuer),
+			"through":   script((*machines).through),
 		},
 	})
 }
@@ -96,6 +102,9 @@ type machines struct {
 	tpms    map[string]*tpmtest.TPM
 	daemons map[string]*daemon
 	uploads map[string]*upload
+
+	directories map[string]*directorytest.Server
+	issuer      *issuertest.Issuer
 }
 
 type daemon struct {
@@ -108,6 +117,9 @@ type daemon struct {
 func (m *machines) clear() {
 	for _, u := range m.uploads {
 		u.conn.Close()
+	}
+	for _, d := range m.directories {
+		d.Close()
 	}
 	for _, d := range m.daemons {
 		d.cmd.Process.Kill()
@@ -253,7 +265,7 @@ func (m *machines) daemon(ts *testscript.TestScript, args []string) {
 	if err != nil {
 		program = filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "leaseholdd")
 	}
-	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--log-level", "debug")
+	cmd := exec.Command(program, "--state", state, "--tpm", ts.Getenv("TPM_"+name), "--trust", ts.MkAbs("producer.lht"), "--listen", addr, "--socket", sock, "--poll-socket", sock+"p", "--directory-socket", sock+"d", "--log-level", "debug")
 	cmd.Args = append(cmd.Args, args[2:]...)
 	d := m.begin(ts, name, cmd)
 	ts.Setenv("SOCK_"+name, sock)

@@ -157,8 +157,8 @@ func TestInstall(t *testing.T) {
 				t.Errorf("the installation warns:\n%s", out)
 			}
 			for unit, want := range map[string]string{
-				"leaseholdd.service": "enabled", "leaseholdd.socket": "enabled", "leaseholdd-admin.socket": "enabled", "leaseholdd-poll.socket": "enabled",
-				"leasehold-poll.service": "disabled", "leasehold-hostid.service": "static",
+				"leaseholdd.service": "enabled", "leaseholdd.socket": "enabled", "leaseholdd-admin.socket": "enabled", "leaseholdd-poll.socket": "enabled", "leaseholdd-directory.socket": "enabled",
+				"leasehold-poll.service": "disabled", "leasehold-directory.service": "disabled", "leasehold-hostid.service": "static",
 			} {
 				if got := h.enabled(unit); got != want {
 					t.Errorf("%s is %s, want %s", unit, got, want)
@@ -168,6 +168,7 @@ func TestInstall(t *testing.T) {
 				t.Errorf("the server's account is not in group tss: %s", out)
 			}
 			h.does("id", "leasehold-poll")
+			h.does("id", "leasehold-directory")
 			if out := h.does("leasehold", "version"); !strings.Contains(out, "leasehold") {
 				t.Errorf("leasehold version says %q", out)
 			}
@@ -183,7 +184,7 @@ func TestInstall(t *testing.T) {
 				t.Error("the journal's catalog has no message of ours")
 			}
 			h.withProc(func() {
-				if out := h.does("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "leaseholdd.service", "leaseholdd.socket", "leasehold-hostid.service", "leasehold-poll.service"); out != "" {
+				if out := h.does("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "leaseholdd.service", "leaseholdd.socket", "leasehold-hostid.service", "leasehold-poll.service", "leasehold-directory.service"); out != "" {
 					t.Errorf("systemd-analyze verify: %s", out)
 				}
 			})

@@ -162,7 +162,7 @@ func TestInterruptedFormsAtAProvider(t *testing.T) {
 	link = interrupted(late)
 	came := i.beginAt(late, link)
 	w.clock = w.clock.Add(waitingLife - time.Second)
-	i.claims = map[string]any{"exp": w.clock.Add(time.Minute).Unix()}
+	i.Say("RS256", map[string]any{"exp": w.clock.Add(time.Minute).Unix()})
 	if a := late.back(came); a.status != http.StatusOK || a.header.Get("Refresh") != "0; url=/users?q=x" {
 		t.Error(a)
 	}

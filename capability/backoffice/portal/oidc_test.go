@@ -1,18 +1,9 @@
 package portal
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -23,154 +14,51 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability/entitlement"
+	"github.com/leasehold/leasehold/capability/web/issuer"
+	"github.com/leasehold/leasehold/capability/web/issuer/issuertest"
 )
 
-// issuer is an identity provider of OpenID Connect, which says what a test tells it to.
-type issuer struct {
-	t      *testing.T
-	server *httptest.Server
-	rsa    *rsa.PrivateKey
-	ec     *ecdsa.PrivateKey
-
-	mu     sync.Mutex
-	alg    string
-	claims map[string]any    // of the next token, beside those of every token
-	codes  map[string]string // a code and the challenge it was given for
-	nonces map[string]string // a code and the nonce
-	asked  []url.Values      // at the token endpoint
+// madeIssuer is the issuer of a test.
+type madeIssuer struct {
+	*issuertest.Issuer
+	t *testing.T
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t *testing.T) *madeIssuer {
 	t.Helper()
-	i := &issuer{t: t, alg: "RS256", codes: map[string]string{}, nonces: map[string]string{}}
-	var err error
-	if i.rsa, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+	i, err := issuertest.New()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if i.ec, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	answer := func(w http.ResponseWriter, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(v)
-	}
-	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
-		u := i.server.URL
-		answer(w, map[string]any{"issuer": u, "authorization_endpoint": u + "/authorize", "token_endpoint": u + "/token", "jwks_uri": u + "/keys", "id_token_signing_alg_values_supported": []string{"RS256", "ES256", "none", "HS256"}})
-	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
-		b64 := base64.RawURLEncoding.EncodeToString
-		public, err := i.ec.PublicKey.Bytes()
-		if err != nil {
-			t.Error(err)
-		}
-		answer(w, map[string]any{"keys": []any{
-			map[string]string{"kty": "RSA", "kid": "rsa", "use": "sig", "n": b64(i.rsa.N.Bytes()), "e": b64(big.NewInt(int64(i.rsa.E)).Bytes())},
-			map[string]string{"kty": "EC", "kid": "ec", "use": "sig", "crv": "P-256", "x": b64(public[1:33]), "y": b64(public[33:])},
-		}})
-	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		if err := r.ParseForm(); err != nil {
-			t.Error(err)
-		}
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		i.asked = append(i.asked, r.PostForm)
-		code := r.PostForm.Get("code")
-		sum := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
-		id, secret, _ := r.BasicAuth()
-		challenge, known := i.codes[code]
-		if !known || challenge != base64.RawURLEncoding.EncodeToString(sum[:]) || id != "leasehold" || secret != "the-secret" {
-			w.WriteHeader(http.StatusBadRequest)
-			answer(w, map[string]string{"error": "invalid_grant"})
-			return
-		}
-		delete(i.codes, code)
-		answer(w, map[string]any{"access_token": "a", "token_type": "Bearer", "id_token": i.token(i.nonces[code])})
-	})
-	i.server = httptest.NewTLSServer(mux)
-	t.Cleanup(i.server.Close)
-	return i
+	t.Cleanup(i.Close)
+	return &madeIssuer{i, t}
 }
 
-// token is the next one.
-func (i *issuer) token(nonce string) string {
-	claims := map[string]any{"iss": i.server.URL, "aud": "leasehold", "sub": "4711", "nonce": nonce, "iat": time.Now().Unix(), "exp": time.Now().Add(5 * time.Minute).Unix()}
-	for name, v := range i.claims {
-		if v == nil {
-			delete(claims, name)
-		} else {
-			claims[name] = v
-		}
-	}
-	kid := map[string]string{"RS256": "rsa", "ES256": "ec"}[i.alg]
-	body := part(i.t, map[string]string{"alg": strings.TrimSuffix(i.alg, "!"), "kid": kid}) + "." + part(i.t, claims)
-	sum := sha256.Sum256([]byte(body))
-	var sig []byte
-	var err error
-	switch i.alg {
-	case "RS256":
-		sig, err = rsa.SignPKCS1v15(rand.Reader, i.rsa, crypto.SHA256, sum[:])
-	case "ES256":
-		r, s, serr := ecdsa.Sign(rand.Reader, i.ec, sum[:])
-		sig, err = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), serr
-	case "HS256": // with what everybody knows as the key
-		mac := hmac.New(sha256.New, i.rsa.N.Bytes())
-		mac.Write([]byte(body))
-		sig = mac.Sum(nil)
-	case "ES256!": // by somebody else
-		stranger, gerr := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if gerr != nil {
-			i.t.Error(gerr)
-		}
-		r, s, serr := ecdsa.Sign(rand.Reader, stranger, sum[:])
-		sig, err = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), serr
-	}
-	if err != nil {
-		i.t.Error(err)
-	}
-	return body + "." + base64.RawURLEncoding.EncodeToString(sig)
-}
-
-func part(t *testing.T, v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Error(err)
-	}
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func (i *issuer) options(o *Options) {
-	o.OIDC = []OIDC{{Name: "corp", Issuer: i.server.URL, ClientID: "leasehold", Secret: "the-secret", Transport: i.server.Client().Transport}}
+func (i *madeIssuer) options(o *Options) {
+	o.OIDC = []OIDC{{Name: "corp", Issuer: i.URL, ClientID: issuertest.Client, Secret: issuertest.Secret, Transport: i.Client().Transport}}
 }
 
 // begin has a browser begin to sign in, and the user say yes there: the answer is what the browser is sent back with.
-func (i *issuer) begin(b *browser, to string) url.Values {
+func (i *madeIssuer) begin(b *browser, to string) url.Values {
 	i.t.Helper()
 	return i.beginAt(b, "/sign-in/with/corp?to="+url.QueryEscape(to))
 }
 
-func (i *issuer) beginAt(b *browser, link string) url.Values {
+func (i *madeIssuer) beginAt(b *browser, link string) url.Values {
 	i.t.Helper()
 	a := b.get(link)
 	u, err := url.Parse(a.location)
-	if err != nil || a.status != http.StatusSeeOther || !strings.HasPrefix(a.location, i.server.URL+"/authorize?") {
+	if err != nil || a.status != http.StatusSeeOther {
 		i.t.Fatal(a, err)
 	}
-	q := u.Query()
-	if q.Get("code_challenge_method") != "S256" || q.Get("response_type") != "code" || q.Get("client_id") != "leasehold" || q.Get("redirect_uri") != b.w.server.URL+"/sign-in/oidc/corp" || q.Get("scope") != "openid" ||
-		len(q.Get("state")) < 26 || len(q.Get("nonce")) < 26 || q.Get("state") == q.Get("nonce") {
-		i.t.Errorf("asked with %v", q)
+	back, redirect, err := i.Grant(a.location)
+	if err != nil || redirect != b.w.server.URL+"/sign-in/oidc/corp" || u.Query().Get("scope") != "openid" {
+		i.t.Fatal(a, err)
 	}
-	if c := a.header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Host-errand-corp=") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "HttpOnly") || strings.Contains(c, q.Get("nonce")) {
+	if c := a.header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Host-errand-corp=") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "HttpOnly") || strings.Contains(c, u.Query().Get("nonce")) {
 		i.t.Errorf("cookie %s", c)
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	code := rand.Text()
-	i.codes[code], i.nonces[code] = q.Get("code_challenge"), q.Get("nonce")
-	return url.Values{"code": {code}, "state": {q.Get("state")}}
+	return back
 }
 
 func (b *browser) back(v url.Values) answer {
@@ -184,7 +72,7 @@ func TestOIDC(t *testing.T) {
 	w := newWorld(t, i.options)
 	w.do(entitlement.AddLogin{Name: "larsen", Account: "ACME", Roles: []entitlement.Role{entitlement.Viewer}, Subject: "corp 4711", By: "test"})
 	for _, alg := range []string{"RS256", "ES256"} {
-		i.alg = alg
+		i.Say(alg, nil)
 		b := w.browser()
 		if a := b.get("/sign-in?to=/devices"); !strings.Contains(a.body, `href="/sign-in/with/corp?to=%2fdevices"`) {
 			t.Error(a)
@@ -221,7 +109,7 @@ func TestOIDCKnowsOnlyTheBook(t *testing.T) {
 	w.do(entitlement.AddLogin{Name: "other", Subject: "adfs 4711", By: "test"}, entitlement.AddLogin{Name: "4711", By: "test"}, entitlement.AddLogin{Name: "corp 4711", By: "test"},
 		entitlement.AddLogin{Name: "gone", Subject: "corp 9", By: "test"}, entitlement.ChangeLogin{Name: "gone", Disabled: &yes, By: "test"})
 	for _, sub := range []string{"4711", "9", "corp 4711", "", " 4711", "471"} {
-		i.claims = map[string]any{"sub": sub, "email": "other", "preferred_username": "other"}
+		i.Say("RS256", map[string]any{"sub": sub, "email": "other", "preferred_username": "other"})
 		b := w.browser()
 		a := b.back(i.begin(b, "/"))
 		if a.status != http.StatusUnauthorized || b.get("/me").status != http.StatusSeeOther {
@@ -271,10 +159,7 @@ func TestOIDCRefuses(t *testing.T) {
 		"an error":              {change: func(_ *browser, came url.Values) { came.Set("error", "access_denied<script>") }, why: "access_denied"},
 		"of another issuer":     {change: func(_ *browser, came url.Values) { came.Set("iss", "https://evil.example") }, why: "of the issuer"},
 	} {
-		i.alg, i.claims = "RS256", c.claims
-		if c.alg != "" {
-			i.alg = c.alg
-		}
+		i.Say(cmp.Or(c.alg, "RS256"), c.claims)
 		b := w.browser()
 		came := i.begin(b, "/")
 		if c.change != nil {
@@ -292,7 +177,7 @@ func TestOIDCRefuses(t *testing.T) {
 		}
 	}
 	// And the same with nothing wrong.
-	i.alg, i.claims = "RS256", map[string]any{"aud": []string{"leasehold", "another"}, "azp": "leasehold"}
+	i.Say("RS256", map[string]any{"aud": []string{"leasehold", "another"}, "azp": "leasehold"})
 	b := w.browser()
 	if a := b.back(i.begin(b, "/")); a.status != http.StatusOK {
 		t.Error(a)
@@ -424,7 +309,7 @@ func TestProviderThatIsDown(t *testing.T) {
 	if n := d.asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
-	w.clock = w.clock.Add(askAgain)
+	w.clock = w.clock.Add(issuer.AskAgain)
 	w.browser().get("/sign-in/with/corp")
 	if n := d.asked.Load(); n != 2 {
 		t.Errorf("asked %d times, and not again", n)

@@ -3,8 +3,6 @@ package portal
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -159,30 +157,6 @@ func (v *visit) known(w who) error {
 	to := v.onward(w.to.Page, v.p.cloaks.fetch(w.to.Ticket))
 	v.w.Header().Set("Refresh", "0; url="+to)
 	return v.show("continue", "Signed in", to)
-}
-
-// outward is how the portal asks a provider: that one place, no other it points to, and no more than 1 MiB of answer.
-func outward(transport http.RoundTripper) *http.Client {
-	return &http.Client{Transport: bounded{transport}, Timeout: 15 * time.Second, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		return fmt.Errorf("it points to %s, and no redirect is followed", r.URL.Host)
-	}}
-}
-
-type bounded struct{ http.RoundTripper }
-
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" {
-		return nil, fmt.Errorf("%s is not https", r.URL.Redacted())
-	}
-	resp, err := b.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, 1<<20), resp.Body}
-	return resp, nil
 }
 
 // here is an address of this portal as others know it.

@@ -138,7 +138,7 @@ export async function appliance(v) {
   await v.reads("It can be undone until");
   const undo = await v.page.$('form[action="/reservations/undo"] button');
   await v.click(undo);
-  await v.reads("reserved again");
+  await v.reads("Reserved again: 1 entry");
   await v.shot("reservations");
 
   // A client's key: what is no public key is refused by its name, and the file of one is registered.

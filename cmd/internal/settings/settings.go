@@ -31,15 +31,16 @@ const (
 
 // file is what a configuration file may have. Each key is the name of a flag of leaseholdd.
 type file struct {
-	State      *string `toml:"state"`
-	TPM        *string `toml:"tpm"`
-	EventLog   *string `toml:"event-log"`
-	Trust      *string `toml:"trust"`
-	Listen     *string `toml:"listen"`
-	Socket     *string `toml:"socket"`
-	PollSocket *string `toml:"poll-socket"`
-	Branding   *string `toml:"branding"`
-	LogLevel   *string `toml:"log-level"`
+	State           *string `toml:"state"`
+	TPM             *string `toml:"tpm"`
+	EventLog        *string `toml:"event-log"`
+	Trust           *string `toml:"trust"`
+	Listen          *string `toml:"listen"`
+	Socket          *string `toml:"socket"`
+	PollSocket      *string `toml:"poll-socket"`
+	DirectorySocket *string `toml:"directory-socket"`
+	Branding        *string `toml:"branding"`
+	LogLevel        *string `toml:"log-level"`
 
 	Names []string `toml:"name"` // a flag that may be repeated is a list
 }
@@ -182,7 +183,7 @@ func check(name, value string) error {
 		if value == "" || strings.ContainsAny(value, ", \"'/") {
 			return errors.New("want a name, as licenses.example.com")
 		}
-	case "event-log", "poll-socket", "branding":
+	case "event-log", "poll-socket", "directory-socket", "branding":
 		if value != "" && !filepath.IsAbs(value) {
 			return errors.New("want a path from the root on, or nothing")
 		}

@@ -1,0 +1,61 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// look is how often a file or a port is looked at that something is waited for in.
+const look = 200 * time.Millisecond
+
+// colors are what terminals obey and people do not read.
+func colors() *regexp.Regexp {
+	return regexp.MustCompile("\x1b(\\[[0-9;?=]*[A-Za-z]|\\][^\x07\x1b]*(\x07|\x1b\\\\)|[()][0-9A-B]|[=>78cDEHM])|[\x00-\x08\x0b-\x1f]")
+}
+
+// Serial is what the machine has said on its serial line since this start, without control codes.
+func (m *Machine) Serial() (string, error) {
+	b, err := os.ReadFile(m.path("serial.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return colors().ReplaceAllString(string(b), ""), err
+}
+
+// WaitSerial waits until the serial line has said something that the expression matches, and gives its groups. A machine that ends meanwhile is waited for no longer.
+func (m *Machine) WaitSerial(ctx context.Context, expression string) ([]string, error) {
+	re, err := regexp.Compile(expression)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		text, err := m.Serial()
+		if err != nil {
+			return nil, err
+		}
+		if found := re.FindStringSubmatch(text); found != nil {
+			return found, nil
+		}
+		select {
+		case <-tick.C:
+		case <-m.ended:
+			return nil, fmt.Errorf("wait for %q: %w; the serial line ends with:\n%s", expression, ErrEnded, tail(text))
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for %q: %w; the serial line ends with:\n%s", expression, context.Cause(ctx), tail(text))
+		}
+	}
+}
+
+// tail is the last lines of a text.
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}
