@@ -124,6 +124,20 @@ const (
 	HoldersNames    HolderPolicy = 2
 )
 
+func (p HolderPolicy) String() string {
+	return [...]string{"count", "initials", "names"}[min(p, HoldersNames)]
+}
+
+// ParseHolderPolicy reads a name.
+func ParseHolderPolicy(s string) (HolderPolicy, error) {
+	for p := HoldersCount; p <= HoldersNames; p++ {
+		if s == p.String() {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no policy for holders: want count, initials or names", s)
+}
+
 // Policy is what the producer sets for an appliance, and what an appliance tells its clients of it.
 type Policy struct {
 	Lease         Seconds      `cbor:"1,keyasint,omitzero" json:"lease,omitempty"`        // lease interval, which is also the hold

@@ -52,9 +52,10 @@ func Cell(v any) string {
 	return fmt.Sprint(v)
 }
 
-// WriteCSV writes the rows with a heading. No cell is a formula to the program that opens it.
+// WriteCSV writes the rows with a heading, as RFC 4180 has it. No cell is a formula to the program that opens it.
 func (t *Table) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
+	out.UseCRLF = true
 	if err := out.Write(t.Columns); err != nil {
 		return err
 	}

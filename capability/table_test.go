@@ -32,7 +32,7 @@ func TestTableAsCSV(t *testing.T) {
 	table.Add("count", 2)
 	table.Add("count", MaxUsed)
 	var b bytes.Buffer
-	if err := table.WriteCSV(&b); err != nil || b.String() != "who,since,count\n'=cmd(),1970-01-01T00:00:01Z,2\n\"a, b\",,0\n" {
+	if err := table.WriteCSV(&b); err != nil || b.String() != "who,since,count\r\n'=cmd(),1970-01-01T00:00:01Z,2\r\n\"a, b\",,0\r\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 	if o := table.Objects(); len(o) != 2 || o[0]["count"] != uint64(2) || table.Totals["count"] != MaxUsed {

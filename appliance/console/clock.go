@@ -9,11 +9,11 @@ import (
 )
 
 func (c *Console) time(r *http.Request) (any, error) {
-	return c.clock(r)
+	return c.clock(r.Context())
 }
 
-func (c *Console) clock(r *http.Request) (*Clock, error) {
-	read, err := c.Appliance.Clock(r.Context())
+func (c *Console) clock(ctx context.Context) (*Clock, error) {
+	read, err := c.Appliance.Clock(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -53,6 +53,11 @@ func when(code capability.Code, is func(h *Health) (text string, there bool)) fu
 	}
 }
 
+// ofProblem is what an answer said, in what it said beyond the title of its code.
+func ofProblem(p *Problem) found {
+	return found{p.Code, strings.TrimLeft(strings.TrimPrefix(p.Text, p.Code.Entry().Title), ": ")}
+}
+
 // endsSoon is how long before its end a certificate of the site's is spoken of: it is made by people.
 const endsSoon = 30 * 24 * time.Hour
 
@@ -68,7 +73,7 @@ func conditionTable() []condition {
 			if h.Condition == nil {
 				return nil
 			}
-			return []found{{h.Condition.Code, h.Condition.Text}}
+			return []found{ofProblem(h.Condition)}
 		}},
 		{Stops, unusable(), when(capability.ErrNotProvisioned, func(h *Health) (string, bool) { return "", h.State == "not activated" })},
 		{Stops, unusable(), when(capability.ErrHold, func(h *Health) (string, bool) {
@@ -78,10 +83,17 @@ func conditionTable() []condition {
 			if h.Clock == nil {
 				return "", false
 			}
-			return fmt.Sprintf("it says %s, and the trusted time is %s", h.Clock.System, h.Clock.Trusted), h.Clock.State == "held" || h.Clock.State == "ahead"
+			until := "nothing with a start or an expiry is served"
+			if h.Clock.State == "ahead" {
+				until = "nothing is served that has expired by either, and nothing starts"
+			}
+			return fmt.Sprintf("it says %s, and the trusted time is %s: %s", h.Clock.System, h.Clock.Trusted, until), h.Clock.State == "held" || h.Clock.State == "ahead"
 		})},
 		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.ErrBinding, func(h *Health) (string, bool) {
 			return fmt.Sprintf("what the producer asks for is missing, and from %s on nothing is served: %s", h.Binding.Grace, strings.Join(h.Binding.Changes, "; ")), h.Binding.Outcome == hostid.Grace.String()
+		})},
+		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.ChangePlanned, func(h *Health) (string, bool) {
+			return fmt.Sprintf("from %s on what is missing counts: %s", h.Binding.Planned, strings.Join(h.Binding.Changes, "; ")), h.Binding.Frozen
 		})},
 		{Warning, nil, func(h *Health) (all []found) {
 			if n := h.NotGiven; n != nil {
@@ -95,21 +107,26 @@ func conditionTable() []condition {
 				if b.Settled {
 					end = "the next request shows that they are gone"
 				}
-				all = append(all, found{b.Code, fmt.Sprintf("%d of %s; %s", b.Copies, b.ActivationID, end)})
+				all = append(all, found{b.Code, fmt.Sprintf("%s of %s; %s", capability.Counted(b.Copies, "copy"), b.ActivationID, end)})
 			}
 			for _, a := range h.Alarms {
-				all = append(all, found{a.Code, strings.TrimSpace(fmt.Sprintf("%s %d times, the last at %s; the next request says so", a.Subject, a.Count, a.Last))})
+				all = append(all, found{a.Code, strings.TrimSpace(fmt.Sprintf("%s %s, the last at %s; the next request says so", a.Subject, capability.Counted(a.Count, "time"), a.Last))})
 			}
 			return all
 		}},
 		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.RecoveryOpen, func(h *Health) (string, bool) { return "", h.NoPaper })},
 		{Warning, nil, when(capability.ErrNotPolled, func(h *Health) (string, bool) { return "", h.Polling != nil && !h.Polling.Running })},
-		{Warning, []capability.Code{capability.ErrNotPolled}, when(capability.ErrOfficeUnreachable, func(h *Health) (string, bool) {
-			if h.Polling == nil {
-				return "", false
+		{Warning, []capability.Code{capability.ErrNotPolled}, func(h *Health) []found {
+			switch p := h.Polling; {
+			case p == nil:
+				return nil
+			case p.Last != nil && p.Last.Problem != nil:
+				return []found{ofProblem(p.Last.Problem)}
+			case p.Since != 0:
+				return []found{{capability.ErrOfficeUnreachable, fmt.Sprintf("%s, since %s, %s", p.URL, p.Since, capability.Counted(p.Tries, "try"))}}
 			}
-			return fmt.Sprintf("%s, since %s, %s", h.Polling.URL, h.Polling.Since, capability.Counted(h.Polling.Tries, "try")), h.Polling.Since != 0
-		})},
+			return nil
+		}},
 		{Warning, nil, when(capability.ErrCertificateLost, func(h *Health) (string, bool) {
 			if h.Certificate == nil {
 				return "", false
@@ -126,10 +143,16 @@ func conditionTable() []condition {
 			if h.Clock == nil {
 				return "", false
 			}
-			return fmt.Sprintf("the system clock is %s behind the trusted time, which goes on without it", h.Clock.Behind), h.Clock.State == "behind"
+			if h.Clock.State == "behind" {
+				return fmt.Sprintf("the system clock is %s behind the trusted time, which goes on without it: set it", h.Clock.Behind), true
+			}
+			return "the stated time counts until the daemon starts again: set the system clock before", h.Clock.Correction != 0
+		})},
+		{Note, append(unusable(), capability.ErrNotProvisioned), when(capability.Recognized, func(h *Health) (string, bool) {
+			return strings.Join(h.Binding.Changes, "; "), h.Binding.Outcome == hostid.Drifted.String() && !h.Binding.Frozen && len(h.Binding.Changes) > 0
 		})},
 		{Note, nil, when(capability.ReturnMade, func(h *Health) (string, bool) {
-			return fmt.Sprintf("the back office has still to hear of %d", len(h.Returns)), len(h.Returns) > 0
+			return capability.Counted(len(h.Returns), "return") + " not yet credited by the back office", len(h.Returns) > 0
 		})},
 	}
 }
@@ -148,4 +171,13 @@ func Conditions(h *Health) []Condition {
 	return slices.DeleteFunc(all, func(c Condition) bool {
 		return slices.ContainsFunc(c.DependsOn, func(cause capability.Code) bool { return there[cause] && cause != c.Code })
 	})
+}
+
+// Words are a condition in one line: its code, what it is, and what to do.
+func (c *Condition) Words() string {
+	what := c.Code.String() + " " + c.Title
+	if c.Text != "" {
+		what += ": " + c.Text
+	}
+	return what + "; next: " + c.Next
 }

@@ -62,7 +62,7 @@ func TestConditions(t *testing.T) {
 		"one that does not":       {func(h *Health) { site(h, endsSoon+time.Hour) }, nil, ""},
 		"our own":                 {func(h *Health) { site(h, time.Hour); h.Certificate.Site = false }, nil, ""},
 		"a lost one":              {func(h *Health) { site(h, time.Hour); h.Certificate.Site, h.Certificate.Lost = false, "damaged" }, []capability.Code{capability.ErrCertificateLost}, "damaged"},
-		"a return on its way":     {func(h *Health) { h.Returns = make([]capability.Return, 2) }, []capability.Code{capability.ReturnMade}, "of 2"},
+		"a return on its way":     {func(h *Health) { h.Returns = make([]capability.Return, 2) }, []capability.Code{capability.ReturnMade}, "2 returns"},
 	} {
 		h := serving()
 		row.is(h)

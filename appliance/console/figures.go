@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -39,11 +38,10 @@ const (
 
 // Figures looks at all of them.
 func (c *Console) Figures(ctx context.Context) (*Figures, error) {
-	v, err := c.health(new(http.Request).WithContext(ctx))
+	h, err := c.Health(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h := v.(*Health)
 	f := &Figures{Conditions: h.Conditions, Features: map[string]bool{}, Expiries: map[string]capability.Time{}, Media: c.media.counts()}
 	if h.Clock != nil {
 		f.Offset = -h.Clock.Behind

@@ -56,6 +56,8 @@ type Console struct {
 	past     past
 	media    media
 	again    again
+	enliven  sync.Once
+	live     *live
 	checking sync.Mutex // one dry run at a time: each needs as much memory as two copies of the ledger
 }
 
@@ -101,9 +103,12 @@ func status(c capability.Code) int {
 	return http.StatusConflict
 }
 
-func (c *Console) health(r *http.Request) (any, error) {
+func (c *Console) health(r *http.Request) (any, error) { return c.Health(r.Context()) }
+
+// Health is how the appliance is.
+func (c *Console) Health(ctx context.Context) (*Health, error) {
 	h := &Health{Version: c.Version, Host: c.Host, Since: c.Since, Start: c.Start, Connections: c.Appliance.Connections(), Goroutines: runtime.NumGoroutine()}
-	err := c.Appliance.Look(r.Context(), func(l *ledger.Ledger, now ledger.Now) {
+	err := c.Appliance.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
 		s := l.Status(now)
 		applied, _ := l.Applied()
 		h.Now, h.Epoch = now.Wall, c.Appliance.Vault.Epoch()
@@ -149,13 +154,13 @@ func (c *Console) health(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, alarms, err := c.Appliance.HostIDs(r.Context()); err != nil {
+	if _, _, alarms, err := c.Appliance.HostIDs(ctx); err != nil {
 		return nil, err
 	} else {
 		h.Alarms = alarmsOf(alarms)
 	}
 	if c.Poll != nil {
-		if h.Polling, err = c.Poll.polling(r.Context()); err != nil {
+		if h.Polling, err = c.Poll.polling(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -163,7 +168,7 @@ func (c *Console) health(r *http.Request) (any, error) {
 		v := s.Look()
 		h.Certificate = &v
 	}
-	if h.Clock, err = c.clock(r); err != nil {
+	if h.Clock, err = c.clock(ctx); err != nil {
 		return nil, err
 	}
 	h.Conditions = Conditions(h)

@@ -50,6 +50,9 @@ func (c *Console) Pages() http.Handler {
 	c.api(api, c.networkAsks(s.session))
 	c.probes(mux, c.networkAsks(nil))
 	mux.Handle(Base, s.sessions.Handler(api))
+	for _, r := range liveRoutes() {
+		mux.Handle(r.pattern, s.stream(r))
+	}
 	mux.Handle("/", s.sessions.Handler(s.mux))
 	bounded := web.Bodies(s.told(http.NewCrossOriginProtection().Handler(mux)), s.room)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

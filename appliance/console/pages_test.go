@@ -56,6 +56,14 @@ func newPages(t *testing.T, more ...capability.LineItem) *pageWorld {
 // newPagesWith serves it with the logins that add makes.
 func newPagesWith(t *testing.T, add func(*pageWorld), more ...capability.LineItem) *pageWorld {
 	t.Helper()
+	w := newPageWorld(t, add, more...)
+	w.serve()
+	return w
+}
+
+// newPageWorld is one that nobody serves yet.
+func newPageWorld(t *testing.T, add func(*pageWorld), more ...capability.LineItem) *pageWorld {
+	t.Helper()
 	w := &pageWorld{t: t, clock: time.Unix(start+60, 0)}
 	l, now := ledger.New(), ledger.At(0, start)
 	codec, journal := wire.New(), [][]byte(nil)
@@ -77,10 +85,7 @@ func newPagesWith(t *testing.T, add func(*pageWorld), more ...capability.LineIte
 		Version: capability.Protocol, For: hostid.ID{Type: hostid.String, Value: "appliance"}, Serial: 1, Time: start,
 		Items: append([]capability.LineItem{{ActivationID: w.item, Feature: "f", Version: capability.Version{Major: 1}, Count: 10, Copies: 1, Product: "Render Pro", VendorString: "vendor's", EntitlementID: "ENT-1", Overdraft: 2}}, more...),
 	}, Digest: capability.Digest{1}})
-	do(ledger.Serve{Key: capability.Digest{2}, Request: capability.Request{
-		Version: capability.Protocol, Hosts: []hostid.ID{{Type: hostid.String, Value: "d"}}, Correlation: capability.CorrelationID{3}, Alias: "WS-1", User: "ana",
-		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: 4}},
-	}})
+	do(w.given(4))
 	archive := &shelf{}
 	a, err := appliance.New(appliance.Options{
 		Ledger: l, Vault: &kept{}, Machine: machine{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Trust: &wire.Trust{}, Now: func() time.Time { return time.Unix(start+60, 0) },
@@ -99,8 +104,15 @@ func newPagesWith(t *testing.T, add func(*pageWorld), more ...capability.LineIte
 	}
 	w.c.Pepper = func(b []byte) ([32]byte, error) { return sha256.Sum256(append([]byte("pepper"), b...)), nil }
 	add(w)
-	w.serve()
 	return w
+}
+
+// given has so many counts of f served to the device d.
+func (w *pageWorld) given(count uint32) ledger.Serve {
+	return ledger.Serve{Key: capability.Digest{2}, Request: capability.Request{
+		Version: capability.Protocol, Hosts: []hostid.ID{{Type: hostid.String, Value: "d"}}, Correlation: capability.CorrelationID{3, byte(count)}, Alias: "WS-1", User: "ana",
+		Desired: []capability.Desired{{Feature: "f", Version: capability.Version{Major: 1}, Count: count}},
+	}}
 }
 
 func (w *pageWorld) serve() {

@@ -176,8 +176,8 @@ func instead() map[int]string {
 	}
 }
 
-// Every element of the console of other servers is on a page, or something stands in its place. The counts are printed.
-func TestParity(t *testing.T) {
+// Check 21, for the console: every element of that of other servers is on a page, or something stands in its place. The portal's are tested beside the portal. The counts are printed.
+func TestCheck21(t *testing.T) {
 	text, err := os.ReadFile("testdata/inventory.tsv")
 	if err != nil {
 		t.Fatal(err)

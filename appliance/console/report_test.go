@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/leasehold/leasehold/appliance"
 	"github.com/leasehold/leasehold/capability"
@@ -147,8 +149,8 @@ func reported(t *testing.T) func(path string) (int, Problem, string) {
 	return func(path string) (int, Problem, string) { return call("GET", Base+path, "") }
 }
 
-// Peaks, refusals and the sentence about another count are those that anybody can count in the site's ninety days.
-func TestNinetyDaysOfReports(t *testing.T) {
+// Check 29: peaks, refusals and the sentence about another count are those that anybody can count in the site's ninety days.
+func TestCheck29(t *testing.T) {
 	call := reported(t)
 	get := func(name string, values ...string) Report {
 		t.Helper()
@@ -217,6 +219,84 @@ func TestNinetyDaysOfReports(t *testing.T) {
 	}
 	if inventory := get("inventory"); inventory.Rows[0]["max_used"] != float64(10) || inventory.Rows[0]["in_use"] != float64(0) {
 		t.Errorf("inventory: %v", inventory.Rows)
+	}
+}
+
+// Check 29, for the files: the same numbers are in CSV as RFC 4180 has it, times are those of ISO 8601 with their zone, and no cell is a formula.
+func TestCheck29Files(t *testing.T) {
+	call := reported(t)
+	first := officeFirst.Std()
+	get := func(name, query string) (rows []map[string]string) {
+		t.Helper()
+		status, p, text := call("reports/" + name + "/csv?from=" + first.Format(time.DateOnly) + query)
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %s", name, status, p.Text)
+		}
+		all, err := csv.NewReader(strings.NewReader(text)).ReadAll() // refuses rows of other lengths
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var again strings.Builder
+		w := csv.NewWriter(&again)
+		w.UseCRLF = true
+		if err := w.WriteAll(all); err != nil || again.String() != text || !utf8.ValidString(text) {
+			t.Errorf("%s is no RFC 4180: %v\n%.300q", name, err, text)
+		}
+		for _, cells := range all[1:] {
+			row := map[string]string{}
+			for i, cell := range cells {
+				if strings.ContainsAny(cell[:min(1, len(cell))], "=+-@\t\r") {
+					t.Errorf("%s: the cell %q is a formula", name, cell)
+				}
+				row[all[0][i]] = cell
+			}
+			rows = append(rows, row)
+		}
+		return rows
+	}
+	number := func(cell string) int {
+		t.Helper()
+		n, err := strconv.Atoi(cell)
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	on := func(cell string) int { // the day of the ninety that a time begins
+		t.Helper()
+		at, err := time.Parse(time.RFC3339, cell)
+		if err != nil || at.Sub(first)%(24*time.Hour) != 0 {
+			t.Errorf("the time %q: %v", cell, err)
+		}
+		return int(at.Sub(first) / (24 * time.Hour))
+	}
+	peaks := get("peaks", "&feature=render")
+	for n, row := range peaks[:officeDays] {
+		if on(row["day"]) != n || number(row["peak"]) != busy(n) || number(row["entitled"]) != officeSeats {
+			t.Errorf("day %d: %v", n, row)
+		}
+	}
+	refused := 0
+	for _, row := range get("denials", "") {
+		if busy(on(row["day"])) != officeSeats || row["code"] != "LH-3104" || row["feature"] != "render" {
+			t.Errorf("%v", row)
+		}
+		refused += number(row["lines"])
+	}
+	if refused != officeRefusals {
+		t.Errorf("%d refusals where there were %d", refused, officeRefusals)
+	}
+	over := 0
+	for day := range officeDays {
+		over += max(0, busy(day)-9)
+	}
+	if row := get("what-if", "&feature=render&count=9")[0]; number(row["would_refuse"]) != over {
+		t.Errorf("with 9: %v, want %d", row, over)
+	}
+	if row := get("inventory", "")[0]; row["product"] != "'=Render" {
+		t.Errorf("%v", row)
+	} else if _, err := time.Parse(time.RFC3339, row["ends"]); err != nil {
+		t.Error(err)
 	}
 }
 

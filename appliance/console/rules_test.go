@@ -50,9 +50,14 @@ func (k *kept) Move(_ []byte, e [][]byte) error { return k.write(e) }
 func (k *kept) Snapshot([]byte) error           { return nil }
 func (k *kept) JournalBytes() int64             { return 0 }
 func (k *kept) Epoch() uint64                   { return 1 }
-func (k *kept) Head() (p uint64, h [32]byte)    { return 0, h }
 func (k *kept) Stop() error                     { return nil }
-func (k *kept) Close() error                    { return nil }
+
+func (k *kept) Head() (p uint64, h [32]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return uint64(len(k.entries)), h
+}
+func (k *kept) Close() error { return nil }
 
 // last is the last entry.
 func (k *kept) last() ledger.Entry {

@@ -19,6 +19,7 @@ type visit struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	gate gate // of the route
+	live bool // only the parts of the page are written that are brought up to date
 
 	web.Sent
 	view views
@@ -29,12 +30,9 @@ var errSignInFirst = errors.New("sign in first")
 
 // enter finds out who visits, and whether what has that gate is for them.
 func (v *visit) enter(g gate) error {
-	name, since := v.session(v.r)
-	var err error
-	if name == "" {
-		v.asker, err = v.strangerAsks(v.r.Context())
-	} else if v.asker, err = v.loginAsks(v.r.Context(), name, since); err == nil && v.name == "" {
-		err = v.sessions.End(v.r.Context()) // the login has changed since
+	changed, err := v.who()
+	if changed {
+		err = v.sessions.End(v.r.Context())
 	}
 	if err != nil {
 		return err
@@ -48,6 +46,17 @@ func (v *visit) enter(g gate) error {
 		return errSignInFirst
 	}
 	return err
+}
+
+// who finds out who visits; changed: the login has changed since, so nobody does.
+func (v *visit) who() (changed bool, err error) {
+	name, since := v.session(v.r)
+	if name == "" {
+		v.asker, err = v.strangerAsks(v.r.Context())
+		return false, err
+	}
+	v.asker, err = v.loginAsks(v.r.Context(), name, since)
+	return err == nil && v.name == "", err
 }
 
 // query is a parameter of the address.
@@ -100,6 +109,7 @@ type shown struct {
 	Machine string
 	Logo    string // path of the producer's; empty: there is none
 	Said    string
+	Live    string // where the page is brought up to date from; empty: it is not
 	// Problem is why the form on the page was refused; nil: it was not.
 	Problem *web.Problem
 	View    any
@@ -160,7 +170,13 @@ func (v *visit) show(name, title string, view any) error {
 }
 
 func (v *visit) write(status int, name, title string, view any) error {
+	if v.live {
+		return v.pages.WritePart(v.w, name, "live", view)
+	}
 	s := shown{Title: v.Brand.heading(v.r.URL.Path, title), Logo: v.Brand.Logo(), At: v.r.URL.Path, Nav: v.nav(), Name: v.name, Machine: "LH-" + v.Host.Short(), View: view, Said: v.sessions.Take(v.r.Context(), "said")}
+	if v.r.Method == http.MethodGet && v.Filled == nil {
+		s.Live = liveOf(v.r.URL.Path)
+	}
 	if v.Refused != nil {
 		code, problem := v.explain(v.Refused)
 		s.Problem, status = &problem, statusOf(code)

@@ -190,7 +190,7 @@ func (c *Client) Acquire(ctx context.Context, feature string, options ...Option)
 	until := c.options.Clock().Add(w.wait)
 	for try := 0; ; try++ {
 		l, err := c.acquire(ctx, w)
-		pause := backoff(try)
+		pause := c.untilNextTry(try, err)
 		if err == nil || !worthWaiting(err) || c.options.Clock().Add(pause).After(until) {
 			c.leaveQueue(w, err)
 			return l, err
@@ -221,6 +221,25 @@ func (c *Client) leaveQueue(w wish, err error) {
 // backoff is 1 s, 2 s, 4 s ... 15 s: short enough for a human who waits for a seat, long enough for an appliance with a thousand of them.
 func backoff(try int) time.Duration {
 	return min(time.Second<<min(try, 10), 15*time.Second)
+}
+
+// nearEnd is how long after a known end who is first in line still asks every second: clocks differ a little.
+const nearEnd = 5 * time.Second
+
+// untilNextTry is backoff, but who is first in line asks at the end that is known. The others would only ask in vain then.
+func (c *Client) untilNextTry(try int, err error) time.Duration {
+	pause := backoff(try)
+	var no *capability.Refusal
+	if !errors.As(err, &no) || no.Position != 1 || no.Until == 0 {
+		return pause
+	}
+	switch left := no.Until.Std().Sub(c.options.Clock()); {
+	case left > 0:
+		return min(pause, left)
+	case left > -nearEnd:
+		return min(pause, time.Second)
+	}
+	return pause
 }
 
 func worthWaiting(err error) bool {

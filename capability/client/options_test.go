@@ -84,6 +84,33 @@ func TestWaitKeepsAPlace(t *testing.T) {
 	})
 }
 
+// Who is first in line starts at the second that he was shown as the earliest known end, by a clock that is right or one that differs a little.
+func TestWaitEndsAtTheKnownEnd(t *testing.T) {
+	for _, off := range []time.Duration{0, -2 * time.Second, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, newProducer(t, 1), item("render", "1.0", 1))
+			one, two := s.client(t.TempDir()), s.client(t.TempDir())
+			two.options.Clock = func() time.Time { return time.Now().Add(off) }
+			if _, err := one.Acquire(t.Context(), "render", Keep()); err != nil {
+				t.Fatal(err)
+			}
+			one.Close() // and is not heard of again
+			_, err := two.Acquire(t.Context(), "render")
+			var no *capability.Refusal
+			if !errors.As(err, &no) || no.Until == 0 {
+				t.Fatalf("%v: no known end", err)
+			}
+			if _, err := two.Acquire(t.Context(), "render", Wait(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if late := time.Since(no.Until.Std()); late < 0 || late > off.Abs()+time.Second {
+				t.Errorf("%s after the end that was shown, by a clock that is %s off", late, off)
+			}
+			two.Close()
+		})
+	}
+}
+
 // Who waits no more, because the time is over or somebody has had enough, leaves the queue, and keeps what the device has.
 func TestWaitThatEndsLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -313,7 +313,7 @@ func (l *Ledger) setting(name string) string {
 	case granularity:
 		return Granularity(p.Granularity).String()
 	case holderPolicy:
-		return [...]string{"count", "initials", "names"}[min(p.Holders, capability.HoldersNames)]
+		return p.Holders.String()
 	case DuplicateClients:
 		return strconv.FormatBool(p.Duplicates)
 	case includeAll:

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -52,6 +53,20 @@ func (a *Assets) ParsePages(own fs.FS) (Pages, error) {
 		}
 	}
 	return set, nil
+}
+
+// WritePart writes one of a page's own templates with its view, without the frame. A part that cannot be written whole is not begun.
+func (p Pages) WritePart(w io.Writer, name, part string, view any) error {
+	t := p[name]
+	if t == nil {
+		return fmt.Errorf("no page %s", name)
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, part, view); err != nil {
+		return fmt.Errorf("write the part %s of the page %s: %w", part, name, err)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
 // Write answers with a page: what the frame shows, with the page's own view in it. A page that cannot be written whole is not begun.

@@ -31,11 +31,13 @@ type Sessions struct {
 
 // NewSessions are none yet. Their limits are measured on now's monotonic clock: setting the system's clock lengthens nothing.
 func NewSessions(now func() time.Time) *Sessions {
-	m := scs.New() // the store that it begins with leaves a goroutine that wakes once a minute: ending it is a race with its start
 	idle := &atomic.Int64{}
 	idle.Store(int64(Idle))
-	m.Store = &memory{now: now, idle: idle, kept: map[string]kept{}}
-	m.Lifetime, m.IdleTimeout, m.HashTokenInStore = Longest, Idle, true
+	// Not by scs.New: the store that it begins with leaves a goroutine that wakes once a minute.
+	m := &scs.SessionManager{Store: &memory{now: now, idle: idle, kept: map[string]kept{}}, Codec: scs.GobCodec{}, Lifetime: Longest, IdleTimeout: Idle, HashTokenInStore: true}
+	m.ErrorFunc = func(w http.ResponseWriter, _ *http.Request, err error) {
+		http.Error(w, "session: "+err.Error(), http.StatusInternalServerError)
+	}
 	m.Cookie.Name, m.Cookie.Path, m.Cookie.Secure, m.Cookie.HttpOnly, m.Cookie.SameSite, m.Cookie.Persist = "__Host-session", "/", true, true, http.SameSiteStrictMode, false
 	return &Sessions{m, now, idle}
 }
@@ -45,6 +47,15 @@ func (s *Sessions) SetIdle(d time.Duration) { s.idle.Store(int64(min(d, Longest)
 
 // Handler gives every request its session.
 func (s *Sessions) Handler(next http.Handler) http.Handler { return s.m.LoadAndSave(next) }
+
+// Look is the context of a request with the session that it names, for Who, and the session does not last longer for it.
+func (s *Sessions) Look(r *http.Request) (context.Context, error) {
+	token := ""
+	if c, err := r.Cookie(s.m.Cookie.Name); err == nil {
+		token = c.Value
+	}
+	return s.m.Load(r.Context(), token)
+}
 
 // Begin signs somebody in: under a new cookie, so that one from before is worth nothing, and with nothing of what was kept under that one.
 func (s *Sessions) Begin(ctx context.Context, name string, since int64) error {

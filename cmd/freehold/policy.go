@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
@@ -32,7 +33,7 @@ func policySet(f *flags) *cobra.Command {
 	var excluded []string
 	var writeOffs int
 	var detail bool
-	var online, records string
+	var online, records, holders string
 	c := &cobra.Command{
 		Use: "set", Short: "Say which types of host IDs are for machines, how usage is told, and how often is written off", Args: cobra.NoArgs,
 		Long: "Set changes what the flags name.\n\nA machine that is known by a host ID of an excluded type is given nothing more; what it has it keeps.\n\n" +
@@ -72,6 +73,11 @@ func policySet(f *flags) *cobra.Command {
 						return nil, terminal.Usage("--online: %w", err)
 					}
 				}
+				if c.Flags().Changed("holders") {
+					if p.Holders, err = capability.ParseHolderPolicy(holders); err != nil {
+						return nil, terminal.Usage("--holders: %w", err)
+					}
+				}
 				if c.Flags().Changed("usage-detail") {
 					p.Detail = detail
 				}
@@ -106,6 +112,9 @@ func policySet(f *flags) *cobra.Command {
 				if p.Online != entitlement.NothingOnline {
 					fmt.Fprintf(c.OutOrStdout(), "online       %s machines are answered\n", p.Online)
 				}
+				if p.Holders != capability.HoldersCount {
+					fmt.Fprintf(c.OutOrStdout(), "holders      by their %s, to who waits for a seat\n", p.Holders)
+				}
 				if p.Detail {
 					fmt.Fprintln(c.OutOrStdout(), "usage        names users, where the site allows it")
 				}
@@ -117,6 +126,7 @@ func policySet(f *flags) *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&excluded, "exclude-host-type", nil, "`types` of host IDs, as DEVICE_KEY, whose machines are given nothing; empty: none")
+	c.Flags().StringVar(&holders, "holders", capability.HoldersCount.String(), "`how` those who have the seats are shown to other users: count, initials, names; administrators always see names")
 	c.Flags().BoolVar(&detail, "usage-detail", false, "have records of usage name users, where the site allows it")
 	c.Flags().StringVar(&records, "usage-records", "history", "`how` machines tell what they use: history (a record up to each request), states (a record a day, and how the day stands)")
 	c.Flags().StringVar(&online, "online", "off", "`whose` requests freehold serve answers over the network without an operator: off, known (machines on record), all (also a first request, with an activation ID)")

@@ -1,22 +1,25 @@
 package main
 
 import (
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
 )
 
-// A condition that the daemon tells of is told by status, once.
-func TestOtherNotes(t *testing.T) {
-	got := otherNotes([]console.Condition{
-		{Code: capability.ErrCertificateEnds, Title: "the site's certificate ends", Text: "on 2027-01-01", Next: "leasehold certificate request -o DIR"},
-		{Code: capability.ErrCertificateLost, Title: "gone", Next: "x"},
-		{Code: capability.ErrClock, Title: "clock held"},
-		{Code: capability.ErrNotPolled, Title: "told above"},
-	}, []string{"LH-5115 the back office is not asked"})
-	if want := []string{"LH-3327 the site's certificate ends: on 2027-01-01; leasehold certificate request -o DIR", "LH-3326 gone; x"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+// Each condition that the daemon tells is told by status, in the words of the daemon's table and in no others.
+func TestStatusTellsTheTable(t *testing.T) {
+	m := newMachine(t)
+	d := m.daemon()
+	h := console.Health{Version: "development", State: "serving", NoPaper: true, Returns: make([]capability.Return, 2), Conditions: []console.Condition{
+		{Code: capability.ErrCertificateEnds, Severity: console.Warning, Title: "the site's certificate ends", Text: "on 2027-01-01", Next: "leasehold certificate request -o DIR"},
+		{Code: capability.ErrCertificateLost, Severity: console.Warning, Title: "gone", Next: "x"},
+	}}
+	d.says("GET health", h)
+	status, out, stderr := m.run("status")
+	_, told, _ := strings.Cut(out, "# Health:\n")
+	if want := "#   LH-3327 the site's certificate ends: on 2027-01-01; next: leasehold certificate request -o DIR\n#   LH-3326 gone; next: x\n"; status != 0 || told != want {
+		t.Errorf("%d\n%s%s\nwant\n%s", status, out, stderr, want)
 	}
 }

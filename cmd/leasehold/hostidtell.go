@@ -169,10 +169,7 @@ func (p *program) printVerdict(m *console.Machine) error {
 }
 
 func verdictNotes(m *console.Machine) []string {
-	notes := bindingNotes(&m.Binding)
-	if m.Outcome == hostid.Grace.String() {
-		notes = append(notes, fmt.Sprintf("from %s on nothing is served", m.Grace))
-	}
+	notes := conditionWords(console.Conditions(&console.Health{Binding: m.Binding}))
 	if len(m.Changes) > 0 && !m.Requested {
 		notes = append(notes, "no request has named this yet; the next one does")
 	}

@@ -132,6 +132,10 @@ func (m *machine) daemon() *daemon {
 }
 
 func (d *daemon) says(what string, v any) {
+	if h, is := v.(console.Health); is && h.Conditions == nil {
+		h.Conditions = console.Conditions(&h)
+		v = h
+	}
 	d.does(what, func([]byte) (any, *capability.Refusal) { return v, nil })
 }
 

@@ -204,17 +204,3 @@ func tries(n int) string {
 	}
 	return capability.Counted(n, "try")
 }
-
-// pollingNotes is what to do about an exchange that does not come through.
-func pollingNotes(s *console.Polling) (notes []string) {
-	if s == nil {
-		return nil
-	}
-	if !s.Running {
-		notes = append(notes, fmt.Sprintf("%s %s: systemctl enable --now leasehold-poll", capability.ErrNotPolled, capability.ErrNotPolled.Entry().Title))
-	}
-	if s.Last != nil && s.Last.Problem != nil {
-		notes = append(notes, fmt.Sprintf("back office: %s %s", s.Last.Problem.Code, s.Last.Problem.Text))
-	}
-	return notes
-}

@@ -91,25 +91,18 @@ func TestPollingWords(t *testing.T) {
 	for _, test := range []struct {
 		s     console.Polling
 		words string
-		note  string
 	}{
-		{console.Polling{Running: true, Next: at}, "no exchange yet; next try 2026-11-21T08:00:00Z", ""},
-		{console.Polling{Running: true, Reached: at - 3600, Next: at}, "last exchange 2026-11-21 07:00Z; next try 2026-11-21T08:00:00Z", ""},
-		{console.Polling{Running: true}, "no exchange yet; being asked now", ""},
-		{console.Polling{Running: true, Since: at, Tries: 1, Next: at + 60}, "no exchange yet; not reached since 2026-11-21T08:00:00Z (1 try); next try 2026-11-21T08:01:00Z", ""},
+		{console.Polling{Running: true, Next: at}, "no exchange yet; next try 2026-11-21T08:00:00Z"},
+		{console.Polling{Running: true, Reached: at - 3600, Next: at}, "last exchange 2026-11-21 07:00Z; next try 2026-11-21T08:00:00Z"},
+		{console.Polling{Running: true}, "no exchange yet; being asked now"},
+		{console.Polling{Running: true, Since: at, Tries: 1, Next: at + 60}, "no exchange yet; not reached since 2026-11-21T08:00:00Z (1 try); next try 2026-11-21T08:01:00Z"},
 		{console.Polling{Running: true, Reached: at - 3600, Since: at, Tries: 74, Next: at + 60,
 			Last: &console.Outcome{Problem: console.ProblemOf(capability.Refuse(capability.ErrOfficeUnreachable, "", "refused"))}},
-			"last exchange 2026-11-21 07:00Z; not reached since 2026-11-21T08:00:00Z (74 tries); next try 2026-11-21T08:01:00Z", "back office: LH-5113 the back office cannot be reached: refused"},
-		{console.Polling{Reached: at - 3600}, "last exchange 2026-11-21 07:00Z; nothing asks it", "LH-5115 no back office is asked by itself: systemctl enable --now leasehold-poll"},
+			"last exchange 2026-11-21 07:00Z; not reached since 2026-11-21T08:00:00Z (74 tries); next try 2026-11-21T08:01:00Z"},
+		{console.Polling{Reached: at - 3600}, "last exchange 2026-11-21 07:00Z; nothing asks it"},
 	} {
 		if got := pollingWords(&test.s); got != test.words {
 			t.Errorf("got  %s\nwant %s", got, test.words)
 		}
-		if got := strings.Join(pollingNotes(&test.s), "\n"); got != test.note {
-			t.Errorf("got  %s\nwant %s", got, test.note)
-		}
-	}
-	if pollingNotes(nil) != nil {
-		t.Error("a note without an address")
 	}
 }

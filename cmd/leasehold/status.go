@@ -31,31 +31,7 @@ func (p *program) statusCommand() *cobra.Command {
 			if v := terminal.Version(); h.Version != v {
 				notes = append(notes, fmt.Sprintf("this program is version %s and the daemon %s", v, h.Version))
 			}
-			if h.Condition != nil {
-				notes = append(notes, h.Condition.Code.String()+" "+h.Condition.Text)
-			}
-			if h.NoPaper {
-				notes = append(notes, "nobody has taken the recovery key: leasehold recovery show")
-			}
-			if n := len(h.Returns); n > 0 {
-				notes = append(notes, capability.Counted(n, "return")+" not yet credited by the back office: leasehold request -o DIR")
-			}
-			if n := h.NotGiven; n != nil {
-				notes = append(notes, fmt.Sprintf("%s %s, number %d, %s: %s; %s", n.Code, n.Text, n.Number, minute(n.Time), n.Reason, n.Code.Entry().Next))
-			}
-			for _, d := range h.Refused {
-				notes = append(notes, returnRefused(d))
-			}
-			for _, b := range h.TakenBack {
-				notes = append(notes, takenBackNote(&b))
-			}
-			notes = append(notes, bindingNotes(&h.Binding)...)
-			for _, a := range h.Alarms {
-				notes = append(notes, alarmNote(a))
-			}
-			notes = append(notes, clockNotes(h.Clock)...)
-			notes = append(notes, pollingNotes(h.Polling)...)
-			notes = append(notes, otherNotes(h.Conditions, notes)...)
+			notes = append(notes, conditionWords(h.Conditions)...)
 			if p.json {
 				err = terminal.JSON(p.out, terminal.Hexed(struct {
 					terminal.Data
@@ -78,7 +54,7 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 	p.printf("leaseholdd %s %s since %s (%s)     LH-%s\n", h.Version, h.State, minute(h.Since), days(h.Now-h.Since), h.Host.Short())
 	p.printf("start        %s\n", h.Start)
 	if h.HoldUntil != 0 {
-		p.printf("hold         until %s: leases are renewed, nothing new is granted\n", h.HoldUntil)
+		p.printf("hold         until %s\n", h.HoldUntil)
 	}
 	if h.State != "refusing" || h.Applied != 0 {
 		p.printf("seats        %d of %d in use by %s, %s%s\n", h.Used, h.Total, capability.Counted(h.Devices, "device"), capability.Counted(h.Features, "line item"), f.fullWords())
@@ -111,9 +87,6 @@ func (p *program) printStatus(h *console.Health, f licensed, notes []string) {
 	}
 	for _, n := range notes {
 		p.printf("#   %s\n", n)
-	}
-	if h.State == "not activated" {
-		p.printf("# Next: leasehold request -o DIR, take the file to the back office, and bring back the response: leasehold import FILE\n")
 	}
 	if len(f.full) > 0 {
 		p.printf("# See who holds %q: leasehold seats %s\n", f.full[0], f.full[0])
@@ -179,20 +152,11 @@ func returnRefused(d capability.Denial) string {
 	return fmt.Sprintf("%s %s: %s; %s", d.Code, d.Code.Entry().Title, d.Detail, d.Code.Entry().Next)
 }
 
-// takenBackNote says of rights that the producer took back what is still to do.
-func takenBackNote(b *console.TakenBack) string {
-	next := "when what is lent of them has ended, a request shows that they are gone: leasehold request -o DIR"
-	if b.Settled {
-		next = "nothing is lent of them any more, and a request shows that: leasehold request -o DIR"
-	}
-	return fmt.Sprintf("%s %s, %s of %s: %s", b.Code, b.Text, capability.Counted(b.Copies, "copy"), b.ActivationID, next)
-}
-
 // bindingEnd is until when the machine is what it is.
 func bindingEnd(b *console.Binding) string {
 	switch {
 	case b.Outcome == hostid.Grace.String():
-		return fmt.Sprintf(": what the producer asks for is missing, and from %s on nothing is served", b.Grace)
+		return fmt.Sprintf(" until %s", b.Grace)
 	case b.Planned != 0:
 		return fmt.Sprintf("; a change is planned until %s", b.Planned)
 	}
@@ -210,47 +174,12 @@ func usageEnd(u *console.Usage) string {
 	return ""
 }
 
-// otherNotes are the conditions of the daemon's table that nothing above has told in words of its own.
-func otherNotes(conditions []console.Condition, notes []string) (others []string) {
-	told := []capability.Code{
-		capability.ErrNotProvisioned, capability.ErrHold, capability.ErrClock, capability.ClockJudged, capability.ErrBinding, capability.RecoveryOpen, capability.ErrOfficeUnreachable, capability.ReturnMade,
+// conditionWords are the conditions of the daemon's table, as it tells them.
+func conditionWords(all []console.Condition) (lines []string) {
+	for _, c := range all {
+		lines = append(lines, c.Words())
 	}
-	for _, c := range conditions {
-		if slices.Contains(told, c.Code) || slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, c.Code.String()) }) {
-			continue
-		}
-		note := c.Code.String() + " " + c.Title
-		if c.Text != "" {
-			note += ": " + c.Text
-		}
-		others = append(others, note+"; "+c.Next)
-	}
-	return others
-}
-
-// bindingNotes is what to do about a machine that has changed.
-func bindingNotes(b *console.Binding) (notes []string) {
-	for _, c := range b.Changes {
-		notes = append(notes, "changed: "+c)
-	}
-	switch {
-	case b.Outcome == hostid.Grace.String():
-		notes = append(notes, "put back what is missing, or have what is there bound: leasehold request -o DIR, and bring back the response")
-	case b.Frozen:
-		notes = append(notes, fmt.Sprintf("from %s on what is missing counts: leasehold request -o DIR, and bring back the response", b.Planned))
-	}
-	return notes
-}
-
-func alarmNote(a console.Alarm) string {
-	s := fmt.Sprintf("%s %s", a.Code, a.Title)
-	if a.Subject != "" {
-		s += fmt.Sprintf(" (%s)", a.Subject)
-	}
-	if a.Count > 1 {
-		s += fmt.Sprintf(", %s", capability.Counted(a.Count, "time"))
-	}
-	return fmt.Sprintf("%s, last %s; the next request says so", s, a.Last)
+	return lines
 }
 
 func exchange(h *console.Health) string {

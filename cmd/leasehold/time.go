@@ -73,7 +73,7 @@ func (p *program) timeSet() *cobra.Command {
 }
 
 func (p *program) printTime(t *console.Clock) error {
-	notes := clockNotes(t)
+	notes := conditionWords(console.Conditions(&console.Health{Clock: t}))
 	if p.json {
 		return terminal.JSON(p.out, terminal.Hexed(struct {
 			terminal.Data
@@ -92,22 +92,4 @@ func corrected(t *console.Clock) string {
 		return ""
 	}
 	return fmt.Sprintf(", taken for %s since the time was stated", t.System.Add(t.Correction))
-}
-
-// clockNotes is what to do about a clock that is not right.
-func clockNotes(t *console.Clock) (notes []string) {
-	switch {
-	case t == nil:
-		return nil
-	case t.State == "held":
-		notes = append(notes, fmt.Sprintf("the system clock says %s and the trusted time is %s: nothing with a start or an expiry is served. Set the clock, or: leasehold time set TIME", t.System, t.Trusted))
-	case t.State == "ahead":
-		notes = append(notes, fmt.Sprintf("the system clock says %s and the trusted time is %s: nothing is served that has expired by either, and nothing starts. Set the clock, or if it is right: leasehold time set now", t.System, t.Trusted))
-	case t.State == "behind":
-		notes = append(notes, fmt.Sprintf("the system clock is %s behind the trusted time, which goes on without it: set it", t.Behind))
-	}
-	if t.Correction != 0 {
-		notes = append(notes, "the stated time counts until the daemon starts again: set the system clock before")
-	}
-	return notes
 }

@@ -331,6 +331,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	}
 	part(func() error { return a.Serve(ctx, l.clients) })
 	pages := pageServer(c.Pages(), log)
+	pages.RegisterOnShutdown(c.EndLive) // who looks on holds up no stop
 	servers = append(servers, pages)
 	part(func() error {
 		if err := pages.Serve(browsers); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -365,7 +366,7 @@ func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Cons
 	administrate(l.admin, c.Handler())
 	unheard := func(err error) { log.Warn("the service manager does not hear", "cause", err.Error()) }
 	part(func() error { return systemd.Watch(ctx, alive(a.Alive, device.Answers), unheard) })
-	part(func() error { return tellStatus(ctx, a, unheard) })
+	part(func() error { return tellStatus(ctx, c, unheard) })
 	part(func() error { keepHeap(ctx); return nil })
 	part(func() error { controlled(ctx, logging); return nil })
 
@@ -408,11 +409,12 @@ func alive(owner func(context.Context) error, answers func() uint64) func(contex
 }
 
 // tellStatus says READY once the owner answers, and keeps the line of systemctl status true. A service manager that does not hear it ends nothing.
-func tellStatus(ctx context.Context, a *appliance.Appliance, unheard func(error)) error {
-	line, err := statusLine(ctx, a)
+func tellStatus(ctx context.Context, c *console.Console, unheard func(error)) error {
+	h, err := c.Health(ctx)
 	if err != nil {
 		return ended(err)
 	}
+	line := statusLine(h)
 	said := false
 	tell := func(err error) {
 		if err != nil && !said {
@@ -429,11 +431,10 @@ func tellStatus(ctx context.Context, a *appliance.Appliance, unheard func(error)
 			return nil
 		case <-t.C:
 		}
-		now, err := statusLine(ctx, a)
-		if err != nil {
+		if h, err = c.Health(ctx); err != nil {
 			return ended(err)
 		}
-		if now != line {
+		if now := statusLine(h); now != line {
 			line = now
 			tell(systemd.Status(line))
 		}
@@ -447,31 +448,17 @@ func ended(err error) error {
 	return err
 }
 
-func statusLine(ctx context.Context, a *appliance.Appliance) (line string, err error) {
-	err = a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
-		s, m := l.Status(now), l.Machine(now)
-		switch {
-		case s.Lost != 0:
-			line = "serving nothing: " + s.Lost.Entry().Title + " - next: " + s.Lost.Entry().Next
-		case !s.Provisioned:
-			line = "not activated - next: leasehold request -o DIR"
-		case !m.Outcome.Serves():
-			line = "serving nothing: " + capability.ErrBinding.Entry().Title + " - next: leasehold hostid"
-		case m.Outcome == hostid.Grace:
-			line = fmt.Sprintf("serving %d/%d seats until %s: something of the machine is missing - next: leasehold hostid", s.Used, s.Total, m.Grace)
-		case s.Hold != 0:
-			line = fmt.Sprintf("holding until %s after a power loss or a repair: renewals only", s.HoldUntil)
-		case s.Clock.Doubted():
-			line = fmt.Sprintf("serving %d/%d seats, clock %s - next: leasehold time", s.Used, s.Total, s.Clock.State)
-		default:
-			line = fmt.Sprintf("serving %d/%d seats", s.Used, s.Total)
-			if next := console.NextExpiry(l, now); next != 0 {
-				line += ", next expiry " + next.Std().Format(time.DateOnly)
-			}
+// statusLine is the appliance in one line: what it serves, and the worst of the conditions that somebody has to do something about.
+func statusLine(h *console.Health) string {
+	line := h.State
+	if h.State == "serving" {
+		line += fmt.Sprintf(" %d/%d seats", h.Used, h.Total)
+		if h.Expiry != 0 {
+			line += ", next expiry " + h.Expiry.Std().Format(time.DateOnly)
 		}
-		if s.Provisioned && l.Recovery().Taken == 0 {
-			line += " - nobody has the recovery key: leasehold recovery show"
-		}
-	})
-	return line, err
+	}
+	if len(h.Conditions) > 0 && h.Conditions[0].Severity != console.Note {
+		line += " - " + h.Conditions[0].Words()
+	}
+	return line
 }

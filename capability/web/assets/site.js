@@ -13,3 +13,46 @@ document.addEventListener("drop", (e) => {
   field.files = e.dataTransfer.files;
   field.form.requestSubmit();
 });
+// A page that names a stream of events is kept up to date: what comes are parts of the page, each in the place of the one with its name. Where somebody types in a part, it waits until that is done.
+const page = document.querySelector("main[data-live]");
+if (page && window.EventSource) {
+  const search = page.querySelector("form[role=search]");
+  let source, later, parts;
+  const typed = (part) => part.matches(":focus-within") && part.querySelector("input:focus, select:focus, textarea:focus") || [...part.querySelectorAll("input:not([type=hidden]), select, textarea")].some((f) => f.type === "checkbox" ? f.checked !== f.defaultChecked : f.value !== (f.defaultValue ?? f.value));
+  const show = () => {
+    if (!parts) return;
+    const come = document.createElement("template");
+    come.innerHTML = parts;
+    parts = undefined;
+    for (const part of [...come.content.children]) {
+      const old = document.getElementById(part.id);
+      if (old && typed(old)) parts = come.innerHTML;
+      else old?.replaceWith(part);
+    }
+  };
+  const over = () => {
+    source.close();
+    const note = document.createElement("p");
+    note.setAttribute("role", "status");
+    note.textContent = "This page is not kept up to date any more. Load it again to see what is new.";
+    page.prepend(note);
+  };
+  const listen = () => {
+    source?.close();
+    parts = undefined;
+    if (document.hidden) return;
+    const asked = new URLSearchParams(location.search);
+    for (const [name, value] of search ? new FormData(search) : []) {
+      if (name === "q" && value !== (asked.get("q") ?? "")) asked.delete("page");
+      asked.set(name, value);
+    }
+    source = new EventSource(page.dataset.live + "?" + asked);
+    source.addEventListener("shown", (e) => { parts = e.data; show(); });
+    source.addEventListener("over", over);
+    source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) over(); });
+  };
+  page.addEventListener("focusout", () => setTimeout(show));
+  document.addEventListener("visibilitychange", listen);
+  search?.addEventListener("input", () => { clearTimeout(later); later = setTimeout(listen, 300); });
+  listen();
+}

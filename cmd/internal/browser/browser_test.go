@@ -27,6 +27,7 @@ type office struct {
 	trust       string // file with the producer's public keys
 	scratch     string // directory of the walk
 	url         string
+	browser     browser
 }
 
 // TestMain builds the programs once, for all walks.
@@ -64,7 +65,7 @@ func top(t *testing.T) string {
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	home := t.TempDir()
-	o := &office{t: t, dir: filepath.Join(home, "office"), secret: filepath.Join(home, "passphrase"), trust: filepath.Join(home, "producer.lht"), scratch: t.TempDir()}
+	o := &office{t: t, dir: filepath.Join(home, "office"), secret: filepath.Join(home, "passphrase"), trust: filepath.Join(home, "producer.lht"), scratch: t.TempDir(), browser: chromium(t)}
 	if err := os.WriteFile(o.secret, []byte(passphrase+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -129,14 +130,14 @@ func (o *office) serve() {
 // walk has the browser do one of the walks of walk.mjs. What it prints is the test's output, and a step that fails is a failure.
 func (o *office) walk(name string, env ...string) {
 	o.t.Helper()
-	shots := filepath.Join(top(o.t), "bin", "browser", name)
+	shots := filepath.Join(top(o.t), "bin", "browser", name, o.browser.name)
 	if err := os.MkdirAll(shots, 0o755); err != nil {
 		o.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(o.t.Context(), 9*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "node", "walk.mjs", name)
-	c.Env = append(os.Environ(), append(env, "PORTAL="+o.url, "SHOTS="+shots, "SCRATCH="+o.scratch, "TRUST="+o.trust, "CHROMIUM="+chromium(o.t))...)
+	c.Env = append(os.Environ(), append(env, "PORTAL="+o.url, "SHOTS="+shots, "SCRATCH="+o.scratch, "TRUST="+o.trust, "BROWSER="+o.browser.name, "EXECUTABLE="+o.browser.path)...)
 	out, err := c.CombinedOutput()
 	o.t.Logf("%s\n%s", name, out)
 	if err != nil {
@@ -144,16 +145,28 @@ func (o *office) walk(name string, env ...string) {
 	}
 }
 
-func chromium(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
+// browser is one that is installed; without a path it is not.
+type browser struct{ name, path string }
+
+func installed(name string, programs ...string) browser {
+	for _, program := range programs {
+		if path, err := exec.LookPath(program); err == nil {
+			return browser{name, path}
 		}
 	}
-	t.Fatal("no chromium: make deps")
-	return ""
+	return browser{name: name}
 }
+
+func chromium(t *testing.T) browser {
+	t.Helper()
+	b := installed("chromium", "chromium", "chromium-browser", "google-chrome")
+	if b.path == "" {
+		t.Fatal("no chromium: make deps")
+	}
+	return b
+}
+
+func firefox() browser { return installed("firefox", "firefox-esr", "firefox") }
 
 // scripted runs a walk in a browser with scripts and in one without, each through a back office of its own with two operators.
 func scripted(t *testing.T, walk string, seen func(*testing.T, *office)) {

@@ -94,14 +94,30 @@ func (a *appliance) firstCode() string {
 	return first.Code
 }
 
-// Every view of the console, from the first login on, with scripts and without.
-func TestConsole(t *testing.T) {
-	for _, scripts := range []string{"on", "off"} {
-		t.Run("scripts "+scripts, func(t *testing.T) {
+// everywhere runs a walk through an appliance of its own, in Chromium and, where it is installed, in Firefox.
+func everywhere(t *testing.T, walk, scripts string) {
+	for _, b := range []browser{chromium(t), firefox()} {
+		t.Run(b.name, func(t *testing.T) {
+			if b.path == "" {
+				t.Skipf("%s is not installed", b.name)
+			}
 			a := newAppliance(t)
-			a.walk("console", "SCRIPTS="+scripts, "CODE="+a.firstCode(), "OFFICE="+a.dir, "SECRET="+a.secret)
+			a.browser = b
+			a.walk(walk, "SCRIPTS="+scripts, "CODE="+a.firstCode(), "OFFICE="+a.dir, "SECRET="+a.secret)
 		})
 	}
+}
+
+// Check 19: every view of the console, from the first login on, asks nobody else for anything, and is light.
+func TestCheck19(t *testing.T) { everywhere(t, "check19", "on") }
+
+// Check 20: without scripts lists, search, paging, upload, download and release work.
+func TestCheck20(t *testing.T) { everywhere(t, "check20", "off") }
+
+// Check 23: a reservation is edited in its group, and what was just exported can be imported and changes nothing. Check 20 does the same without scripts.
+func TestCheck23(t *testing.T) {
+	a := newAppliance(t)
+	a.walk("check23", "CODE="+a.firstCode(), "OFFICE="+a.dir, "SECRET="+a.secret)
 }
 
 // The console of an appliance in the browser of another machine, through the program there: the first login, a form, and the same after the page is loaded anew.

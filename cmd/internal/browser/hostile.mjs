@@ -37,7 +37,7 @@ export async function look(v, path) {
 // watch gives every page the function that finds elements and attributes which no page of the portal has.
 export async function watch(v) {
   await v.page.evaluateOnNewDocument(() => {
-    const ours = /^(name|value|type|class|id|href|src|action|formaction|method|enctype|for|form|role|lang|charset|content|rel|alt|title|download|list|min|max|minlength|maxlength|step|required|checked|selected|disabled|readonly|multiple|autofocus|autocomplete|placeholder|spellcheck|accept|hidden|open|defer|tabindex|scope|colspan|rowspan|width|height|viewBox|data-passkey|data-make|data-htmx-powered|font-size|font-family|fill|stroke|(fill|stroke)-[a-z]+|transform|opacity|r|cx|cy|rx|ry|dx|dy|preserveAspectRatio|aria-[a-z]+|hx-(get|trigger|target|select|swap|include)|x|y|x1|y1|x2|y2|points|d|text-anchor|xmlns)$/;
+    const ours = /^(name|value|type|class|id|href|src|action|formaction|method|enctype|for|form|role|lang|charset|content|rel|alt|title|download|list|min|max|minlength|maxlength|step|required|checked|selected|disabled|readonly|multiple|autofocus|autocomplete|placeholder|spellcheck|accept|hidden|open|defer|tabindex|scope|colspan|rowspan|width|height|viewBox|data-passkey|data-make|data-live|data-htmx-powered|font-size|font-family|fill|stroke|(fill|stroke)-[a-z]+|transform|opacity|r|cx|cy|rx|ry|dx|dy|preserveAspectRatio|aria-[a-z]+|hx-(get|trigger|target|select|swap|include)|x|y|x1|y1|x2|y2|points|d|text-anchor|xmlns)$/;
     globalThis.foreignIn = (markup) => {
       const page = typeof markup === "string" ? new DOMParser().parseFromString(markup, "text/html") : markup;
       const wrong = [];

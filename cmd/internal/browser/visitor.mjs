@@ -1,10 +1,12 @@
 // A person at a browser window, with everything noted that a page must not do, and what such a person does.
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { env } from "node:process";
+import * as timers from "node:timers/promises";
 import puppeteer from "puppeteer-core";
 
 export const scripts = env.SCRIPTS !== "off";
+export const chromium = env.BROWSER !== "firefox";
 export const password = "a long enough pass phrase";
 
 // patience is for a busy machine: nothing here is measured by time.
@@ -21,21 +23,23 @@ export function said(...words) {
 export class Visitor {
   // open starts the browser.
   static async open() {
+    const downloads = mkdtempSync(join(env.SCRATCH, "download-"));
     const browser = await puppeteer.launch({
-      executablePath: env.CHROMIUM, headless: true, acceptInsecureCerts: true, userDataDir: mkdtempSync(join(env.SCRATCH, "profile-")), protocolTimeout: 2 * patience, timeout: patience,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
+      executablePath: env.EXECUTABLE, headless: true, acceptInsecureCerts: true, userDataDir: mkdtempSync(join(env.SCRATCH, "profile-")), protocolTimeout: 2 * patience, timeout: patience,
+      ...(chromium ? { args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"] }
+        : { browser: "firefox", extraPrefsFirefox: { "browser.download.folderList": 2, "browser.download.dir": downloads, "browser.download.always_ask_before_handling_new_types": false } }),
     });
-    return new Visitor(browser, (await browser.pages())[0], []).begin();
+    return new Visitor(browser, (await browser.pages())[0], [], downloads).begin();
   }
 
-  constructor(browser, page, faults) {
-    Object.assign(this, { browser, page, faults, shots: 0, clicks: 0, requests: [], who: "" });
+  constructor(browser, page, faults, downloads) {
+    Object.assign(this, { browser, page, faults, downloads, shots: 0, clicks: 0, requests: [], who: "" });
   }
 
   // another is a second person, with nothing of what the first one's browser keeps.
   async another(who) {
     const context = await this.browser.createBrowserContext();
-    const v = await new Visitor(this.browser, await context.newPage(), this.faults).begin();
+    const v = await new Visitor(this.browser, await context.newPage(), this.faults, this.downloads).begin();
     v.who = who + "-";
     return v;
   }
@@ -43,14 +47,15 @@ export class Visitor {
   async begin() {
     this.page.setDefaultTimeout(patience);
     await this.page.setViewport({ width: 1280, height: 800 });
-    await this.page.setJavaScriptEnabled(scripts);
+    if (chromium) await this.page.setJavaScriptEnabled(scripts);
+    else if (!scripts) await this.noScripts();
     this.page.on("request", (r) => {
       if (r.url().startsWith("data:")) return;
       this.requests.push(r);
       if (!r.url().startsWith(env.PORTAL)) this.faults.push("asks for " + r.url());
     });
     this.page.on("response", (r) => {
-      if (r.request().resourceType() !== "document") return;
+      if (!(r.headers()["content-type"] ?? "").startsWith("text/html")) return;
       const policy = r.headers()["content-security-policy"] ?? "";
       if (!policy.includes("default-src 'none'") || policy.includes("unsafe")) this.faults.push(`${r.url()} has the policy "${policy}"`);
       if (r.status() >= 500) this.faults.push(`${r.url()} answers ${r.status()}`);
@@ -62,6 +67,12 @@ export class Visitor {
     this.page.on("pageerror", (e) => this.faults.push(`script of ${this.page.url()}: ${e.message}`));
     this.page.on("dialog", (d) => { this.faults.push(`dialog of ${this.page.url()}: ${d.message()}`); d.dismiss(); });
     return this;
+  }
+
+  // noScripts keeps Firefox from loading scripts. Where it runs none at all it cannot be asked what is on a page either; and a page of ours has only scripts that are loaded, as its policy says.
+  async noScripts() {
+    await this.page.setRequestInterception(true);
+    this.page.on("request", (r) => new URL(r.url()).pathname.endsWith(".js") ? r.abort() : r.continue());
   }
 
   async close() {
@@ -145,8 +156,16 @@ export class Visitor {
     await client.detach();
   }
 
-  // download presses a button that gives a file, and says where it is.
+  // download presses a button or link that gives a file, and says where it is.
   async download(words, near) {
+    const what = await this.named(words, near);
+    check(what, `a button "${words}" on ${this.page.url()}`);
+    this.clicks++;
+    return chromium ? this.fetched(what, words) : this.arrived(what, words);
+  }
+
+  // fetched has Chromium say when the file is there.
+  async fetched(what, words) {
     const client = await this.browser.target().createCDPSession();
     const dir = mkdtempSync(join(env.SCRATCH, "download-"));
     const contexts = { browserContextId: this.page.browserContext().id };
@@ -161,13 +180,22 @@ export class Visitor {
         e.state === "completed" ? done(file) : fail(new Error(words + ": " + e.state));
       });
     });
-    const what = await this.named(words, near);
-    check(what, `a button "${words}" on ${this.page.url()}`);
-    this.clicks++;
     await what.click();
     const file = join(dir, await name);
     await client.detach();
     return file;
+  }
+
+  // arrived looks into the directory of downloads until another file is whole: Firefox writes to one that ends in .part beside it.
+  async arrived(what, words) {
+    const list = () => readdirSync(this.downloads);
+    const before = new Set(list());
+    await what.click();
+    for (const end = Date.now() + patience; Date.now() < end; await timers.setTimeout(50)) {
+      const now = list(), file = now.find((f) => !before.has(f) && !f.endsWith(".part"));
+      if (file && !now.some((f) => f.endsWith(".part")) && statSync(join(this.downloads, file)).size > 0) return join(this.downloads, file);
+    }
+    throw new Error("no file came of " + words);
   }
 
   async text() {

@@ -1,0 +1,198 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/capability/web"
+)
+
+// What the overview and the seats show is brought up to date while somebody looks at them, by server-sent events: each has the parts of the page that may have changed, as the page itself would have them now.
+// A stream is no request of who listens, so it keeps no session alive, and it ends with the session, with a change of the login, and where its roles do not allow the page any more.
+
+// The bounds of streams.
+const (
+	liveStreams = 32               // at once
+	liveOfOne   = 4                // of one address
+	livePause   = 2 * time.Second  // between two looks at whether something has changed
+	liveAgain   = 15 * time.Second // at the latest is it asked again who listens, and written what has changed without an entry
+	liveUnread  = 10 * time.Second // until who does not read is left
+)
+
+// live is what all streams have in common.
+type live struct {
+	room *web.Room
+	over chan struct{} // closed: the daemon ends
+	end  func()
+	once *regexp.Regexp // what is another one in each form
+}
+
+func newLive() *live {
+	l := &live{room: web.NewRoom(liveStreams, liveOfOne), over: make(chan struct{}), once: regexp.MustCompile(`name="once" value="[^"]*"`)}
+	l.end = sync.OnceFunc(func() { close(l.over) })
+	return l
+}
+
+// EndLive ends all streams of events, for a server that is shut down.
+func (c *Console) EndLive() { c.streams().end() }
+
+func (c *Console) streams() *live {
+	c.enliven.Do(func() { c.live = newLive() })
+	return c.live
+}
+
+// liveAt is where the events of pages come from.
+const liveAt = "/live"
+
+// liveRoutes are the streams. A page of the same path without liveAt has the parts.
+func liveRoutes() []route {
+	see := needs(ledger.ToSee)
+	return []route{
+		{pattern: "GET " + liveAt + "/overview", gate: see, do: (*visit).overview},
+		{pattern: "GET " + liveAt + "/seats", gate: see, do: (*visit).seats},
+	}
+}
+
+// liveOf is where the events of a page come from; empty: it has none.
+func liveOf(path string) string {
+	for _, r := range liveRoutes() {
+		if r.pattern == "GET "+liveAt+path {
+			return liveAt + path
+		}
+	}
+	return ""
+}
+
+func (s *site) stream(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		from := web.AddressOf(req)
+		if !s.streams().room.Take(from, 1) {
+			http.Error(w, web.ErrRoom.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer s.streams().room.Give(from, 1)
+		parts, err := s.parts(req, r)
+		if err != nil {
+			http.Error(w, "sign in first", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		e := &events{w, http.NewResponseController(w)}
+		e.control.SetReadDeadline(time.Time{}) // nothing more is read
+		s.follow(req, r, e, parts)
+	})
+}
+
+// follow writes the parts, and again when they have changed, until somebody ends it.
+func (s *site) follow(req *http.Request, r route, e *events, parts []byte) {
+	if e.write("shown", parts) != nil {
+		return
+	}
+	told, shown := s.streams().same(parts), s.head(req.Context())
+	looks := time.NewTicker(livePause)
+	defer looks.Stop()
+	for since := time.Duration(0); ; {
+		select {
+		case <-req.Context().Done():
+			return
+		case <-s.streams().over:
+			return
+		case <-looks.C:
+		}
+		head := s.head(req.Context())
+		if since += livePause; head == shown && since < liveAgain {
+			continue
+		}
+		since, shown = 0, head
+		parts, err := s.parts(req, r)
+		if err != nil {
+			e.write("over", nil)
+			return
+		}
+		if now := s.streams().same(parts); now == told {
+			err = e.write("", nil)
+		} else {
+			told, err = now, e.write("shown", parts)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// head is where the journal ends: another one, and something has happened.
+func (s *site) head(ctx context.Context) (position uint64) {
+	s.Appliance.Look(ctx, func(*ledger.Ledger, ledger.Now) { position, _ = headOf(s.Appliance.Vault) })
+	return position
+}
+
+// parts are those of the page as it is now, for who listens, if that may still see it.
+func (s *site) parts(req *http.Request, r route) ([]byte, error) {
+	ctx, err := s.sessions.Look(req)
+	if err != nil {
+		return nil, err
+	}
+	p := &partWriter{}
+	v := &visit{site: s, w: p, r: req.WithContext(ctx), gate: r.gate, live: true}
+	changed, err := v.who()
+	if err == nil && changed {
+		err = errSignInFirst
+	}
+	if err == nil {
+		v.view = v.readViews()
+		err = v.passes(r.gate)
+	}
+	if err == nil {
+		err = r.do(v)
+	}
+	return p.Bytes(), err
+}
+
+// partWriter is where a page writes its parts.
+type partWriter struct{ bytes.Buffer }
+
+func (*partWriter) Header() http.Header { return http.Header{} }
+func (*partWriter) WriteHeader(int)     {}
+
+// same is what two writings of the same parts have in common.
+func (l *live) same(parts []byte) capability.Digest {
+	return sha256.Sum256(l.once.ReplaceAll(parts, nil))
+}
+
+// events writes server-sent events (HTML Standard, 9.2) to who reads them soon enough.
+type events struct {
+	w       io.Writer
+	control *http.ResponseController
+}
+
+// write sends an event of a kind; without one a comment, by which somebody who has gone is noticed.
+func (e *events) write(kind string, data []byte) error {
+	var b bytes.Buffer
+	if kind == "" {
+		b.WriteString(":\n")
+	} else {
+		b.WriteString("event: " + kind + "\n")
+		for line := range bytes.Lines(data) {
+			b.WriteString("data: ")
+			b.Write(bytes.TrimRight(line, "\r\n"))
+			b.WriteString("\n")
+		}
+		if len(data) == 0 {
+			b.WriteString("data\n")
+		}
+	}
+	b.WriteString("\n")
+	defer time.AfterFunc(liveUnread, func() { e.control.SetWriteDeadline(time.Unix(1, 0)) }).Stop() // which is over
+	if _, err := e.w.Write(b.Bytes()); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}
