@@ -195,3 +195,4 @@ hash=$(cat "$work/roothash")
 rm -f "$out/leasehold_$version"_*.root "$out/leasehold_$version"_*.verity
 cp "$work/root.img" "$out/leasehold_${version}_$(half "$hash" 1).root"
 cp "$work/verity.img" "$out/leasehold_${version}_$(half "$hash" 33).verity"
+rm -rf "$work"
