@@ -580,8 +580,8 @@ func TestOperationsAreDistinct(t *testing.T) {
 // Root that shows the token of a login on the socket is that login: it changes that one's own password, and may nothing that the login may not.
 func TestTokenOnTheSocket(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
-	g.login("ada", ledger.Viewer)
+	g.login("keller", capability.SecurityAdministrator)
+	g.login("ada", capability.Viewer)
 	socket := http.NewServeMux()
 	g.c.api(socket, g.c.peerAsks)
 	ask := func(token, pattern, body string, want int) string {
