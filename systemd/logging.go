@@ -35,6 +35,14 @@ func NewLogging(program string, w io.Writer, level slog.Level) *Logging {
 	return l
 }
 
+// Journal is a log of a program that somebody started by hand: it writes into the journal wherever there is one, else text on w.
+func Journal(program string, w io.Writer) *slog.Logger {
+	if journal.Enabled() {
+		return slog.New(&handler{program: program, level: slog.LevelInfo})
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
 // Logger is the log.
 func (l *Logging) Logger() *slog.Logger { return slog.New(l.out) }
 

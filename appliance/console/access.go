@@ -75,8 +75,11 @@ func (p Peer) String() string { return fmt.Sprintf("uid %d (pid %d)", p.UID, p.P
 
 type peerKey struct{}
 
-// peerAsks is who asks on the Unix socket. Who may steer has every permission, everybody else there may look.
+// peerAsks is who asks on the Unix socket. Who may steer has every permission, everybody else there may look; who shows a token is its login, and nothing more.
 func (c *Console) peerAsks(r *http.Request) (asker, error) {
+	if r.Header.Get("Authorization") != "" {
+		return c.bearerAsks(r)
+	}
 	p, ok := r.Context().Value(peerKey{}).(Peer)
 	if !ok {
 		return asker{local: true, by: "an unknown account", permissions: ledger.PermissionsOf(ledger.ToSee)}, nil

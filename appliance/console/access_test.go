@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -574,4 +575,38 @@ func TestOperationsAreDistinct(t *testing.T) {
 	if len(slices.Collect(maps.Keys(met))) < 40 {
 		t.Errorf("%d operations", len(met))
 	}
+}
+
+// Root that shows the token of a login on the socket is that login: it changes that one's own password, and may nothing that the login may not.
+func TestTokenOnTheSocket(t *testing.T) {
+	g := newGateway(t, ledger.New())
+	g.login("keller", ledger.SecurityAdministrator)
+	g.login("ada", ledger.Viewer)
+	socket := http.NewServeMux()
+	g.c.api(socket, g.c.peerAsks)
+	ask := func(token, pattern, body string, want int) string {
+		t.Helper()
+		method, path, _ := strings.Cut(pattern, " ")
+		r := httptest.NewRequest(method, Base+path, strings.NewReader(body))
+		r = r.WithContext(context.WithValue(t.Context(), peerKey{}, Peer{}))
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		w := httptest.NewRecorder()
+		socket.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s with %q: %d %s", pattern, token, w.Code, w.Body)
+		}
+		return w.Body.String()
+	}
+	form := fmt.Sprintf(`{"current":%q,"password":"another secret"}`, passwordOf("ada"))
+	ask("", "PUT password", form, http.StatusForbidden) // root has no password here
+	ask("", "GET users", "", http.StatusOK)
+	token := read[SignedIn](t, ask("", "POST session", fmt.Sprintf(`{"name":"ada","password":%q}`, passwordOf("ada")), http.StatusOK)).Token
+	ask(token, "GET users", "", http.StatusForbidden)
+	ask(token, "GET first-login", "", http.StatusForbidden)
+	ask("no such token", "GET health", "", http.StatusUnauthorized)
+	ask(token, "PUT password", `{"current":"wrong wrong wrong","password":"another secret"}`, http.StatusUnauthorized)
+	ask(token, "PUT password", form, http.StatusOK)
+	ask(token, "GET health", "", http.StatusUnauthorized) // another password ends every session
 }

@@ -82,6 +82,9 @@ func (p *program) daemon(r *http.Request) (*http.Response, error) {
 	if p.remote.away() {
 		return p.remoteDaemon(r)
 	}
+	if p.remote.token != "" { // somebody has signed in on this machine
+		r.Header.Set("Authorization", "Bearer "+p.remote.token)
+	}
 	daemon := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -73,7 +73,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		p.hostidCommand(), p.recoveryCommand(), p.recoverCommand(), p.auditCommand(), p.configurationCommand(), p.backupCommand(), p.restoreCommand(), p.pollCommand(), p.refreshCommand(), p.directoryCommand(),
 		p.loginCommand(), p.logoutCommand(), p.seatCommand(),
 		p.isActiveCommand(), p.waitCommand(), p.configCommand(), p.supportBundleCommand(),
-		p.usersCommand(), p.keysCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(),
+		p.usersCommand(), p.keysCommand(), p.firstLoginCommand(), p.sessionCommand(), p.passwordCommand(), p.consoleCommand(),
 	)
 	root.AddCommand(p.onAppliance()...)
 	root.AddCommand(terminal.Man(root))

@@ -161,7 +161,6 @@ func fits(chain []*x509.Certificate, want [sha256.Size]byte, name string) error 
 
 // signedIn runs f as a login that signs in for it, and out again.
 func (p *program) signedIn(ctx context.Context, name, password string, f func() error) error {
-	p.remote.on = true
 	if err := p.openSession(ctx, console.SignInForm{Name: name, Password: password}); err != nil {
 		return err
 	}

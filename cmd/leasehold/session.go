@@ -160,10 +160,8 @@ func (p *program) passwordCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := p.signedIn(c.Context(), user, was, func() error {
-				var u console.User
-				return p.call(c.Context(), http.MethodPut, "password", console.PasswordForm{Current: was, Password: will}, &u)
-			}); err != nil {
+			p.remote.on = true
+			if err := p.changePassword(c.Context(), user, was, will); err != nil {
 				return err
 			}
 			return p.did("leasehold.password/1", user, "the password of %s is changed\n", user)
@@ -174,4 +172,12 @@ func (p *program) passwordCommand() *cobra.Command {
 	current.flags(c, "current-password", "the current password")
 	anew.flags(c, "password", "the new password")
 	return c
+}
+
+// changePassword gives a login another password, as itself.
+func (p *program) changePassword(ctx context.Context, user, was, will string) error {
+	return p.signedIn(ctx, user, was, func() error {
+		var u console.User
+		return p.call(ctx, http.MethodPut, "password", console.PasswordForm{Current: was, Password: will}, &u)
+	})
 }

@@ -120,7 +120,7 @@ func (v *visit) refusal(code capability.Code, err error) string {
 	if errors.As(err, &no) && no.Detail != "" {
 		said += ": " + no.Detail
 	} else if code == capability.ErrNotOurs {
-		said, next = err.Error(), "plug it into that appliance"
+		said, next = strings.Replace(err.Error(), "this", "This", 1), "plug it into that appliance"
 	}
 	end := ""
 	if v.done.Imported == nil && code != capability.ErrStickOff && code != capability.StickIgnored {
@@ -269,7 +269,7 @@ func (v *visit) responses(ctx context.Context, m *courier.Medium, h *console.Hea
 	case len(ours) > 0:
 	case other != nil:
 		theirs := other.Clear.For.Short()
-		v.not = terminal.Coded(capability.ErrNotOurs, fmt.Errorf("This response is for LH-%s, not for this appliance (LH-%s)", theirs, h.Host.Short()))
+		v.not = terminal.Coded(capability.ErrNotOurs, fmt.Errorf("this response is for LH-%s, not for this appliance (LH-%s)", theirs, h.Host.Short()))
 		return nil
 	default:
 		if at := slices.IndexFunc(skipped, func(s error) bool { return !errors.Is(s, courier.ErrMore) }); at >= 0 {

@@ -152,7 +152,7 @@ func TestUnits(t *testing.T) {
 		return strings.TrimSpace(string(out))
 	}
 	for unit, want := range map[string]string{
-		"leaseholdd.service": "enabled", "leaseholdd.socket": "enabled", "leaseholdd-admin.socket": "enabled", "leasehold-poll.service": "disabled", "systemd-networkd.service": "enabled",
+		"leaseholdd.service": "enabled", "leaseholdd.socket": "enabled", "leaseholdd-admin.socket": "enabled", "leaseholdd-directory.socket": "enabled", "leasehold-poll.service": "disabled", "leasehold-directory.service": "disabled", "systemd-networkd.service": "enabled",
 		"systemd-pcrmachine.service": "masked", "systemd-pcrfs-root.service": "masked", "getty@tty1.service": "masked", "serial-getty@ttyS0.service": "masked", "debug-shell.service": "masked", "rescue.service": "masked",
 	} {
 		if got := state(unit); got != want {

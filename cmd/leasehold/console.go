@@ -1,0 +1,361 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gdamore/tcell/v2"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/screen"
+	"github.com/leasehold/leasehold/cmd/internal/stick"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+func (p *program) consoleCommand() *cobra.Command {
+	var stay bool
+	t := &textConsole{program: p}
+	c := &cobra.Command{
+		Use: "console", Short: "Show the appliance on a text screen: its state, and what to do next", Args: cobra.NoArgs,
+		Long: "Shows the state, the next step, the address of the browser console with its fingerprint, the code of the first login, health, network, and what was said of sticks. Keys: F1 status, F2 network, F3 log, F4 a request as QR codes, " +
+			"F5 seats, F6 let a stick in where media-mode is confirm, F9 password of a login, F10 restart and power off; a digit does the same.\n\n" +
+			"Where nothing can be drawn, as with TERM=dumb, the same items are a numbered menu. Each is a command too. The units leasehold-console@tty1 and leasehold-console@ttyS0 run it on the machine itself.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if p.json {
+				return terminal.Usage("a screen is for people; for programs: leasehold status --json")
+			}
+			return t.run(c.Context(), stay)
+		},
+	}
+	c.Flags().BoolVar(&stay, "stay", false, "no key ends it")
+	c.PersistentFlags().StringVar(&t.told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which leasehold media keeps what it says ($LEASEHOLD_TOLD)")
+	c.AddCommand(t.lines("status", "Print the state, the next step and the addresses as lines", t.status), t.lines("network", "Print the network cards of this machine and their addresses", t.network),
+		t.lines("log", "Print what was logged last", func(ctx context.Context) ([]string, error) { return t.log(ctx), nil }), t.codesCommand(), t.seatsCommand(), t.passwordCommand(), t.powerCommand())
+	return c
+}
+
+// textConsole is what the text console asks of the daemon and of this machine.
+type textConsole struct {
+	*program
+	told  string
+	drawn bool // on a screen: nothing else may be written there
+
+	mu      sync.Mutex
+	request *console.Written // the last one that was made, for as long as it says all there is to say,
+	when    requested        // which was so then
+}
+
+// requested is when a request was made.
+type requested struct {
+	number, applied uint64
+	returns         int
+}
+
+// lines is an item that prints lines.
+func (t *textConsole) lines(name, short string, f func(context.Context) ([]string, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if t.json {
+				return terminal.Usage("these lines are for people; for programs: leasehold status --json")
+			}
+			lines, err := f(c.Context())
+			for _, l := range lines {
+				t.printf("%s\n", screen.Safe(l))
+			}
+			return err
+		},
+	}
+}
+
+// run shows the console on the screen that standard input and output are, or else as a menu.
+func (t *textConsole) run(ctx context.Context, stay bool) error {
+	if stay {
+		signal.Ignore(os.Interrupt, syscall.SIGQUIT) // but who stops the unit is heard
+	}
+	if s := t.drawable(); s != nil {
+		defer s.Fini()
+		t.drawn = true
+		return screen.Run(ctx, s, t.source(), stay, screen.Beep(os.Stdout, func() { s.Beep() }))
+	}
+	ask := screen.Asker{Line: screen.Lines(t.stdin), Secret: t.typed}
+	return screen.Menu(ctx, t.out, ask, t.source(), stay, wire.Text)
+}
+
+// drawable is the screen that can be drawn on, or nil.
+func (t *textConsole) drawable() tcell.Screen {
+	out, isFile := t.stdout.(*os.File)
+	if name := os.Getenv("TERM"); !isFile || name == "" && runtime.GOOS != "windows" || name == "dumb" || !t.asks() || !term.IsTerminal(int(out.Fd())) {
+		return nil
+	}
+	s, err := newScreen()
+	if err != nil {
+		return nil // a terminal that nobody has described
+	}
+	return s
+}
+
+func (t *textConsole) source() screen.Source {
+	return screen.Source{
+		Look: t.look, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
+		Password: t.password, Power: t.power, Say: reported,
+	}
+}
+
+// reported is an error in the lines that Report prints.
+func reported(err error) []string {
+	var b bytes.Buffer
+	terminal.Report(&b, "leasehold console", err)
+	return strings.Split(strings.TrimSpace(b.String()), "\n")
+}
+
+// look finds out what is known now. What cannot be is not in it.
+func (t *textConsole) look(ctx context.Context) *screen.State {
+	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Allowed: sticksAllowed(t.told)}
+	h, err := t.health(ctx)
+	if err != nil {
+		lines := reported(err)
+		s.Problem, s.Next = strings.TrimPrefix(lines[0], "error: "), "leasehold doctor"
+		for _, l := range lines {
+			if next, is := strings.CutPrefix(l, "next: "); is {
+				s.Next = next
+			}
+		}
+	} else {
+		s.Health = h
+		s.FirstCode = t.firstCode(ctx)
+	}
+	if t.remote.away() {
+		return s // its sticks and its network cards are not this machine's
+	}
+	s.Network = interfaces()
+	if s.Told, err = stick.Told(t.told); err != nil {
+		s.Told = []stick.Line{{Time: capability.At(s.Now), Text: err.Error()}}
+	}
+	return s
+}
+
+// firstCode is the code of the first login, which root alone is told and only as long as there is no login.
+func (t *textConsole) firstCode(ctx context.Context) string {
+	var f console.FirstLogin
+	if t.remote.away() || t.call(ctx, http.MethodGet, "first-login", nil, &f) != nil {
+		return ""
+	}
+	return f.Code
+}
+
+// interfaces are the network cards of this machine.
+func interfaces() (list []screen.Interface) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	for _, i := range all {
+		if i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		one := screen.Interface{Name: i.Name, Cable: i.Flags&net.FlagRunning != 0}
+		addresses, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addresses {
+			if n, is := a.(*net.IPNet); is && n.IP.IsGlobalUnicast() {
+				one.Addresses = append(one.Addresses, n.String())
+			}
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func (t *textConsole) status(ctx context.Context) ([]string, error) {
+	s := t.look(ctx)
+	if s.Health == nil {
+		_, err := t.health(ctx)
+		return s.Plain(), err
+	}
+	return s.Plain(), nil
+}
+
+func (t *textConsole) network(context.Context) ([]string, error) {
+	var lines []string
+	for _, i := range interfaces() {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s", i.Name, strings.Join(i.Addresses, " "))))
+	}
+	return lines, nil
+}
+
+// logLines is how much of the journal is shown.
+const logLines = "200"
+
+// log is what the journal has of the appliance's units, or, without one, what was said of sticks.
+func (t *textConsole) log(ctx context.Context) []string {
+	if t.remote.away() {
+		return []string{"The log is on the appliance itself; who signs in sees what was done: leasehold audit"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "journalctl", "--no-pager", "--quiet", "--utc", "--output=short-iso", "--lines="+logLines, "--unit=leaseholdd*", "--unit=leasehold-*").Output()
+	if text := strings.TrimRight(string(out), "\n"); err == nil && text != "" {
+		return strings.Split(text, "\n")
+	}
+	lines := []string{"No journal can be read here. Of sticks was said:"}
+	told, err := stick.Told(t.told)
+	if err != nil {
+		return append(lines, err.Error())
+	}
+	for _, l := range told {
+		lines = append(lines, l.Time.String()+" "+l.String())
+	}
+	return lines
+}
+
+// seats are who holds what, as leasehold seats prints it.
+func (t *textConsole) seats(ctx context.Context) []string {
+	var s console.Seats
+	if err := t.call(ctx, http.MethodGet, "seats", nil, &s); err != nil {
+		return reported(err)
+	}
+	var b bytes.Buffer
+	o := *t.program
+	o.out, o.stderr, o.json = terminal.NewOutput(&b), &b, false
+	if err := o.printSeats(s); err != nil {
+		return reported(err)
+	}
+	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+}
+
+func (t *textConsole) seatsCommand() *cobra.Command {
+	return t.lines("seats", "Print who holds a seat", func(ctx context.Context) ([]string, error) {
+		if _, err := t.health(ctx); err != nil {
+			return nil, err
+		}
+		return t.seats(ctx), nil
+	})
+}
+
+// requestFile is a request: the one that was made before, as long as there is nothing that it does not say.
+func (t *textConsole) requestFile(ctx context.Context) (number uint64, file []byte, err error) {
+	h, err := t.health(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.request == nil || h.Waiting == 0 || t.when != (requested{h.Requests, h.Applied, len(h.Returns)}) {
+		var w console.Written
+		if err := t.call(ctx, http.MethodPost, "requests", console.Wish{}, &w); err != nil {
+			return 0, nil, err
+		}
+		t.request, t.when = &w, requested{w.Number, h.Applied, len(h.Returns)}
+	}
+	return t.request.Number, t.request.File, nil
+}
+
+func (t *textConsole) codesCommand() *cobra.Command {
+	var columns, rows int
+	var dark bool
+	c := &cobra.Command{
+		Use: "qr", Short: "Print a request as a cycle of QR codes", Args: cobra.NoArgs,
+		Long: "Prints all codes of a request, one below the other, for a screen of so many columns and rows; the smaller it is, the more they are. A phone or a webcam reads them in any order, and the back office puts them together.\n\n" +
+			"The codes are dark on light. For a terminal that writes light on dark: --dark.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if t.json {
+				return terminal.Usage("codes are for cameras; a request for programs is a file: leasehold request -o DIR")
+			}
+			_, file, err := t.requestFile(c.Context())
+			if err != nil {
+				return err
+			}
+			codes, err := screen.Codes(file, columns, rows)
+			if err != nil {
+				return terminal.Usage("%w", err)
+			}
+			for _, text := range codes {
+				lines, err := screen.Code(text, dark)
+				if err != nil {
+					return err
+				}
+				t.printf("%s\n\n", strings.Join(lines, "\n"))
+			}
+			return nil
+		},
+	}
+	c.Flags().IntVar(&columns, "columns", 80, "`number` of columns of the screen")
+	c.Flags().IntVar(&rows, "rows", 25, "`number` of rows of the screen")
+	c.Flags().BoolVar(&dark, "dark", false, "for a terminal that writes light on dark")
+	return c
+}
+
+// password changes a login's own password. Whose account runs the console counts for nothing in it: the login signs in.
+func (t *textConsole) password(ctx context.Context, login, current, anew string) error {
+	o := *t.program
+	return o.changePassword(ctx, login, current, anew)
+}
+
+func (t *textConsole) passwordCommand() *cobra.Command {
+	p := t.program
+	var user string
+	var current, anew password
+	c := &cobra.Command{
+		Use: "password --user NAME", Short: "Change your own password, on the appliance itself", Args: cobra.NoArgs,
+		Long: "As leasehold password, on the appliance itself: the current password is asked for.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			was, err := t.read(&current, "Current password: ", false)
+			if err != nil {
+				return err
+			}
+			will, err := t.read(&anew, "New password: ", true)
+			if err != nil {
+				return err
+			}
+			if err := t.password(c.Context(), user, was, will); err != nil {
+				return err
+			}
+			return p.did("leasehold.password/1", user, "the password of %s is changed\n", user)
+		},
+	}
+	c.Flags().StringVar(&user, "user", "", "`name` of the login")
+	c.MarkFlagRequired("user")
+	current.flags(c, "current-password", "the current password")
+	anew.flags(c, "password", "the new password")
+	return c
+}
+
+func (t *textConsole) powerCommand() *cobra.Command {
+	p := t.program
+	var why string
+	all := []string{string(screen.Restart), string(screen.Off)}
+	c := &cobra.Command{
+		Use: "power restart|off --reason TEXT", Short: "Restart the machine, or switch it off, and log why", Args: cobra.ExactArgs(1), ValidArgs: all,
+		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains(all, args[0]) {
+				return terminal.Usage("%q: want restart or off", args[0])
+			}
+			if err := t.power(c.Context(), screen.Power(args[0]), why); err != nil {
+				return err
+			}
+			return p.did("leasehold.console-power/1", args[0], "it is on its way\n")
+		},
+	}
+	c.Flags().StringVar(&why, "reason", "", "`text` for the log")
+	c.MarkFlagRequired("reason")
+	return c
+}
