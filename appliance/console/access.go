@@ -12,10 +12,10 @@ import (
 
 // asker is who asks for something, on the Unix socket or over the network, with a browser or with a program: the one value that says who may do what.
 type asker struct {
-	by          string        // as entries name it: "uid 0 (pid 12)", or "login keller"; empty: nobody known
-	name        string        // of the login, or as a directory says it; empty on the Unix socket
-	guest       string        // what a directory calls him; empty: he is none of a directory
-	roles       []ledger.Role // of a guest
+	by          string            // as entries name it: "uid 0 (pid 12)", or "login keller"; empty: nobody known
+	name        string            // of the login, or as a directory says it; empty on the Unix socket
+	guest       string            // what a directory calls him; empty: he is none of a directory
+	roles       []capability.Role // of a guest
 	permissions ledger.Permissions
 	local       bool               // on the Unix socket
 	idle        capability.Seconds // that sessions of browsers last without a request, as an administrator has set it

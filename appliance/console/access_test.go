@@ -108,7 +108,7 @@ func (g *gateway) no(token, pattern, body string, code capability.Code) Problem 
 }
 
 // login puts a login into the ledger, with a password made of its name.
-func (g *gateway) login(name string, roles ...ledger.Role) {
+func (g *gateway) login(name string, roles ...capability.Role) {
 	g.t.Helper()
 	kept, err := g.c.entry().passwords.make(g.t.Context(), g.c, name, passwordOf(name))
 	if err == nil {
@@ -173,7 +173,7 @@ func TestFirstLogin(t *testing.T) {
 	g.no("", "POST first-login", fmt.Sprintf(`{"code":%q,"name":"","password":"correct horse"}`, code), capability.ErrForm)
 	typed := strings.ToLower(strings.ReplaceAll(code, "-", " "))
 	u := read[User](t, g.must("", "POST first-login", form(typed)))
-	if u.Name != "Keller" || !slices.Equal(u.Roles, []ledger.Role{ledger.SecurityAdministrator}) {
+	if u.Name != "Keller" || !slices.Equal(u.Roles, []capability.Role{capability.SecurityAdministrator}) {
 		t.Errorf("%+v", u)
 	}
 	g.no("", "POST first-login", form(code), capability.ErrFirstLogin)
@@ -212,8 +212,8 @@ func TestFirstCode(t *testing.T) {
 
 func TestSessionsOfPrograms(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
-	g.login("ada", ledger.LicenseAdministrator)
+	g.login("keller", capability.SecurityAdministrator)
+	g.login("ada", capability.LicenseAdministrator)
 	for _, form := range []string{`{"name":"ada","password":"wrong wrong wrong"}`, `{"name":"nobody","password":"wrong wrong wrong"}`, `{"name":"","password":""}`} {
 		g.no("", "POST session", form, capability.ErrApplianceSignIn)
 	}
@@ -281,7 +281,7 @@ func TestManySessions(t *testing.T) {
 // After five tries the next one waits; the audit trail says so once, without the name that nobody has.
 func TestTriesAreThrottled(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
+	g.login("keller", capability.SecurityAdministrator)
 	for range 5 {
 		g.no("", "POST session", `{"name":"my password","password":"wrong wrong wrong"}`, capability.ErrApplianceSignIn)
 	}
@@ -317,13 +317,13 @@ func TestTriesAreThrottled(t *testing.T) {
 
 func TestUsers(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
+	g.login("keller", capability.SecurityAdministrator)
 	token := g.signIn("keller")
 	with := func(form string) string {
 		return fmt.Sprintf(`{%s"current":%q}`, form, passwordOf("keller"))
 	}
 	u := read[User](t, g.must(token, "POST users", with(`"name":"Ada Müller","roles":["auditor","viewer"],"password":"a long secret",`)))
-	if u.Name != "Ada Müller" || !slices.Equal(u.Roles, []ledger.Role{ledger.Viewer, ledger.Auditor}) || u.Tokens == nil {
+	if u.Name != "Ada Müller" || !slices.Equal(u.Roles, []capability.Role{capability.Viewer, capability.Auditor}) || u.Tokens == nil {
 		t.Errorf("%+v", u)
 	}
 	ada := "users/Ada%20M%C3%BCller"
@@ -418,7 +418,7 @@ func TestUsers(t *testing.T) {
 // Strangers look where a setting says so, and change nothing.
 func TestOpenReads(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("ada", ledger.SecurityAdministrator, ledger.LicenseAdministrator)
+	g.login("ada", capability.SecurityAdministrator, capability.LicenseAdministrator)
 	ada := g.signIn("ada")
 	g.no("", "GET features", "", capability.ErrSignInFirst)
 	g.must(ada, "POST policies", `{"name":"open-reads","value":"true"}`)
@@ -440,7 +440,7 @@ func TestNetworkMatrix(t *testing.T) {
 	g.c.Poll = NewPoll(g.c.Appliance, PollTimes{}, func(PollTimes) {})
 	g.mux = http.NewServeMux()
 	g.c.api(g.mux, g.c.networkAsks(nil))
-	g.login("keller", ledger.SecurityAdministrator)
+	g.login("keller", capability.SecurityAdministrator)
 	may := map[string]string{
 		"": "", "none": "", "viewer": "see report", "operator": "see report serve", "license administrator": "see report serve exchange set",
 		"security administrator": "see report admit secure audit", "auditor": "see report audit",
@@ -449,8 +449,8 @@ func TestNetworkMatrix(t *testing.T) {
 	for role, permissions := range may {
 		credentials := map[string]string{"none": ""}
 		if role != "" {
-			var roles []ledger.Role
-			if r, err := ledger.ParseRole(role); err == nil {
+			var roles []capability.Role
+			if r, err := capability.ParseRole(role); err == nil {
 				roles = append(roles, r)
 			}
 			g.login(role, roles...)
@@ -483,8 +483,8 @@ func TestNetworkMatrix(t *testing.T) {
 // Who sends slowly is judged by what it may at the end.
 func TestSlowSender(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
-	g.login("ada", ledger.LicenseAdministrator)
+	g.login("keller", capability.SecurityAdministrator)
+	g.login("ada", capability.LicenseAdministrator)
 	ada := g.signIn("ada")
 	sent := false
 	slow := readerFunc(func(p []byte) (int, error) {
@@ -519,8 +519,8 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // Neither a password nor its hash is in the audit trail, and what is there is worth nothing with another TPM, or for another login.
 func TestPasswordsAreInNoEntry(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
-	g.login("ada", ledger.Viewer)
+	g.login("keller", capability.SecurityAdministrator)
+	g.login("ada", capability.Viewer)
 	raw := g.entries()
 	for _, secret := range []string{passwordOf("keller"), passwordOf("ada"), "argon2"} {
 		if bytes.Contains(raw, []byte(secret)) {
@@ -580,8 +580,8 @@ func TestOperationsAreDistinct(t *testing.T) {
 // Root that shows the token of a login on the socket is that login: it changes that one's own password, and may nothing that the login may not.
 func TestTokenOnTheSocket(t *testing.T) {
 	g := newGateway(t, ledger.New())
-	g.login("keller", ledger.SecurityAdministrator)
-	g.login("ada", ledger.Viewer)
+	g.login("keller", capability.SecurityAdministrator)
+	g.login("ada", capability.Viewer)
 	socket := http.NewServeMux()
 	g.c.api(socket, g.c.peerAsks)
 	ask := func(token, pattern, body string, want int) string {

@@ -46,7 +46,7 @@ func TestBrowserAsksTheAPI(t *testing.T) {
 	says("the own site", admin.api("POST policies", set, "Origin", w.server.URL, "Sec-Fetch-Site", "same-origin"), http.StatusOK, 0)
 
 	// What the login may changes for its windows too.
-	roles := []ledger.Role{ledger.Auditor}
+	roles := []capability.Role{capability.Auditor}
 	if _, err := w.c.Appliance.Change(t.Context(), ledger.ChangeLogin{Name: "viewer", Roles: &roles, By: "test"}, "test", "test"); err != nil {
 		t.Fatal(err)
 	}

@@ -108,12 +108,12 @@ func (k *clerk) will(says func(q *DirectoryQuestion, a *DirectoryAnswer)) {
 // withDirectory is a gateway with a local security administrator, and a directory whose groups have roles.
 func withDirectory(t *testing.T) (*gateway, *clerk) {
 	g := newGateway(t, ledger.New())
-	g.login("Keller", ledger.SecurityAdministrator)
+	g.login("Keller", capability.SecurityAdministrator)
 	k := newClerk(t, g.c)
 	g.set(ledger.DirectoryURL, "ldaps://dc.example.org")
-	g.set(ledger.DirectoryRole(ledger.Viewer), "cn=all; cn=plant")
-	g.set(ledger.DirectoryRole(ledger.SecurityAdministrator), "cn=security")
-	g.set(ledger.DirectoryRole(ledger.LicenseAdministrator), "cn=licenses")
+	g.set(ledger.DirectoryRole(capability.Viewer), "cn=all; cn=plant")
+	g.set(ledger.DirectoryRole(capability.SecurityAdministrator), "cn=security")
+	g.set(ledger.DirectoryRole(capability.LicenseAdministrator), "cn=licenses")
 	return g, k
 }
 
@@ -196,12 +196,12 @@ func TestGuestsFollow(t *testing.T) {
 	k.knows("chen", "cn=all", "cn=security")
 	one, two := g.guest("chen"), g.guest("chen")
 	g.must(one, "GET users", "")
-	g.set(ledger.DirectoryRole(ledger.SecurityAdministrator), "")
+	g.set(ledger.DirectoryRole(capability.SecurityAdministrator), "")
 	g.no(one, "GET users", "", capability.ErrApplianceRole)
 	g.must(one, "GET policies", "")
-	g.set(ledger.DirectoryRole(ledger.Viewer), "")
+	g.set(ledger.DirectoryRole(capability.Viewer), "")
 	g.no(one, "GET policies", "", capability.ErrApplianceToken)
-	g.set(ledger.DirectoryRole(ledger.SecurityAdministrator), "cn=security")
+	g.set(ledger.DirectoryRole(capability.SecurityAdministrator), "cn=security")
 	g.must(two, "GET users", "")
 
 	// He is in another group: what he signed in as before is over, everywhere.
@@ -260,10 +260,10 @@ func TestDirectoryAway(t *testing.T) {
 	none := newGateway(t, ledger.New())
 	newClerk(t, none.c).knows("ada", "cn=all")
 	none.set(ledger.DirectoryURL, "ldaps://dc.example.org")
-	none.set(ledger.DirectoryRole(ledger.SecurityAdministrator), "cn=all")
+	none.set(ledger.DirectoryRole(capability.SecurityAdministrator), "cn=all")
 	none.no("", "POST session", guestForm("ada", passwordOf("ada")), capability.ErrDirectoryOff)
 	none.c.Directory = nil
-	none.login("Keller", ledger.SecurityAdministrator)
+	none.login("Keller", capability.SecurityAdministrator)
 	none.no("", "POST session", guestForm("ada", passwordOf("ada")), capability.ErrDirectory)
 }
 
@@ -293,7 +293,7 @@ func TestDirectoryLies(t *testing.T) {
 		a.Person = &Person{"uid=ada", "ada", []string{"cn=all", "cn=later"}}
 	})
 	ada := g.guest("ada")
-	g.set(ledger.DirectoryRole(ledger.Operator), "cn=later")
+	g.set(ledger.DirectoryRole(capability.Operator), "cn=later")
 	if s := read[Session](t, g.must(ada, "GET session", "")); fmt.Sprint(s.Roles) != "[viewer]" {
 		t.Errorf("%+v", s)
 	}
@@ -328,10 +328,10 @@ func TestGuestsAreThrottled(t *testing.T) {
 // The settings of the directory are for who admits logins, and shows again who that is: whoever may set everything else could make himself a security administrator.
 func TestWhoSetsTheDirectory(t *testing.T) {
 	g, k := withDirectory(t)
-	g.login("ada", ledger.LicenseAdministrator)
-	g.login("both", ledger.LicenseAdministrator, ledger.SecurityAdministrator)
+	g.login("ada", capability.LicenseAdministrator)
+	g.login("both", capability.LicenseAdministrator, capability.SecurityAdministrator)
 	ada, both, keller := g.signIn("ada"), g.signIn("both"), g.signIn("Keller")
-	mine := ledger.DirectoryRole(ledger.SecurityAdministrator)
+	mine := ledger.DirectoryRole(capability.SecurityAdministrator)
 	put := func(value, current string) string {
 		return fmt.Sprintf(`{"name":%q,"value":%q,"current":%q}`, mine, value, current)
 	}

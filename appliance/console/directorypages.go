@@ -71,7 +71,7 @@ func ofDirectory(name string) bool {
 
 // refuseDirectory is for who may set much, and not this.
 func refuseDirectory(name string) *capability.Refusal {
-	return capability.Refuse(capability.ErrApplianceRole, name, "it takes the role %s, on the page of the directory", ledger.SecurityAdministrator)
+	return capability.Refuse(capability.ErrApplianceRole, name, "it takes the role %s, on the page of the directory", capability.SecurityAdministrator)
 }
 
 func (c *Console) directoryState(ctx context.Context) (*DirectoryState, error) {

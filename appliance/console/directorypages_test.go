@@ -18,8 +18,8 @@ func directed(t *testing.T, at string) (*pageWorld, *clerk) {
 	w := newPages(t)
 	k := newClerk(t, w.c)
 	w.set(ledger.DirectoryURL, at)
-	w.set(ledger.DirectoryRole(ledger.Viewer), "cn=all")
-	w.set(ledger.DirectoryRole(ledger.SecurityAdministrator), "cn=security")
+	w.set(ledger.DirectoryRole(capability.Viewer), "cn=all")
+	w.set(ledger.DirectoryRole(capability.SecurityAdministrator), "cn=security")
 	return w, k
 }
 
@@ -111,7 +111,7 @@ func TestGuestPages(t *testing.T) {
 		t.Error("they are one")
 	}
 	// Groups that go take the session with them.
-	w.set(ledger.DirectoryRole(ledger.Viewer), "")
+	w.set(ledger.DirectoryRole(capability.Viewer), "")
 	if a := one.get("/me"); a.status != http.StatusSeeOther {
 		t.Errorf("%d", a.status)
 	}

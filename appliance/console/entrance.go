@@ -189,7 +189,7 @@ func (c *Console) firstLogin(ctx context.Context, code, name, password, from str
 		return g, err
 	}
 	by := "first-login code from " + from
-	if _, err := c.Appliance.Change(ctx, ledger.AddLogin{Name: name, Roles: []ledger.Role{ledger.SecurityAdministrator}, Password: kept, First: true, By: by}, "first login made", by); err != nil {
+	if _, err := c.Appliance.Change(ctx, ledger.AddLogin{Name: name, Roles: []capability.Role{capability.SecurityAdministrator}, Password: kept, First: true, By: by}, "first login made", by); err != nil {
 		return g, err
 	}
 	return c.login(ctx, name)

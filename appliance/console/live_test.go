@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 )
 
@@ -203,7 +204,7 @@ func TestLiveEnds(t *testing.T) {
 			w.pages.ServeHTTP(httptest.NewRecorder(), r)
 		}, true},
 		"without its role": {"viewer", func(w *theatre, _ *http.Cookie) {
-			if _, err := w.c.Appliance.Change(w.t.Context(), ledger.ChangeLogin{Name: "viewer", Roles: &[]ledger.Role{ledger.Auditor}, By: "test"}, "test", "test"); err != nil {
+			if _, err := w.c.Appliance.Change(w.t.Context(), ledger.ChangeLogin{Name: "viewer", Roles: &[]capability.Role{capability.Auditor}, By: "test"}, "test", "test"); err != nil {
 				w.t.Fatal(err)
 			}
 		}, true},
@@ -269,7 +270,7 @@ func TestLiveInABrowser(t *testing.T) {
 		case "/release":
 			_, err = w.c.Appliance.Change(r.Context(), w.given(0), "test", "test")
 		case "/demote":
-			_, err = w.c.Appliance.Change(r.Context(), ledger.ChangeLogin{Name: "both", Roles: &[]ledger.Role{ledger.Auditor}, By: "test"}, "test", "test")
+			_, err = w.c.Appliance.Change(r.Context(), ledger.ChangeLogin{Name: "both", Roles: &[]capability.Role{capability.Auditor}, By: "test"}, "test", "test")
 		}
 		if err != nil {
 			http.Error(answer, err.Error(), http.StatusInternalServerError)

@@ -68,12 +68,12 @@ func TestGates(t *testing.T) {
 		"the group":            {asker{by: "uid 7", local: true, permissions: ledger.Everything}, "anyone, signed in, see report serve exchange set admit secure audit"},
 		"an account":           {asker{by: "uid 8", local: true, permissions: ledger.PermissionsOf(ledger.ToSee)}, "anyone, signed in, see"},
 		"no role":              {loginAsks(nil), "anyone, signed in"},
-		"a viewer":             {loginAsks([]ledger.Role{ledger.Viewer}), "anyone, signed in, see report"},
-		"an operator":          {loginAsks([]ledger.Role{ledger.Operator}), "anyone, signed in, see report serve"},
-		"a license admin":      {loginAsks([]ledger.Role{ledger.LicenseAdministrator}), "anyone, signed in, see report serve exchange set"},
-		"a security admin":     {loginAsks([]ledger.Role{ledger.SecurityAdministrator}), "anyone, signed in, see report admit secure audit"},
-		"an auditor":           {loginAsks([]ledger.Role{ledger.Auditor}), "anyone, signed in, see report audit"},
-		"both administrators":  {loginAsks([]ledger.Role{ledger.LicenseAdministrator, ledger.SecurityAdministrator}), "anyone, signed in, see report serve exchange set admit secure audit"},
+		"a viewer":             {loginAsks([]capability.Role{capability.Viewer}), "anyone, signed in, see report"},
+		"an operator":          {loginAsks([]capability.Role{capability.Operator}), "anyone, signed in, see report serve"},
+		"a license admin":      {loginAsks([]capability.Role{capability.LicenseAdministrator}), "anyone, signed in, see report serve exchange set"},
+		"a security admin":     {loginAsks([]capability.Role{capability.SecurityAdministrator}), "anyone, signed in, see report admit secure audit"},
+		"an auditor":           {loginAsks([]capability.Role{capability.Auditor}), "anyone, signed in, see report audit"},
+		"both administrators":  {loginAsks([]capability.Role{capability.LicenseAdministrator, capability.SecurityAdministrator}), "anyone, signed in, see report serve exchange set admit secure audit"},
 	}
 	gates := []gate{anyone, signedIn, rootOnly}
 	for _, p := range ledger.AllPermissions() {
@@ -109,7 +109,9 @@ func TestGates(t *testing.T) {
 	}
 }
 
-func loginAsks(roles []ledger.Role) asker { return askerOf(&ledger.Login{Name: "ada", Roles: roles}) }
+func loginAsks(roles []capability.Role) asker {
+	return askerOf(&ledger.Login{Name: "ada", Roles: roles})
+}
 
 // Every operation asked on the Unix socket by root, by an account that may steer, and by another one: nobody gets past a gate that is not theirs, and everybody past those that are.
 func TestSocketMatrix(t *testing.T) {

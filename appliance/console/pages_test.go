@@ -41,7 +41,7 @@ const pagePassword = "a long enough pass phrase"
 // roleNames are the logins of a pageWorld, each with the role that it is called by.
 func roleNames() []string {
 	names := []string{"nothing", "both"}
-	for _, r := range ledger.Roles() {
+	for _, r := range capability.Roles() {
 		names = append(names, r.String())
 	}
 	return names
@@ -139,12 +139,12 @@ func (w *pageWorld) login(name string) {
 	if _, err := w.c.login(w.t.Context(), name); err == nil {
 		return
 	}
-	var roles []ledger.Role
-	if r, err := ledger.ParseRole(name); err == nil {
+	var roles []capability.Role
+	if r, err := capability.ParseRole(name); err == nil {
 		roles = append(roles, r)
 	}
 	if name == "both" {
-		roles = append(roles, ledger.LicenseAdministrator, ledger.SecurityAdministrator)
+		roles = append(roles, capability.LicenseAdministrator, capability.SecurityAdministrator)
 	}
 	if err := w.c.makeLogin(w.t.Context(), name, roles, pagePassword, "test"); err != nil {
 		w.t.Fatal(err)

@@ -35,15 +35,15 @@ type roleChoice struct {
 }
 
 // roleChoices are the boxes of a form; roles are those that somebody has.
-func (v *visit) roleChoices(form string, roles []ledger.Role) (list []roleChoice) {
-	for _, r := range ledger.Roles() {
+func (v *visit) roleChoices(form string, roles []capability.Role) (list []roleChoice) {
+	for _, r := range capability.Roles() {
 		c := roleChoice{Role: r.String(), Chosen: slices.Contains(roles, r)}
 		if v.Action == form {
 			c.Chosen = slices.Contains(v.Filled["role"], c.Role)
 		}
 		var may []string
 		for _, p := range ledger.AllPermissions() {
-			if r.Permissions().Has(p) {
+			if ledger.PermissionsOfRole(r).Has(p) {
 				may = append(may, p.String())
 			}
 		}
@@ -54,9 +54,9 @@ func (v *visit) roleChoices(form string, roles []ledger.Role) (list []roleChoice
 }
 
 // rolesOf are those that a form names.
-func rolesOf(form url.Values) (list []ledger.Role, err error) {
+func rolesOf(form url.Values) (list []capability.Role, err error) {
 	for _, name := range form["role"] {
-		r, err := ledger.ParseRole(name)
+		r, err := capability.ParseRole(name)
 		if err != nil {
 			return nil, capability.Refuse(capability.ErrForm, "role", "%v", err)
 		}
@@ -65,7 +65,7 @@ func rolesOf(form url.Values) (list []ledger.Role, err error) {
 	return list, nil
 }
 
-func roleWords(roles []ledger.Role) string {
+func roleWords(roles []capability.Role) string {
 	var names []string
 	for _, r := range roles {
 		names = append(names, r.String())

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
-	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/web"
 )
 
@@ -128,7 +127,7 @@ func TestUserPages(t *testing.T) {
 	if a := send(userPath("both")+"/state", "do", "remove"); a.status != http.StatusSeeOther {
 		t.Error(a.status)
 	}
-	for path, pairs := range map[string][]string{"/state": {"do", "disable"}, "/roles": {"role", ledger.Viewer.String()}} {
+	for path, pairs := range map[string][]string{"/state": {"do", "disable"}, "/roles": {"role", capability.Viewer.String()}} {
 		if a := send(userPath("security administrator")+path, pairs...); a.status != http.StatusForbidden || !strings.Contains(a.body, "LH-4305") {
 			t.Errorf("%s of the last one: %d", path, a.status)
 		}

@@ -12,12 +12,12 @@ import (
 
 // User is a login, in GET users and GET users/{name}; POST users, PUT users/{name} and POST first-login answer with it.
 type User struct {
-	Name     string          `json:"name"`
-	Roles    []ledger.Role   `json:"roles"`
-	Disabled bool            `json:"disabled,omitempty"`
-	Made     capability.Time `json:"made"`
-	Since    capability.Time `json:"since"` // the last change of what it may or of how it signs in
-	Tokens   []UserToken     `json:"tokens"`
+	Name     string            `json:"name"`
+	Roles    []capability.Role `json:"roles"`
+	Disabled bool              `json:"disabled,omitempty"`
+	Made     capability.Time   `json:"made"`
+	Since    capability.Time   `json:"since"` // the last change of what it may or of how it signs in
+	Tokens   []UserToken       `json:"tokens"`
 }
 
 // UserToken is a token of a login, without its text.
@@ -30,11 +30,11 @@ type UserToken struct {
 // UserForm is the body of POST users and PUT users/{name}, of DELETE users/{name}, and of what changes tokens of others. PUT leaves as it is what is absent. Current is the password of who asks: over the
 // network it is asked again.
 type UserForm struct {
-	Name     string         `json:"name,omitempty"`
-	Roles    *[]ledger.Role `json:"roles,omitempty"`
-	Disabled *bool          `json:"disabled,omitempty"`
-	Password string         `json:"password,omitempty"`
-	Current  string         `json:"current,omitempty"`
+	Name     string             `json:"name,omitempty"`
+	Roles    *[]capability.Role `json:"roles,omitempty"`
+	Disabled *bool              `json:"disabled,omitempty"`
+	Password string             `json:"password,omitempty"`
+	Current  string             `json:"current,omitempty"`
 }
 
 // CurrentForm is the body of what removes something: the password of who asks, where it is asked over the network.
@@ -58,10 +58,10 @@ type NewToken struct {
 
 // Session answers GET session: who asks, and what they may.
 type Session struct {
-	By          string        `json:"by,omitempty"` // as entries name it; absent: nobody known
-	Name        string        `json:"name,omitempty"`
-	Roles       []ledger.Role `json:"roles"`
-	Permissions []string      `json:"permissions"`
+	By          string            `json:"by,omitempty"` // as entries name it; absent: nobody known
+	Name        string            `json:"name,omitempty"`
+	Roles       []capability.Role `json:"roles"`
+	Permissions []string          `json:"permissions"`
 }
 
 // SignInForm is the body of POST session.
@@ -120,7 +120,7 @@ func (c *Console) userOperations() []operation {
 func userOf(g *ledger.Login) User {
 	u := User{Name: g.Name, Roles: g.Roles, Disabled: g.Disabled, Made: g.Made, Since: g.Since, Tokens: []UserToken{}}
 	if u.Roles == nil {
-		u.Roles = []ledger.Role{}
+		u.Roles = []capability.Role{}
 	}
 	for _, t := range g.Tokens {
 		u.Tokens = append(u.Tokens, UserToken{t.Name, t.Made, t.Ends})
@@ -172,7 +172,7 @@ func (c *Console) addUser(r *http.Request, a asker) (any, error) {
 	if err := c.proven(r, a, form.Current); err != nil {
 		return nil, err
 	}
-	var roles []ledger.Role
+	var roles []capability.Role
 	if form.Roles != nil {
 		roles = *form.Roles
 	}
@@ -183,7 +183,7 @@ func (c *Console) addUser(r *http.Request, a asker) (any, error) {
 }
 
 // makeLogin admits somebody with a first password, in the name of somebody who may.
-func (c *Console) makeLogin(ctx context.Context, name string, roles []ledger.Role, password, by string) error {
+func (c *Console) makeLogin(ctx context.Context, name string, roles []capability.Role, password, by string) error {
 	kept, err := c.entry().passwords.make(ctx, c, name, password)
 	if err != nil {
 		return err
@@ -339,7 +339,7 @@ func (c *Console) ownPassword(r *http.Request, a asker) (any, error) {
 }
 
 func (c *Console) session(r *http.Request, a asker) (any, error) {
-	out := Session{By: a.by, Name: a.name, Roles: []ledger.Role{}, Permissions: []string{}}
+	out := Session{By: a.by, Name: a.name, Roles: []capability.Role{}, Permissions: []string{}}
 	for _, p := range ledger.AllPermissions() {
 		if a.may(p) {
 			out.Permissions = append(out.Permissions, p.String())

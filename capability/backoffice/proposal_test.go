@@ -12,8 +12,8 @@ import (
 func TestProposedRequests(t *testing.T) {
 	p, o := newOffice(t, func(s *Setup) { s.Policy.MinimumTier = entitlement.Software })
 	id := entitle(t, o, 9)
-	for name, role := range map[string]entitlement.Role{"keller": entitlement.LicenseAdministrator, "security": entitlement.SecurityAdministrator} {
-		if err := o.Do(entitlement.AddLogin{Name: name, Roles: []entitlement.Role{role}, By: "test"}, today); err != nil {
+	for name, role := range map[string]capability.Role{"keller": capability.LicenseAdministrator, "security": capability.SecurityAdministrator} {
+		if err := o.Do(entitlement.AddLogin{Name: name, Roles: []capability.Role{role}, By: "test"}, today); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,8 +95,8 @@ func TestProposedRequests(t *testing.T) {
 func TestProposalFiles(t *testing.T) {
 	p, o := newOffice(t, func(s *Setup) { s.Policy.MinimumTier = entitlement.Software })
 	id := entitle(t, o, 9)
-	for name, role := range map[string]entitlement.Role{"keller": entitlement.LicenseAdministrator, "security": entitlement.SecurityAdministrator} {
-		if err := o.Do(entitlement.AddLogin{Name: name, Roles: []entitlement.Role{role}, By: "test"}, today); err != nil {
+	for name, role := range map[string]capability.Role{"keller": capability.LicenseAdministrator, "security": capability.SecurityAdministrator} {
+		if err := o.Do(entitlement.AddLogin{Name: name, Roles: []capability.Role{role}, By: "test"}, today); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,7 +26,7 @@ const (
 type Login struct {
 	Name     string            `cbor:"1,keyasint,omitzero" json:"name"`              // no two are equal but for case
 	Account  string            `cbor:"2,keyasint,omitzero" json:"account,omitempty"` // empty: the producer's staff
-	Roles    []Role            `cbor:"3,keyasint,omitempty" json:"roles"`            // in order, each once; none: sees its own seats only
+	Roles    []capability.Role `cbor:"3,keyasint,omitempty" json:"roles"`            // in order, each once; none: sees its own seats only
 	Password string            `cbor:"4,keyasint,omitzero" json:"-"`                 // hash with its parameters, as the portal writes it; empty: none
 	Code     capability.Digest `cbor:"5,keyasint,omitzero" json:"-"`                 // LoginHash of the one-time code on its slip; zero: none waits to be used
 	CodeEnds capability.Time   `cbor:"6,keyasint,omitzero" json:"codeEnds,omitzero"` // from when on it is worth nothing
@@ -68,7 +68,7 @@ var ErrLogin = errors.New("login")
 // AddLogin puts a login into the book.
 type AddLogin struct {
 	Name, Account string
-	Roles         []Role
+	Roles         []capability.Role
 	Subject       string
 	Local         bool
 	Code          capability.Digest // LoginHash of its one-time code; zero: none
@@ -78,7 +78,7 @@ type AddLogin struct {
 // ChangeLogin changes what is named; nil and zero leave as it is. A new code ends the one before, and with Forget the password.
 type ChangeLogin struct {
 	Name            string
-	Roles           *[]Role
+	Roles           *[]capability.Role
 	Subject         *string
 	Local, Disabled *bool
 	Code            capability.Digest
@@ -396,7 +396,7 @@ func (l *Login) validate() error {
 		}
 	}
 	for n, r := range l.Roles {
-		if r == 0 || r > maxRole || n > 0 && l.Roles[n-1] >= r {
+		if !r.Known() || n > 0 && l.Roles[n-1] >= r {
 			return fmt.Errorf("%s is there twice, or out of order, or is none", r)
 		}
 	}

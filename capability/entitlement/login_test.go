@@ -15,7 +15,7 @@ import (
 const someCode = "ABCD-EFGH-JKMN-PQRS"
 
 // admitted adds a login with a password.
-func (w *world) admitted(name, account string, roles ...Role) {
+func (w *world) admitted(name, account string, roles ...capability.Role) {
 	w.t.Helper()
 	w.mustDo(AddLogin{Name: name, Account: account, Roles: roles, Code: LoginHash(name, someCode), By: "test"})
 	w.mustDo(ClaimLogin{Name: name, Code: someCode, Password: "$hash of " + name, By: name})
@@ -32,15 +32,15 @@ func (w *world) theLogin(name string) Login {
 
 func TestLogins(t *testing.T) {
 	w := newWorld(t, anyTier())
-	w.mustDo(AddLogin{Name: "Keller", Roles: []Role{SecurityAdministrator, Viewer}, Code: LoginHash("keller", someCode), By: "test"})
-	if l := w.theLogin("KELLER"); l.Name != "Keller" || !slices.Equal(l.Roles, []Role{Viewer, SecurityAdministrator}) || l.Made != w.now || l.CodeEnds != w.now.Add(CodeLife) {
+	w.mustDo(AddLogin{Name: "Keller", Roles: []capability.Role{capability.SecurityAdministrator, capability.Viewer}, Code: LoginHash("keller", someCode), By: "test"})
+	if l := w.theLogin("KELLER"); l.Name != "Keller" || !slices.Equal(l.Roles, []capability.Role{capability.Viewer, capability.SecurityAdministrator}) || l.Made != w.now || l.CodeEnds != w.now.Add(CodeLife) {
 		t.Errorf("%+v", l)
 	}
 	long := strings.Repeat("x", capability.MaxName+1)
 	for _, bad := range []AddLogin{
 		{}, {Name: "keller"}, {Name: "KELLER", Account: acme}, {Name: long}, {Name: "a\x00b"}, {Name: "a\u202eb"}, {Name: "new", Account: long}, {Name: "new", Account: "a\nb"},
 		{Name: "new", Subject: strings.Repeat("x", capability.MaxText+1)}, {Name: "new", Subject: "a\x1b"},
-		{Name: "new", Roles: []Role{0}}, {Name: "new", Roles: []Role{maxRole + 1}}, {Name: "new", Roles: []Role{Viewer, Viewer}},
+		{Name: "new", Roles: []capability.Role{0}}, {Name: "new", Roles: []capability.Role{capability.Auditor + 1}}, {Name: "new", Roles: []capability.Role{capability.Viewer, capability.Viewer}},
 	} {
 		if d, err := w.do(bad); !errors.Is(err, ErrLogin) || d != nil {
 			t.Errorf("%+v is made: %v", bad, err)
@@ -59,7 +59,7 @@ func TestLogins(t *testing.T) {
 	claim := func(name, code string) ClaimLogin {
 		return ClaimLogin{Name: name, Code: code, Password: "$hash", By: name}
 	}
-	w.admitted("larsen", acme, LicenseAdministrator)
+	w.admitted("larsen", acme, capability.LicenseAdministrator)
 	w.refused(claim("keller", "ABCD-EFGH-JKMN-PQRT"), capability.ErrLoginCode)
 	w.refused(claim("keller", ""), capability.ErrLoginCode)
 	w.refused(claim("nobody", someCode), capability.ErrLoginCode)
@@ -76,14 +76,14 @@ func TestLogins(t *testing.T) {
 	w.refused(claim("keller", someCode), capability.ErrLoginCode)
 
 	yes, no := true, false
-	w.mustDo(AddLogin{Name: "locked", Roles: []Role{Viewer}, Code: LoginHash("locked", someCode)})
+	w.mustDo(AddLogin{Name: "locked", Roles: []capability.Role{capability.Viewer}, Code: LoginHash("locked", someCode)})
 	w.mustDo(ChangeLogin{Name: "locked", Disabled: &yes})
 	w.refused(claim("locked", someCode), capability.ErrLoginCode, "disabled")
 	if l := w.theLogin("locked"); l.May(ToSee) {
 		t.Error("a login that is disabled may see")
 	}
-	w.mustDo(ChangeLogin{Name: "LOCKED", Disabled: &no, Roles: &[]Role{Auditor, Operator}})
-	if l := w.theLogin("locked"); !slices.Equal(l.Roles, []Role{Operator, Auditor}) || l.Disabled || l.Code == (capability.Digest{}) {
+	w.mustDo(ChangeLogin{Name: "LOCKED", Disabled: &no, Roles: &[]capability.Role{capability.Auditor, capability.Operator}})
+	if l := w.theLogin("locked"); !slices.Equal(l.Roles, []capability.Role{capability.Operator, capability.Auditor}) || l.Disabled || l.Code == (capability.Digest{}) {
 		t.Errorf("%+v", l)
 	}
 	for _, c := range []Command{
@@ -110,8 +110,8 @@ func TestLogins(t *testing.T) {
 
 	// What is given out is a copy.
 	l := w.theLogin("locked")
-	l.Roles[0] = SecurityAdministrator
-	if again := w.theLogin("locked"); again.Roles[0] != Operator {
+	l.Roles[0] = capability.SecurityAdministrator
+	if again := w.theLogin("locked"); again.Roles[0] != capability.Operator {
 		t.Error("the book was changed through what it gave out")
 	}
 	w.mustDo(RemoveLogin{Name: "locked"})
@@ -123,13 +123,13 @@ func TestLogins(t *testing.T) {
 // Whatever changes how a login signs in, or what it may, ends its sessions: also twice in one second, and where the clock was set back.
 func TestChangesEndSessions(t *testing.T) {
 	w := newWorld(t, anyTier())
-	w.admitted("keller", "", SecurityAdministrator)
-	w.admitted("larsen", "", Viewer)
+	w.admitted("keller", "", capability.SecurityAdministrator)
+	w.admitted("larsen", "", capability.Viewer)
 	key := Passkey{ID: []byte{1}, Name: "phone", Credential: []byte{2}}
 	w.mustDo(SetPasskey{Name: "larsen", Passkey: key})
 	yes, subject := true, "corp 1"
 	for _, c := range []Command{
-		ChangeLogin{Name: "larsen", Roles: &[]Role{Operator}}, ChangeLogin{Name: "larsen", Subject: &subject}, ChangeLogin{Name: "larsen", Local: &yes},
+		ChangeLogin{Name: "larsen", Roles: &[]capability.Role{capability.Operator}}, ChangeLogin{Name: "larsen", Subject: &subject}, ChangeLogin{Name: "larsen", Local: &yes},
 		ChangeLogin{Name: "larsen", Code: LoginHash("larsen", "1234")}, ClaimLogin{Name: "larsen", Code: "1234", Password: "$1"}, SetPassword{Name: "larsen", Password: "$2"},
 		SetPasskey{Name: "larsen", Passkey: key, Remove: true}, EndSessions{Name: "larsen"}, ChangeLogin{Name: "larsen", Forget: true}, ChangeLogin{Name: "larsen", Disabled: &yes},
 	} {
@@ -149,7 +149,7 @@ func TestChangesEndSessions(t *testing.T) {
 
 func TestPasskeys(t *testing.T) {
 	w := newWorld(t, anyTier())
-	w.admitted("keller", "", SecurityAdministrator)
+	w.admitted("keller", "", capability.SecurityAdministrator)
 	key := func(n byte) Passkey {
 		return Passkey{ID: []byte{n}, Name: fmt.Sprint("key ", n), Credential: []byte{n, n}}
 	}
@@ -194,7 +194,7 @@ func TestPasskeys(t *testing.T) {
 // Nothing that is a secret, or made from one, is in what is shown as JSON.
 func TestLoginsShowNoSecrets(t *testing.T) {
 	w := newWorld(t, anyTier())
-	w.mustDo(AddLogin{Name: "keller", Roles: []Role{Viewer}, Code: LoginHash("keller", someCode)})
+	w.mustDo(AddLogin{Name: "keller", Roles: []capability.Role{capability.Viewer}, Code: LoginHash("keller", someCode)})
 	w.mustDo(SetPasskey{Name: "keller", Passkey: Passkey{ID: []byte{1}, Name: "phone", Credential: []byte("the credential")}})
 	w.mustDo(SetPassword{Name: "keller", Password: "$the hash"})
 	d := w.mustDo(ChangeLogin{Name: "keller", Code: LoginHash("keller", "1111")})
@@ -215,18 +215,18 @@ func TestLoginsShowNoSecrets(t *testing.T) {
 
 func TestRolesAndPermissions(t *testing.T) {
 	for _, c := range []struct {
-		role            Role
+		role            capability.Role
 		staff, customer string
 	}{
-		{Viewer, "see report", "see report"},
-		{Operator, "see answer assign report", "see answer assign report"},
-		{LicenseAdministrator, "see answer assign move report entitle approve", "see answer assign move report"},
-		{SecurityAdministrator, "see admit approve set", "see admit"},
-		{Auditor, "see report audit", "see report"},
-		{maxRole + 1, "", ""},
+		{capability.Viewer, "see report", "see report"},
+		{capability.Operator, "see answer assign report", "see answer assign report"},
+		{capability.LicenseAdministrator, "see answer assign move report entitle approve", "see answer assign move report"},
+		{capability.SecurityAdministrator, "see admit approve set", "see admit"},
+		{capability.Auditor, "see report audit", "see report"},
+		{capability.Auditor + 1, "", ""},
 	} {
 		for account, want := range map[string]string{"": c.staff, acme: c.customer} {
-			l := Login{Name: "x", Account: account, Roles: []Role{c.role}}
+			l := Login{Name: "x", Account: account, Roles: []capability.Role{c.role}}
 			var got []string
 			for _, p := range Permissions() {
 				if l.May(p) {
@@ -242,8 +242,8 @@ func TestRolesAndPermissions(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range Roles() {
-		if got, err := ParseRole(r.String()); err != nil || got != r {
+	for _, r := range capability.Roles() {
+		if got, err := capability.ParseRole(r.String()); err != nil || got != r {
 			t.Error(r, got, err)
 		}
 		if b, err := r.MarshalText(); err != nil || string(b) != r.String() {
@@ -251,7 +251,7 @@ func TestRolesAndPermissions(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "Viewer", "role 6", "administrator"} {
-		if r, err := ParseRole(text); err == nil {
+		if r, err := capability.ParseRole(text); err == nil {
 			t.Errorf("%q is %s", text, r)
 		}
 	}
@@ -276,8 +276,8 @@ func TestTheLastAdministratorStays(t *testing.T) {
 				b := r.IntN(2) == 0
 				return []*bool{nil, &b}[r.IntN(2)]
 			}
-			roles := func() []Role {
-				return [][]Role{{SecurityAdministrator}, {Viewer, SecurityAdministrator}, {Operator}, {}}[r.IntN(4)]
+			roles := func() []capability.Role {
+				return [][]capability.Role{{capability.SecurityAdministrator}, {capability.Viewer, capability.SecurityAdministrator}, {capability.Operator}, {}}[r.IntN(4)]
 			}
 			var c Command
 			switch r.IntN(9) {
@@ -335,7 +335,7 @@ func admitsAt(l Login, now capability.Time) bool {
 	if l.Code != (capability.Digest{}) && l.CodeEnds > now {
 		can = true
 	}
-	return can && l.Account == "" && !l.Disabled && slices.Contains(l.Roles, SecurityAdministrator)
+	return can && l.Account == "" && !l.Disabled && slices.Contains(l.Roles, capability.SecurityAdministrator)
 }
 
 // What cannot be a fact about a login is no entry, whoever wrote it.
@@ -352,8 +352,10 @@ func TestLoginFactsThatCannotBe(t *testing.T) {
 		"the last":                func(e *Entry, l Login) { e.Login.Remove = true },
 		"new with a past":         func(e *Entry, l Login) { e.Login.Login.Name = "new" },
 		"with an end and no code": func(e *Entry, l Login) { e.Login.Login.CodeEnds = 5 },
-		"roles out of order":      func(e *Entry, l Login) { e.Login.Login.Roles = []Role{Auditor, Viewer} },
-		"a password too long":     func(e *Entry, l Login) { e.Login.Login.Password = strings.Repeat("x", maxPassword+1) },
+		"roles out of order": func(e *Entry, l Login) {
+			e.Login.Login.Roles = []capability.Role{capability.Auditor, capability.Viewer}
+		},
+		"a password too long": func(e *Entry, l Login) { e.Login.Login.Password = strings.Repeat("x", maxPassword+1) },
 		"a passkey twice": func(e *Entry, l Login) {
 			k := Passkey{ID: []byte{1}, Name: "x", Credential: []byte{1}, Made: 1}
 			e.Login.Login.Passkeys = []Passkey{k, k}
@@ -362,9 +364,9 @@ func TestLoginFactsThatCannotBe(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, anyTier())
-			w.admitted("keller", "", SecurityAdministrator)
+			w.admitted("keller", "", capability.SecurityAdministrator)
 			if what != "the last" {
-				w.admitted("second", "", SecurityAdministrator)
+				w.admitted("second", "", capability.SecurityAdministrator)
 			}
 			w.now += 10
 			d, err := w.book.Decide(w.now, SetPassword{Name: "keller", Password: "$other"})

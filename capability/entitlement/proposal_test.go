@@ -17,11 +17,11 @@ func proposing(t *testing.T) (w *world, id capability.ActivationID, m *machine) 
 	id = w.entitle(1, 10, nil)
 	m = newMachine(1)
 	ask(w, m, 1, true, want(id, 6))
-	w.mustDo(AddLogin{Name: "Keller", Roles: []Role{LicenseAdministrator}, By: "test"})
-	w.mustDo(AddLogin{Name: "Chen", Roles: []Role{LicenseAdministrator}, By: "test"})
-	w.mustDo(AddLogin{Name: "Security", Roles: []Role{SecurityAdministrator}, By: "test"})
-	w.mustDo(AddLogin{Name: "Operator", Roles: []Role{Operator}, By: "test"})
-	w.mustDo(AddLogin{Name: "larsen@acme", Account: "ACME Works", Roles: []Role{LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Keller", Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Chen", Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Security", Roles: []capability.Role{capability.SecurityAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Operator", Roles: []capability.Role{capability.Operator}, By: "test"})
+	w.mustDo(AddLogin{Name: "larsen@acme", Account: "ACME Works", Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"})
 	return w, id, m
 }
 
@@ -211,7 +211,7 @@ func TestManyProposals(t *testing.T) {
 	for n := MaxOwnProposals; n < MaxProposals; n++ {
 		by := fmt.Sprint("login ", n/MaxOwnProposals)
 		if n%MaxOwnProposals == 0 {
-			w.mustDo(AddLogin{Name: by, Roles: []Role{LicenseAdministrator}, By: "test"})
+			w.mustDo(AddLogin{Name: by, Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"})
 		}
 		if err := propose(by, n); err != nil {
 			t.Fatal(err)
@@ -225,8 +225,8 @@ func TestManyProposals(t *testing.T) {
 // A machine that is gone is re-hosted, and one that lost its storage repaired, by the request that was proposed and no other.
 func TestProposedAnswers(t *testing.T) {
 	w, id, old, m, ask := gone(t)
-	w.mustDo(AddLogin{Name: "Keller", Roles: []Role{LicenseAdministrator}, By: "test"})
-	w.mustDo(AddLogin{Name: "Security", Roles: []Role{SecurityAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Keller", Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"})
+	w.mustDo(AddLogin{Name: "Security", Roles: []capability.Role{capability.SecurityAdministrator}, By: "test"})
 	plain := ask
 	plain.Rehost, plain.Repair, plain.Approved, plain.By = hostid.ID{}, "", "", ""
 	n := w.propose("Keller", Proposal{Freeing: FreeByRehost, Host: m.id.Host, From: old.id.Host, Request: ask.Digest})
@@ -336,13 +336,13 @@ func TestTwoLoginsAlways(t *testing.T) {
 			var c Command
 			switch rng.IntN(9) {
 			case 0:
-				l := AddLogin{Name: who(), Roles: []Role{Role(1 + rng.IntN(int(maxRole)))}, By: "test"}
+				l := AddLogin{Name: who(), Roles: []capability.Role{capability.Role(1 + rng.IntN(int(capability.Auditor)))}, By: "test"}
 				if strings.Contains(strings.ToLower(l.Name), "acme") {
 					l.Account = "ACME Works"
 				}
 				c = l
 			case 1:
-				roles, off := []Role{Role(1 + rng.IntN(int(maxRole)))}, rng.IntN(4) == 0
+				roles, off := []capability.Role{capability.Role(1 + rng.IntN(int(capability.Auditor)))}, rng.IntN(4) == 0
 				c = ChangeLogin{Name: who(), Roles: &roles, Disabled: &off, By: "test"}
 			case 2, 3:
 				m := machines[rng.IntN(len(machines))]

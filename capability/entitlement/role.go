@@ -1,8 +1,9 @@
 package entitlement
 
 import (
-	"fmt"
 	"slices"
+
+	"github.com/leasehold/leasehold/capability"
 )
 
 // Permission is one thing that somebody who is signed in may do.
@@ -50,74 +51,19 @@ func Permissions() []Permission {
 	return list
 }
 
-// Role is a bundle of permissions.
-type Role uint8
-
-const (
-	// Viewer looks, and takes reports.
-	Viewer Role = 1
-	// Operator answers requests, and gives seats out.
-	Operator Role = 2
-	// LicenseAdministrator also entitles, moves rights and stands for what others propose.
-	LicenseAdministrator Role = 3
-	// SecurityAdministrator admits logins and sets what holds for all. It answers nothing and entitles nobody.
-	SecurityAdministrator Role = 4
-	// Auditor looks, also at every entry.
-	Auditor Role = 5
-
-	maxRole = Auditor
-)
-
-func (r Role) String() string {
+// bundle is what a role may do: a viewer looks and takes reports; an operator also answers requests and gives seats out; a license administrator also entitles, moves rights and stands for what others propose; a
+// security administrator admits logins and sets what holds for all, answers nothing and entitles nobody; an auditor looks, also at every entry.
+func bundle(r capability.Role) []Permission {
 	switch r {
-	case Viewer:
-		return "viewer"
-	case Operator:
-		return "operator"
-	case LicenseAdministrator:
-		return "license administrator"
-	case SecurityAdministrator:
-		return "security administrator"
-	case Auditor:
-		return "auditor"
-	}
-	return fmt.Sprintf("role %d", uint8(r))
-}
-
-// MarshalText makes JSON show the name.
-func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// ParseRole reads what String writes.
-func ParseRole(s string) (Role, error) {
-	for _, r := range Roles() {
-		if s == r.String() {
-			return r, nil
-		}
-	}
-	return 0, fmt.Errorf("%q is no role: want viewer, operator, license administrator, security administrator or auditor", s)
-}
-
-// Roles are all of them, in order.
-func Roles() []Role {
-	list := make([]Role, maxRole)
-	for n := range list {
-		list[n] = Role(n + 1)
-	}
-	return list
-}
-
-// bundle is what a role may do.
-func (r Role) bundle() []Permission {
-	switch r {
-	case Viewer:
+	case capability.Viewer:
 		return []Permission{ToSee, ToReport}
-	case Operator:
+	case capability.Operator:
 		return []Permission{ToSee, ToReport, ToAnswer, ToAssign}
-	case LicenseAdministrator:
+	case capability.LicenseAdministrator:
 		return []Permission{ToSee, ToReport, ToAnswer, ToAssign, ToMove, ToEntitle, ToApprove}
-	case SecurityAdministrator:
+	case capability.SecurityAdministrator:
 		return []Permission{ToSee, ToAdmit, ToApprove, ToSet}
-	case Auditor:
+	case capability.Auditor:
 		return []Permission{ToSee, ToReport, ToAudit}
 	}
 	return nil
@@ -128,5 +74,5 @@ func (l *Login) May(p Permission) bool {
 	if l.Disabled || l.Account != "" && p >= staffOnly {
 		return false
 	}
-	return slices.ContainsFunc(l.Roles, func(r Role) bool { return slices.Contains(r.bundle(), p) })
+	return slices.ContainsFunc(l.Roles, func(r capability.Role) bool { return slices.Contains(bundle(r), p) })
 }

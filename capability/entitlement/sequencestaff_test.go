@@ -40,7 +40,7 @@ var sequenceStaff = [...]string{"kim", "lee", "ole"}
 // staff are there from the first day: all of them may do everything.
 func (s *sequence) staff() {
 	for _, name := range sequenceStaff {
-		s.must("login", AddLogin{Name: name, Roles: []Role{LicenseAdministrator, SecurityAdministrator}, Code: LoginHash(name, "0000")})
+		s.must("login", AddLogin{Name: name, Roles: []capability.Role{capability.LicenseAdministrator, capability.SecurityAdministrator}, Code: LoginHash(name, "0000")})
 	}
 }
 
@@ -50,11 +50,11 @@ func (s *sequence) loginChanges() {
 	name, yes, no := s.anyStaff(), true, false
 	switch s.rng.IntN(8) {
 	case 0, 1:
-		s.do("login", AddLogin{Name: name, Roles: []Role{LicenseAdministrator, SecurityAdministrator}, Code: LoginHash(name, "0000"), By: s.anyStaff()})
+		s.do("login", AddLogin{Name: name, Roles: []capability.Role{capability.LicenseAdministrator, capability.SecurityAdministrator}, Code: LoginHash(name, "0000"), By: s.anyStaff()})
 	case 2:
 		s.do("change of a login", ChangeLogin{Name: name, Disabled: &yes})
 	case 3, 4:
-		s.do("change of a login", ChangeLogin{Name: name, Disabled: &no, Roles: &[]Role{LicenseAdministrator, Role(1 + s.rng.IntN(5))}})
+		s.do("change of a login", ChangeLogin{Name: name, Disabled: &no, Roles: &[]capability.Role{capability.LicenseAdministrator, capability.Role(1 + s.rng.IntN(5))}})
 	case 5:
 		s.do("claim", ClaimLogin{Name: name, Code: "0000", Password: "hash"})
 	case 6:

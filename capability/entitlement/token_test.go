@@ -13,8 +13,8 @@ import (
 
 func TestTokens(t *testing.T) {
 	w := newWorld(t, anyTier())
-	w.admitted("keller", "", LicenseAdministrator)
-	w.admitted("larsen", acme, Viewer)
+	w.admitted("keller", "", capability.LicenseAdministrator)
+	w.admitted("larsen", acme, capability.Viewer)
 	text, err := NewToken(strings.NewReader(strings.Repeat("some chance ", 9)))
 	if err != nil || !strings.HasPrefix(text, tokenPrefix) || len(text) != len(tokenPrefix)+43 {
 		t.Fatal(text, err)
@@ -50,7 +50,7 @@ func TestTokens(t *testing.T) {
 	if _, _, ok := w.book.OfToken(text, w.now); ok {
 		t.Error("a token of a login that is disabled is good")
 	}
-	w.mustDo(ChangeLogin{Name: "keller", Disabled: &no, Roles: &[]Role{Auditor}})
+	w.mustDo(ChangeLogin{Name: "keller", Disabled: &no, Roles: &[]capability.Role{capability.Auditor}})
 	if l, _, ok := w.book.OfToken(text, w.now); !ok || !l.May(ToAudit) || l.May(ToEntitle) {
 		t.Error("a token may not what its login may now", l)
 	}
@@ -107,7 +107,7 @@ func TestTheLargestLogin(t *testing.T) {
 	w := newWorld(t, anyTier())
 	long := func(n int, c string) string { return strings.Repeat(c, n-2) + fmt.Sprintf("%02d", w.now%100) }
 	name := strings.Repeat("n", capability.MaxName)
-	w.mustDo(AddLogin{Name: name, Account: strings.Repeat("a", capability.MaxName), Roles: Roles(), Subject: strings.Repeat("s", capability.MaxText), Local: true, Code: LoginHash(name, someCode)})
+	w.mustDo(AddLogin{Name: name, Account: strings.Repeat("a", capability.MaxName), Roles: capability.Roles(), Subject: strings.Repeat("s", capability.MaxText), Local: true, Code: LoginHash(name, someCode)})
 	w.mustDo(SetPassword{Name: name, Password: strings.Repeat("p", maxPassword)})
 	for n := range MaxPasskeys {
 		w.now++

@@ -51,7 +51,7 @@ func everything(t testing.TB) *life {
 	v.answer(capability.Policy{Binding: hostid.RuleSecondaries, Grace: 50}, 0)
 	v.pass(PlannedFor)
 	v.must(Advance{})
-	v.must(AddLogin{Name: "Root", Roles: []Role{SecurityAdministrator}, Password: []byte{1}, By: "uid 0"})
+	v.must(AddLogin{Name: "Root", Roles: []capability.Role{capability.SecurityAdministrator}, Password: []byte{1}, By: "uid 0"})
 	v.must(AddToken{Login: "root", Name: "nightly", Hash: TokenHash("x"), By: "uid 0"})
 	v.must(NoteSignIn{SignedIn{Name: "Root", From: "10.0.0.9", How: "password"}})
 	v.must(RegisterKey{Key: capability.Digest{7}, Kind: wire.KeyRSA2048, Name: "WS-7", By: "uid 0"})

@@ -36,12 +36,14 @@ type Directory struct {
 
 // MappedRole is a role that members of any of these groups have.
 type MappedRole struct {
-	Role   Role
+	Role   capability.Role
 	Groups []string // at least one
 }
 
 // DirectoryRole is the name of the setting with the groups of a role.
-func DirectoryRole(r Role) string { return directoryOf + strings.ReplaceAll(r.String(), " ", "-") }
+func DirectoryRole(r capability.Role) string {
+	return directoryOf + strings.ReplaceAll(r.String(), " ", "-")
+}
 
 // Directory are the settings in force.
 func (l *Ledger) Directory() Directory {
@@ -52,7 +54,7 @@ func (l *Ledger) Directory() Directory {
 			d.Name = "preferred_username"
 		}
 	}
-	for _, r := range Roles() {
+	for _, r := range capability.Roles() {
 		if groups, err := groupsOf(l.setting(DirectoryRole(r))); err == nil && len(groups) > 0 {
 			d.Mapped = append(d.Mapped, MappedRole{r, groups})
 		}
@@ -73,7 +75,7 @@ func (d *Directory) AllGroups() (all []string) {
 }
 
 // RolesOf are the roles of somebody who is in these groups, in order; nobody has one that no group of his has.
-func (d *Directory) RolesOf(groups []string) (roles []Role) {
+func (d *Directory) RolesOf(groups []string) (roles []capability.Role) {
 	for _, m := range d.Mapped {
 		if slices.ContainsFunc(m.Groups, func(g string) bool { return slices.Contains(groups, g) }) {
 			roles = append(roles, m.Role)

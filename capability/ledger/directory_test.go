@@ -25,13 +25,13 @@ func TestDirectorySettings(t *testing.T) {
 		{DirectoryURL, "https://u:p@idp.example.org", ""},
 		{DirectoryURL, "https://idp.example.org?x=1", ""},
 		{DirectoryURL, "dc.example.org", ""},
-		{DirectoryRole(Viewer), "cn=a,dc=x;cn=b,dc=x", "cn=a,dc=x; cn=b,dc=x"},
-		{DirectoryRole(Viewer), ` cn=a\3Bb,dc=x `, `cn=a\3Bb,dc=x`},
-		{DirectoryRole(Viewer), `cn=a\;b,dc=x`, ""},
-		{DirectoryRole(Viewer), "a;;b", ""},
-		{DirectoryRole(Viewer), "a;b;a", ""},
-		{DirectoryRole(Viewer), ";", ""},
-		{DirectoryRole(Viewer), strings.Repeat("a", capability.MaxText+1), ""},
+		{DirectoryRole(capability.Viewer), "cn=a,dc=x;cn=b,dc=x", "cn=a,dc=x; cn=b,dc=x"},
+		{DirectoryRole(capability.Viewer), ` cn=a\3Bb,dc=x `, `cn=a\3Bb,dc=x`},
+		{DirectoryRole(capability.Viewer), `cn=a\;b,dc=x`, ""},
+		{DirectoryRole(capability.Viewer), "a;;b", ""},
+		{DirectoryRole(capability.Viewer), "a;b;a", ""},
+		{DirectoryRole(capability.Viewer), ";", ""},
+		{DirectoryRole(capability.Viewer), strings.Repeat("a", capability.MaxText+1), ""},
 	} {
 		d, err := v.do(SetPolicy{Name: c.name, Value: c.value})
 		var m *capability.Malformed
@@ -51,15 +51,15 @@ func TestDirectoryRoles(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	v.must(SetPolicy{Name: DirectoryURL, Value: "ldaps://dc.example.org"})
-	v.must(SetPolicy{Name: DirectoryRole(Viewer), Value: "all; plant"})
-	v.must(SetPolicy{Name: DirectoryRole(SecurityAdministrator), Value: "security; plant"})
+	v.must(SetPolicy{Name: DirectoryRole(capability.Viewer), Value: "all; plant"})
+	v.must(SetPolicy{Name: DirectoryRole(capability.SecurityAdministrator), Value: "security; plant"})
 	d := v.l.Directory()
 	if d.Issuer() || d.Name != "uid" || !slices.Equal(d.AllGroups(), []string{"all", "plant", "security"}) {
 		t.Errorf("%+v", d)
 	}
-	for groups, want := range map[string][]Role{
+	for groups, want := range map[string][]capability.Role{
 		"": nil, "other": nil, "Security": nil, "plant2": nil, "security ": nil,
-		"all": {Viewer}, "other,all": {Viewer}, "security": {SecurityAdministrator}, "plant": {Viewer, SecurityAdministrator}, "security,all": {Viewer, SecurityAdministrator},
+		"all": {capability.Viewer}, "other,all": {capability.Viewer}, "security": {capability.SecurityAdministrator}, "plant": {capability.Viewer, capability.SecurityAdministrator}, "security,all": {capability.Viewer, capability.SecurityAdministrator},
 	} {
 		if got := d.RolesOf(strings.Split(groups, ",")); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", groups, got, want)
@@ -69,7 +69,7 @@ func TestDirectoryRoles(t *testing.T) {
 	if d := v.l.Directory(); !d.Issuer() || d.Name != "preferred_username" || d.Groups != "groups" {
 		t.Errorf("%+v", d)
 	}
-	for _, r := range Roles() {
+	for _, r := range capability.Roles() {
 		if k, is := known(DirectoryRole(r)); !is || k.Owner != Admitter || k.Kind != Groups {
 			t.Errorf("%s: %+v", r, k)
 		}

@@ -25,13 +25,13 @@ const (
 
 // Login is one as the ledger knows it.
 type Login struct {
-	Name     string          `cbor:"1,keyasint,omitzero"`  // no two are equal but for case
-	Roles    []Role          `cbor:"2,keyasint,omitempty"` // in order, each once; none: it may change its password
-	Password []byte          `cbor:"3,keyasint,omitempty"` // as the console seals it
-	Disabled bool            `cbor:"4,keyasint,omitzero"`
-	Made     capability.Time `cbor:"5,keyasint,omitzero"`
-	Since    capability.Time `cbor:"6,keyasint,omitzero"` // the last change of what it may or of how it signs in: what was signed in before is signed out
-	Tokens   []Token         `cbor:"7,keyasint,omitempty"`
+	Name     string            `cbor:"1,keyasint,omitzero"`  // no two are equal but for case
+	Roles    []capability.Role `cbor:"2,keyasint,omitempty"` // in order, each once; none: it may change its password
+	Password []byte            `cbor:"3,keyasint,omitempty"` // as the console seals it
+	Disabled bool              `cbor:"4,keyasint,omitzero"`
+	Made     capability.Time   `cbor:"5,keyasint,omitzero"`
+	Since    capability.Time   `cbor:"6,keyasint,omitzero"` // the last change of what it may or of how it signs in: what was signed in before is signed out
+	Tokens   []Token           `cbor:"7,keyasint,omitempty"`
 }
 
 // Admission says what an entry changes of a login; several at once are added up. Numbers are on disk.
@@ -82,7 +82,7 @@ type SignedIn struct {
 // AddLogin admits somebody. The first login is a security administrator, or nobody could admit others.
 type AddLogin struct {
 	Name     string
-	Roles    []Role
+	Roles    []capability.Role
 	Password []byte
 	First    bool // there must be none yet
 	By       string
@@ -91,7 +91,7 @@ type AddLogin struct {
 // ChangeLogin changes what is not nil. Whoever sends a password has seen that the current one was known, or that who asks may do without.
 type ChangeLogin struct {
 	Name     string
-	Roles    *[]Role
+	Roles    *[]capability.Role
 	Disabled *bool
 	Password []byte
 	By       string
@@ -114,7 +114,7 @@ func (g *Login) Permissions() (all Permissions) {
 		return 0
 	}
 	for _, r := range g.Roles {
-		all |= r.Permissions()
+		all |= PermissionsOfRole(r)
 	}
 	return all
 }
@@ -177,7 +177,7 @@ func (l *Ledger) addLogin(now Now, c AddLogin) (Decision, error) {
 }
 
 // ordered is roles as a login has them.
-func ordered(roles []Role) []Role {
+func ordered(roles []capability.Role) []capability.Role {
 	if len(roles) == 0 {
 		return nil
 	}
@@ -332,7 +332,7 @@ func (g *Login) validate() (field string, err error) {
 		return "name", errors.New("it begins or ends with a space")
 	}
 	for n, r := range g.Roles {
-		if r == 0 || r > maxRole || n > 0 && g.Roles[n-1] >= r {
+		if !r.Known() || n > 0 && g.Roles[n-1] >= r {
 			return "roles", fmt.Errorf("%s is there twice, or out of order, or is none", r)
 		}
 	}

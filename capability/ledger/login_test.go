@@ -15,7 +15,7 @@ import (
 // admins is a ledger with a security administrator.
 func admins(t testing.TB) *life {
 	v := begin(t)
-	v.must(AddLogin{Name: "Keller", Roles: []Role{SecurityAdministrator}, Password: []byte("verifier"), First: true, By: "uid 0"})
+	v.must(AddLogin{Name: "Keller", Roles: []capability.Role{capability.SecurityAdministrator}, Password: []byte("verifier"), First: true, By: "uid 0"})
 	return v
 }
 
@@ -23,27 +23,27 @@ func yes(b bool) *bool { return &b }
 
 // No role both sets time and brings rights in; what a login may is what its roles may together.
 func TestRoles(t *testing.T) {
-	for _, r := range Roles() {
-		all := r.Permissions()
+	for _, r := range capability.Roles() {
+		all := PermissionsOfRole(r)
 		if all.Has(ToSecure) && all.Has(ToExchange) {
 			t.Errorf("the %s sets the time and brings rights in", r)
 		}
 		if !all.Has(ToSee) || !all.Has(ToReport) {
 			t.Errorf("the %s sees nothing", r)
 		}
-		if back, err := ParseRole(r.String()); err != nil || back != r {
+		if back, err := capability.ParseRole(r.String()); err != nil || back != r {
 			t.Errorf("%s is read as %s, %v", r, back, err)
 		}
-		var text Role
+		var text capability.Role
 		if b, _ := r.MarshalText(); text.UnmarshalText(b) != nil || text != r {
 			t.Errorf("%s as text: %s", r, text)
 		}
 	}
-	want := map[Role]string{Viewer: "see report", Operator: "see report serve", LicenseAdministrator: "see report serve exchange set", SecurityAdministrator: "see report admit secure audit", Auditor: "see report audit"}
+	want := map[capability.Role]string{capability.Viewer: "see report", capability.Operator: "see report serve", capability.LicenseAdministrator: "see report serve exchange set", capability.SecurityAdministrator: "see report admit secure audit", capability.Auditor: "see report audit"}
 	for r, names := range want {
 		var got []string
 		for _, p := range AllPermissions() {
-			if r.Permissions().Has(p) {
+			if PermissionsOfRole(r).Has(p) {
 				got = append(got, p.String())
 			}
 		}
@@ -51,13 +51,13 @@ func TestRoles(t *testing.T) {
 			t.Errorf("the %s may %s, want %s", r, got, names)
 		}
 	}
-	if _, err := ParseRole("root"); err == nil || Role(9).Permissions() != 0 || Role(9).String() != "role 9" {
+	if _, err := capability.ParseRole("root"); err == nil || PermissionsOfRole(9) != 0 || capability.Role(9).String() != "role 9" {
 		t.Error("a role that is none")
 	}
-	if got := RolesFor(ToAudit); !slices.Equal(got, []Role{SecurityAdministrator, Auditor}) {
+	if got := RolesFor(ToAudit); !slices.Equal(got, []capability.Role{capability.SecurityAdministrator, capability.Auditor}) {
 		t.Error(got)
 	}
-	both := Login{Roles: []Role{LicenseAdministrator, SecurityAdministrator}}
+	both := Login{Roles: []capability.Role{capability.LicenseAdministrator, capability.SecurityAdministrator}}
 	if both.Permissions() != Everything || Everything.Has(permissionCount) {
 		t.Errorf("%b", both.Permissions())
 	}
@@ -68,18 +68,18 @@ func TestRoles(t *testing.T) {
 
 func TestLogins(t *testing.T) {
 	v := admins(t)
-	v.refused(AddLogin{Name: "bo", Roles: []Role{SecurityAdministrator}, Password: []byte("3"), First: true}, capability.ErrFirstLogin)
-	v.must(AddLogin{Name: "ada", Roles: []Role{Operator, Viewer, Operator}, Password: []byte("2"), By: "login Keller"})
+	v.refused(AddLogin{Name: "bo", Roles: []capability.Role{capability.SecurityAdministrator}, Password: []byte("3"), First: true}, capability.ErrFirstLogin)
+	v.must(AddLogin{Name: "ada", Roles: []capability.Role{capability.Operator, capability.Viewer, capability.Operator}, Password: []byte("2"), By: "login Keller"})
 	g, ok := v.l.Login("ADA")
-	if !ok || g.Name != "ada" || !slices.Equal(g.Roles, []Role{Viewer, Operator}) || g.Made != v.now.Wall || g.Since != v.now.Wall {
+	if !ok || g.Name != "ada" || !slices.Equal(g.Roles, []capability.Role{capability.Viewer, capability.Operator}) || g.Made != v.now.Wall || g.Since != v.now.Wall {
 		t.Errorf("%+v, %v", g, ok)
 	}
-	v.refused(AddLogin{Name: "Ada", Roles: []Role{Viewer}, Password: []byte("3")}, capability.ErrLoginTaken)
+	v.refused(AddLogin{Name: "Ada", Roles: []capability.Role{capability.Viewer}, Password: []byte("3")}, capability.ErrLoginTaken)
 	v.refused(RemoveLogin{Name: "bo"}, capability.ErrApplianceLogin)
 	v.refused(ChangeLogin{Name: "\x00"}, capability.ErrApplianceLogin)
 
 	// What it may and how it signs in ends what was signed in, also twice in one second; a token does not.
-	roles := []Role{Auditor}
+	roles := []capability.Role{capability.Auditor}
 	for n, c := range []struct {
 		change ChangeLogin
 		what   Admission
@@ -121,7 +121,7 @@ func TestLogins(t *testing.T) {
 // An older copy of the disk does not give back what was taken away: a login, a role, a password, a token.
 func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
 	v := admins(t)
-	if d := v.must(ChangeLogin{Name: "keller", Roles: &[]Role{SecurityAdministrator, Viewer}}); d.Move {
+	if d := v.must(ChangeLogin{Name: "keller", Roles: &[]capability.Role{capability.SecurityAdministrator, capability.Viewer}}); d.Move {
 		t.Error("there is no epoch before the first response")
 	}
 	v.provision(lineItem('a', "f:1.0", 4))
@@ -129,13 +129,13 @@ func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
 		command Command
 		moves   bool
 	}{
-		{AddLogin{Name: "ada", Roles: []Role{Operator}, Password: []byte{1}}, false},
+		{AddLogin{Name: "ada", Roles: []capability.Role{capability.Operator}, Password: []byte{1}}, false},
 		{ChangeLogin{Name: "ada", Password: []byte{2}}, true},
 		{ChangeLogin{Name: "ada", Password: []byte{2}}, false},
 		{AddToken{Login: "ada", Name: "t", Hash: TokenHash("t")}, false},
 		{EndToken{Login: "ada", Name: "t"}, true},
 		{NoteSignIn{SignedIn{Name: "ada"}}, false},
-		{ChangeLogin{Name: "ada", Roles: &[]Role{Viewer}}, true},
+		{ChangeLogin{Name: "ada", Roles: &[]capability.Role{capability.Viewer}}, true},
 		{ChangeLogin{Name: "ada", Disabled: yes(true)}, true},
 		{ChangeLogin{Name: "ada", Disabled: yes(false)}, false},
 		{RemoveLogin{Name: "ada"}, true},
@@ -150,7 +150,7 @@ func TestLoginsThatGoMoveTheEpoch(t *testing.T) {
 func TestLoginsDoNotWearTheTPM(t *testing.T) {
 	v := admins(t)
 	v.provision(lineItem('a', "f:1.0", 4))
-	v.must(AddLogin{Name: "ada", Roles: []Role{Operator}, Password: []byte{1}})
+	v.must(AddLogin{Name: "ada", Roles: []capability.Role{capability.Operator}, Password: []byte{1}})
 	moves, n := 0, byte(1)
 	change := func() bool {
 		n++
@@ -170,7 +170,7 @@ func TestLoginsDoNotWearTheTPM(t *testing.T) {
 	if v.must(EndToken{Login: "ada", Name: "t"}).Move {
 		t.Error("a token ends with a move that is not there")
 	}
-	if !v.must(ChangeLogin{Name: "ada", Roles: &[]Role{Viewer}}).Move {
+	if !v.must(ChangeLogin{Name: "ada", Roles: &[]capability.Role{capability.Viewer}}).Move {
 		t.Error("a flood of passwords keeps an administrator from taking a role away")
 	}
 	if l, err := Restore(v.l.Snapshot()); err != nil || l.Digest() != v.l.Digest() || l.loginMove(v.now) != 0 {
@@ -231,14 +231,14 @@ func TestBadLoginRation(t *testing.T) {
 // From the first login on somebody can admit others.
 func TestLastAdministratorOfTheAppliance(t *testing.T) {
 	v := begin(t)
-	v.refused(AddLogin{Name: "ada", Roles: []Role{LicenseAdministrator}, Password: []byte("1")}, capability.ErrApplianceLast)
-	v.must(AddLogin{Name: "ada", Roles: []Role{SecurityAdministrator}, Password: []byte("1")})
-	viewer := []Role{Viewer}
-	last := []Command{RemoveLogin{Name: "Ada"}, ChangeLogin{Name: "ada", Roles: &viewer}, ChangeLogin{Name: "ada", Roles: new([]Role)}, ChangeLogin{Name: "ada", Disabled: yes(true)}}
+	v.refused(AddLogin{Name: "ada", Roles: []capability.Role{capability.LicenseAdministrator}, Password: []byte("1")}, capability.ErrApplianceLast)
+	v.must(AddLogin{Name: "ada", Roles: []capability.Role{capability.SecurityAdministrator}, Password: []byte("1")})
+	viewer := []capability.Role{capability.Viewer}
+	last := []Command{RemoveLogin{Name: "Ada"}, ChangeLogin{Name: "ada", Roles: &viewer}, ChangeLogin{Name: "ada", Roles: new([]capability.Role)}, ChangeLogin{Name: "ada", Disabled: yes(true)}}
 	for _, c := range last {
 		v.refused(c, capability.ErrApplianceLast)
 	}
-	v.must(AddLogin{Name: "bo", Roles: []Role{SecurityAdministrator}, Password: []byte("1")})
+	v.must(AddLogin{Name: "bo", Roles: []capability.Role{capability.SecurityAdministrator}, Password: []byte("1")})
 	v.must(ChangeLogin{Name: "bo", Disabled: yes(true)})
 	for _, c := range last {
 		v.refused(c, capability.ErrApplianceLast)
@@ -306,7 +306,7 @@ func TestMalformedLogins(t *testing.T) {
 		"no password":           AddLogin{Name: "ada"},
 		"an empty password":     ChangeLogin{Name: "keller", Password: []byte{}},
 		"a long verifier":       AddLogin{Name: "ada", Password: make([]byte, MaxVerifier+1)},
-		"a role that is none":   AddLogin{Name: "ada", Password: []byte{1}, Roles: []Role{9}},
+		"a role that is none":   AddLogin{Name: "ada", Password: []byte{1}, Roles: []capability.Role{9}},
 		"a long author":         AddLogin{Name: "ada", Password: []byte{1}, By: long},
 		"a long author removes": RemoveLogin{Name: "keller", By: long},
 		"a long address":        NoteSignIn{SignedIn{From: long}},
@@ -338,7 +338,7 @@ func TestMalformedLogins(t *testing.T) {
 // What Decide refuses about logins, Apply asserts.
 func TestApplyAssertsLogins(t *testing.T) {
 	v := admins(t)
-	v.must(AddLogin{Name: "ada", Roles: []Role{Viewer}, Password: []byte("2")})
+	v.must(AddLogin{Name: "ada", Roles: []capability.Role{capability.Viewer}, Password: []byte("2")})
 	v.must(AddToken{Login: "ada", Name: "x", Hash: TokenHash("x")})
 	v.pass(5)
 	keller, _ := v.l.Login("keller")
@@ -371,7 +371,7 @@ func TestApplyAssertsLogins(t *testing.T) {
 		"made: with a past":       {Login: with(bo, func(g *Login) { g.Made-- }), What: LoginMade},
 		"made: with a future":     {Login: with(bo, func(g *Login) { g.Since++ }), What: LoginMade},
 		"made: without password":  {Login: with(bo, func(g *Login) { g.Password = nil }), What: LoginMade},
-		"made: with another role": {Login: with(bo, func(g *Login) { g.Roles = []Role{2, 1} }), What: LoginMade},
+		"made: with another role": {Login: with(bo, func(g *Login) { g.Roles = []capability.Role{2, 1} }), What: LoginMade},
 		"made: another's token":   {Login: with(bo, func(g *Login) { g.Tokens = ada.Tokens }), What: LoginMade},
 		"made: two tokens of a name": {Login: with(bo, func(g *Login) {
 			g.Tokens = []Token{{"a", TokenHash("a"), 1, 2}, {"A", TokenHash("b"), 1, 2}}
@@ -454,7 +454,7 @@ func TestWordsOfLogins(t *testing.T) {
 
 // The bytes of a login are on disk for years.
 func TestLoginBytes(t *testing.T) {
-	e := Entry{Position: 1, Now: At(1, 2), Admitted: &Admitted{Login: Login{Name: "a", Roles: []Role{4}, Password: []byte{9}, Disabled: true, Made: 2, Since: 3, Tokens: []Token{{"t", capability.Digest{0: 1}, 4, 5}}}, What: LoginMade, By: "r"}}
+	e := Entry{Position: 1, Now: At(1, 2), Admitted: &Admitted{Login: Login{Name: "a", Roles: []capability.Role{4}, Password: []byte{9}, Disabled: true, Made: 2, Since: 3, Tokens: []Token{{"t", capability.Digest{0: 1}, 4, 5}}}, What: LoginMade, By: "r"}}
 	b := e.Encode(wire.New())
 	want := "a3" + "01" + "01" + "03" + "82" + "01" + "02" + // the first, at 1 and 2
 		"1832" + "a3" + // 50: a login

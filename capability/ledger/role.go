@@ -1,8 +1,9 @@
 package ledger
 
 import (
-	"fmt"
 	"slices"
+
+	"github.com/leasehold/leasehold/capability"
 )
 
 // Permission is one thing that somebody may do on the appliance.
@@ -60,77 +61,26 @@ func PermissionsOf(list ...Permission) (all Permissions) {
 // Has says that a permission is among them.
 func (all Permissions) Has(p Permission) bool { return p < permissionCount && all&(1<<p) != 0 }
 
-// Role is a bundle of permissions. Numbers are on disk.
-type Role uint8
-
-const (
-	// Viewer looks, and takes reports.
-	Viewer Role = 1
-	// Operator also manages leases, reservations and the model.
-	Operator Role = 2
-	// LicenseAdministrator also exchanges files with the back office, and sets what may be chosen.
-	LicenseAdministrator Role = 3
-	// SecurityAdministrator admits logins, and keeps time, certificate and keys. It brings no rights in and gives none away.
-	SecurityAdministrator Role = 4
-	// Auditor looks, also at every entry.
-	Auditor Role = 5
-
-	maxRole = Auditor
-)
-
-func (r Role) String() string {
-	if r == 0 || r > maxRole {
-		return fmt.Sprintf("role %d", uint8(r))
-	}
-	return [...]string{"viewer", "operator", "license administrator", "security administrator", "auditor"}[r-1]
-}
-
-// MarshalText is the name.
-func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// UnmarshalText reads what MarshalText writes.
-func (r *Role) UnmarshalText(b []byte) (err error) {
-	*r, err = ParseRole(string(b))
-	return err
-}
-
-// ParseRole reads what String writes.
-func ParseRole(s string) (Role, error) {
-	for _, r := range Roles() {
-		if s == r.String() {
-			return r, nil
-		}
-	}
-	return 0, fmt.Errorf("%q is no role: want viewer, operator, license administrator, security administrator or auditor", s)
-}
-
-// Roles are all of them, in order.
-func Roles() []Role {
-	list := make([]Role, maxRole)
-	for n := range list {
-		list[n] = Role(n + 1)
-	}
-	return list
-}
-
-// Permissions are what a role may do. No role has both ToSecure and ToExchange: who sets the time brings no rights in.
-func (r Role) Permissions() Permissions {
+// PermissionsOfRole are what a role may do: a viewer looks and takes reports; an operator also manages leases, reservations and the model; a license administrator also exchanges files with the back office, and sets
+// what may be chosen; a security administrator admits logins, keeps time, certificate and keys, and brings no rights in and gives none away; an auditor looks, also at every entry. No role has both ToSecure and
+// ToExchange: who sets the time brings no rights in.
+func PermissionsOfRole(r capability.Role) Permissions {
 	switch r {
-	case Viewer:
+	case capability.Viewer:
 		return PermissionsOf(ToSee, ToReport)
-	case Operator:
+	case capability.Operator:
 		return PermissionsOf(ToSee, ToReport, ToServe)
-	case LicenseAdministrator:
+	case capability.LicenseAdministrator:
 		return PermissionsOf(ToSee, ToReport, ToServe, ToExchange, ToSet)
-	case SecurityAdministrator:
+	case capability.SecurityAdministrator:
 		return PermissionsOf(ToSee, ToReport, ToAdmit, ToSecure, ToAudit)
-	case Auditor:
+	case capability.Auditor:
 		return PermissionsOf(ToSee, ToReport, ToAudit)
 	}
 	return 0
 }
 
 // RolesFor are the roles with a permission, in order.
-func RolesFor(p Permission) []Role {
-	return slices.DeleteFunc(Roles(), func(r Role) bool { return !r.Permissions().Has(p) })
+func RolesFor(p Permission) []capability.Role {
+	return slices.DeleteFunc(capability.Roles(), func(r capability.Role) bool { return !PermissionsOfRole(r).Has(p) })
 }

@@ -69,15 +69,15 @@ func (w *world) admit() error {
 		return nil
 	}
 	name := []string{"ada", "Bo", "cy", "ADA"}[w.staff.IntN(4)]
-	var roles []Role
-	for _, r := range Roles() {
+	var roles []capability.Role
+	for _, r := range capability.Roles() {
 		if w.staff.IntN(3) == 0 {
 			roles = append(roles, r)
 		}
 	}
 	flag := w.staff.IntN(2) == 0
 	commands := []Command{
-		AddLogin{Name: name, Roles: roles, Password: []byte{1}}, AddLogin{Name: name, Roles: append(roles, SecurityAdministrator), Password: []byte{2}, First: flag},
+		AddLogin{Name: name, Roles: roles, Password: []byte{1}}, AddLogin{Name: name, Roles: append(roles, capability.SecurityAdministrator), Password: []byte{2}, First: flag},
 		ChangeLogin{Name: name, Roles: &roles}, ChangeLogin{Name: name, Disabled: &flag, Password: []byte{byte(w.step)}}, RemoveLogin{Name: name},
 		AddToken{Login: name, Name: "t", Hash: TokenHash(fmt.Sprint(w.step)), Life: 1 + capability.Seconds(w.staff.IntN(2000))}, EndToken{Login: name, Name: "T"},
 		RegisterKey{Key: capability.Digest{byte(len(name)), byte(w.staff.IntN(3)) + 1}, Kind: wire.KeyP256, Name: name}, RemoveKey{Key: capability.Digest{byte(len(name)), byte(w.staff.IntN(3)) + 1}},

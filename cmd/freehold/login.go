@@ -134,9 +134,9 @@ func loginChange(f *flags) *cobra.Command {
 	return c
 }
 
-func parseRoles(names []string) (list []entitlement.Role, err error) {
+func parseRoles(names []string) (list []capability.Role, err error) {
 	for _, text := range names {
-		r, err := entitlement.ParseRole(text)
+		r, err := capability.ParseRole(text)
 		if err != nil {
 			return nil, terminal.Usage("--role: %w", err)
 		}

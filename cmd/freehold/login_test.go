@@ -13,7 +13,7 @@ func TestWordsAboutLogins(t *testing.T) {
 		entry        entitlement.Entry
 		what, detail string
 	}{
-		{entitlement.Entry{Login: &entitlement.LoginFact{Login: entitlement.Login{Name: "keller", Roles: []entitlement.Role{entitlement.Viewer, entitlement.Auditor}, Code: code, CodeEnds: 1_800_000_000}}},
+		{entitlement.Entry{Login: &entitlement.LoginFact{Login: entitlement.Login{Name: "keller", Roles: []capability.Role{capability.Viewer, capability.Auditor}, Code: code, CodeEnds: 1_800_000_000}}},
 			"set the login", "of the staff, viewer, auditor, one-time code good until 2027-01-15T08:00:00Z"},
 		{entitlement.Entry{Login: &entitlement.LoginFact{Login: entitlement.Login{Name: "larsen", Account: "ACME", Subject: "corp 4711", Disabled: true, Passkeys: make([]entitlement.Passkey, 2)}}},
 			"set the login", "of ACME, disabled, signs in as corp 4711, passkeys: 2"},

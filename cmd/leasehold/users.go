@@ -91,10 +91,10 @@ func (p *program) ownPassword(w *password) (string, error) {
 
 const ownFlag, ownWords = "own-password", "your own password, over the network"
 
-func parseRoles(names []string) ([]ledger.Role, error) {
-	list := []ledger.Role{}
+func parseRoles(names []string) ([]capability.Role, error) {
+	list := []capability.Role{}
 	for _, text := range names {
-		r, err := ledger.ParseRole(text)
+		r, err := capability.ParseRole(text)
 		if err != nil {
 			return nil, terminal.Usage("--role: %w", err)
 		}
@@ -106,7 +106,7 @@ func parseRoles(names []string) ([]ledger.Role, error) {
 func roleFlag(c *cobra.Command, roles *[]string) {
 	c.Flags().StringArrayVar(roles, "role", nil, "`role` of the login; again for each")
 	c.RegisterFlagCompletionFunc("role", func(*cobra.Command, []string, string) (list []string, _ cobra.ShellCompDirective) {
-		for _, r := range ledger.Roles() {
+		for _, r := range capability.Roles() {
 			list = append(list, r.String())
 		}
 		return list, cobra.ShellCompDirectiveNoFileComp

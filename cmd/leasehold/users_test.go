@@ -9,22 +9,21 @@ import (
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
-	"github.com/leasehold/leasehold/capability/ledger"
 )
 
 func keller() console.User {
-	return console.User{Name: "keller", Roles: []ledger.Role{ledger.Viewer, ledger.SecurityAdministrator}, Made: 1795161600, Since: 1795161600, Tokens: []console.UserToken{{Name: "nightly", Made: 1795161600, Ends: 1795248000}}}
+	return console.User{Name: "keller", Roles: []capability.Role{capability.Viewer, capability.SecurityAdministrator}, Made: 1795161600, Since: 1795161600, Tokens: []console.UserToken{{Name: "nightly", Made: 1795161600, Ends: 1795248000}}}
 }
 
 // What an administrator sees of logins.
 func TestUsersOutput(t *testing.T) {
 	m := newMachine(t)
 	d := m.daemon()
-	d.says("GET users", []console.User{keller(), {Name: "ada", Roles: []ledger.Role{}, Disabled: true, Made: 1795161700, Since: 1795161700, Tokens: []console.UserToken{}}})
+	d.says("GET users", []console.User{keller(), {Name: "ada", Roles: []capability.Role{}, Disabled: true, Made: 1795161700, Since: 1795161700, Tokens: []console.UserToken{}}})
 	m.prints("users", "users", 0)
 	d.says("GET first-login", console.FirstLogin{Code: "K7QF-2M9X"})
 	m.prints("first-login", "first-login", 0)
-	d.says("GET session", console.Session{By: "uid 0 (pid 12)", Roles: []ledger.Role{}, Permissions: []string{"see", "report"}})
+	d.says("GET session", console.Session{By: "uid 0 (pid 12)", Roles: []capability.Role{}, Permissions: []string{"see", "report"}})
 	m.prints("session", "session", 0)
 	if status, stdout, stderr := m.run("__complete", "users", "change", "K"); status != 0 || !strings.HasPrefix(stdout, "keller\n") || strings.Contains(stdout, "ada") {
 		t.Errorf("%d %q %q", status, stdout, stderr)

@@ -46,7 +46,7 @@ func (b *browser) sendFiles(path string, files []sent, pairs ...string) answer {
 // What the forms of the catalog say is in the book with every attribute, and comes back into the form to be changed.
 func TestCatalogForms(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.LicenseAdministrator)
 	post := func(path string, want int, pairs ...string) answer {
 		t.Helper()
 		a := b.fill(path, path, pairs...)
@@ -121,7 +121,7 @@ func TestCatalogForms(t *testing.T) {
 // Lists that are whole in memory are shown a page at a time, and end.
 func TestPagesOfTheCatalog(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.Viewer)
+	b := w.signedIn("keller", "", capability.Viewer)
 	for n := range 2*pageRows + 1 {
 		w.do(entitlement.SetModel{Model: entitlement.LicenseModel{Name: fmt.Sprintf("model %d.", n)}, By: "test"})
 	}
@@ -139,7 +139,7 @@ func TestPagesOfTheCatalog(t *testing.T) {
 // A customer sees of the accounts its own and what is below it, and not what it is a part of.
 func TestAccountsOfACustomer(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("lemaire", "Acme Lyon", entitlement.Viewer)
+	b := s.signedIn("lemaire", "Acme Lyon", capability.Viewer)
 	for path, want := range map[string]int{"/account?name=Acme+Lyon": 200, "/account?name=Acme": 404, "/account?name=Bolt": 404, "/account?name=": 404, "/accounts": 200, "/export/accounts.csv": 404, "/export/entitlements.csv": 200} {
 		a := b.get(path)
 		if a.status != want {
@@ -154,7 +154,7 @@ func TestAccountsOfACustomer(t *testing.T) {
 // A table is imported as a whole or not at all, once however often the form is sent; a wrong row is named.
 func TestImport(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.LicenseAdministrator)
 	const head = "key,customer,product,features,copies\n"
 	rows := head
 	for n := range 500 {

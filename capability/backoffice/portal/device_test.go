@@ -34,7 +34,7 @@ func TestDeviceLists(t *testing.T) {
 		login, account string
 		want           int
 	}{{"keller", "", 71}, {"larsen", "ACME Works", 70}, {"nemo", "Nobody", 0}} {
-		b := w.signedIn(c.login, c.account, entitlement.LicenseAdministrator)
+		b := w.signedIn(c.login, c.account, capability.LicenseAdministrator)
 		seen, path := map[string]bool{}, "/devices"
 		for path != "" {
 			a := b.get(path)
@@ -75,7 +75,7 @@ func TestDeviceForms(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
 	own, other := w.entitle("ACME Works", 10), w.entitle("Other", 10)
-	b := w.signedIn("larsen", "ACME Works", entitlement.LicenseAdministrator)
+	b := w.signedIn("larsen", "ACME Works", capability.LicenseAdministrator)
 	one, two, third, theirs := w.station(), w.station(), w.station(), w.station()
 	w.answer(one.request(own, 4))
 	w.answer(theirs.request(other, 4))

@@ -219,7 +219,7 @@ func TestExchangeIsThrottled(t *testing.T) {
 // The endpoint is for programs: other methods find nothing, and a page of another site cannot use the session of a browser, which counts for nothing here.
 func TestExchangeHasNoSessions(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator)
 	r, err := http.NewRequest(http.MethodPost, w.server.URL+"/exchange", strings.NewReader("once=1"))
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func TestTenFiles(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
 	id := w.entitle("ACME Works", 100)
-	b := w.signedIn("keller", "", entitlement.Operator)
+	b := w.signedIn("keller", "", capability.Operator)
 	var files []sent
 	machines := map[string]*station{}
 	for n := range 10 {
@@ -185,7 +185,7 @@ func TestText(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
 	id := w.entitle("ACME Works", 100)
-	b := w.signedIn("keller", "", entitlement.Operator)
+	b := w.signedIn("keller", "", capability.Operator)
 	one, two := w.station(), w.station()
 	text := "Dear M. Keller,\r\n\r\n" + wire.Text(one.request(id, 1)) + "\nand\n\n" + strings.ReplaceAll(wire.Text(two.request(id, 1)), "\n", "\r\n") + "\nKind regards"
 	if a := b.post("/inbox", "text", text); a.status != http.StatusSeeOther {
@@ -244,7 +244,7 @@ func TestCustomersInbox(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
 	own, other := w.entitle("ACME Works", 10), w.entitle("Other", 10)
-	b := w.signedIn("a.larsen@acme.example", "ACME Works", entitlement.LicenseAdministrator)
+	b := w.signedIn("a.larsen@acme.example", "ACME Works", capability.LicenseAdministrator)
 	mine, theirs, taken := w.station(), w.station(), w.station()
 	theirFile := taken.request(other, 1)
 	nowhere, err := capability.NewActivationID(rand.Reader)
@@ -293,14 +293,14 @@ func TestCustomersInbox(t *testing.T) {
 			t.Error(at, a)
 		}
 	}
-	staff := w.signedIn("keller", "", entitlement.Operator)
+	staff := w.signedIn("keller", "", capability.Operator)
 	if a := staff.get("/responses/" + digest); a.status != http.StatusOK {
 		t.Error(a.status)
 	}
 	if page := staff.get("/inbox"); strings.Contains(page.body, "<section") {
 		t.Error("one login sees the files of another")
 	}
-	for _, r := range []entitlement.Role{entitlement.Viewer, entitlement.Auditor, entitlement.SecurityAdministrator} {
+	for _, r := range []capability.Role{capability.Viewer, capability.Auditor, capability.SecurityAdministrator} {
 		if a := w.signedIn("as "+r.String(), "", r).drop("", sent{"mine", mine.request(own, 2)}); a.status != http.StatusForbidden {
 			t.Errorf("%s: %v", r, a.status)
 		}
@@ -313,7 +313,7 @@ func TestTrayOfTheNextOfTheName(t *testing.T) {
 	w.clock = time.Now()
 	w.anyMachine()
 	id := w.entitle("ACME Works", 5)
-	b := w.signedIn("larsen", "ACME Works", entitlement.Operator)
+	b := w.signedIn("larsen", "ACME Works", capability.Operator)
 	if a := b.drop("", sent{"mine", w.station().request(id, 2)}); a.status != http.StatusSeeOther {
 		t.Fatal(a)
 	}
@@ -323,7 +323,7 @@ func TestTrayOfTheNextOfTheName(t *testing.T) {
 	}
 	w.do(entitlement.RemoveLogin{Name: "larsen", By: "test"})
 	w.clock = w.clock.Add(time.Minute)
-	next := w.signedIn("larsen", "Other", entitlement.Operator)
+	next := w.signedIn("larsen", "Other", capability.Operator)
 	if page := next.get("/inbox"); strings.Contains(page.body, "<section") {
 		t.Error("the files of the one before are there")
 	}
@@ -364,7 +364,7 @@ func TestHostileFiles(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
 	id := w.entitle("ACME Works", 10)
-	b := w.signedIn("keller", "", entitlement.Operator)
+	b := w.signedIn("keller", "", capability.Operator)
 	good := sent{"good", w.station().request(id, 1)}
 	var archive bytes.Buffer
 	z := zip.NewWriter(&archive)

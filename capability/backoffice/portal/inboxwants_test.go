@@ -52,7 +52,7 @@ func inboxThings(w *world) map[string][2]string {
 	m := w.station()
 	id := w.entitle("ACME", 10)
 	w.answer(m.request(id, 3))
-	w.do(entitlement.AddLogin{Name: "somebody", Account: "ACME", Roles: []entitlement.Role{entitlement.LicenseAdministrator}, By: "test"},
+	w.do(entitlement.AddLogin{Name: "somebody", Account: "ACME", Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"},
 		entitlement.Propose{Proposal: entitlement.Proposal{Freeing: entitlement.FreeByWriteOff, Host: m.host(), ActivationID: id, Reason: "stolen"}, By: "somebody"})
 	proposal := ""
 	digest := ""

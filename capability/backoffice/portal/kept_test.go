@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
 )
@@ -42,7 +43,7 @@ func TestInterruptedForms(t *testing.T) {
 	w := newWorld(t)
 	w.clock = time.Now()
 	w.do(entitlement.SetAccount{Account: entitlement.Account{Name: "ACME"}, By: "test"})
-	b := w.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.LicenseAdministrator)
 	for _, tt := range []struct {
 		page, path string
 		form       []string
@@ -127,7 +128,7 @@ func TestInterruptedFormsAtAProvider(t *testing.T) {
 	i := newIssuer(t)
 	w := newWorld(t, i.options)
 	w.clock = time.Now()
-	w.do(entitlement.SetAccount{Account: entitlement.Account{Name: "ACME"}, By: "test"}, entitlement.AddLogin{Name: "larsen", Roles: []entitlement.Role{entitlement.LicenseAdministrator}, Subject: "corp 4711", By: "test"})
+	w.do(entitlement.SetAccount{Account: entitlement.Account{Name: "ACME"}, By: "test"}, entitlement.AddLogin{Name: "larsen", Roles: []capability.Role{capability.LicenseAdministrator}, Subject: "corp 4711", By: "test"})
 	interrupted := func(b *browser) (link string) {
 		t.Helper()
 		a := b.postFrom("/users?q=x", "/users", "account", "ACME", "user", "ortiz", web.Once, "0123")

@@ -40,12 +40,12 @@ type loginRow struct{ Name, Path, Account, Roles, State string }
 
 // roleBox is a role that can be checked.
 type roleBox struct {
-	Role entitlement.Role
+	Role capability.Role
 	Has  bool
 }
 
-func boxes(has []entitlement.Role) (list []roleBox) {
-	for _, r := range entitlement.Roles() {
+func boxes(has []capability.Role) (list []roleBox) {
+	for _, r := range capability.Roles() {
 		list = append(list, roleBox{r, slices.Contains(has, r)})
 	}
 	return list
@@ -105,9 +105,9 @@ func (v *visit) logins() error {
 }
 
 // rolesOf are the roles that a form names.
-func rolesOf(form url.Values) (roles []entitlement.Role, err error) {
+func rolesOf(form url.Values) (roles []capability.Role, err error) {
 	for _, text := range form["role"] {
-		r, err := entitlement.ParseRole(text)
+		r, err := capability.ParseRole(text)
 		if err != nil {
 			return nil, capability.Refuse(capability.ErrForm, "role", "%v", err)
 		}

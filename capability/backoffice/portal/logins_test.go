@@ -36,7 +36,7 @@ var slipCode = regexp.MustCompile(`<strong class="id">([0-9A-Z-]+)</strong>`)
 func TestLoginsPage(t *testing.T) {
 	w := newWorld(t)
 	w.accounts()
-	admin := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	admin := w.signedIn("keller", "", capability.SecurityAdministrator)
 	once := admin.get("/logins").once()
 	add := []string{"once", once, "name", "larsen <b>", "account", "ACME", "role", "viewer", "role", "operator"}
 	if a := admin.post("/logins", add...); a.status != http.StatusSeeOther || a.location != "/login/slip" {
@@ -125,7 +125,7 @@ func TestLoginsPage(t *testing.T) {
 func TestLoginsAskForThePassword(t *testing.T) {
 	w := newWorld(t)
 	w.clock = time.Now()
-	admin := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	admin := w.signedIn("keller", "", capability.SecurityAdministrator)
 	if strings.Contains(admin.get("/logins").body, "password-current") {
 		t.Error("asked at once")
 	}
@@ -161,9 +161,9 @@ func TestLoginsAskForThePassword(t *testing.T) {
 func TestLoginsOfACustomer(t *testing.T) {
 	w := newWorld(t)
 	w.accounts()
-	w.do(entitlement.AddLogin{Name: "staff", Roles: []entitlement.Role{entitlement.Viewer}, By: "test"}, entitlement.AddLogin{Name: "other", Account: "Other", By: "test"},
+	w.do(entitlement.AddLogin{Name: "staff", Roles: []capability.Role{capability.Viewer}, By: "test"}, entitlement.AddLogin{Name: "other", Account: "Other", By: "test"},
 		entitlement.AddLogin{Name: "east", Account: "ACME East", By: "test"}, entitlement.AddLogin{Name: "acme", Account: "ACME", By: "test"})
-	b := w.signedIn("larsen", "ACME", entitlement.SecurityAdministrator)
+	b := w.signedIn("larsen", "ACME", capability.SecurityAdministrator)
 	page := b.get("/logins").body
 	for name, shown := range map[string]bool{"east": true, "acme": true, "other": false, "staff": false} {
 		if strings.Contains(page, ">"+name+"</a>") != shown {
@@ -208,7 +208,7 @@ func TestLoginsOfACustomer(t *testing.T) {
 // A password is changed with the current one only, and every session of before is over: that of a stolen cookie too.
 func TestOwnPassword(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.Viewer)
+	b := w.signedIn("keller", "", capability.Viewer)
 	thief := w.browser()
 	thief.Jar.SetCookies(b.address(), b.Jar.Cookies(b.address()))
 	if a := thief.get("/devices"); a.status != http.StatusOK {
@@ -254,7 +254,7 @@ func TestOwnPassword(t *testing.T) {
 
 func TestFindLogins(t *testing.T) {
 	w := newWorld(t)
-	admin := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	admin := w.signedIn("keller", "", capability.SecurityAdministrator)
 	for n := range 120 {
 		w.do(entitlement.AddLogin{Name: "user" + string(rune('a'+n%26)) + strings.Repeat("x", n/26), Account: []string{"ACME", "Other"}[n%2], By: "test"})
 	}
@@ -297,7 +297,7 @@ func TestNoDigestOfAPassword(t *testing.T) {
 // Nobody is called as the endpoint that answers by itself, so that the book does not say of the one that it was the other.
 func TestNobodyIsTheEndpoint(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "ACME", entitlement.SecurityAdministrator)
+	b := w.signedIn("keller", "ACME", capability.SecurityAdministrator)
 	if a := b.post("/logins", "name", "Online Endpoint", "account", "ACME"); a.status != http.StatusBadRequest {
 		t.Error(a.status)
 	}
@@ -311,7 +311,7 @@ func TestTakenNames(t *testing.T) {
 	w := newWorld(t)
 	theirs, ours := hostid.OfDigest(hostid.TPMEK, [32]byte{1}), hostid.OfDigest(hostid.TPMEK, [32]byte{2})
 	w.do(entitlement.SetDevice{Device: entitlement.Device{ID: theirs, Name: "Mill", Account: "Other"}, By: "test"})
-	b := w.signedIn("larsen", "ACME", entitlement.LicenseAdministrator)
+	b := w.signedIn("larsen", "ACME", capability.LicenseAdministrator)
 	if a := b.post("/devices/new", "id", ours.String(), "name", "mill"); a.status != http.StatusBadRequest || strings.Contains(a.body, theirs.Short()) || strings.Contains(a.body, "Mill") {
 		t.Error(a)
 	}

@@ -121,7 +121,7 @@ func wants() []want {
 // things are of account ACME: one that is there, and one like it that is not.
 func things(w *world) map[string][2]string {
 	w.t.Helper()
-	w.do(entitlement.AddLogin{Name: "worker@acme.example", Account: "ACME", Roles: []entitlement.Role{entitlement.Viewer}, By: "test"})
+	w.do(entitlement.AddLogin{Name: "worker@acme.example", Account: "ACME", Roles: []capability.Role{capability.Viewer}, By: "test"})
 	now, item, session := capability.At(w.now()), entitlement.ItemView{}, (*entitlement.Granted)(nil)
 	larsen := entitlement.UserID{Account: "ACME", Name: "larsen"}
 	err := w.desk.Ask(func(o *backoffice.Office) (err error) {
@@ -253,12 +253,12 @@ func TestWhoMayWhat(t *testing.T) {
 		entitlement.SetAccount{Account: entitlement.Account{Name: "Other"}, By: "test"})
 	thing := things(w)
 
-	roles := []entitlement.Role{entitlement.Viewer, entitlement.Operator, entitlement.LicenseAdministrator, entitlement.SecurityAdministrator, entitlement.Auditor}
+	roles := []capability.Role{capability.Viewer, capability.Operator, capability.LicenseAdministrator, capability.SecurityAdministrator, capability.Auditor}
 	visitors := []*visitor{{browser: w.browser()}}
 	for _, account := range []string{"", "ACME", "Holding", "Other"} {
 		for n := range len(roles) + 1 {
 			v := &visitor{name: fmt.Sprintf("login %d of %q", n, account), account: account, in: true}
-			var has []entitlement.Role
+			var has []capability.Role
 			if n > 0 {
 				has, v.role = roles[n-1:n], roles[n-1].String()
 			}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
-	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
 // Whoever has a browser is told what to press, and no command; every refusal of the back office has a step of its own.
@@ -50,7 +49,7 @@ func TestNextStepsOnPages(t *testing.T) {
 	m := w.station()
 	w.answer(m.request(id, 2))
 	m.number, m.life = 0, 2
-	b := w.signedIn("keller", "", entitlement.Operator)
+	b := w.signedIn("keller", "", capability.Operator)
 	b.drop("", sent{"lost", m.request(id, 2)})
 	if page := b.get("/inbox"); !strings.Contains(page.body, "LH-5030") || !strings.Contains(page.body, "propose it to a second person") || strings.Contains(page.body, "freehold respond") {
 		t.Error(page)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web/issuer"
 	"github.com/leasehold/leasehold/capability/web/issuer/issuertest"
@@ -70,7 +71,7 @@ func (b *browser) back(v url.Values) answer {
 func TestOIDC(t *testing.T) {
 	i := newIssuer(t)
 	w := newWorld(t, i.options)
-	w.do(entitlement.AddLogin{Name: "larsen", Account: "ACME", Roles: []entitlement.Role{entitlement.Viewer}, Subject: "corp 4711", By: "test"})
+	w.do(entitlement.AddLogin{Name: "larsen", Account: "ACME", Roles: []capability.Role{capability.Viewer}, Subject: "corp 4711", By: "test"})
 	for _, alg := range []string{"RS256", "ES256"} {
 		i.Say(alg, nil)
 		b := w.browser()
@@ -126,7 +127,7 @@ func TestOIDCRefuses(t *testing.T) {
 	i := newIssuer(t)
 	var log written
 	w := newWorld(t, i.options, log.options)
-	w.do(entitlement.AddLogin{Name: "larsen", Roles: []entitlement.Role{entitlement.Viewer}, Subject: "corp 4711", By: "test"})
+	w.do(entitlement.AddLogin{Name: "larsen", Roles: []capability.Role{capability.Viewer}, Subject: "corp 4711", By: "test"})
 	now := time.Now()
 	for what, c := range map[string]struct {
 		alg    string
@@ -230,7 +231,7 @@ func TestOIDCIsReachedInOnePlace(t *testing.T) {
 		if a.status != http.StatusUnauthorized {
 			t.Errorf("%s: %v", what, a)
 		}
-		if a := w.signedIn("keller", "", entitlement.Viewer).get("/devices"); a.status != http.StatusOK {
+		if a := w.signedIn("keller", "", capability.Viewer).get("/devices"); a.status != http.StatusOK {
 			t.Errorf("%s: %v", what, a)
 		}
 		s.Close()
@@ -263,7 +264,7 @@ func TestSingleSignOn(t *testing.T) {
 	w := newWorld(t, i.options, func(o *Options) { o.SingleSignOn = true })
 	hash := passwordHash(t)
 	for _, name := range []string{"larsen", "keller"} {
-		w.do(entitlement.AddLogin{Name: name, Roles: []entitlement.Role{entitlement.Viewer}, Local: name == "keller", Code: entitlement.LoginHash(name, "ABCD"), By: "test"},
+		w.do(entitlement.AddLogin{Name: name, Roles: []capability.Role{capability.Viewer}, Local: name == "keller", Code: entitlement.LoginHash(name, "ABCD"), By: "test"},
 			entitlement.SetPassword{Name: name, Password: hash, By: "test"})
 		b, want := w.browser(), http.StatusUnauthorized
 		if name == "keller" {

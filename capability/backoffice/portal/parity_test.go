@@ -50,7 +50,7 @@ func TestCheck21(t *testing.T) {
 	s.answer(m.request(s.own, 1))
 	user := entitlement.UserID{Account: "Acme", Name: "a.larsen@acme.example"}
 	s.do(entitlement.Convert{ActivationID: s.fixed, To: entitlement.Offline, By: "test"})
-	b := s.signedIn("keller", "", entitlement.SecurityAdministrator, entitlement.LicenseAdministrator)
+	b := s.signedIn("keller", "", capability.SecurityAdministrator, capability.LicenseAdministrator)
 	b.fill(itemPath(s.pooled), itemPath(s.pooled, "/pool"), "do", "add", "user", user.Name, "account", user.Account)
 	if err := s.desk.Ask(func(o *backoffice.Office) error {
 		_, err := o.TakeSession(entitlement.TakeSession{ActivationID: s.pooled, User: user, Device: capability.Digest{1}, Machine: "WS-114", By: "test"}, capability.At(s.now()))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -150,7 +151,7 @@ func (b *browser) passkey(a *authenticator) answer {
 // A passkey is added, signs in without a name, counts, and is worth nothing when it is removed.
 func TestPasskeys(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.Viewer)
+	b := w.signedIn("keller", "", capability.Viewer)
 	for _, first := range []uint32{0, 7} { // some authenticators do not count
 		a := w.authenticator()
 		a.count = first
@@ -206,7 +207,7 @@ func TestPasskeys(t *testing.T) {
 func TestPasskeysRefused(t *testing.T) {
 	var log written
 	w := newWorld(t, log.options)
-	keller, larsen := w.signedIn("keller", "", entitlement.SecurityAdministrator), w.signedIn("larsen", "ACME", entitlement.Viewer)
+	keller, larsen := w.signedIn("keller", "", capability.SecurityAdministrator), w.signedIn("larsen", "ACME", capability.Viewer)
 	a, other := w.authenticator(), w.authenticator()
 	a.count = 5
 	for b, key := range map[*browser]*authenticator{keller: a, larsen: other} {
@@ -301,7 +302,7 @@ func TestPasskeysRefused(t *testing.T) {
 // What a browser says of a new passkey counts for who asked for it, where it was asked for.
 func TestNewPasskeysRefused(t *testing.T) {
 	w := newWorld(t)
-	keller, larsen := w.signedIn("keller", "", entitlement.SecurityAdministrator), w.signedIn("larsen", "ACME", entitlement.Viewer)
+	keller, larsen := w.signedIn("keller", "", capability.SecurityAdministrator), w.signedIn("larsen", "ACME", capability.Viewer)
 	for what, change := range map[string]func(a *authenticator, q *question){
 		"another origin":   func(a *authenticator, _ *question) { a.origin = "https://evil.example" },
 		"another party":    func(a *authenticator, _ *question) { a.rp = "evil.example" },
@@ -363,7 +364,7 @@ func errandOf(b *browser) (list []*http.Cookie) {
 // A portal that goes by addresses has no passkeys, and says nothing of them.
 func TestNoPasskeysWithoutAName(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Hosts = []string{"127.0.0.1"} })
-	b := w.signedIn("keller", "", entitlement.Viewer)
+	b := w.signedIn("keller", "", capability.Viewer)
 	for _, path := range []string{"/sign-in/passkey/options", "/sign-in/passkey", "/me/passkeys/options", "/me/passkeys"} {
 		if a := b.post(path); a.status != http.StatusNotFound {
 			t.Error(path, a)
@@ -400,7 +401,7 @@ func TestNoProviderIsAPasskey(t *testing.T) {
 // An administrator sees the passkeys of a login and takes them out, so that what a thief has added is worth nothing, nor a session begun with it.
 func TestPasskeysForgotten(t *testing.T) {
 	w := newWorld(t)
-	admin, larsen := w.signedIn("keller", "", entitlement.SecurityAdministrator), w.signedIn("larsen", "ACME", entitlement.Viewer)
+	admin, larsen := w.signedIn("keller", "", capability.SecurityAdministrator), w.signedIn("larsen", "ACME", capability.Viewer)
 	phone, thiefs := w.authenticator(), w.authenticator()
 	for name, a := range map[string]*authenticator{"phone": phone, "thief's": thiefs} {
 		if got := larsen.add(a, name); got.status != http.StatusSeeOther {

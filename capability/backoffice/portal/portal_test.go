@@ -172,7 +172,7 @@ func (a answer) once() string {
 const password = "a long enough pass phrase"
 
 // signedIn is a browser of a new login.
-func (w *world) signedIn(name, account string, roles ...entitlement.Role) *browser {
+func (w *world) signedIn(name, account string, roles ...capability.Role) *browser {
 	w.t.Helper()
 	var code string
 	err := w.desk.Ask(func(o *backoffice.Office) (err error) {
@@ -195,7 +195,7 @@ func (w *world) signedIn(name, account string, roles ...entitlement.Role) *brows
 // The first login sets its password with its code, once; then the password signs in, and a session ends when it is signed out, when the login changes, and by time.
 func TestSigningIn(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator, entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator, capability.LicenseAdministrator)
 	if a := b.get("/devices"); a.status != http.StatusOK || !strings.Contains(a.body, "No device") {
 		t.Error(a)
 	}
@@ -324,7 +324,7 @@ func TestPanicsAreTold(t *testing.T) {
 // A key that cannot be one is the sender's fault. And a form counts once for the whole address that it is sent to.
 func TestKeysOfForms(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator)
 	w.do(entitlement.AddLogin{Name: "one", By: "test"}, entitlement.AddLogin{Name: "two", By: "test"})
 	for _, key := range []string{strings.Repeat("x", 300), "a\nb", "\xff"} {
 		if a := b.post("/login", "name", "one", "do", "disable", "once", key); a.status != http.StatusBadRequest {
@@ -345,7 +345,7 @@ func TestKeysOfForms(t *testing.T) {
 // Whoever sends a request from another site, or for another name of the host, gets nothing.
 func TestForeignRequests(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator)
 	r, err := http.NewRequest(http.MethodPost, w.server.URL+"/sign-out", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -18,9 +19,9 @@ func TestAskCustomer(t *testing.T) {
 	id := w.entitle("ACME Works", 10)
 	m := w.station()
 	w.answer(m.request(id, 1))
-	b := w.signedIn("keller", "", entitlement.Operator)
-	larsen := w.signedIn("larsen", "ACME Works", entitlement.LicenseAdministrator)
-	nemo := w.signedIn("nemo", "Other", entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.Operator)
+	larsen := w.signedIn("larsen", "ACME Works", capability.LicenseAdministrator)
+	nemo := w.signedIn("nemo", "Other", capability.LicenseAdministrator)
 	file := m.request(id, 7)
 	b.drop("", sent{"one", file})
 	one := w.tray("keller")[0].ID
@@ -67,7 +68,7 @@ func TestAskCustomer(t *testing.T) {
 		}
 	}
 	// Another operator takes it up from there; the inbox says that it waits, and does not choose it by itself.
-	other := w.signedIn("other", "", entitlement.Operator)
+	other := w.signedIn("other", "", capability.Operator)
 	if a := other.post("/questions/answer", "number", strings.TrimPrefix(at, "/questions/")); a.status != http.StatusSeeOther || a.location != "/inbox" {
 		t.Fatal(a)
 	}

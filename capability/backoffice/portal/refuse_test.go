@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -14,7 +15,7 @@ func TestRefuse(t *testing.T) {
 	w.anyMachine()
 	id := w.entitle("ACME Works", 10)
 	m := w.station()
-	b := w.signedIn("keller", "", entitlement.Operator)
+	b := w.signedIn("keller", "", capability.Operator)
 	file := m.request(id, 4)
 	b.drop("", sent{"one", file})
 	one := w.tray("keller")[0].ID
@@ -78,7 +79,7 @@ func TestRefuseWhatIsNotOnesOwn(t *testing.T) {
 	id, other := w.entitle("ACME Works", 10), w.entitle("Other", 10)
 	m, theirs := w.station(), w.station()
 	w.answer(m.request(id, 4))
-	larsen := w.signedIn("larsen", "ACME Works", entitlement.LicenseAdministrator)
+	larsen := w.signedIn("larsen", "ACME Works", capability.LicenseAdministrator)
 	m.number, m.life = 0, 2
 	larsen.drop("", sent{"theirs", theirs.request(other, 1)}, sent{"lost", m.request(id, 4)})
 	files := w.tray("larsen")

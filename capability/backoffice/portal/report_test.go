@@ -35,7 +35,7 @@ func TestReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	staff, acme := s.signedIn("keller", "", entitlement.Viewer), s.signedIn("larsen", "Acme", entitlement.Viewer)
+	staff, acme := s.signedIn("keller", "", capability.Viewer), s.signedIn("larsen", "Acme", capability.Viewer)
 	for _, c := range []struct {
 		name  string
 		b     *browser
@@ -109,7 +109,7 @@ func TestUsageIsDrawn(t *testing.T) {
 // The audit has the newest first, page by page without a gap, finds by who and what, and shows an entry whole, but nothing that is secret.
 func TestAudit(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("keller", "", entitlement.Auditor)
+	b := s.signedIn("keller", "", capability.Auditor)
 	for n := range 120 {
 		s.do(entitlement.SetAccount{Account: entitlement.Account{Name: "Acme", Contact: fmt.Sprintf("c%d", n)}, By: map[bool]string{true: "larsen", false: evil}[n%2 == 0]})
 	}
@@ -169,7 +169,7 @@ func TestAudit(t *testing.T) {
 // The settings show what signs and what may, and no secret; what is set is set, and what cannot be is said.
 func TestSettings(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("keller", "", entitlement.SecurityAdministrator)
+	b := s.signedIn("keller", "", capability.SecurityAdministrator)
 	page := b.get("/settings")
 	if page.status != http.StatusOK || !strings.Contains(page.body, "example-A") || !strings.Contains(page.body, "signs") {
 		t.Fatal(page)

@@ -33,7 +33,7 @@ func (w *world) tokenOf(login, by string, life capability.Seconds) string {
 }
 
 // script is one with a token of a new login.
-func (w *world) script(login, account string, roles ...entitlement.Role) *script {
+func (w *world) script(login, account string, roles ...capability.Role) *script {
 	w.t.Helper()
 	w.do(entitlement.AddLogin{Name: login, Account: account, Roles: roles, By: "test"})
 	return &script{w, w.tokenOf(login, login, 0)}

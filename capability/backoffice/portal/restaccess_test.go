@@ -19,7 +19,7 @@ import (
 func TestTokensOpen(t *testing.T) {
 	clock := &ticking{}
 	w := newWorld(t, clock.options)
-	p := w.script("ci", "", entitlement.Operator)
+	p := w.script("ci", "", capability.Operator)
 	wants := func(what string, p *script, status int, code capability.Code) {
 		t.Helper()
 		clock.pass()
@@ -35,7 +35,7 @@ func TestTokensOpen(t *testing.T) {
 	clock.seconds.Add(60)
 	wants("half a token", &script{w, p.token[:len(p.token)/2]}, http.StatusUnauthorized, capability.ErrAPIToken)
 
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator, entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator, capability.LicenseAdministrator)
 	if a := b.get(restBase + "/items"); a.status != http.StatusUnauthorized {
 		t.Errorf("a cookie: %v", a)
 	}
@@ -62,9 +62,9 @@ func TestTokensOpen(t *testing.T) {
 	yes, no := true, false
 	w.do(entitlement.ChangeLogin{Name: "ci", Disabled: &yes, By: "test"})
 	wants("of a login that is disabled", p, http.StatusUnauthorized, capability.ErrAPIToken)
-	w.do(entitlement.ChangeLogin{Name: "ci", Disabled: &no, Roles: &[]entitlement.Role{}, By: "test"})
+	w.do(entitlement.ChangeLogin{Name: "ci", Disabled: &no, Roles: &[]capability.Role{}, By: "test"})
 	wants("of a login without a role", p, http.StatusForbidden, capability.ErrPermission)
-	w.do(entitlement.ChangeLogin{Name: "ci", Roles: &[]entitlement.Role{entitlement.Viewer}, By: "test"})
+	w.do(entitlement.ChangeLogin{Name: "ci", Roles: &[]capability.Role{capability.Viewer}, By: "test"})
 	wants("of a login that has another role", p, http.StatusOK, 0)
 	short := &script{w, w.tokenOf("ci", "test", 3600)}
 	wants("for an hour", short, http.StatusOK, 0)
@@ -90,7 +90,7 @@ func TestTokensOpen(t *testing.T) {
 func TestGuessingTokens(t *testing.T) {
 	now := time.Now()
 	w := newWorld(t, func(o *Options) { o.Now = func() time.Time { return now } })
-	p, bad := w.script("ci", "", entitlement.Viewer), &script{w, "fh_guessed"}
+	p, bad := w.script("ci", "", capability.Viewer), &script{w, "fh_guessed"}
 	for n := range 5 {
 		if a := bad.get("/me"); a.status != http.StatusUnauthorized {
 			t.Fatal(n, a)
@@ -106,7 +106,7 @@ func TestGuessingTokens(t *testing.T) {
 			t.Fatal(a)
 		}
 	}
-	w.signedIn("keller", "", entitlement.SecurityAdministrator) // from the same address
+	w.signedIn("keller", "", capability.SecurityAdministrator) // from the same address
 	throttled := 0
 	for range callsAtOnce + 1 {
 		if a := p.get("/health"); a.status == http.StatusTooManyRequests {
@@ -128,9 +128,9 @@ func TestCustomersAreToldTheirOwn(t *testing.T) {
 	m, theirs, to := w.station(), w.station(), w.station()
 	w.answer(m.request(id, 4))
 	w.answer(theirs.request(other, 4))
-	staff := w.script("staffer", "", entitlement.LicenseAdministrator)
-	second := w.script("second", "", entitlement.LicenseAdministrator)
-	larsen := w.script("larsen", "ACME", entitlement.LicenseAdministrator)
+	staff := w.script("staffer", "", capability.LicenseAdministrator)
+	second := w.script("second", "", capability.LicenseAdministrator)
+	larsen := w.script("larsen", "ACME", capability.LicenseAdministrator)
 	at := "/devices/" + url.PathEscape(m.host().String())
 	for path, body := range map[string]fields{
 		at + "/write-off": {"activationId": id, "reason": "a secret reason"},
@@ -155,7 +155,7 @@ func TestCustomersAreToldTheirOwn(t *testing.T) {
 		t.Errorf("the own proposal: %s", a)
 	}
 	// Nor does a second login help whose token the first one made.
-	w.do(entitlement.AddLogin{Name: "hand", Roles: []entitlement.Role{entitlement.LicenseAdministrator}, By: "test"})
+	w.do(entitlement.AddLogin{Name: "hand", Roles: []capability.Role{capability.LicenseAdministrator}, By: "test"})
 	hand := &script{w, w.tokenOf("hand", "Staffer", 0)}
 	if a := hand.post(fmt.Sprintf("/proposals/%d/approve", number), nil); a.problem().Code != capability.ErrSecondPerson {
 		t.Errorf("by a token of the own making: %s", a)
@@ -176,7 +176,7 @@ func TestCustomersAreToldTheirOwn(t *testing.T) {
 	if a := second.post(fmt.Sprintf("/proposals/%d/approve", number), nil); a.problem().Code != capability.ErrSecondPerson {
 		t.Errorf("by who made the token of the proposal: %s", a)
 	}
-	auditor := w.script("auditor", "", entitlement.Auditor)
+	auditor := w.script("auditor", "", capability.Auditor)
 	var trail page[AuditEntry]
 	if auditor.get("/audit?by=HAND").into(&trail); len(trail.Items) == 0 || trail.Items[0].By != "hand" || trail.Items[0].Token != "nightly" || trail.Items[0].What == "" {
 		t.Errorf("%+v", trail)
@@ -233,7 +233,7 @@ func TestCustomersAreToldTheirOwn(t *testing.T) {
 // What does not fit is refused with its place named, and nothing is done: fields and parameters that are not known, bodies that are none, too large or of another kind.
 func TestStrictBodies(t *testing.T) {
 	w := newWorld(t)
-	p := w.script("ci", "", entitlement.LicenseAdministrator)
+	p := w.script("ci", "", capability.LicenseAdministrator)
 	before := w.entries()
 	for _, c := range []struct {
 		what, path string
@@ -289,7 +289,7 @@ func TestStrictBodies(t *testing.T) {
 func TestPagesOfLists(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
-	p := w.script("ci", "", entitlement.LicenseAdministrator, entitlement.Auditor)
+	p := w.script("ci", "", capability.LicenseAdministrator, capability.Auditor)
 	for n := range 7 {
 		w.do(entitlement.SetAccount{Account: entitlement.Account{Name: fmt.Sprint("Account ", n)}, By: "test"}, entitlement.SetModel{Model: entitlement.LicenseModel{Name: fmt.Sprint("Model ", n)}, By: "test"},
 			entitlement.SetProduct{Product: entitlement.Product{Name: fmt.Sprint("Product ", n), Features: []entitlement.Feature{{Name: "f", PerCopy: 1}}}, By: "test"}, entitlement.AddUser{ID: entitlement.UserID{Account: "a/b c", Name: fmt.Sprint("user/", n)}, By: "test"})
@@ -338,7 +338,7 @@ func TestPagesOfLists(t *testing.T) {
 // Programs that ask at once with one key have it done once.
 func TestManyAtOnceUnderOneKey(t *testing.T) {
 	w := newWorld(t)
-	p := w.script("ci", "", entitlement.LicenseAdministrator)
+	p := w.script("ci", "", capability.LicenseAdministrator)
 	body := fields{"customer": "ACME", "product": "Render", "copies": 1, "features": []any{fields{"name": "render", "version": "1.0", "perCopy": 1}}}
 	before := w.entries()
 	ids := make(chan string, 8)
@@ -379,11 +379,11 @@ func TestTokensShutOutMeanwhile(t *testing.T) {
 			return entitlement.RevokeToken{Login: login, Name: token, By: "test"}
 		},
 		"changed": func(login, _ string) entitlement.Command {
-			return entitlement.ChangeLogin{Name: login, Roles: &[]entitlement.Role{}, By: "test"}
+			return entitlement.ChangeLogin{Name: login, Roles: &[]capability.Role{}, By: "test"}
 		},
 		"removed": func(login, _ string) entitlement.Command { return entitlement.RemoveLogin{Name: login, By: "test"} },
 	} {
-		p := w.script(name, "", entitlement.Viewer)
+		p := w.script(name, "", capability.Viewer)
 		r := httptest.NewRequest(http.MethodGet, restBase+"/items", nil)
 		r.Header.Set("Authorization", "Bearer "+p.token)
 		c := &call{asker: asker{p: w.portal, r: r, now: w.portal.now()}}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
-	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
 )
 
@@ -270,7 +269,7 @@ func refs(t *testing.T, schemas map[string]map[string]any, v any) {
 // Every answer can be had in CBOR with the same names and values, and a body can be sent so.
 func TestBodiesInCBOR(t *testing.T) {
 	w := newWorld(t)
-	p := w.script("ci", "", entitlement.LicenseAdministrator)
+	p := w.script("ci", "", capability.LicenseAdministrator)
 	decode := func(a *reply) (v any) {
 		t.Helper()
 		if err := cborFormat().Unmarshal(a.body, &v); err != nil {

@@ -65,8 +65,8 @@ func withoutCode(a *reply) []byte {
 func TestEveryPostTwice(t *testing.T) {
 	w := newWorld(t)
 	w.anyMachine()
-	p := &repeating{w.script("ci", "", entitlement.LicenseAdministrator), t, map[string]bool{}, 0}
-	second := &repeating{w.script("second", "", entitlement.LicenseAdministrator), t, p.done, 0}
+	p := &repeating{w.script("ci", "", capability.LicenseAdministrator), t, map[string]bool{}, 0}
+	second := &repeating{w.script("second", "", capability.LicenseAdministrator), t, p.done, 0}
 
 	p.step("set-account", "/accounts", fields{"name": "ACME", "contact": "a.larsen@acme.example"})
 	p.step("set-product", "/products", fields{"name": "Render", "version": "2026.1", "features": []any{fields{"name": "render", "version": "2026.1", "perCopy": 2}}})
@@ -203,7 +203,7 @@ func TestEveryPostTwice(t *testing.T) {
 	}
 	// By whom is on record.
 	var audit page[AuditEntry]
-	w.script("auditor", "", entitlement.Auditor).get("/audit?by=second").into(&audit)
+	w.script("auditor", "", capability.Auditor).get("/audit?by=second").into(&audit)
 	if len(audit.Items) == 0 || slices.ContainsFunc(audit.Items, func(e AuditEntry) bool { return e.By != "second" }) {
 		t.Errorf("%+v", audit)
 	}

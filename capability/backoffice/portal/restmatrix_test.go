@@ -136,11 +136,11 @@ func TestWhichTokenMayWhat(t *testing.T) {
 	visitors := []*visitor{{}}
 	scripts := map[*visitor]*script{visitors[0]: {w: w}}
 	for _, account := range []string{"", "ACME", "Holding", "Other"} {
-		for n := range len(entitlement.Roles()) + 1 {
+		for n := range len(capability.Roles()) + 1 {
 			v := &visitor{name: fmt.Sprintf("script %d of %q", n, account), account: account, in: true}
-			var has []entitlement.Role
+			var has []capability.Role
 			if n > 0 {
-				has, v.role = entitlement.Roles()[n-1:n], entitlement.Roles()[n-1].String()
+				has, v.role = capability.Roles()[n-1:n], capability.Roles()[n-1].String()
 			}
 			scripts[v] = w.script(v.name, account, has...)
 			visitors = append(visitors, v)

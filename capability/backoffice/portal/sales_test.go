@@ -96,7 +96,7 @@ func (a answer) items() string {
 // A list has the newest first, what is searched, and of a customer what is the account's and what is below it.
 func TestItemLists(t *testing.T) {
 	s := newStock(t)
-	staff, acme, lyon := s.signedIn("keller", "", entitlement.Viewer), s.signedIn("larsen", "Acme", entitlement.Viewer), s.signedIn("lemaire", "Acme Lyon", entitlement.Viewer)
+	staff, acme, lyon := s.signedIn("keller", "", capability.Viewer), s.signedIn("larsen", "Acme", capability.Viewer), s.signedIn("lemaire", "Acme Lyon", capability.Viewer)
 	ids := func(list ...capability.ActivationID) string {
 		var texts []string
 		for _, id := range list {
@@ -133,7 +133,7 @@ func TestItemLists(t *testing.T) {
 // What is another's has the very same answer as what is not there, whatever is asked of it, and changes nothing.
 func TestForeignItemsAndUsers(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("larsen", "Acme", entitlement.LicenseAdministrator, entitlement.SecurityAdministrator, entitlement.Auditor)
+	b := s.signedIn("larsen", "Acme", capability.LicenseAdministrator, capability.SecurityAdministrator, capability.Auditor)
 	none, err := capability.NewActivationID(strings.NewReader(strings.Repeat("x", 64)))
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestForeignItemsAndUsers(t *testing.T) {
 // Each verb does what it says, once however often its form is sent, in the name of who sent it.
 func TestItemLife(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := s.signedIn("keller", "", capability.LicenseAdministrator)
 	page := itemPath(s.own)
 	steps := []struct {
 		verb  string
@@ -235,7 +235,7 @@ func TestItemLife(t *testing.T) {
 // A form that says something else under the key of one that was sent is refused.
 func TestOnceIsOfOneForm(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := s.signedIn("keller", "", capability.LicenseAdministrator)
 	key := b.get(itemPath(s.own)).once()
 	if a := b.post(itemPath(s.own, "/quantity"), "copies", "7", "once", key); a.status != http.StatusSeeOther {
 		t.Fatal(a)
@@ -254,7 +254,7 @@ func TestOnceIsOfOneForm(t *testing.T) {
 // A refused form is there again, with the reason above it and what was typed still in it.
 func TestRefusedFormsAreThereAgain(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := s.signedIn("keller", "", capability.LicenseAdministrator)
 	for _, c := range []struct {
 		name, path string
 		pairs      []string
@@ -294,7 +294,7 @@ func TestRefusedFormsAreThereAgain(t *testing.T) {
 // What a form for a new line item says is in the book, HTML in every name included, and shown as it is.
 func TestNewItem(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("keller", "", entitlement.LicenseAdministrator)
+	b := s.signedIn("keller", "", capability.LicenseAdministrator)
 	form := []string{"customer", evil, "product", evil, "product_version", "3.1", "copies", "4", "expires", "2099-12-31", "features", "render:2026.1=5\r\nexport\n", "vendor_string", evil, "minimum_tier", "software", "limits", "virtual:2:30d", "draft", "yes", "entitlement", evil}
 	a := b.fill("/items/new", "/items/new", form...)
 	if a.status != http.StatusSeeOther {
@@ -319,7 +319,7 @@ func TestNewItem(t *testing.T) {
 // Users are added, given codes that are shown once, changed and removed.
 func TestUsers(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("larsen", "Acme", entitlement.Operator)
+	b := s.signedIn("larsen", "Acme", capability.Operator)
 	name := evil
 	shown := b.get("/users")
 	form := []string{"once", shown.once(), "account", "Acme Lyon", "user", name, "slip", "yes"}
@@ -377,7 +377,7 @@ func TestUsers(t *testing.T) {
 	if a := b.get("/group?name=Design"); a.status != http.StatusOK || !strings.Contains(a.body, "&lt;script&gt;") {
 		t.Error(a)
 	}
-	if a := s.signedIn("moss", "Bolt", entitlement.Operator).get("/group?name=Design"); a.status != http.StatusNotFound {
+	if a := s.signedIn("moss", "Bolt", capability.Operator).get("/group?name=Design"); a.status != http.StatusNotFound {
 		t.Error(a)
 	}
 	change("remove", http.StatusSeeOther)
@@ -389,7 +389,7 @@ func TestUsers(t *testing.T) {
 // Seats are assigned and freed, pools opened and closed, and what is in the way of a conversion is said.
 func TestSeats(t *testing.T) {
 	s := newStock(t)
-	b := s.signedIn("larsen", "Acme", entitlement.LicenseAdministrator)
+	b := s.signedIn("larsen", "Acme", capability.LicenseAdministrator)
 	post := func(id capability.ActivationID, verb string, want int, pairs ...string) answer {
 		t.Helper()
 		a := b.fill(itemPath(id), itemPath(id, "/", verb), pairs...)
@@ -427,7 +427,7 @@ func TestSeats(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := session.Session.ID.String()
-	if a := s.signedIn("moss", "Bolt", entitlement.Operator).post("/sessions", "session", id); a.status != http.StatusNotFound {
+	if a := s.signedIn("moss", "Bolt", capability.Operator).post("/sessions", "session", id); a.status != http.StatusNotFound {
 		t.Errorf("another account ends a session: %v", a)
 	}
 	if a := b.get("/sessions"); !strings.Contains(a.body, id) || strings.Contains(a.body, "<script>alert") {

@@ -25,6 +25,7 @@ import (
 	"github.com/crewjam/saml"
 	dsig "github.com/russellhaering/goxmldsig"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -207,8 +208,8 @@ func text(t *testing.T, d *etree.Document) string {
 
 func newSAMLWorld(t *testing.T, s *asserter, log *written) *world {
 	w := newWorld(t, s.options, log.options)
-	w.do(entitlement.AddLogin{Name: "larsen", Account: "ACME", Roles: []entitlement.Role{entitlement.Viewer}, Subject: "adfs larsen@acme.example", By: "test"},
-		entitlement.AddLogin{Name: "keller", Roles: []entitlement.Role{entitlement.SecurityAdministrator}, Subject: "adfs keller@example.com", By: "test"})
+	w.do(entitlement.AddLogin{Name: "larsen", Account: "ACME", Roles: []capability.Role{capability.Viewer}, Subject: "adfs larsen@acme.example", By: "test"},
+		entitlement.AddLogin{Name: "keller", Roles: []capability.Role{capability.SecurityAdministrator}, Subject: "adfs keller@example.com", By: "test"})
 	return w
 }
 

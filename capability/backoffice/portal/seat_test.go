@@ -14,7 +14,7 @@ import (
 func TestOfflineSeats(t *testing.T) {
 	s := newStock(t)
 	s.anyMachine()
-	b := s.signedIn("larsen", "Acme", entitlement.Operator)
+	b := s.signedIn("larsen", "Acme", capability.Operator)
 	s.do(entitlement.Convert{ActivationID: s.fixed, To: entitlement.Offline, By: "test"})
 	nothing := func(r *capability.Request) { r.Desired = nil }
 	theirs := s.station()

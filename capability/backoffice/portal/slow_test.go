@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 	"github.com/leasehold/leasehold/capability/web"
 )
@@ -38,7 +39,7 @@ func (b *browser) postAfter(meanwhile func(), path, form string) answer {
 
 // Whoever is shut out has no more say, also by a form that was begun before and is sent to its end after.
 func TestShutOutMeanwhile(t *testing.T) {
-	yes, none := true, []entitlement.Role{}
+	yes, none := true, []capability.Role{}
 	for name, shut := range map[string]entitlement.Command{
 		"disabled":                entitlement.ChangeLogin{Name: "Mallory", Disabled: &yes, By: "test"},
 		"without roles":           entitlement.ChangeLogin{Name: "Mallory", Roles: &none, By: "test"},
@@ -50,8 +51,8 @@ func TestShutOutMeanwhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.signedIn("keller", "", entitlement.SecurityAdministrator)
-			b := w.signedIn("Mallory", "", entitlement.SecurityAdministrator, entitlement.LicenseAdministrator)
+			w.signedIn("keller", "", capability.SecurityAdministrator)
+			b := w.signedIn("Mallory", "", capability.SecurityAdministrator, capability.LicenseAdministrator)
 			b.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
 			before := w.length()
 			a := b.postAfter(func() { w.do(shut) }, "/logins", "name=another&role=security+administrator")
@@ -68,7 +69,7 @@ func TestShutOutMeanwhile(t *testing.T) {
 // What has no room is refused for now, at every door, and what has room goes in beside it.
 func TestNoRoom(t *testing.T) {
 	w := newWorld(t)
-	w.signedIn("keller", "", entitlement.Operator)
+	w.signedIn("keller", "", capability.Operator)
 	const room = 256 << 10
 	w.portal.room = web.NewRoom(room, room)
 	w.server.Config.Handler = w.portal.Handler()

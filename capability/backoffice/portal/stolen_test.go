@@ -30,7 +30,7 @@ func TestStolenSessions(t *testing.T) {
 			w.do(entitlement.ChangeLogin{Name: "keller", Disabled: &yes, By: "test"})
 		},
 		"other roles": func(w *world, _ *browser) {
-			w.do(entitlement.ChangeLogin{Name: "keller", Roles: &[]entitlement.Role{entitlement.Auditor}, By: "test"})
+			w.do(entitlement.ChangeLogin{Name: "keller", Roles: &[]capability.Role{capability.Auditor}, By: "test"})
 		},
 		"removed": func(w *world, _ *browser) { w.do(entitlement.RemoveLogin{Name: "keller", By: "test"}) },
 		"used for eight hours": func(w *world, b *browser) {
@@ -43,7 +43,7 @@ func TestStolenSessions(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.clock = time.Now()
-		b := w.signedIn("keller", "", entitlement.Viewer)
+		b := w.signedIn("keller", "", capability.Viewer)
 		thief := b.copied()
 		if a := thief.get("/devices"); a.status != http.StatusOK {
 			t.Fatalf("%s: a copied cookie is worth nothing; this shows nothing", what)
@@ -63,7 +63,7 @@ func TestStolenSessions(t *testing.T) {
 // Nothing of a page is kept for the back button, and signing out clears what is.
 func TestBackButton(t *testing.T) {
 	w := newWorld(t)
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator, entitlement.LicenseAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator, capability.LicenseAdministrator)
 	for _, path := range []string{"/devices", "/logins", "/me", "/login/slip", "/sign-in", "/nowhere"} {
 		if a := b.get(path); !strings.Contains(a.header.Get("Cache-Control"), "no-store") {
 			t.Errorf("%s: %v", path, a.header)
@@ -82,8 +82,8 @@ func TestBackButton(t *testing.T) {
 // A cookie that somebody planted before the sign-in is not the one of the session, and nobody changes anything by a link.
 func TestPlantedSessions(t *testing.T) {
 	w := newWorld(t)
-	w.signedIn("keller", "", entitlement.Viewer)
-	thief := w.signedIn("mallory", "ACME", entitlement.Viewer)
+	w.signedIn("keller", "", capability.Viewer)
+	thief := w.signedIn("mallory", "ACME", capability.Viewer)
 	victim := thief.copied() // the thief's own session is planted
 	if a := victim.post("/sign-in", "name", "keller", "password", password); a.status != http.StatusSeeOther {
 		t.Fatal(a)
@@ -106,7 +106,7 @@ func TestPlantedSessions(t *testing.T) {
 func TestGuessing(t *testing.T) {
 	w := newWorld(t)
 	w.clock = time.Now()
-	w.signedIn("keſler", "", entitlement.Viewer)
+	w.signedIn("keſler", "", capability.Viewer)
 	wrong := func(name string) answer {
 		return w.browser().post("/sign-in", "name", name, "password", "not it at all")
 	}

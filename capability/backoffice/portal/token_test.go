@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
@@ -15,9 +16,9 @@ var shownToken = regexp.MustCompile(`fh_[A-Za-z0-9_-]{43}`)
 // A token is made on the own page, and for another's login by who admits it; it is shown once, counts once, and the book does not have it. It is revoked by its name.
 func TestTokensArePutOut(t *testing.T) {
 	w := newWorld(t)
-	keller := w.signedIn("keller", "", entitlement.SecurityAdministrator)
-	w.do(entitlement.AddLogin{Name: "build", Roles: []entitlement.Role{entitlement.Operator}, By: "test"}, entitlement.AddLogin{Name: "theirs", Account: "ACME", By: "test"})
-	larsen := w.signedIn("larsen", "ACME", entitlement.SecurityAdministrator)
+	keller := w.signedIn("keller", "", capability.SecurityAdministrator)
+	w.do(entitlement.AddLogin{Name: "build", Roles: []capability.Role{capability.Operator}, By: "test"}, entitlement.AddLogin{Name: "theirs", Account: "ACME", By: "test"})
+	larsen := w.signedIn("larsen", "ACME", capability.SecurityAdministrator)
 	for _, c := range []struct {
 		browser *browser
 		path    string
@@ -80,7 +81,7 @@ func TestTokensArePutOut(t *testing.T) {
 func TestTokensAskForThePassword(t *testing.T) {
 	clock := &ticking{}
 	w := newWorld(t, clock.options)
-	b := w.signedIn("keller", "", entitlement.SecurityAdministrator)
+	b := w.signedIn("keller", "", capability.SecurityAdministrator)
 	clock.seconds.Add(20 * 60)
 	for _, more := range [][]string{nil, {"password-current", "not it"}} {
 		if a := b.post("/me/tokens", append(more, "token", "x", "days", "1", "do", "make")...); a.status != http.StatusUnauthorized {
