@@ -130,7 +130,7 @@ func (r *Report) plot(w io.Writer) error {
 }
 
 // MaxReportRows bounds a report, which is whole in memory; more is asked for in parts.
-const MaxReportRows = 10_000
+const MaxReportRows = 25_000
 
 // reporting is a report that is being made.
 type reporting struct {
@@ -395,10 +395,14 @@ func (p *reporting) levels() error {
 func (p *reporting) week() error {
 	t := p.columns("feature", "weekday", "hour", "peak", "average")
 	for _, feature := range p.features {
+		week := p.h.Week(p.query(feature), p.zone)
+		if p.Feature == "" && !week.Used() {
+			continue // of all features those that were in use
+		}
 		if err := p.room(7 * 24); err != nil {
 			return err
 		}
-		for day, row := range p.h.Week(p.query(feature), p.zone) {
+		for day, row := range week {
 			for hour, cell := range row {
 				t.Row(feature, time.Weekday((day+1)%7).String(), uint64(hour), cell.Peak, average(cell.Seconds, cell.On))
 			}

@@ -214,6 +214,12 @@ func TestCheck29(t *testing.T) {
 	if week := get("week", "feature", "render"); len(week.Rows) != 7*24 || week.Rows[8]["peak"] != float64(0) || week.Rows[9]["peak"] == float64(0) {
 		t.Errorf("week: %v", week.Rows[:12])
 	}
+	if idle := get("week", "feature", "export"); len(idle.Rows) != 7*24 {
+		t.Errorf("the week of what nobody used, asked for by name: %d rows", len(idle.Rows))
+	}
+	if week := get("week"); len(week.Rows) != 7*24 {
+		t.Errorf("the week of all that was used: %d rows", len(week.Rows))
+	}
 	if expiry := get("expiry"); expiry.Totals["count"] != officeSeats || len(expiry.Rows) != 1 {
 		t.Errorf("expiry: %v", expiry.Rows)
 	}

@@ -229,6 +229,18 @@ func (h *History) Levels(q Query) (out []Level) {
 // Week is an hour of each weekday, Monday first: the most in use, and how much on average.
 type Week [7][24]struct{ Peak, Seconds, On uint64 }
 
+// Used says that any unit was in use.
+func (w *Week) Used() bool {
+	for day := range w {
+		for hour := range w[day] {
+			if w[day][hour].Peak > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Week is what was in use by weekday and hour in a zone.
 func (h *History) Week(q Query, zone capability.Seconds) (w Week) {
 	for _, b := range h.Usage(q, Hour, zone) {

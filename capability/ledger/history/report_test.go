@@ -126,7 +126,11 @@ func TestReportsAreTheGenerators(t *testing.T) {
 		t.Errorf("the levels are of %d seconds and %d units times seconds, where %d and %d are right", on, sum, s.h.Now()-s.h.Since(), seconds)
 	}
 	var week uint64
-	for _, hours := range s.h.Week(q, 2*60*60) {
+	used, unused := s.h.Week(q, 2*60*60), s.h.Week(Query{"never", q.From, q.Until}, 0)
+	if !used.Used() || unused.Used() {
+		t.Errorf("used: %t, of what never was: %t", used.Used(), unused.Used())
+	}
+	for _, hours := range used {
 		for _, cell := range hours {
 			week += cell.Seconds
 		}
