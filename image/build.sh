@@ -135,7 +135,7 @@ initrd() {
 uki() {
 	hash=$(cat "$work/roothash")
 	/usr/bin/python3 "$work/ukify/usr/bin/ukify" build --stub="$root/usr/lib/systemd/boot/efi/linuxx64.efi.stub" --linux="$work/kernel/boot/vmlinuz-$kernel" --initrd="$work/initrd.zst" \
-		--cmdline="roothash=$hash $(cat "$here/$2")" --os-release=@"$root/usr/lib/os-release" --uname="$kernel" --output="$work/unsigned.efi" >/dev/null 2>&1
+		--cmdline="roothash=$hash $2" --os-release=@"$root/usr/lib/os-release" --uname="$kernel" --output="$work/unsigned.efi" >/dev/null 2>&1
 	sign "$work/unsigned.efi" "$1"
 }
 # The time in the header and its checksum, which the signature does not cover anyway, are zero.
@@ -187,8 +187,9 @@ step root "$root" stage
 step squashfs "$work/root.img" squash "$work/root.img"
 step verity "$work/verity.img" verity "$work/verity.img"
 step initrd "$work/initrd.zst" initrd "$work/initrd.zst"
-step uki "$out/leasehold_$version.efi" uki "$out/leasehold_$version.efi" cmdline
-step test-uki "$out/leasehold_$version.test.efi" uki "$out/leasehold_$version.test.efi" cmdline.test
+line=$(cat "$here/cmdline")
+step uki "$out/leasehold_$version.efi" uki "$out/leasehold_$version.efi" "$line"
+step test-uki "$out/leasehold_$version.test.efi" uki "$out/leasehold_$version.test.efi" "${line% systemd.import_credentials=no}"
 step disk "$disk" disk "$disk"
 step facts "$out/leasehold_$version.cdx.json" facts
 hash=$(cat "$work/roothash")
