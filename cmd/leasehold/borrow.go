@@ -25,22 +25,9 @@ import (
 
 // trip is what request says of a PC that borrows.
 type trip struct {
-	features []capability.Desired
+	features wish
 	borrow   time.Duration
 	above    uint64
-}
-
-type tripFeature struct{ *trip }
-
-func (f tripFeature) String() string { return "" }
-func (f tripFeature) Type() string   { return "FEATURE" }
-func (f tripFeature) Set(s string) error {
-	name, err := capability.ParseFeature(s)
-	if err != nil {
-		return err
-	}
-	f.features = append(f.features, capability.Desired{Feature: name.Name, Version: name.Version, Count: 1})
-	return nil
 }
 
 // given says that the request is a PC's to an appliance.

@@ -311,31 +311,9 @@ func (t *textConsole) password(ctx context.Context, login, current, anew string)
 }
 
 func (t *textConsole) passwordCommand() *cobra.Command {
-	p := t.program
-	var user string
-	var current, anew password
-	c := &cobra.Command{
-		Use: "password --user NAME", Short: "Change your own password, on the appliance itself", Args: cobra.NoArgs,
-		Long: "As leasehold password, on the appliance itself: the current password is asked for.",
-		RunE: func(c *cobra.Command, _ []string) error {
-			was, err := t.read(&current, "Current password: ", false)
-			if err != nil {
-				return err
-			}
-			will, err := t.read(&anew, "New password: ", true)
-			if err != nil {
-				return err
-			}
-			if err := t.password(c.Context(), user, was, will); err != nil {
-				return err
-			}
-			return p.did("leasehold.password/1", user, "the password of %s is changed\n", user)
-		},
-	}
-	c.Flags().StringVar(&user, "user", "", "`name` of the login")
-	c.MarkFlagRequired("user")
-	current.flags(c, "current-password", "the current password")
-	anew.flags(c, "password", "the new password")
+	c := t.changing(t.read, t.password)
+	c.Use, c.Short = "password --user NAME", "Change your own password, on the appliance itself"
+	c.Long = "As leasehold password, on the appliance itself: the current password is asked for."
 	return c
 }
 

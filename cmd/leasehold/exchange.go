@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/appliance/courier"
@@ -26,26 +27,45 @@ import (
 	"github.com/leasehold/leasehold/hostid"
 )
 
-// wish collects --id and --count, which come in pairs: a count belongs to the ID before it.
+// wish collects what is wanted, each followed by its count.
 type wish []capability.Desired
 
-type wishID struct{ *wish }
+// byID takes --id.
+func (w *wish) byID() pflag.Value {
+	return wished{w, "ID", func(s string) (d capability.Desired, err error) {
+		d.ActivationID, err = capability.ParseActivationID(s)
+		return d, err
+	}}
+}
 
-func (w wishID) String() string { return "" }
-func (w wishID) Type() string   { return "ID" }
-func (w wishID) Set(s string) error {
-	id, err := capability.ParseActivationID(s)
+// byFeature takes --feature.
+func (w *wish) byFeature() pflag.Value {
+	return wished{w, "FEATURE", func(s string) (capability.Desired, error) {
+		name, err := capability.ParseFeature(s)
+		return capability.Desired{Feature: name.Name, Version: name.Version}, err
+	}}
+}
+
+type wished struct {
+	to   *wish
+	kind string
+	read func(string) (capability.Desired, error)
+}
+
+func (w wished) String() string { return "" }
+func (w wished) Type() string   { return w.kind }
+func (w wished) Set(s string) error {
+	d, err := w.read(s)
 	if err != nil {
 		return err
 	}
-	*w.wish = append(*w.wish, capability.Desired{ActivationID: id, Count: 1})
+	d.Count = 1
+	*w.to = append(*w.to, d)
 	return nil
 }
 
-type wishCount struct {
-	*wish
-	trip *trip
-}
+// wishCount takes --count, which belongs to what was wanted last: in the first of these that has anything.
+type wishCount []*wish
 
 func (w wishCount) String() string { return "" }
 func (w wishCount) Type() string   { return "N" }
@@ -54,15 +74,13 @@ func (w wishCount) Set(s string) error {
 	if err != nil || n > capability.MaxCount {
 		return fmt.Errorf("want a number from 0 to %d", capability.MaxCount)
 	}
-	switch {
-	case len(w.trip.features) > 0:
-		w.trip.features[len(w.trip.features)-1].Count = uint32(n)
-	case len(*w.wish) > 0:
-		(*w.wish)[len(*w.wish)-1].Count = uint32(n)
-	default:
-		return errors.New("it counts copies of the --id before it, or counts of the --feature, and there is none")
+	for _, of := range w {
+		if last := len(*of) - 1; last >= 0 {
+			(*of)[last].Count = uint32(n)
+			return nil
+		}
 	}
-	return nil
+	return errors.New("it counts copies of the --id before it, or counts of the --feature, and there is none")
 }
 
 // place is where -o or --stick says a request goes.
@@ -123,9 +141,9 @@ func (p *program) requestCommand() *cobra.Command {
 	}
 	p.own.flags(c)
 	c.Flags().BoolVar(&p.own.replace, "replace-store", false, "say that the other store of rights, or the appliance, that this machine's TPM counts for is gone for good: the response ends it")
-	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
-	c.Flags().Var(wishCount{&w, &t}, "count", "wanted total `N` of the --id or the --feature before it; 1")
-	c.Flags().Var(tripFeature{&t}, "feature", "on a PC that reaches no appliance: borrow this `FEATURE[:VERSION]`; may be given several times")
+	c.Flags().Var(w.byID(), "id", "activation `ID` to hold; may be given several times")
+	c.Flags().Var(wishCount{&t.features, &w}, "count", "wanted total `N` of the --id or the --feature before it; 1")
+	c.Flags().Var(t.features.byFeature(), "feature", "on a PC that reaches no appliance: borrow this `FEATURE[:VERSION]`; may be given several times")
 	c.Flags().DurationVar(&t.borrow, "borrow", 0, "borrow for `TIME`, like 72h; what is longer than is allowed is cut")
 	c.Flags().Uint64Var(&t.above, "above", 0, "number the request above `N`, of which the appliance said that it was decided")
 	c.Flags().StringVar(&p.own.keep, "keep-key", p.own.keep, "`how` the key of a PC that has none yet is kept: file, machine or tpm ($LEASEHOLD_KEEP_KEY)")

@@ -126,8 +126,8 @@ func (p *program) refreshCommand() *cobra.Command {
 		Example: "  leasehold refresh\n  leasehold refresh --id 7K2QF-0H3ZD-9XW4M-PRT2A --count 40",
 		RunE:    func(c *cobra.Command, _ []string) error { return p.refresh(c.Context(), w) },
 	}
-	c.Flags().Var(wishID{&w}, "id", "activation `ID` to hold; may be given several times")
-	c.Flags().Var(wishCount{&w, new(trip)}, "count", "wanted total `N` of the --id before it; 1")
+	c.Flags().Var(w.byID(), "id", "activation `ID` to hold; may be given several times")
+	c.Flags().Var(wishCount{&w}, "count", "wanted total `N` of the --id before it; 1")
 	return c
 }
 

@@ -146,22 +146,31 @@ func (p *program) sessionClose() *cobra.Command {
 }
 
 func (p *program) passwordCommand() *cobra.Command {
+	c := p.changing(p.read, func(ctx context.Context, user, was, will string) error {
+		p.remote.on = true
+		return p.changePassword(ctx, user, was, will)
+	})
+	c.Use, c.Short = "password --server HOST --user NAME", "Change your own password on an appliance"
+	c.Long = "The current password is asked for, whoever you are. You are signed out everywhere; your tokens stay. Who has forgotten it is given another one by a security administrator, or by root: leasehold users change NAME --new-password."
+	return c
+}
+
+// changing is a command that asks for somebody's own password and another one.
+func (p *program) changing(read func(from *password, prompt string, twice bool) (string, error), change func(ctx context.Context, user, was, will string) error) *cobra.Command {
 	var user string
 	var current, anew password
 	c := &cobra.Command{
-		Use: "password --server HOST --user NAME", Short: "Change your own password on an appliance", Args: cobra.NoArgs,
-		Long: "The current password is asked for, whoever you are. You are signed out everywhere; your tokens stay. Who has forgotten it is given another one by a security administrator, or by root: leasehold users change NAME --new-password.",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			was, err := p.read(&current, "Current password: ", false)
+			was, err := read(&current, "Current password: ", false)
 			if err != nil {
 				return err
 			}
-			will, err := p.read(&anew, "New password: ", true)
+			will, err := read(&anew, "New password: ", true)
 			if err != nil {
 				return err
 			}
-			p.remote.on = true
-			if err := p.changePassword(c.Context(), user, was, will); err != nil {
+			if err := change(c.Context(), user, was, will); err != nil {
 				return err
 			}
 			return p.did("leasehold.password/1", user, "the password of %s is changed\n", user)
