@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -9,39 +10,48 @@ import (
 	"testing"
 )
 
-// A stick's unit has one capability, the device of a stick and ten seconds: 1.3 of 10, most of it for what mounting needs. It ends with the stick, and leaves no failed unit.
-func TestUnitsOfTheStick(t *testing.T) {
+// template is the text of a unit that has instances, a new line before it. It is rated, in tenths, and verified as each of these instances, and has these lines, which are parted by |.
+func template(t *testing.T, name string, most int, lines string, instances ...string) string {
+	t.Helper()
 	dir := writeUnits(t)
-	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=13", "--no-pager", filepath.Join(dir, "leasehold-media@.service")).CombinedOutput()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	t.Log(lines[len(lines)-1])
+	file := filepath.Join(dir, name+".service")
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", fmt.Sprintf("--threshold=%d", most), "--no-pager", file).CombinedOutput()
+	said := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Log(said[len(said)-1])
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	// A template is verified as the instance that it is made for.
-	b, err := os.ReadFile(filepath.Join(dir, "leasehold-media@.service"))
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	instance := filepath.Join(dir, "leasehold-media@sdb1.service")
-	if err := os.WriteFile(instance, b, 0o644); err != nil {
-		t.Fatal(err)
+	for _, i := range instances {
+		instance := filepath.Join(dir, name+i+".service")
+		if err := os.WriteFile(instance, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		verify := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", instance)
+		verify.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+		if out, err := verify.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", i, err, out)
+		}
 	}
-	verify := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", instance)
-	verify.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
-	if out, err := verify.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("%v\n%s", err, out)
-	}
-	if b, err = fs.ReadFile(Units(), "leasehold-media@.service"); err != nil {
+	if b, err = fs.ReadFile(Units(), name+".service"); err != nil {
 		t.Fatal(err)
 	}
 	unit := "\n" + string(b)
-	for _, line := range strings.Split(`Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=10|
-User=root|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|PrivateMounts=yes|PrivateNetwork=yes|DevicePolicy=closed|DeviceAllow=block-sd rw|ProtectSystem=strict|SystemCallFilter=mount umount2|MemoryMax=64M|MemorySwapMax=0|RuntimeDirectory=leasehold-media|RuntimeDirectoryPreserve=yes`, "|") {
+	for line := range strings.SplitSeq(lines, "|") {
 		if !strings.Contains(unit, "\n"+strings.TrimSpace(line)+"\n") {
 			t.Errorf("%q is missing", line)
 		}
 	}
+	return unit
+}
+
+// A stick's unit has one capability, the device of a stick and ten seconds: 1.3 of 10, most of it for what mounting needs. It ends with the stick, and leaves no failed unit.
+func TestUnitsOfTheStick(t *testing.T) {
+	unit := template(t, "leasehold-media@", 13, `Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=10|
+User=root|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|PrivateMounts=yes|PrivateNetwork=yes|DevicePolicy=closed|DeviceAllow=block-sd rw|ProtectSystem=strict|SystemCallFilter=mount umount2|MemoryMax=64M|MemorySwapMax=0|RuntimeDirectory=leasehold-media|RuntimeDirectoryPreserve=yes`, "sdb1")
 	if strings.Contains(unit, "PrivateUsers=") {
 		t.Error("no FAT is mounted under PrivateUsers=")
 	}
