@@ -17,13 +17,14 @@ import (
 // Limits of one search.
 const (
 	MaxLooked = 64      // files opened: a stick of a site with sixty appliances, and each costs at most 1 MiB
+	maxOurs   = 8 << 20 // bytes of responses for the host: hundreds of them
 	maxNames  = 1 << 16 // names read: ten thousand other files are no reason to give up
 )
 
 // Found is a response file, as its clear part says.
 type Found struct {
 	Name  string
-	File  []byte
+	File  []byte // none where it is not ours
 	Clear wire.Clear
 	Ours  bool // it says it is for the host that was asked about
 }
@@ -36,13 +37,15 @@ func (m *Medium) Find() (found []Found, skipped []error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for responses in %s: %w", m.path, err)
 	}
+	ours := 0
 	for i, name := range names {
-		if i == MaxLooked {
+		if i == MaxLooked || ours > maxOurs {
 			skipped = append(skipped, fmt.Errorf("%d %w", len(names)-i, ErrMore))
 			break
 		}
 		f, err := m.response(name)
 		if err == nil {
+			ours += len(f.File)
 			found = append(found, *f)
 		} else if usual(name) {
 			skipped = append(skipped, fmt.Errorf("%s: %w", name, err))
@@ -72,7 +75,11 @@ func (m *Medium) response(name string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Found{Name: name, File: b, Clear: r.Clear, Ours: m.host != (hostid.ID{}) && r.Clear.For == m.host}, nil
+	f := &Found{Name: name, Clear: r.Clear, Ours: m.host != (hostid.ID{}) && r.Clear.For == m.host}
+	if f.Ours {
+		f.File = b
+	}
+	return f, nil
 }
 
 // names lists regular files, those with the usual ending first, each kind in alphabetical order.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -48,7 +49,7 @@ func (p *program) mediaCommand() *cobra.Command {
 				if err != nil {
 					return nil, err
 				}
-				return d.Mount(told + "/" + baseName(args[0]))
+				return d.Mount(filepath.Join(told, filepath.Base(args[0])))
 			}
 			return v.serve(ctx)
 		},
@@ -58,16 +59,6 @@ func (p *program) mediaCommand() *cobra.Command {
 	c.PersistentFlags().StringVar(&told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which it keeps what it says, for the text console, and mounts sticks ($LEASEHOLD_TOLD)")
 	c.AddCommand(p.mediaAllow(&told))
 	return c
-}
-
-// baseName is the last part of a path.
-func baseName(path string) string {
-	for i := len(path) - 1; i >= 0; i-- {
-		if path[i] == '/' {
-			return path[i+1:]
-		}
-	}
-	return path
 }
 
 func (p *program) mediaAllow(told *string) *cobra.Command {

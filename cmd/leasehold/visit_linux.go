@@ -38,6 +38,7 @@ type visit struct {
 
 	done visited
 	said []string // the sentences of the last line
+	some bool     // something may have been changed before it failed
 	not  error    // what was refused
 }
 
@@ -123,7 +124,7 @@ func (v *visit) refusal(code capability.Code, err error) string {
 		said, next = strings.Replace(err.Error(), "this", "This", 1), "plug it into that appliance"
 	}
 	end := ""
-	if v.done.Imported == nil && code != capability.ErrStickOff && code != capability.StickIgnored {
+	if v.done.Imported == nil && !v.some && code != capability.ErrStickOff && code != capability.StickIgnored {
 		end = " Nothing was changed."
 	}
 	return fmt.Sprintf("%s %s. NEXT: %s.%s", code, said, next, end)
@@ -283,6 +284,7 @@ func (v *visit) responses(ctx context.Context, m *courier.Medium, h *console.Hea
 		return nil
 	}
 	if err != nil {
+		v.some = true
 		return err
 	}
 	v.done.Imported = in
@@ -363,6 +365,7 @@ func (v *visit) wanted(m *courier.Medium, h *console.Health) (wanted, whole bool
 func (v *visit) request(ctx context.Context, w *courier.Medium, h *console.Health) error {
 	v.tell(stick.Line{Text: fmt.Sprintf("USB stick %s - writing request %d ...", v.name, h.Requests+1)})
 	var r console.Written
+	v.some = true // a number is spent
 	if err := v.call(uncut(ctx), http.MethodPost, "requests", console.Wish{}, &r); err != nil {
 		return err
 	}

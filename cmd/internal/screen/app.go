@@ -296,13 +296,13 @@ func (a *App) fill(f *tview.Form) {
 	a.app.SetFocus(f)
 }
 
-// longest is how many characters can be typed into a field.
-const longest = 128
+// maxReason is how many bytes of a reason can be typed.
+const maxReason = 128
 
 func (a *App) password(ctx context.Context) {
 	f := form("Password of a login")
 	var login, current, anew, again string
-	keep := func(to *string) func(string) { return func(s string) { *to = s[:min(len(s), longest)] } }
+	keep := func(to *string) func(string) { return func(s string) { *to = s } } // as long as it was typed: the appliance refuses what is too long
 	f.AddInputField("Login", "", 24, nil, keep(&login)).AddPasswordField("Current password", "", 24, '*', keep(&current)).
 		AddPasswordField("New password", "", 24, '*', keep(&anew)).AddPasswordField("The same again", "", 24, '*', keep(&again))
 	f.AddButton("Change", func() {
@@ -319,7 +319,7 @@ func (a *App) password(ctx context.Context) {
 func (a *App) power(ctx context.Context) {
 	f := form("Power")
 	why := ""
-	f.AddInputField("Reason, for the log", "", 40, nil, func(s string) { why = s[:min(len(s), longest)] })
+	f.AddInputField("Reason, for the log", "", 40, func(s string, _ rune) bool { return len(s) <= maxReason }, func(s string) { why = s })
 	act := func(what Power, well string) func() {
 		return func() {
 			if why == "" {

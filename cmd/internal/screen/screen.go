@@ -79,7 +79,7 @@ func (s *State) state() (word string, next []string) {
 	case h.State == "holding":
 		return fmt.Sprintf("HOLDING until %s - leases are renewed, nothing new is granted", minute(h.HoldUntil)), []string{"Wait: it serves again by itself."}
 	}
-	word = fmt.Sprintf("%s - %d of %s in use", strings.ToUpper(h.State), h.Used, plural(h.Total, "seat"))
+	word = fmt.Sprintf("%s - %d of %s in use", strings.ToUpper(h.State), h.Used, capability.Counted(h.Total, "seat"))
 	if h.Expiry != 0 {
 		word += ", next expiry " + h.Expiry.Std().Format(time.DateOnly)
 	}
@@ -160,7 +160,7 @@ func (s *State) health() (lines []string) {
 	}
 	word := "ok"
 	if len(h.Conditions) > 0 {
-		word = plural(uint64(len(h.Conditions)), "condition")
+		word = capability.Counted(len(h.Conditions), "condition")
 	}
 	lines = append(lines, fmt.Sprintf("%s   clock: %s   sticks: %s", word, clock, sticks))
 	for _, c := range h.Conditions {
@@ -222,10 +222,3 @@ func (s *State) title() []string {
 }
 
 func minute(t capability.Time) string { return t.Std().UTC().Format("2006-01-02 15:04Z") }
-
-func plural(n uint64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
