@@ -169,8 +169,8 @@ func (v *visit) sendToIssuer() error {
 func (v *visit) comeFromIssuer() error {
 	to, err := v.fromIssuer()
 	if err != nil {
-		v.Log.Warn("answer of the directory refused", "from", web.AddressOf(v.r), "error", err)
 		if ProblemOf(err).Code == capability.ErrInternal {
+			v.Log.Warn("answer of the directory refused", "from", web.AddressOf(v.r), "error", err)
 			err = capability.Refuse(capability.ErrApplianceSignIn, "", "the answer of the issuer is not good; the log says why")
 		}
 		return v.again(err, (*visit).signInPage)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -171,7 +172,7 @@ func (c *Console) judged(ctx context.Context, name, password, from string) (d le
 		e.throttle.Succeeded(tried, from)
 	case errors.As(err, &no) && no.Code == capability.ErrApplianceSignIn:
 		c.failed(ctx, try, ledger.SignedIn{From: from, How: ledger.ByDirectory})
-	default:
+	case ctx.Err() == nil: // who hangs up before the answer has tried all the same
 		e.throttle.Undecided(tried, from) // or who signs in at the appliance itself would wait for a directory that is away
 	}
 	return d, p, err
@@ -209,9 +210,15 @@ func (c *Console) welcome(ctx context.Context, d ledger.Directory, p *Person, fr
 
 // provenGuest has a guest show again who he is, by the password that his directory knows.
 func (c *Console) provenGuest(r *http.Request, a asker, password string) error {
-	_, p, err := c.judged(r.Context(), a.name, password, web.AddressOf(r))
-	if err == nil && guestMark+p.Subject != a.guest {
-		err = capability.Refuse(capability.ErrApplianceSignIn, "", "")
+	d, p, err := c.judged(r.Context(), a.name, password, web.AddressOf(r))
+	switch {
+	case err != nil:
+		return err
+	case guestMark+p.Subject != a.guest:
+		return capability.Refuse(capability.ErrApplianceSignIn, "", "")
+	case !slices.Equal(d.RolesOf(p.Groups), a.roles):
+		c.entry().guests.end(a.guest)
+		return capability.Refuse(capability.ErrDirectoryRole, "", "the groups are others by now: sign in again")
 	}
-	return err
+	return nil
 }

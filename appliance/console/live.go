@@ -20,7 +20,7 @@ import (
 
 // The bounds of streams.
 const (
-	liveStreams = 32               // at once
+	liveStreams = 16               // at once: with those who wait for a directory well below the places of all browsers
 	liveOfOne   = 4                // of one address
 	livePause   = 2 * time.Second  // between two looks at whether something has changed
 	liveAgain   = 15 * time.Second // at the latest is it asked again who listens, and written what has changed without an entry
