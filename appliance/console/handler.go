@@ -31,6 +31,7 @@ type Console struct {
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
 	Tells     func(Peer) bool // whether a peer is root or the account of the daemon, and may tell what the machine shows; nil: nobody
 	Doctor    func(context.Context) []Examination
+	Short     func() string               // what the disk is short of, in words; empty: of nothing
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
 	OpenNote func(key, note []byte) ([]byte, error)
@@ -170,6 +171,9 @@ func (c *Console) Health(ctx context.Context) (*Health, error) {
 	}
 	if h.Clock, err = c.clock(ctx); err != nil {
 		return nil, err
+	}
+	if c.Short != nil {
+		h.Short = c.Short()
 	}
 	h.Conditions = Conditions(h)
 	return h, nil

@@ -141,7 +141,7 @@ func (t *textConsole) look(ctx context.Context) *screen.State {
 		s.Health = h
 		s.FirstCode = t.firstCode(ctx)
 	}
-	if t.remote.away() {
+	if s.Away = t.remote.away(); s.Away {
 		return s // its sticks and its network cards are not this machine's
 	}
 	s.Network = interfaces()
@@ -196,6 +196,9 @@ func (t *textConsole) status(ctx context.Context) ([]string, error) {
 
 func (t *textConsole) network(context.Context) ([]string, error) {
 	var lines []string
+	if len(interfaces()) == 0 {
+		return nil, capability.Refuse(capability.ErrNoNetwork, "", "")
+	}
 	for _, i := range interfaces() {
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s", i.Name, strings.Join(i.Addresses, " "))))
 	}
