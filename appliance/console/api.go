@@ -134,6 +134,7 @@ type Device struct {
 	Type     string          `json:"deviceType,omitempty"`
 	Holdings []Holding       `json:"holdings"`
 	Expiry   capability.Time `json:"expiry,omitempty"` // when all it holds has lapsed
+	Key      *ClientKey      `json:"key,omitempty"`    // registered, that its leases belong to; absent: they belong to one that nobody has registered
 }
 
 // Holding is a served count of a device.

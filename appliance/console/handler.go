@@ -249,6 +249,10 @@ func (c *Console) devices(r *http.Request) (any, error) {
 	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
 		for _, d := range l.Devices(now) {
 			row := Device{Host: HostOf(d.ID), Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
+			if k, here := l.ClientKey(d.Key); here {
+				key := clientKeyOf(k)
+				row.Key = &key
+			}
 			for _, h := range d.Holdings {
 				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped, Unheard: h.Unheard})
 				row.Expiry = max(row.Expiry, h.Expiry)
