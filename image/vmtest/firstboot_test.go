@@ -247,7 +247,7 @@ func TestFirstBoot(t *testing.T) {
 	code := found[1]
 	text, err := s.vm.Serial()
 	s.must(err)
-	if !strings.Contains(text, "not activated") {
+	if !strings.Contains(text, "NOT ACTIVATED") {
 		t.Error("the screen does not say that the appliance is not activated")
 	}
 	client, second := s.activates(code)
