@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -59,6 +61,8 @@ type textConsole struct {
 	mu      sync.Mutex
 	request *console.Written // the last one that was made, for as long as it says all there is to say,
 	when    requested        // which was so then
+	telling *stick.Telling
+	begun   capability.Time // of the run of the daemon that gives no code of a first login
 }
 
 // requested is when a request was made.
@@ -92,7 +96,11 @@ func (t *textConsole) run(ctx context.Context, stay bool) error {
 	if s := t.drawable(); s != nil {
 		defer s.Fini()
 		t.drawn = true
-		return screen.Run(ctx, s, t.source(), stay, screen.Beep(os.Stdout, func() { s.Beep() }))
+		var out io.Writer
+		if stay { // it may be the serial line of a machine that somebody keeps a log of
+			out = os.Stdout
+		}
+		return screen.Run(ctx, s, t.source(), stay, out, screen.Beep(os.Stdout, func() { s.Beep() }))
 	}
 	ask := screen.Asker{Line: screen.Lines(t.stdin), Secret: t.typed}
 	return screen.Menu(ctx, t.out, ask, t.source(), stay, wire.Text)
@@ -113,7 +121,7 @@ func (t *textConsole) drawable() tcell.Screen {
 
 func (t *textConsole) source() screen.Source {
 	return screen.Source{
-		Look: t.look, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
+		Look: t.look, First: t.first, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
 		Password: t.password, Power: t.power, Say: reported,
 	}
 }
@@ -125,9 +133,23 @@ func reported(err error) []string {
 	return strings.Split(strings.TrimSpace(b.String()), "\n")
 }
 
+// lookTime is how long the daemon has for one look at it. One that starts or waits for a disk is shown as silent meanwhile, and the screen goes on.
+const lookTime = 10 * time.Second
+
+// first is what this program knows by itself.
+func (t *textConsole) first() *screen.State {
+	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Away: t.remote.away()}
+	if !s.Away { // else its sticks and its network cards are not this machine's
+		t.here(s)
+	}
+	return s
+}
+
 // look finds out what is known now. What cannot be is not in it.
 func (t *textConsole) look(ctx context.Context) *screen.State {
-	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Allowed: sticksAllowed(t.told)}
+	s := t.first()
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	h, err := t.health(ctx)
 	if err != nil {
 		lines := reported(err)
@@ -139,22 +161,41 @@ func (t *textConsole) look(ctx context.Context) *screen.State {
 		}
 	} else {
 		s.Health = h
-		s.FirstCode = t.firstCode(ctx)
-	}
-	if s.Away = t.remote.away(); s.Away {
-		return s // its sticks and its network cards are not this machine's
-	}
-	s.Network = interfaces()
-	if s.Told, err = stick.Told(t.told); err != nil {
-		s.Told = []stick.Line{{Time: capability.At(s.Now), Text: err.Error()}}
+		s.FirstCode = t.firstCode(ctx, h.Since)
 	}
 	return s
 }
 
-// firstCode is the code of the first login, which root alone is told and only as long as there is no login.
-func (t *textConsole) firstCode(ctx context.Context) string {
+// here adds the sticks and the network cards of this machine.
+func (t *textConsole) here(s *screen.State) {
+	s.Allowed, s.Network = sticksAllowed(t.told), interfaces()
+	var err error
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.telling == nil {
+		t.telling = stick.NewTelling(t.told)
+	}
+	if s.Told, err = t.telling.Lines(); err != nil {
+		s.Told = []stick.Line{{Time: capability.At(s.Now), Text: err.Error()}}
+	}
+}
+
+// firstCode is the code of the first login, which root alone is told and only as long as there is no login. A run of the daemon that has refused it, since when says which, is asked no more.
+func (t *textConsole) firstCode(ctx context.Context, since capability.Time) string {
+	t.mu.Lock()
+	refused := t.begun == since && since != 0
+	t.mu.Unlock()
+	if refused || t.remote.away() {
+		return ""
+	}
 	var f console.FirstLogin
-	if t.remote.away() || t.call(ctx, http.MethodGet, "first-login", nil, &f) != nil {
+	err := t.call(ctx, http.MethodGet, "first-login", nil, &f)
+	if no := (*capability.Refusal)(nil); errors.As(err, &no) && no.Code.Entry().Exit != capability.ExitTemporary {
+		t.mu.Lock()
+		t.begun = since
+		t.mu.Unlock()
+	}
+	if err != nil {
 		return ""
 	}
 	return f.Code
@@ -196,10 +237,11 @@ func (t *textConsole) status(ctx context.Context) ([]string, error) {
 
 func (t *textConsole) network(context.Context) ([]string, error) {
 	var lines []string
-	if len(interfaces()) == 0 {
+	all := interfaces()
+	if len(all) == 0 {
 		return nil, capability.Refuse(capability.ErrNoNetwork, "", "")
 	}
-	for _, i := range interfaces() {
+	for _, i := range all {
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s", i.Name, strings.Join(i.Addresses, " "))))
 	}
 	return lines, nil
