@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -26,14 +27,26 @@ const (
 
 // Machine is one virtual machine: a disk, the firmware's variables and a TPM, in a directory. At most one QEMU runs it.
 type Machine struct {
-	Port int // on this host's loopback, forwarded to port 7070 of the machine
+	Port     int // on this host's loopback, forwarded to port 7070 of the machine
+	Hardware Hardware
 
 	dir         string
 	accelerator string
 	qemu        *exec.Cmd
 	tpm         *exec.Cmd
 	monitor     *QMP
+	line        net.Conn      // the serial line, for what is typed there
 	ended       chan struct{} // closed when QEMU has ended
+	plugs       int
+}
+
+// Hardware is what a machine is started with where it is not the usual. A snapshot goes on only with the hardware that it was made with.
+type Hardware struct {
+	NoTPM   bool
+	NoCards bool     // no network card: nothing is forwarded either
+	Clock   string   // of the board at the start, as 1970-01-01T00:00:00; this host's
+	Strings []string // of the firmware (SMBIOS type 11), by which a host hands things to systemd
+	Second  bool     // serial line, which Agent talks on
 }
 
 // New makes a machine that has never run, with a copy of the disk image in it. The directory's name must be short: sockets are in it, whose paths have at most 107 bytes.
@@ -50,39 +63,72 @@ func New(ctx context.Context, dir, image, accelerator string) (*Machine, error) 
 		return nil, err
 	}
 	for _, args := range [][]string{
-		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", m.path("disk.qcow2"), DiskSize},
+		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", m.Disk(), DiskSize},
 		{"qemu-img", "convert", "-f", "raw", "-O", "qcow2", variables, m.path("variables.qcow2")},
-		{"swtpm_setup", "--tpm2", "--tpmstate", m.path("tpm"), "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--pcr-banks", "sha256", "--overwrite"},
 	} {
-		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %w: %s", args[0], err, tail(string(out)))
+		if err := run(ctx, args[0], args[1:]...); err != nil {
+			return nil, err
 		}
 	}
-	return m, nil
+	return m, m.NewTPM(ctx)
 }
 
 func (m *Machine) path(name string) string { return filepath.Join(m.dir, name) }
+
+// Disk is the file of the machine's disk. A machine that is off may be given another, or an older one.
+func (m *Machine) Disk() string { return m.path("disk.qcow2") }
+
+// NewTPM gives a machine that is off another TPM.
+func (m *Machine) NewTPM(ctx context.Context) error {
+	if err := os.RemoveAll(m.path("tpm")); err != nil {
+		return err
+	}
+	if err := os.Mkdir(m.path("tpm"), 0o700); err != nil {
+		return err
+	}
+	return run(ctx, "swtpm_setup", "--tpm2", "--tpmstate", m.path("tpm"), "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--pcr-banks", "sha256", "--overwrite")
+}
+
+// Open is a machine that was made before in a directory. A copy of the directory of one that is off is another machine, with the same disk, TPM and snapshots.
+func Open(dir, accelerator string) *Machine {
+	return &Machine{dir: dir, accelerator: accelerator}
+}
+
+// run runs a program of this host to its end.
+func run(ctx context.Context, program string, args ...string) error {
+	if out, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, tail(string(out)))
+	}
+	return nil
+}
 
 // Start switches the machine on. With the name of a snapshot it goes on from there, disk, variables and TPM included; with "" it boots.
 func (m *Machine) Start(ctx context.Context, snapshot string) error {
 	if m.qemu != nil {
 		return errors.New("the machine runs already")
 	}
-	for _, name := range []string{"monitor.sock", "tpm.sock", "serial.log"} {
+	for _, name := range []string{"monitor.sock", "tpm.sock", "serial.sock", "serial.log", "agent.sock", "agent.log"} {
 		if err := os.Remove(m.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	var err error
+	if snapshot != "" { // the line goes on too: what is drawn on it later are changes of what was there
+		if err = copyFile(m.path("serial."+snapshot), m.path("serial.log")); err != nil {
+			return err
+		}
+	}
 	if m.Port, err = freePort(ctx); err != nil {
 		return err
 	}
-	if m.tpm, err = m.child("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--ctrl", "type=unixio,path="+m.path("tpm.sock"), "--terminate"); err != nil {
-		return err
-	}
-	if err := m.appears(ctx, "tpm.sock", nil); err != nil {
-		m.Kill()
-		return err
+	if !m.Hardware.NoTPM {
+		if m.tpm, err = m.child("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--ctrl", "type=unixio,path="+m.path("tpm.sock"), "--terminate"); err != nil {
+			return err
+		}
+		if err := m.appears(ctx, "tpm.sock", nil); err != nil {
+			m.Kill()
+			return err
+		}
 	}
 	if m.qemu, err = m.child("qemu-system-x86_64", m.arguments(snapshot)...); err != nil {
 		m.Kill()
@@ -97,11 +143,17 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 		m.Kill()
 		return err
 	}
-	if m.monitor, err = DialQMP(ctx, m.path("monitor.sock")); err != nil {
+	if m.monitor, err = DialQMP(ctx, m.path("monitor.sock"), m.path("monitor.log")); err != nil {
 		said := m.said("qemu-system-x86_64")
 		m.Kill()
 		return fmt.Errorf("%w: %s", err, said)
 	}
+	var d net.Dialer
+	if m.line, err = d.DialContext(ctx, "unix", m.path("serial.sock")); err != nil {
+		m.Kill()
+		return err
+	}
+	go io.Copy(io.Discard, m.line) // the log has it
 	return nil
 }
 
@@ -109,15 +161,29 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 func (m *Machine) arguments(snapshot string) []string {
 	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off"}
 	args = append(args, acceleration(m.accelerator)...)
-	args = append(args, "-smp", "2", "-m", fmt.Sprint(Memory), "-uuid", "6c686c64-0000-4000-8000-000000000001", "-smbios", "type=1,manufacturer=Leasehold,product=Test,serial=LH-TEST-1",
+	args = append(args, "-smp", processors(m.accelerator), "-m", fmt.Sprint(Memory), "-uuid", "6c686c64-0000-4000-8000-000000000001", "-smbios", "type=1,manufacturer=Leasehold,product=Test,serial=LH-TEST-1",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+firmware,
 		"-drive", "if=pflash,format=qcow2,unit=1,file="+m.path("variables.qcow2"),
-		"-drive", "if=none,id=hd0,format=qcow2,file="+m.path("disk.qcow2"), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
-		"-device", "qemu-xhci,id=xhci", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
-		"-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:7070", m.Port), "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:4c:48:01,romfile=",
-		"-netdev", "user,id=n1,restrict=on,net=10.0.9.0/24", "-device", "e1000e,netdev=n1,mac=52:54:00:4c:48:02,romfile=",
-		"-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0",
-		"-qmp", "unix:"+m.path("monitor.sock")+",server=on,wait=off", "-serial", "file:"+m.path("serial.log"))
+		"-drive", "if=none,id=hd0,format=qcow2,file="+m.Disk(), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
+		"-device", "VGA", "-device", "qemu-xhci,id=xhci", "-device", "usb-kbd,bus=xhci.0", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
+		"-qmp", "unix:"+m.path("monitor.sock")+",server=on,wait=off",
+		"-chardev", "socket,id=line,server=on,wait=off,path="+m.path("serial.sock")+",logappend=on,logfile="+m.path("serial.log"), "-serial", "chardev:line")
+	if !m.Hardware.NoCards {
+		args = append(args, "-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:7070", m.Port), "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:4c:48:01,romfile=",
+			"-netdev", "user,id=n1,restrict=on,net=10.0.9.0/24", "-device", "e1000e,netdev=n1,mac=52:54:00:4c:48:02,romfile=")
+	}
+	if !m.Hardware.NoTPM {
+		args = append(args, "-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0")
+	}
+	if m.Hardware.Second {
+		args = append(args, "-chardev", "socket,id=second,server=on,wait=off,path="+m.path("agent.sock")+",logappend=on,logfile="+m.path("agent.log"), "-serial", "chardev:second")
+	}
+	if m.Hardware.Clock != "" {
+		args = append(args, "-rtc", "base="+m.Hardware.Clock)
+	}
+	for _, value := range m.Hardware.Strings {
+		args = append(args, "-smbios", "type=11,value="+strings.ReplaceAll(value, ",", ",,"))
+	}
 	if snapshot != "" {
 		args = append(args, "-loadvm", snapshot)
 	}
@@ -172,7 +238,40 @@ func (m *Machine) Monitor() *QMP { return m.monitor }
 
 // Save keeps the running machine under a name, for Start.
 func (m *Machine) Save(ctx context.Context, name string) error {
-	return m.monitor.Human(ctx, "savevm "+name)
+	if err := m.monitor.Human(ctx, "savevm "+name); err != nil {
+		return err
+	}
+	return copyFile(m.path("serial.log"), m.path("serial."+name))
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
+}
+
+// Screenshot keeps what the machine shows on its screen, as a PNG.
+func (m *Machine) Screenshot(ctx context.Context, path string) error {
+	_, err := m.monitor.Do(ctx, "screendump", map[string]string{"filename": path, "format": "png"})
+	return err
+}
+
+// Press presses a key of the keyboard, as QEMU names them: f4.
+func (m *Machine) Press(ctx context.Context, key string) error {
+	type code struct {
+		Type string `json:"type"`
+		Data string `json:"data"`
+	}
+	_, err := m.monitor.Do(ctx, "send-key", map[string]any{"keys": []code{{"qcode", key}}})
+	return err
+}
+
+// Type types on the serial line.
+func (m *Machine) Type(text string) error {
+	_, err := io.WriteString(m.line, text)
+	return err
 }
 
 // PowerOff presses the power button and waits until the machine is off.
@@ -195,6 +294,10 @@ func (m *Machine) Kill() {
 	if m.monitor != nil {
 		m.monitor.Close()
 		m.monitor = nil
+	}
+	if m.line != nil {
+		m.line.Close()
+		m.line = nil
 	}
 	if m.qemu != nil {
 		m.qemu.Process.Kill()
@@ -223,9 +326,18 @@ func freePort(ctx context.Context) (int, error) {
 	return addr.Port, nil
 }
 
+// processors are how many the machine has. Under software emulation it is one: with several, on a busy host, one now and then runs what another has just replaced in the kernel's own code, and that is
+// the end of the kernel ("Oops: int3").
+func processors(accelerator string) string {
+	if accelerator == "kvm" {
+		return "2"
+	}
+	return "1"
+}
+
 // acceleration is how QEMU is told one.
 func acceleration(name string) []string {
-	if strings.HasPrefix(name, "kvm") {
+	if name == "kvm" {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
 	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}

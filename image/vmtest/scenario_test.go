@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -32,11 +33,13 @@ const (
 	// applianceName is what the appliance goes by: its host name, which this host cannot look up.
 	applianceName = "leasehold:7070"
 
-	// fingerprint is the line of the screen with that of the authority's key, which stays. The certificates are others as soon as the machine is reached at an address.
-	fingerprint = `(?m)^its key      ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})\s*$`
+	// The two machines that scenarios go on from, after a first boot: one that nobody has done anything with yet, and one that serves 40 seats of render.
+	unprovisioned = "unprovisioned"
+	activated     = "activated"
+	seats         = 40
 )
 
-// scenario is a machine with a built image, and the producer and the client on the other side of its network.
+// scenario is a machine with a built image, and the producer and the client on the other side of its network. Everything is in one directory, so that a copy of that is another scenario.
 type scenario struct {
 	t     *testing.T
 	image string // path of a build, without the endings
@@ -45,31 +48,90 @@ type scenario struct {
 	vm    *Machine
 	begin time.Time
 
-	fingerprint string           // of the key of the appliance's authority
-	proxy       *httptest.Server // the appliance by the name that it goes by, for programs that only find it on this host's loopback
+	key   string           // SHA-256 of that of the appliance's authority, in hex
+	proxy *httptest.Server // the appliance by the name that it goes by, for programs that only find it on this host's loopback
 }
 
-func newScenario(t *testing.T) *scenario {
+// built is the image to boot.
+func built(t *testing.T) string {
 	t.Helper()
 	base := os.Getenv("IMAGE")
 	if base == "" {
-		t.Fatal("no image to boot; type: make -C image boot-test")
+		t.Fatal("no image to boot; type: make e2e")
 	}
+	return base
+}
+
+// accelerator is asked for once.
+var accelerator = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lhvm")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	name, why, err := Accelerator(context.Background(), dir, os.Getenv("IMAGE")+".efi")
+	fmt.Printf("accelerator %s: %s\n", name, why)
+	return name, err
+})
+
+// base is the directory of the machine that scenarios go on from. BASE names one that is kept, for who works on a scenario.
+var base = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("BASE"); dir != "" {
+		return dir, os.MkdirAll(dir, 0o700)
+	}
+	return os.MkdirTemp("", "lhvm")
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := base(); err == nil && os.Getenv("BASE") == "" {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// newScenario is a machine that has never been switched on.
+func newScenario(t *testing.T) *scenario {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "lhvm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scenario{t: t, image: base, bin: filepath.Join(filepath.Dir(base), "bin"), dir: dir, begin: time.Now()}
+	s := inDir(t, dir)
+	name, err := accelerator()
+	s.must(err)
+	s.vm, err = New(s.within(stepTime), filepath.Join(dir, "a"), s.image+".disk", name)
+	s.must(err)
+	return s
+}
+
+// goesOn is a machine that goes on from a snapshot, as a scenario of its own.
+func goesOn(t *testing.T, snapshot string) *scenario {
+	t.Helper()
+	from := provided(t)
+	dir, err := os.MkdirTemp("", "lhvm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := inDir(t, dir)
 	ctx := s.within(stepTime)
-	accelerator, why, err := Accelerator(ctx, dir, base+".efi")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.log("accelerator %s: %s", accelerator, why)
-	s.vm, err = New(ctx, filepath.Join(dir, "a"), base+".disk", accelerator)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.must(run(ctx, "cp", "-r", "--sparse=always", "--reflink=auto", from+"/.", dir))
+	name, err := accelerator()
+	s.must(err)
+	s.vm = Open(filepath.Join(dir, "a"), name)
+	b, err := os.ReadFile(filepath.Join(dir, "key"))
+	s.must(err)
+	s.key = string(b)
+	s.must(s.vm.Start(ctx, snapshot))
+	s.log("goes on, %s", snapshot)
+	return s
+}
+
+// inDir is a scenario in a directory, which goes with the test.
+func inDir(t *testing.T, dir string) *scenario {
+	t.Helper()
+	image := built(t)
+	s := &scenario{t: t, image: image, bin: filepath.Join(filepath.Dir(image), "bin"), dir: dir, begin: time.Now()}
 	s.proxy = httptest.NewTLSServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", s.server(), applianceName
@@ -78,29 +140,57 @@ func newScenario(t *testing.T) *scenario {
 	})
 	t.Cleanup(func() {
 		s.proxy.Close()
-		s.vm.Kill()
+		if s.vm != nil {
+			if t.Failed() {
+				s.shoot("failed")
+			}
+			s.vm.Kill()
+		}
 		s.keep()
-		os.RemoveAll(dir)
+		if os.Getenv("BASE") == "" || dir != os.Getenv("BASE") {
+			os.RemoveAll(dir)
+		}
 	})
 	return s
 }
 
-// keep leaves the evidence: what the machine said.
-func (s *scenario) keep() {
-	to := filepath.Join(filepath.Dir(s.image), "evidence", s.t.Name())
-	if err := os.MkdirAll(to, 0o755); err != nil {
+// evidence is where what the machine said and showed is left.
+func (s *scenario) evidence(name string) string {
+	dir := filepath.Join(filepath.Dir(s.image), "evidence", s.t.Name())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		s.t.Error(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+// keep leaves the evidence: what the machine and its monitor said, and the sticks.
+func (s *scenario) keep() {
+	for _, pattern := range []string{"a/*.log", "*.img"} {
+		files, _ := filepath.Glob(filepath.Join(s.dir, pattern))
+		for _, f := range files {
+			if err := run(context.Background(), "cp", "--sparse=always", f, s.evidence(filepath.Base(f))); err != nil {
+				s.t.Error(err)
+			}
+		}
+	}
+}
+
+// shoot leaves a picture of the screen, and the text that a terminal on the serial line shows.
+func (s *scenario) shoot(name string) {
+	if s.vm.Monitor() == nil {
 		return
 	}
-	logs, _ := filepath.Glob(filepath.Join(s.dir, "a", "*.log*"))
-	for _, l := range logs {
-		b, err := os.ReadFile(l)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, filepath.Base(l)), b, 0o644)
-		}
-		if err != nil {
-			s.t.Error(err)
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), stepTime)
+	defer cancel()
+	if err := s.vm.Screenshot(ctx, s.evidence(name+".png")); err != nil && !errors.Is(err, ErrEnded) {
+		s.t.Error(err)
+	}
+	text, err := s.vm.Screen()
+	if err == nil {
+		err = os.WriteFile(s.evidence(name+".txt"), []byte(text+"\n"), 0o644)
+	}
+	if err != nil {
+		s.t.Error(err)
 	}
 }
 
@@ -122,19 +212,26 @@ func (s *scenario) must(err error) {
 	}
 }
 
-// boots switches the machine on and waits until it has said all that it says at a start.
+// boots switches the machine on and waits until it has started what it starts.
 func (s *scenario) boots() {
 	s.t.Helper()
+	s.switchesOn()
+	s.booted()
+}
+
+func (s *scenario) switchesOn() {
+	s.t.Helper()
+	s.must(s.vm.Start(s.within(bootTime), ""))
+}
+
+func (s *scenario) booted() {
+	s.t.Helper()
 	ctx := s.within(bootTime)
-	s.must(s.vm.Start(ctx, ""))
-	for _, line := range []string{`Reached target .*initrd`, `Reached target .*multi-user`, fingerprint} {
+	for _, line := range []string{`Reached target .*initrd`, `Reached target .*multi-user`} {
 		_, err := s.vm.WaitSerial(ctx, line)
 		s.must(err)
 		s.log("serial: %s", line)
 	}
-	found, err := s.vm.WaitSerial(ctx, fingerprint)
-	s.must(err)
-	s.fingerprint = strings.ToLower(strings.ReplaceAll(found[1], ":", ""))
 	text, err := s.vm.Serial()
 	s.must(err)
 	for line := range strings.Lines(text) {
@@ -142,6 +239,42 @@ func (s *scenario) boots() {
 			s.t.Errorf("the boot says: %s", line)
 		}
 	}
+}
+
+// shows waits until the screen on the serial line shows it.
+func (s *scenario) shows(expression string) []string {
+	s.t.Helper()
+	found, err := s.vm.WaitScreen(s.within(stepTime), expression)
+	s.must(err)
+	s.log("screen: %s", found[0])
+	return found
+}
+
+// trusts compares the certificate that the appliance shows with that on its screen, and remembers the key of the authority that signed it.
+func (s *scenario) trusts() {
+	s.t.Helper()
+	ctx := s.within(stepTime)
+	for s.key == "" {
+		found, err := s.vm.WaitScreen(ctx, `https://10\.0\.2\.15:7070/.*certificate SHA-256 ([0-9A-F]{32}) ([0-9A-F]{32})`)
+		s.must(err)
+		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+		conn, err := d.DialContext(ctx, "tcp", s.server())
+		s.must(err)
+		shown := conn.(*tls.Conn).ConnectionState().PeerCertificates
+		conn.Close()
+		if sum := sha256.Sum256(shown[0].Raw); strings.EqualFold(hex.EncodeToString(sum[:]), found[1]+found[2]) && len(shown) == 2 {
+			sum = sha256.Sum256(shown[1].RawSubjectPublicKeyInfo)
+			s.key = hex.EncodeToString(sum[:])
+			break
+		}
+		select {
+		case <-ctx.Done():
+			s.t.Fatalf("the screen shows the certificate %s%s, another is presented", found[1], found[2])
+		case <-time.After(look):
+		}
+	}
+	s.must(os.WriteFile(filepath.Join(s.dir, "key"), []byte(s.key), 0o600))
+	s.log("the certificate is the one on the screen")
 }
 
 // run runs one of the programs on this host and gives what it prints.
@@ -218,8 +351,8 @@ func (s *scenario) vouched(raw [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if sum := sha256.Sum256(authority.RawSubjectPublicKeyInfo); hex.EncodeToString(sum[:]) != s.fingerprint {
-		return errors.New("another authority than the screen shows")
+	if sum := sha256.Sum256(authority.RawSubjectPublicKeyInfo); hex.EncodeToString(sum[:]) != s.key {
+		return errors.New("another authority than at first")
 	}
 	return own.CheckSignatureFrom(authority)
 }
@@ -235,83 +368,6 @@ func (s *scenario) secret(name, text string) string {
 func (s *scenario) signsIn(name, passwordFile string) {
 	s.t.Helper()
 	s.run(0, "leasehold", "session", "open", "--server", s.manager(), "--user", name, "--password-file", passwordFile, "-o", filepath.Join(s.dir, "token"))
-}
-
-// An appliance that is unpacked, switched on and connected tells on its screen what to do; a request and a response by file make it serve; and after it was
-// switched off and on it serves on, its storage opened by the boot state that was signed.
-func TestFirstBoot(t *testing.T) {
-	s := newScenario(t)
-	s.boots()
-	found, err := s.vm.WaitSerial(s.within(stepTime), `(?m)^([0-9A-Z]{4}-[0-9A-Z]{4})\s*$`)
-	s.must(err)
-	code := found[1]
-	text, err := s.vm.Serial()
-	s.must(err)
-	if !strings.Contains(text, "not activated") {
-		t.Error("the screen does not say that the appliance is not activated")
-	}
-	client, second := s.activates(code)
-	s.measured(filepath.Join(s.dir, "stick", "REQ-0001.LHQ"))
-
-	s.must(s.vm.PowerOff(s.within(stepTime)))
-	s.log("switched off")
-	s.boots()
-	s.signsIn("ada", second)
-	if out := s.manages(0, "status"); !strings.Contains(out, "of 40") || strings.Contains(out, "not activated") {
-		t.Errorf("status after a second boot: %s", out)
-	}
-	s.run(0, "leasehold", append([]string{"acquire", "render", "--wait", "3m"}, client()...)...)
-	s.log("serves after a second boot")
-}
-
-// activates takes an appliance from its first login to its first lease. It gives how a client asks, and the file with the password of ada, who brings files.
-func (s *scenario) activates(code string) (client func() []string, password string) {
-	t := s.t
-	t.Helper()
-	// The book of the test producer is copied: a scenario begins with an empty one.
-	s.must(os.CopyFS(filepath.Join(s.dir, "freehold"), os.DirFS(filepath.Join(filepath.Dir(s.image), "test", "freehold"))))
-	if status, said := s.web("GET", "/healthz", nil); status != http.StatusOK || strings.TrimSpace(said) != "alive" {
-		t.Errorf("/healthz: %d %q", status, said)
-	}
-	if status, said := s.web("GET", "/readyz", nil); status != http.StatusServiceUnavailable || strings.TrimSpace(said) != "not serving" {
-		t.Errorf("/readyz: %d %q", status, said)
-	}
-	s.log("serves a stranger on port 7070")
-
-	first, second := s.secret("first", "correct horse battery"), s.secret("second", "another horse battery")
-	if status, said := s.web("POST", "/api/v1/instances/~/first-login", map[string]string{"code": code, "name": "keller", "password": "correct horse battery"}); status != http.StatusOK && status != http.StatusCreated {
-		t.Fatalf("first login: %d %s", status, said)
-	}
-	s.signsIn("keller", first)
-	s.manages(0, "users", "add", "ada", "--role", "license administrator", "--role", "operator", "--password-file", second, "--own-password-file", first)
-	s.signsIn("ada", second)
-	if out := s.manages(0, "status"); !strings.Contains(out, "not activated") {
-		t.Errorf("status: %s", out)
-	}
-	s.log("a first login, and one of a license administrator")
-
-	trust := filepath.Join(filepath.Dir(s.image), "test", "producer.lht")
-	client = func() []string {
-		return []string{"--server", s.server(), "--trust", trust, "--dir", filepath.Join(s.dir, "client")}
-	}
-	s.run(12, "leasehold", append([]string{"acquire", "render"}, client()...)...)
-	id := strings.TrimSpace(s.freehold("entitle", "--customer", "Acme", "--product", "Render", "--feature", "render:2026.1", "--count", "40"))
-	stick := filepath.Join(s.dir, "stick")
-	s.must(os.Mkdir(stick, 0o700))
-	s.manages(0, "request", "--id", id, "--count", "40", "-o", stick)
-	request := filepath.Join(stick, "REQ-0001.LHQ")
-	s.freehold("respond", request, "-o", stick)
-	s.manages(0, "import", stick)
-	s.log("activated by files")
-	s.run(0, "leasehold", append([]string{"acquire", "render"}, client()...)...)
-	if out := s.manages(0, "status"); !strings.Contains(out, "1 of 40") {
-		t.Errorf("status after a lease: %s", out)
-	}
-	if status, said := s.web("GET", "/readyz", nil); status != http.StatusOK {
-		t.Errorf("/readyz: %d %q", status, said)
-	}
-	s.log("a lease is served")
-	return client, second
 }
 
 // measured compares the boot state in a request with what the build said beforehand.

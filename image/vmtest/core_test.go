@@ -1,0 +1,313 @@
+//go:build vm
+
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/client"
+)
+
+var provision sync.Mutex
+
+// provided is the directory of a machine that was booted for the first time and activated by a stick, with a snapshot before that and one after it. It is done for the first test that wants it.
+func provided(t *testing.T) string {
+	t.Helper()
+	provision.Lock()
+	defer provision.Unlock()
+	dir, err := base()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := filepath.Join(dir, "key")
+	failed := filepath.Join(dir, "failed")
+	if _, err := os.Stat(failed); err == nil {
+		t.Fatal("the machine that scenarios go on from could not be made; see the first test that says why")
+	}
+	if _, err := os.Stat(done); err == nil && !exists(filepath.Join(dir, "begun")) {
+		return dir
+	}
+	for _, name := range []string{"begun", "failed"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A test of its own, so that what it opens is closed before anybody goes on from it.
+	if !t.Run("base", func(t *testing.T) { provides(t, dir) }) {
+		t.FailNow()
+	}
+	for _, name := range []string{"begun", "failed"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// provides boots a machine that was just unpacked, and does what its screen says: a stick in, its request to the supplier, the stick in again. No key is pressed.
+func provides(t *testing.T, dir string) {
+	s := inDir(t, dir)
+	ctx := s.within(bootTime)
+	name, err := accelerator()
+	s.must(err)
+	s.vm, err = New(ctx, filepath.Join(dir, "a"), s.image+".disk", name)
+	s.must(err)
+	s.boots()
+	s.shows(`STATE NOT ACTIVATED - no licenses yet NEXT 1\. Plug in a USB stick that has a folder named LEASEHOLD 2\. .* 3\. `)
+	code := s.shows(`first-login code ([0-9A-Z]{4}-[0-9A-Z]{4})`)[1]
+	s.must(os.WriteFile(filepath.Join(dir, "code"), []byte(code), 0o600))
+	s.trusts()
+	s.shoot("1-unprovisioned")
+	if status, said := s.web("GET", "/readyz", nil); status != 503 || strings.TrimSpace(said) != "not serving" {
+		t.Errorf("/readyz of a machine that nobody has activated: %d %q", status, said)
+	}
+	s.must(s.vm.Save(ctx, unprovisioned))
+	s.log("snapshot %s", unprovisioned)
+
+	stick := s.stick("stick.img")
+	s.must(stick.Folder(ctx, "LEASEHOLD"))
+	plugged := time.Now()
+	in, err := s.vm.Plug(ctx, stick, "KINGSTON-1", false)
+	s.must(err)
+	s.shows(`request 1 WRITTEN\. SAFE TO REMOVE`)
+	s.log("the request took %.1f s", time.Since(plugged).Seconds())
+	s.must(in.Pull(ctx))
+	s.shoot("2-request")
+	own := s.wrote(stick, "REQ-0001.LHQ", "REQ-0001.TXT")
+
+	s.producer()
+	s.answers(stick, own, "REQ-0001.LHQ")
+	in, err = s.vm.Plug(ctx, stick, "KINGSTON-1", false)
+	s.must(err)
+	s.shows(`Response 1: signatures good, for this appliance\. APPLIED: 1 product, 1 feature, 40 seats\. SAFE TO REMOVE`)
+	s.must(in.Pull(ctx))
+	s.shows(`STATE SERVING - 0 of 40 seats in use`)
+	s.shoot("3-activated")
+	s.wrote(stick, "RCP-0001.TXT", "REQ-0001.LHQ", "REQ-0001.TXT", "RSP-0001.LHR")
+	if status, _ := s.web("GET", "/readyz", nil); status != 200 {
+		t.Errorf("/readyz of a machine that serves: %d", status)
+	}
+	s.must(s.vm.Save(ctx, activated))
+	s.log("snapshot %s", activated)
+	s.vm.Kill()
+}
+
+// stick is an empty one.
+func (s *scenario) stick(name string) Stick {
+	s.t.Helper()
+	stick, err := NewStick(s.within(stepTime), filepath.Join(s.dir, name), 64)
+	s.must(err)
+	return stick
+}
+
+// wrote checks what a stick has that was plugged in here: the machine's folder with these files, a word about the stick, and nothing else that the machine could have written. It gives the folder.
+func (s *scenario) wrote(stick Stick, names ...string) string {
+	s.t.Helper()
+	ctx := s.within(stepTime)
+	all, err := stick.Files(ctx)
+	s.must(err)
+	at := slices.IndexFunc(all, func(f string) bool { return strings.Count(f, "/") == 2 })
+	if at < 0 {
+		s.t.Fatalf("the stick has no folder of the machine: %q", all)
+	}
+	own := filepath.Dir(all[at])
+	want := []string{"LEASEHOLD/README.TXT"}
+	for _, n := range names {
+		want = append(want, own+"/"+n)
+	}
+	slices.Sort(want)
+	if !slices.Equal(all, want) {
+		s.t.Errorf("the stick has %q, want %q", all, want)
+	}
+	if damage := stick.Damage(ctx); damage != "" {
+		s.t.Errorf("the stick's file system is damaged: %s", damage)
+	}
+	return own
+}
+
+// producer gives the scenario a back office of its own, with an empty book.
+func (s *scenario) producer() {
+	s.t.Helper()
+	s.must(os.CopyFS(filepath.Join(s.dir, "freehold"), os.DirFS(filepath.Join(filepath.Dir(s.image), "test", "freehold"))))
+}
+
+// answers has the back office answer a request on a stick, and puts the response beside it. The first time the machine is entered in the book, with 40 seats for it.
+func (s *scenario) answers(stick Stick, own, request string) {
+	s.t.Helper()
+	ctx := s.within(stepTime)
+	b, err := stick.Read(ctx, own+"/"+request)
+	s.must(err)
+	file, out := filepath.Join(s.dir, request), filepath.Join(s.dir, "out-"+request)
+	s.must(os.WriteFile(file, b, 0o600))
+	if !exists(filepath.Join(s.dir, "known")) {
+		in, err := client.Inspect(b, nil)
+		s.must(err)
+		host := in.Request.Fields.Hosts[0].String()
+		s.freehold("device", "set", host, "--name", "mill", "--server")
+		id := strings.TrimSpace(s.freehold("entitle", "--customer", "Acme", "--product", "Render", "--feature", "render:2026.1", "--count", "40"))
+		s.freehold("map", "mill", id, "40")
+		s.measured(file)
+		s.must(os.WriteFile(filepath.Join(s.dir, "known"), []byte(id), 0o600))
+	}
+	s.must(os.MkdirAll(out, 0o700))
+	s.freehold("respond", file, "-o", out)
+	files, err := os.ReadDir(out)
+	s.must(err)
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(out, f.Name()))
+		s.must(err)
+		s.must(stick.Write(ctx, own+"/"+f.Name(), b))
+	}
+	s.log("answered by the back office: %d file", len(files))
+}
+
+// client gives the arguments by which a client of that name asks.
+func (s *scenario) client(name string) []string {
+	return []string{"--server", s.server(), "--trust", filepath.Join(filepath.Dir(s.image), "test", "producer.lht"), "--dir", filepath.Join(s.dir, name)}
+}
+
+// opens is a client as a program that embeds the SDK.
+func (s *scenario) opens(name string) *client.Client {
+	s.t.Helper()
+	c, err := client.New(client.Options{Server: s.server(), TrustFile: filepath.Join(filepath.Dir(s.image), "test", "producer.lht"), Dir: filepath.Join(s.dir, name), Alias: name, Timeout: 10 * time.Second})
+	s.must(err)
+	return c
+}
+
+// TestCore is what must work before a change lands: from the box to serving by two insertions of a stick, a power cut under load, and a disk that was rolled back.
+func TestCore(t *testing.T) {
+	s := goesOn(t, activated)
+	held, end := s.loaded(10)
+	s.vm.Kill()
+	end()
+	s.log("power cut under load; %d leases were confirmed", len(held))
+	old := filepath.Join(s.dir, "old.qcow2")
+	s.must(run(s.within(stepTime), "cp", "--sparse=always", s.vm.Disk(), old))
+
+	s.switchesOn()
+	newcomer := s.waits("newcomer")
+	s.booted()
+	s.shows(`STATE (HOLDING until|SERVING)`)
+	s.shoot("4-after-the-cut")
+	for _, name := range held {
+		c := s.opens(name)
+		had, err := c.Held(s.within(stepTime))
+		s.must(err)
+		if len(had) != 1 || had[0].Count != 1 {
+			t.Errorf("%s has kept %+v", name, had)
+		}
+		if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Borrow(borrow), client.Wait(stepTime)); err != nil {
+			t.Errorf("%s held a lease that was confirmed before the cut, and has none after it: %v", name, err)
+		}
+		c.Close()
+	}
+	s.log("the leases are renewed")
+	if why := <-newcomer; !slices.Contains(why, capability.ErrHold) {
+		t.Errorf("a newcomer was not held up after a power cut: %v", why)
+	}
+	s.shows(`STATE SERVING - 11 of 40 seats in use`)
+	s.log("after the hold a newcomer is served")
+	s.vm.Kill()
+
+	s.must(os.Rename(old, s.vm.Disk()))
+	s.boots()
+	s.shows(`STATE NOT SERVING - LH-4003 trusted storage was rolled back.* NEXT put the newest disk back`)
+	s.shoot("5-rolled-back")
+	s.refuses("another")
+}
+
+// refuses fails unless the appliance serves nobody.
+func (s *scenario) refuses(name string) {
+	s.t.Helper()
+	c := s.opens(name)
+	defer c.Close()
+	l, err := c.Acquire(s.within(stepTime), "render")
+	var no *capability.Refusal
+	if l != nil || !errors.As(err, &no) || errors.Is(err, client.ErrServerUnreachable) {
+		s.t.Errorf("an appliance that serves nobody answers %v", err)
+	}
+	if status, said := s.web("GET", "/readyz", nil); status != 503 || strings.TrimSpace(said) != "not serving" {
+		s.t.Errorf("/readyz of an appliance that serves nobody: %d %q", status, said)
+	}
+	s.log("a client is refused: %v", err)
+}
+
+// borrow is how long the leases that a machine loses its power with last: longer than any boot.
+const borrow = time.Hour
+
+// loaded has clients take leases and keep them, and others take and give back without a pause. When it returns they are at it, until end is called. It gives the names of those who hold one.
+func (s *scenario) loaded(n int) (held []string, end func()) {
+	s.t.Helper()
+	for i := range n {
+		name := "client" + string(rune('a'+i))
+		c := s.opens(name)
+		l, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Borrow(borrow))
+		s.must(err)
+		if left := time.Until(l.Expiry()); left < bootTime {
+			s.t.Errorf("%s holds a lease for %s", name, left)
+		}
+		c.Close()
+		held = append(held, name)
+	}
+	s.log("%d clients hold a lease", n)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for i := range 4 {
+		c := s.opens("busy" + string(rune('a'+i)))
+		begun := make(chan struct{})
+		all.Go(func() {
+			defer c.Close()
+			for n := 0; ctx.Err() == nil; n++ {
+				if l, err := c.Acquire(ctx, "render"); err == nil {
+					l.Release(ctx)
+				}
+				if n == 2 {
+					close(begun)
+				}
+			}
+		})
+		select {
+		case <-begun:
+		case <-s.within(stepTime).Done():
+			s.t.Error("clients take and give back too slowly")
+		}
+	}
+	return held, func() { cancel(); all.Wait() }
+}
+
+// waits has a client wait for a seat from now on, and gives why it had to once it has one.
+func (s *scenario) waits(name string) <-chan []capability.Code {
+	s.t.Helper()
+	c := s.opens(name)
+	out := make(chan []capability.Code, 1)
+	ctx := s.within(bootTime)
+	go func() {
+		defer c.Close()
+		var why []capability.Code
+		_, err := c.Acquire(ctx, "render", client.Keep(), client.Borrow(borrow), client.Wait(bootTime), client.Waiting(func(err error) {
+			var no *capability.Refusal
+			if errors.As(err, &no) {
+				why = append(why, no.Code)
+			}
+		}))
+		if err != nil {
+			s.t.Errorf("%s gets no seat: %v", name, err)
+		}
+		out <- why
+	}()
+	return out
+}
