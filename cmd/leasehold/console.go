@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -92,7 +93,11 @@ func (t *textConsole) run(ctx context.Context, stay bool) error {
 	if s := t.drawable(); s != nil {
 		defer s.Fini()
 		t.drawn = true
-		return screen.Run(ctx, s, t.source(), stay, screen.Beep(os.Stdout, func() { s.Beep() }))
+		var out io.Writer
+		if stay { // it may be the serial line of a machine that somebody keeps a log of
+			out = os.Stdout
+		}
+		return screen.Run(ctx, s, t.source(), stay, out, screen.Beep(os.Stdout, func() { s.Beep() }))
 	}
 	ask := screen.Asker{Line: screen.Lines(t.stdin), Secret: t.typed}
 	return screen.Menu(ctx, t.out, ask, t.source(), stay, wire.Text)
@@ -113,7 +118,7 @@ func (t *textConsole) drawable() tcell.Screen {
 
 func (t *textConsole) source() screen.Source {
 	return screen.Source{
-		Look: t.look, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
+		Look: t.look, First: t.first, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
 		Password: t.password, Power: t.power, Say: reported,
 	}
 }
@@ -125,9 +130,23 @@ func reported(err error) []string {
 	return strings.Split(strings.TrimSpace(b.String()), "\n")
 }
 
+// lookTime is how long the daemon has for one look at it. One that starts or waits for a disk is shown as silent meanwhile, and the screen goes on.
+const lookTime = 10 * time.Second
+
+// first is what this program knows by itself.
+func (t *textConsole) first() *screen.State {
+	s := &screen.State{Version: terminal.Version(), Now: time.Now()}
+	if !t.remote.away() {
+		t.here(s)
+	}
+	return s
+}
+
 // look finds out what is known now. What cannot be is not in it.
 func (t *textConsole) look(ctx context.Context) *screen.State {
-	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Allowed: sticksAllowed(t.told)}
+	s := t.first()
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	h, err := t.health(ctx)
 	if err != nil {
 		lines := reported(err)
@@ -141,14 +160,16 @@ func (t *textConsole) look(ctx context.Context) *screen.State {
 		s.Health = h
 		s.FirstCode = t.firstCode(ctx)
 	}
-	if t.remote.away() {
-		return s // its sticks and its network cards are not this machine's
-	}
-	s.Network = interfaces()
+	return s
+}
+
+// here adds the sticks and the network cards of this machine.
+func (t *textConsole) here(s *screen.State) {
+	s.Allowed, s.Network = sticksAllowed(t.told), interfaces()
+	var err error
 	if s.Told, err = stick.Told(t.told); err != nil {
 		s.Told = []stick.Line{{Time: capability.At(s.Now), Text: err.Error()}}
 	}
-	return s
 }
 
 // firstCode is the code of the first login, which root alone is told and only as long as there is no login.

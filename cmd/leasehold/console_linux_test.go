@@ -26,7 +26,7 @@ import (
 func newConsole(t *testing.T) (*machine, *daemon, string) {
 	m := newMachine(t)
 	d := m.daemon()
-	d.says("GET health", console.Health{Version: "development", Host: here(), State: "not activated", Media: "auto", Requests: 3, Certificate: &certificate.View{Fingerprint: strings.TrimSuffix(strings.Repeat("AB:12:", 16), ":"), Names: []string{"licenses"}}})
+	d.says("GET health", console.Health{Version: "development", Host: here(), State: "not activated", Media: "auto", Requests: 3, Certificate: &certificate.View{Fingerprint: strings.TrimSuffix(strings.Repeat("AB:12:", 16), ":"), Authority: "0A:0B", Key: "0C:0D", Names: []string{"licenses"}}})
 	d.says("GET first-login", console.FirstLogin{Code: "K7QF-2M9X"})
 	d.says("GET seats", console.Seats{Held: []console.Seat{}})
 	d.says("POST requests", console.Written{Number: 3, Name: "REQ-0003.LHQ", File: request(t, 3)})
@@ -134,6 +134,28 @@ func TestConsoleKeys(t *testing.T) {
 	d.does("GET health", func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(capability.ErrBusy, "", "") })
 	e.types(t, "1")
 	e.has(t, "NOT RUNNING - LH-6007 busy", "try again")
+}
+
+// The log of a serial line has the state as whole lines once, with what a technician needs first, although the screen is drawn; and a daemon that comes up later is waited for.
+func TestConsoleOnASerialLine(t *testing.T) {
+	m, d, _ := newConsole(t)
+	d.mu.Lock()
+	up := d.answers["GET health"]
+	d.mu.Unlock()
+	d.does("GET health", func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(capability.ErrBusy, "", "") })
+	e := m.starts("vt220", 80, 24, false, "console", "--stay")
+	e.has(t, "NOT RUNNING - LH-6007 busy")
+	d.does("GET health", up)
+	e.logs(t, "STATE    NOT ACTIVATED - no licenses yet", "NEXT     1. Plug in a USB stick that has a folder named LEASEHOLD", "its key      0C:0D", "K7QF-2M9X")
+	e.has(t, "+- Leasehold", "NOT ACTIVATED", "F10 power") // and drawn again
+	e.drawable(t)
+	e.types(t, "2")
+	e.has(t, "networkctl")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := strings.Count(e.all.String(), "its key"); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
 }
 
 // The codes on the screen, read as a camera reads them, are the request.

@@ -25,6 +25,7 @@ type emulator struct {
 	asked    []string // queries: a terminal that knows none would answer nothing, and who waits would hang
 	unknown  []string
 	pending  []byte
+	all      strings.Builder // every byte, as a log of a serial line has them
 	changed  chan struct{}
 
 	person *os.File
@@ -127,6 +128,16 @@ func (e *emulator) has(t *testing.T, words ...string) string {
 	})
 }
 
+// logs waits until a log of the terminal has these whole lines, whatever is drawn before and after them.
+func (e *emulator) logs(t *testing.T, lines ...string) {
+	t.Helper()
+	e.shows(t, strings.Join(lines, ", "), func(string) bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(e.all.String(), "\r\n"+l+"\r\n") })
+	})
+}
+
 // hides waits until what is typed is not shown.
 func (e *emulator) hides(t *testing.T) {
 	t.Helper()
@@ -156,6 +167,7 @@ func (e *emulator) types(t *testing.T, keys string) {
 }
 
 func (e *emulator) write(b []byte) {
+	e.all.Write(b)
 	e.pending = append(e.pending, b...)
 	for len(e.pending) > 0 {
 		n := e.take(e.pending)

@@ -153,12 +153,26 @@ func TestUnits(t *testing.T) {
 	}
 	for unit, want := range map[string]string{
 		"leaseholdd.service": "enabled", "leaseholdd.socket": "enabled", "leaseholdd-admin.socket": "enabled", "leaseholdd-directory.socket": "enabled", "leasehold-poll.service": "disabled", "leasehold-directory.service": "disabled", "systemd-networkd.service": "enabled",
-		"systemd-pcrmachine.service": "masked", "systemd-pcrfs-root.service": "masked", "getty@tty1.service": "masked", "serial-getty@ttyS0.service": "masked", "debug-shell.service": "masked", "rescue.service": "masked",
+		"systemd-pcrmachine.service": "masked", "systemd-pcrfs-root.service": "masked", "getty@tty1.service": "masked", "serial-getty@ttyS0.service": "masked", "debug-shell.service": "masked", "leasehold-console@tty1.service": "enabled", "leasehold-console@ttyS0.service": "enabled", "rescue.service": "masked",
 	} {
 		if got := state(unit); got != want {
 			t.Errorf("%s is %s, want %s", unit, got, want)
 		}
 	}
+	// The text console is all that runs on a terminal: no other unit of ours or of a package's has one.
+	each(t, func(path string, info fs.FileInfo) {
+		if !strings.Contains(path, "/systemd/system/") || !strings.HasSuffix(path, ".service") || !info.Mode().IsRegular() || filepath.Base(path) == "leasehold-console@.service" {
+			return
+		}
+		b, err := os.ReadFile(filepath.Join(top, path))
+		if err != nil {
+			t.Error(err)
+		}
+		name := strings.Replace(filepath.Base(path), "@.", "@tty1.", 1)
+		if regexp.MustCompile(`(?m)^(TTYPath|StandardInput)=.*tty`).Match(b) && state(name) != "masked" && state(filepath.Base(path)) != "masked" && state(name) != "static" {
+			t.Errorf("%s has a terminal", path)
+		}
+	})
 	// A look at what no unit may name: the TPM's device is not waited for, as a machine without one would wait for minutes.
 	each(t, func(path string, info fs.FileInfo) {
 		if !strings.Contains(path, "/systemd/system/leasehold") || !info.Mode().IsRegular() {

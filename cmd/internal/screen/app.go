@@ -3,7 +3,9 @@ package screen
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gdamore/tcell/v2"
@@ -17,6 +19,11 @@ const (
 	tick      = 500 * time.Millisecond
 	lookTicks = 2
 	codeTicks = 3
+
+	// drawTicks is how often all of the screen is drawn anew: what the kernel or the service manager wrote over it is gone then.
+	drawTicks = 60
+	// silentLooks is after how many looks without an answer of the daemon that is said as lines too.
+	silentLooks = 30
 )
 
 // App is the console on a screen that can be drawn on. Use Run.
@@ -24,16 +31,19 @@ type App struct {
 	src  Source
 	stay bool // no key ends it
 	beep func(stick.Sound)
+	out  io.Writer // for the opening lines, until they are said; or nil
+	mute int       // looks without an answer
 
-	app   *tview.Application
-	page  *tview.Box // everything but forms
-	state *State
-	at    view
-	lines []string // of the view, where it has any of its own
-	file  []byte
-	shown int // code of the cycle
-	from  int // first row
-	heard int // lines about sticks
+	app    *tview.Application
+	screen tcell.Screen
+	page   *tview.Box // everything but forms
+	state  *State
+	at     view
+	lines  []string // of the view, where it has any of its own
+	file   []byte
+	shown  int        // code of the cycle
+	from   int        // first row
+	heard  stick.Line // the last one that was told about sticks
 }
 
 // view is what is shown.
@@ -48,13 +58,16 @@ const (
 	saidView // what came of something
 )
 
-// Run shows the console on a screen until it is ended by a key, where stay does not forbid that, or by ctx. beep may be nil.
-func Run(ctx context.Context, s tcell.Screen, src Source, stay bool, beep func(stick.Sound)) error {
+// Run shows the console on a screen until it is ended by a key, where stay does not forbid that, or by ctx. beep may be nil. out takes the opening as lines, once the daemon has answered and
+// between two drawings; it is the terminal of the screen, or nil for no such lines.
+func Run(ctx context.Context, s tcell.Screen, src Source, stay bool, out io.Writer, beep func(stick.Sound)) error {
 	if err := s.Init(); err != nil {
 		return err
 	}
-	a := &App{src: src, stay: stay, beep: beep, app: tview.NewApplication().SetScreen(begun{s}), state: src.Look(ctx)}
-	a.heard = len(a.state.Told)
+	a := &App{src: src, stay: stay, beep: beep, out: out, screen: s, app: tview.NewApplication().SetScreen(begun{s}), state: src.First()}
+	if n := len(a.state.Told); n > 0 {
+		a.heard = a.state.Told[n-1]
+	}
 	a.page = tview.NewBox()
 	a.page.SetDrawFunc(func(s tcell.Screen, x, y, width, height int) (int, int, int, int) {
 		a.draw(s, x, y, width, height)
@@ -77,13 +90,7 @@ func (begun) Init() error { return nil }
 func (a *App) keep(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			a.app.Stop()
-			return
-		case <-t.C:
-		}
+	for n := 0; ; n++ {
 		var state *State
 		if n%lookTicks == 0 {
 			state = a.src.Look(ctx)
@@ -92,22 +99,66 @@ func (a *App) keep(ctx context.Context) {
 			if state != nil {
 				a.seen(state)
 			}
-			if n%codeTicks == 0 {
+			if n%codeTicks == codeTicks-1 {
 				a.shown++
 			}
 		})
+		if n%drawTicks == drawTicks-1 {
+			a.app.Sync()
+		}
+		select {
+		case <-ctx.Done():
+			a.app.Stop()
+			return
+		case <-t.C:
+		}
 	}
 }
 
 // seen takes another state, and is heard where something new was told of a stick.
 func (a *App) seen(s *State) {
 	a.state = s
-	for _, l := range s.Told[min(a.heard, len(s.Told)):] {
-		if l.Sound != stick.Silent && a.beep != nil {
-			go a.beep(l.Sound)
+	a.opens()
+	var sounds []stick.Sound
+	for _, l := range newer(s.Told, a.heard) {
+		a.heard = l
+		if l.Sound != stick.Silent {
+			sounds = append(sounds, l.Sound)
 		}
 	}
-	a.heard = len(s.Told)
+	if len(sounds) > 0 && a.beep != nil {
+		go func() {
+			for _, one := range sounds { // one after the other
+				a.beep(one)
+			}
+		}()
+	}
+}
+
+// newer are the lines after the last one that was heard. Where that is not among them any more, all are: lines leave at the beginning only.
+func newer(told []stick.Line, heard stick.Line) []stick.Line {
+	for i := len(told) - 1; i >= 0; i-- {
+		if told[i] == heard {
+			return told[i+1:]
+		}
+	}
+	return told
+}
+
+// opens says the opening as lines as soon as the daemon has answered. One that does not answer for long is said once before.
+func (a *App) opens() {
+	if a.state.Health == nil {
+		a.mute++
+	}
+	if a.out == nil || a.state.Health == nil && a.mute != silentLooks {
+		return
+	}
+	lines := a.state.Opening()
+	fmt.Fprintf(a.out, "\r\n%s\r\n", strings.Join(lines, "\r\n"))
+	a.screen.Sync() // what is drawn is drawn again over them
+	if a.state.Health != nil {
+		a.out = nil
+	}
 }
 
 // draw puts the view on the screen.

@@ -36,11 +36,15 @@ func Menu(ctx context.Context, out io.Writer, ask Asker, src Source, stay bool, 
 		}
 		return nil
 	}
-	if err := say(src.Look(ctx).Plain()...); err != nil {
+	state := src.Look(ctx)
+	opening := state.Plain()
+	if stay {
+		opening = state.Opening()
+	}
+	if err := say(opening...); err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		state := src.Look(ctx)
+	for ; ctx.Err() == nil; state = src.Look(ctx) {
 		var items []string
 		for _, k := range state.keys() {
 			items = append(items, strings.TrimPrefix(strings.Replace(k.Name, "F10", "F0", 1), "F")+") "+k.What)

@@ -24,7 +24,7 @@ type State struct {
 	Version   string
 	Now       time.Time
 	Health    *console.Health // nil: the daemon does not answer,
-	Problem   string          // and why
+	Problem   string          // and why; empty: it was not asked yet
 	Next      string          // and what to do about it
 	FirstCode string          // by which the first login is made; empty: there is one already, or who looks may not see it
 	Network   []Interface
@@ -63,6 +63,8 @@ func (s *State) sections() []section {
 func (s *State) state() (word string, next []string) {
 	h := s.Health
 	switch {
+	case h == nil && s.Problem == "":
+		return "STARTING - the license server is asked for its state", []string{"Wait: this takes a minute at most."}
 	case h == nil:
 		return "NOT RUNNING - " + s.Problem, []string{s.Next}
 	case h.Condition != nil:
@@ -208,6 +210,19 @@ func (s *State) Plain() (lines []string) {
 			}
 			lines = append(lines, Safe(fmt.Sprintf("%-8s %s", label, text)))
 		}
+	}
+	return lines
+}
+
+// Opening is what is said once as lines when the appliance has come up, for whoever keeps what comes over a serial line: Plain, what its authority is known by, and the code of the first
+// login where there is none yet. The code is worth nothing after that login.
+func (s *State) Opening() []string {
+	lines := s.Plain()
+	if s.Health != nil && s.Health.Certificate != nil && s.Health.Certificate.Key != "" {
+		lines = append(lines, Safe("authority    "+s.Health.Certificate.Authority), Safe("its key      "+s.Health.Certificate.Key))
+	}
+	if s.FirstCode != "" {
+		lines = append(lines, "first-login code, valid until first login:", Safe(s.FirstCode))
 	}
 	return lines
 }

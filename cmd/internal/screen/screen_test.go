@@ -92,6 +92,44 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// What is said at the end of a boot has the code of the first login too, and what the authority is known by, in the words of their commands.
+func TestOpening(t *testing.T) {
+	s := first()
+	s.Health.Certificate.Authority, s.Health.Certificate.Key = "01:02", "03:04"
+	want := append(s.Plain(), "authority    01:02", "its key      03:04", "first-login code, valid until first login:", "K7QF-2M9X")
+	if got := s.Opening(); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	s.FirstCode = ""
+	if got := s.Opening(); !slices.Equal(got, want[:len(want)-2]) {
+		t.Errorf("%q", got)
+	}
+	if got := (&State{Version: "1.0.0", Problem: "x", Next: "systemctl start leaseholdd"}).Opening(); !strings.Contains(strings.Join(got, "\n"), "NEXT     systemctl start leaseholdd") {
+		t.Errorf("%q", got)
+	}
+}
+
+// What is new is heard once, also when the lines before it have left.
+func TestNewer(t *testing.T) {
+	line := func(n int) stick.Line { return stick.Line{Time: capability.Time(n), Text: "x"} }
+	for name, row := range map[string]struct {
+		told  []stick.Line
+		heard stick.Line
+		want  int
+	}{
+		"the first":          {[]stick.Line{line(1)}, stick.Line{}, 1},
+		"none new":           {[]stick.Line{line(1), line(2)}, line(2), 0},
+		"two new":            {[]stick.Line{line(1), line(2), line(3)}, line(1), 2},
+		"fewer, one new":     {[]stick.Line{line(8), line(9)}, line(8), 1},
+		"none that is known": {[]stick.Line{line(8), line(9)}, line(1), 2},
+		"all have left":      {nil, line(1), 0},
+	} {
+		if got := newer(row.told, row.heard); len(got) != row.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // Each state, and each named failure, has a line of its own and a next step.
 func TestStates(t *testing.T) {
 	health := func(f func(*console.Health)) *State {
@@ -105,6 +143,7 @@ func TestStates(t *testing.T) {
 		})
 	}
 	all := map[string]*State{
+		"STARTING":      {},
 		"NOT RUNNING":   {Problem: "x", Next: "systemctl start leaseholdd"},
 		"NOT ACTIVATED": first(),
 		"NOT ACTIVATED - WAITING for the response to request 7": health(func(h *console.Health) { h.Requests, h.Waiting = 7, 1 }),

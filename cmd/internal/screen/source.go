@@ -5,6 +5,7 @@ import "context"
 // Source is what the console asks and has done. Each function may take a while; none is called while another one of the same console runs, but Look.
 type Source struct {
 	Look    func(context.Context) *State
+	First   func() *State                  // what is known before anybody was asked
 	Log     func(context.Context) []string // the newest last
 	Seats   func(context.Context) []string
 	Request func(context.Context) (number uint64, file []byte, err error)
