@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/client"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 // told are the lines about sticks that the screen shows, the oldest first, each with its time.
@@ -148,6 +150,26 @@ func TestCheck05Sticks(t *testing.T) {
 	s.must(err)
 	s.visits(many, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
 
+	x, err := NewExFAT(ctx, filepath.Join(s.dir, "exfat.img"), 64, "LEASEHOLD")
+	s.must(err)
+	s.visits(x.Stick(), false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
+	x, err = OpenExFAT(string(x.Stick()))
+	s.must(err)
+	whole := 0
+	for name, b := range x.Files() {
+		if strings.HasSuffix(name, ".LHQ") {
+			if in, err := client.Inspect(b, nil); err == nil && in.Signature == client.Good {
+				whole++
+			}
+		}
+	}
+	if whole != 1 {
+		t.Errorf("the stick with exFAT has %d whole requests: %q", whole, slices.Collect(maps.Keys(x.Files())))
+	}
+	if err := run(ctx, "fsck.exfat", "-n", string(x.Stick())); err != nil {
+		t.Errorf("the stick's file system is damaged: %v", err)
+	}
+
 	// What is in the machine's own folder is somebody's too.
 	good := s.courier("good.img")
 	s.visits(good, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
@@ -183,8 +205,45 @@ func TestCheck05Sticks(t *testing.T) {
 			request = filepath.Base(f)
 		}
 	}
+	// As text with the line ends of a PC, as a mail program leaves it.
 	s.answers(good, own, request)
+	for _, f := range mustFiles(s, good) {
+		if !strings.HasSuffix(f, ".LHR") {
+			continue
+		}
+		b, err := good.Read(ctx, f)
+		s.must(err)
+		s.must(good.Remove(ctx, f))
+		s.must(good.Write(ctx, own+"/RESPONSE.TXT", []byte(strings.ReplaceAll(wire.Text(b), "\n", "\r\n"))))
+	}
 	s.visits(good, false, `^Response \d+: signatures good, for this appliance\. APPLIED: .*SAFE TO REMOVE$`)
+}
+
+// Check 8: two requests are written before any response comes. In whichever order the responses are applied, the machine has the same.
+func TestCheck08TwoRequests(t *testing.T) {
+	for name, order := range map[string][]int{"in order": {0, 1}, "the other way round": {1, 0}} {
+		t.Run(name, func(t *testing.T) {
+			s := goesOn(t, unprovisioned)
+			s.producer()
+			var sticks [2]Stick
+			for i := range sticks {
+				sticks[i] = s.courier(fmt.Sprintf("stick%d.img", i+1))
+				s.visits(sticks[i], false, fmt.Sprintf(`^USB stick .* - request %d WRITTEN\. SAFE TO REMOVE$`, i+1))
+			}
+			for i, k := range sticks {
+				name := fmt.Sprintf("REQ-%04d", i+1)
+				s.answers(k, s.wrote(k, name+".LHQ", name+".TXT"), name+".LHQ")
+			}
+			for n, i := range order {
+				want := fmt.Sprintf(`^Response %d: .*APPLIED: 1 product, 1 feature, 40 seats\. SAFE TO REMOVE$`, i+1)
+				if n == 1 && i == 0 {
+					want = `^Response 1: older than the one in force, ignored\. .*SAFE TO REMOVE$`
+				}
+				s.visits(sticks[i], false, want)
+			}
+			s.shows(`STATE SERVING - 0 of 40 seats in use`)
+		})
+	}
 }
 
 // seen waits until the machine's kernel has told of a stick: by then udev is about to look at it. A second stick is served after the first.

@@ -1,0 +1,66 @@
+//go:build vm && vmfull
+
+package vm
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/leasehold/leasehold/capability/client"
+)
+
+// seed is the one that SEED names, or another each time. A run with the same one takes the same moments.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("SEED")
+	if text == "" {
+		text = strconv.FormatInt(time.Now().Unix(), 10)
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("SEED: %v", err)
+	}
+	t.Logf("seed %d", n)
+	return n
+}
+
+// Check 6 at its full size, and more: 200 pulls of the stick at random moments.
+func TestFullPulls(t *testing.T) { pulls(t, 200, seed(t)) }
+
+// 100 power cuts at random moments of serving, every fourth of them with another while the machine starts again: no lease that was confirmed is lost.
+func TestFullPowerCuts(t *testing.T) {
+	const cuts, clients = 100, 4
+	r := rand.New(rand.NewPCG(seed(t), 1))
+	confirmed, lost := 0, 0
+	for i := range cuts {
+		serving, starting := time.Duration(r.Int64N(int64(5*time.Second))), time.Duration(r.Int64N(int64(40*time.Second)))
+		t.Run(fmt.Sprintf("cut %d", i), func(t *testing.T) {
+			s := goesOn(t, activated)
+			held, end := s.loaded(clients)
+			time.Sleep(serving) // the moment is the chance that is tested
+			s.vm.Kill()
+			end()
+			if i%4 == 3 {
+				s.switchesOn()
+				time.Sleep(starting)
+				s.vm.Kill()
+			}
+			s.boots()
+			s.shows(`STATE (HOLDING until|SERVING)`)
+			for _, name := range held {
+				confirmed++
+				c := s.opens(name)
+				if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Borrow(borrow), client.Wait(stepTime)); err != nil {
+					lost++
+					t.Errorf("%s has lost its lease: %v", name, err)
+				}
+				c.Close()
+			}
+		})
+	}
+	t.Logf("%d power cuts: %d leases were confirmed, %d of them lost", cuts, confirmed, lost)
+}
