@@ -41,12 +41,12 @@ func TestFullPowerCuts(t *testing.T) {
 		t.Run(fmt.Sprintf("cut %d", i), func(t *testing.T) {
 			s := goesOn(t, activated)
 			held, end := s.loaded(clients)
-			time.Sleep(serving) // the moment is the chance that is tested
+			s.lets(serving)
 			s.vm.Kill()
 			end()
 			if i%4 == 3 {
 				s.switchesOn()
-				time.Sleep(starting)
+				s.lets(starting)
 				s.vm.Kill()
 			}
 			s.boots()

@@ -35,7 +35,8 @@ type Machine struct {
 	qemu        *exec.Cmd
 	tpm         *exec.Cmd
 	monitor     *QMP
-	line        net.Conn      // the serial line, for what is typed there
+	line        net.Conn      // the serial line
+	said        chan struct{} // closed when all that was said on it is in its log
 	ended       chan struct{} // closed when QEMU has ended
 	plugs       int
 }
@@ -43,6 +44,7 @@ type Machine struct {
 // Hardware is what a machine is started with where it is not the usual. A snapshot goes on only with the hardware that it was made with.
 type Hardware struct {
 	NoTPM   bool
+	OldTPM  bool     // a TPM 1.2 instead, which is empty
 	NoCards bool     // no network card: nothing is forwarded either
 	Clock   string   // of the board at the start, as 1970-01-01T00:00:00; this host's
 	Strings []string // of the firmware (SMBIOS type 11), by which a host hands things to systemd
@@ -89,6 +91,45 @@ func (m *Machine) NewTPM(ctx context.Context) error {
 	return run(ctx, "swtpm_setup", "--tpm2", "--tpmstate", m.path("tpm"), "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--pcr-banks", "sha256", "--overwrite")
 }
 
+// ClearTPM does to the TPM of a machine that is off what the item of the firmware's menu does (TPM 2.0 library, part 3, 24.6): its owner's keys and counters are gone, and it is the same TPM.
+func (m *Machine) ClearTPM(ctx context.Context) error {
+	path := m.path("clear.sock")
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	tpm, err := m.child("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--server", "type=unixio,path="+path, "--flags", "not-need-init,startup-clear")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		tpm.Process.Kill()
+		tpm.Wait()
+	}()
+	if err := m.appears(ctx, "clear.sock", nil); err != nil {
+		return err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, command := range [][]byte{
+		{0x80, 2, 0, 0, 0, 27, 0, 0, 1, 0x26, 0x40, 0, 0, 0x0c, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0}, // TPM2_Clear by the platform, whose password is empty
+		{0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0},                                                       // TPM2_Shutdown
+	} {
+		if _, err := conn.Write(command); err != nil {
+			return err
+		}
+		answer := make([]byte, 4096)
+		n, err := conn.Read(answer)
+		if err != nil || n < 10 || [4]byte(answer[6:10]) != [4]byte{} {
+			return fmt.Errorf("the TPM answers % x to % x, %w", answer[:n], command, err)
+		}
+	}
+	return nil
+}
+
 // Open is a machine that was made before in a directory. A copy of the directory of one that is off is another machine, with the same disk, TPM and snapshots.
 func Open(dir, accelerator string) *Machine {
 	return &Machine{dir: dir, accelerator: accelerator}
@@ -122,7 +163,11 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 		return err
 	}
 	if !m.Hardware.NoTPM {
-		if m.tpm, err = m.child("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--ctrl", "type=unixio,path="+m.path("tpm.sock"), "--terminate"); err != nil {
+		args := []string{"socket", "--tpmstate", "dir=" + m.path("tpm"), "--ctrl", "type=unixio,path=" + m.path("tpm.sock"), "--terminate"}
+		if !m.Hardware.OldTPM {
+			args = append(args, "--tpm2")
+		}
+		if m.tpm, err = m.child("swtpm", args...); err != nil {
 			return err
 		}
 		if err := m.appears(ctx, "tpm.sock", nil); err != nil {
@@ -144,22 +189,44 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 		return err
 	}
 	if m.monitor, err = DialQMP(ctx, m.path("monitor.sock"), m.path("monitor.log")); err != nil {
-		said := m.said("qemu-system-x86_64")
+		said := m.complaint("qemu-system-x86_64")
 		m.Kill()
 		return fmt.Errorf("%w: %s", err, said)
 	}
-	var d net.Dialer
-	if m.line, err = d.DialContext(ctx, "unix", m.path("serial.sock")); err != nil {
+	if err := m.listens(ctx); err != nil {
 		m.Kill()
 		return err
 	}
-	go io.Copy(io.Discard, m.line) // the log has it
+	if _, err := m.monitor.Do(ctx, "cont", nil); err != nil { // now that nothing that is said is lost
+		m.Kill()
+		return err
+	}
+	return nil
+}
+
+// listens writes down what is said on the serial line. QEMU's own log of it has signs twice that a slow reader was not ready for.
+func (m *Machine) listens(ctx context.Context) error {
+	log, err := os.OpenFile(m.path("serial.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	var d net.Dialer
+	if m.line, err = d.DialContext(ctx, "unix", m.path("serial.sock")); err != nil {
+		log.Close()
+		return err
+	}
+	m.said = make(chan struct{})
+	go func(line net.Conn, said chan struct{}) {
+		defer close(said)
+		defer log.Close()
+		io.Copy(log, line)
+	}(m.line, m.said)
 	return nil
 }
 
 // arguments are QEMU's. Every drive that is written is qcow2, which snapshots need; nothing of the machine reaches a network but through the forward.
 func (m *Machine) arguments(snapshot string) []string {
-	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off"}
+	args := []string{"-nodefaults", "-no-user-config", "-S", "-display", "none", "-machine", "q35,smm=off"}
 	args = append(args, acceleration(m.accelerator)...)
 	args = append(args, "-smp", processors(m.accelerator), "-m", fmt.Sprint(Memory), "-uuid", "6c686c64-0000-4000-8000-000000000001", "-smbios", "type=1,manufacturer=Leasehold,product=Test,serial=LH-TEST-1",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+firmware,
@@ -167,13 +234,17 @@ func (m *Machine) arguments(snapshot string) []string {
 		"-drive", "if=none,id=hd0,format=qcow2,file="+m.Disk(), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
 		"-device", "VGA", "-device", "qemu-xhci,id=xhci", "-device", "usb-kbd,bus=xhci.0", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
 		"-qmp", "unix:"+m.path("monitor.sock")+",server=on,wait=off",
-		"-chardev", "socket,id=line,server=on,wait=off,path="+m.path("serial.sock")+",logappend=on,logfile="+m.path("serial.log"), "-serial", "chardev:line")
+		"-chardev", "socket,id=line,server=on,wait=off,path="+m.path("serial.sock"), "-serial", "chardev:line")
 	if !m.Hardware.NoCards {
 		args = append(args, "-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:7070", m.Port), "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:4c:48:01,romfile=",
 			"-netdev", "user,id=n1,restrict=on,net=10.0.9.0/24", "-device", "e1000e,netdev=n1,mac=52:54:00:4c:48:02,romfile=")
 	}
 	if !m.Hardware.NoTPM {
-		args = append(args, "-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0")
+		device := "tpm-crb"
+		if m.Hardware.OldTPM {
+			device = "tpm-tis"
+		}
+		args = append(args, "-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", device+",tpmdev=tpm0")
 	}
 	if m.Hardware.Second {
 		args = append(args, "-chardev", "socket,id=second,server=on,wait=off,path="+m.path("agent.sock")+",logappend=on,logfile="+m.path("agent.log"), "-serial", "chardev:second")
@@ -206,8 +277,8 @@ func (m *Machine) child(program string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// said is what a child has said.
-func (m *Machine) said(program string) string {
+// complaint is what a child has said.
+func (m *Machine) complaint(program string) string {
 	b, err := os.ReadFile(m.path(program + ".log"))
 	if err != nil {
 		return err.Error()
@@ -226,7 +297,7 @@ func (m *Machine) appears(ctx context.Context, name string, ended chan struct{})
 		select {
 		case <-tick.C:
 		case <-ended:
-			return fmt.Errorf("%w: %s", ErrEnded, m.said("qemu-system-x86_64"))
+			return fmt.Errorf("%w: %s", ErrEnded, m.complaint("qemu-system-x86_64"))
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w", name, context.Cause(ctx))
 		}
@@ -295,14 +366,15 @@ func (m *Machine) Kill() {
 		m.monitor.Close()
 		m.monitor = nil
 	}
-	if m.line != nil {
-		m.line.Close()
-		m.line = nil
-	}
 	if m.qemu != nil {
 		m.qemu.Process.Kill()
 		<-m.ended
 		m.qemu = nil
+	}
+	if m.line != nil {
+		<-m.said // QEMU has ended, and its end of the line with it
+		m.line.Close()
+		m.line = nil
 	}
 	if m.tpm != nil {
 		m.tpm.Process.Kill()

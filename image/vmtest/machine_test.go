@@ -175,15 +175,10 @@ func TestInside(t *testing.T) {
 		s.shows(`STATE NOT ACTIVATED`)
 		// A daemon that hangs tells the watchdog nothing: it is ended and started again.
 		sh("kill -STOP " + again)
-		var now string
-		for end := time.Now().Add(stepTime); time.Now().Before(end); time.Sleep(time.Second) {
-			if now = sh("systemctl show -P MainPID leaseholdd"); now != again && now != "0" {
-				break
-			}
-		}
-		if now == again || now == "0" {
-			t.Errorf("a daemon that hangs runs on as %s", now)
-		}
+		s.until("a daemon that hangs is started again", func() bool {
+			now := sh("systemctl show -P MainPID leaseholdd")
+			return now != again && now != "0"
+		})
 		if out := sh("journalctl -u leaseholdd --no-pager"); !strings.Contains(out, "Watchdog timeout") {
 			t.Errorf("the journal has no word of the watchdog:\n%s", tail(out))
 		}
@@ -263,6 +258,23 @@ func TestNoTPM(t *testing.T) {
 	s := isOff(t)
 	s.vm.Hardware.NoTPM = true
 	s.says("no-tpm", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
+}
+
+// A TPM of the generation before is none that could be used.
+func TestOldTPM(t *testing.T) {
+	t.Parallel()
+	s := isOff(t)
+	s.vm.Hardware.OldTPM = true
+	s.says("tpm-1.2", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
+}
+
+// A TPM that was cleared in the firmware's menu has lost what opens trusted storage.
+func TestClearedTPM(t *testing.T) {
+	t.Parallel()
+	s := isOff(t)
+	s.must(s.vm.ClearTPM(s.within(stepTime)))
+	s.says("cleared", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
+	s.refuses("one")
 }
 
 // Without a network card the console says so, and what was activated stays so.

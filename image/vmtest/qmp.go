@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"time"
 )
 
 // QMP is a conversation with QEMU's monitor. It may be used by several goroutines.
@@ -71,7 +70,7 @@ func (q *QMP) read() {
 	lines := bufio.NewScanner(q.conn)
 	lines.Buffer(nil, maxReply)
 	for lines.Scan() {
-		fmt.Fprintf(q.log, "%s < %s\n", time.Now().UTC().Format(time.TimeOnly), lines.Bytes())
+		fmt.Fprintf(q.log, "< %s\n", lines.Bytes()) // what cannot be logged is no reason to stop
 		var r reply
 		if json.Unmarshal(lines.Bytes(), &r) != nil {
 			return
@@ -103,7 +102,7 @@ func (q *QMP) Do(ctx context.Context, command string, arguments any) (json.RawMe
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(q.log, "%s > %s\n", time.Now().UTC().Format(time.TimeOnly), b) // what cannot be logged is no reason to stop
+	fmt.Fprintf(q.log, "> %s\n", b)
 	if _, err := q.conn.Write(append(b, '\n')); err != nil {
 		return nil, fmt.Errorf("%s: %w", command, ErrEnded)
 	}

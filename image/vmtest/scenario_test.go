@@ -116,15 +116,21 @@ func goesOn(t *testing.T, snapshot string) *scenario {
 	s := inDir(t, dir)
 	ctx := s.within(stepTime)
 	s.must(run(ctx, "cp", "-r", "--sparse=always", "--reflink=auto", from+"/.", dir))
+	s.resumes(snapshot)
+	return s
+}
+
+// resumes has the machine of the scenario's directory go on from a snapshot.
+func (s *scenario) resumes(snapshot string) {
+	s.t.Helper()
 	name, err := accelerator()
 	s.must(err)
-	s.vm = Open(filepath.Join(dir, "a"), name)
-	b, err := os.ReadFile(filepath.Join(dir, "key"))
+	s.vm = Open(filepath.Join(s.dir, "a"), name)
+	b, err := os.ReadFile(filepath.Join(s.dir, "key"))
 	s.must(err)
 	s.key = string(b)
-	s.must(s.vm.Start(ctx, snapshot))
+	s.must(s.vm.Start(s.within(stepTime), snapshot))
 	s.log("goes on, %s", snapshot)
-	return s
 }
 
 // inDir is a scenario in a directory, which goes with the test.
@@ -147,7 +153,7 @@ func inDir(t *testing.T, dir string) *scenario {
 			s.vm.Kill()
 		}
 		s.keep()
-		if os.Getenv("BASE") == "" || dir != os.Getenv("BASE") {
+		if shared, err := base(); err != nil || dir != shared {
 			os.RemoveAll(dir)
 		}
 	})
@@ -238,6 +244,16 @@ func (s *scenario) booted() {
 		if strings.Contains(line, "FAILED") || strings.Contains(line, "Kernel panic") {
 			s.t.Errorf("the boot says: %s", line)
 		}
+	}
+}
+
+// lets the machine run for so long, where the moment that follows is the chance that is tested.
+func (s *scenario) lets(d time.Duration) {
+	s.t.Helper()
+	select {
+	case <-time.After(d):
+	case <-s.vm.ended:
+		s.t.Fatal(ErrEnded)
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 // told are the lines about sticks that the screen shows, the oldest first, each with its time.
 func told(screen string) []string {
 	text, _, _ := strings.Cut(joined(screen), " + F1 ")
-	begin := regexp.MustCompile(`\d\d:\d\d:\d\d `)
+	begin := regexp.MustCompile(`\d\d:\d\d:\d\d[ |]`)
 	at := begin.FindAllStringIndex(text, -1)
 	var lines []string
 	for i, a := range at {
@@ -37,26 +37,29 @@ func told(screen string) []string {
 	return lines
 }
 
-// last is the newest line about sticks.
-func (s *scenario) last() string {
+// told are the lines that the screen shows now.
+func (s *scenario) told() []string {
 	s.t.Helper()
 	text, err := s.vm.Screen()
 	s.must(err)
-	lines := told(text)
-	if len(lines) == 0 {
-		return ""
-	}
-	return lines[len(lines)-1]
+	return told(text)
 }
 
-// ends waits until something else than before is the last word about a stick: what is to be done with it now.
-func (s *scenario) ends(before string) string {
+// ends waits until a line that was not there before is the last word about a stick: what is to be done with it now. A line that is still being drawn is none.
+func (s *scenario) ends(before []string) string {
 	s.t.Helper()
 	ctx := s.within(stepTime)
 	final := regexp.MustCompile(`SAFE TO REMOVE$|NEXT: .*\.$`)
+	last, still := "", 0
 	for {
-		now := s.last()
-		if now != before && final.MatchString(now) {
+		now := ""
+		if lines := s.told(); len(lines) > 0 {
+			now = lines[len(lines)-1]
+		}
+		if still++; now != last {
+			last, still = now, 0
+		}
+		if still > 2 && final.MatchString(now) && !slices.Contains(before, now) {
 			return now[len("00:00:00 "):]
 		}
 		select {
@@ -71,7 +74,7 @@ func (s *scenario) ends(before string) string {
 // visits plugs a stick in, waits for the last word about it, which must match, and pulls it out.
 func (s *scenario) visits(stick Stick, protected bool, expression string) string {
 	s.t.Helper()
-	ctx, before, begin := s.within(stepTime), s.last(), time.Now()
+	ctx, before, begin := s.within(stepTime), s.told(), time.Now()
 	in, err := s.vm.Plug(ctx, stick, "STICK", protected)
 	s.must(err)
 	said := s.ends(before)
@@ -190,12 +193,12 @@ func TestCheck05Sticks(t *testing.T) {
 	} {
 		k := s.courier(strings.ReplaceAll(name, " ", "-") + ".img")
 		s.must(make(k))
-		before := s.last()
+		before := s.told()
 		in, err := s.vm.Plug(ctx, k, "BAD", false)
 		s.must(err)
 		s.seen("BAD")
 		s.must(in.Pull(ctx))
-		s.log("%s: %q", name, strings.TrimPrefix(s.last(), before))
+		s.log("%s: %q", name, slices.DeleteFunc(s.told(), func(l string) bool { return slices.Contains(before, l) }))
 	}
 	s.must(good.Remove(ctx, own+"/RSP-0001.LHR"))
 	s.producer()
@@ -353,7 +356,7 @@ func pulls(t *testing.T, n int, seed uint64) {
 		ctx := s.within(stepTime)
 		in, err := s.vm.Plug(ctx, stick, "PULLED", false)
 		s.must(err)
-		time.Sleep(time.Duration(r.Int64N(int64(6 * time.Second)))) // the moment is the chance that is tested
+		s.lets(time.Duration(r.Int64N(int64(6 * time.Second))))
 		s.must(in.Pull(ctx))
 		for _, f := range mustFiles(s, stick) {
 			if !strings.HasSuffix(f, ".LHQ") {
@@ -366,7 +369,7 @@ func pulls(t *testing.T, n int, seed uint64) {
 				t.Errorf("pull %d left %s, which is no whole request: %v", i, f, err)
 			}
 		}
-		before := s.last()
+		before := s.told()
 		in, err = s.vm.Plug(ctx, stick, "PULLED", false)
 		s.must(err)
 		said := s.ends(before)
