@@ -27,6 +27,7 @@ const (
 	ErrMediumFull     Code = 2009
 	ErrMediumLocked   Code = 2010
 	ErrStickSystem    Code = 2011
+	ErrStickStopped   Code = 2012
 	ErrSignature      Code = 2301
 	ErrOneSignature   Code = 2302
 	ErrOtherProducer  Code = 2303
@@ -266,6 +267,7 @@ func Catalog() []Entry {
 		{ErrMediumFull, "E_MEDIUM_FULL", "the medium is full", "there is no room for the file", "delete what is not needed, or take another stick; nothing is lost", ExitError},
 		{ErrMediumLocked, "E_MEDIUM_LOCKED", "the medium is write-protected", "it can be read and not written; a stick whose file system is damaged is so too", "switch the write protection off, or take another stick; nothing is lost", ExitError},
 		{ErrStickSystem, "E_STICK_SYSTEM", "the stick cannot be mounted", "its file system is damaged, or it is neither FAT nor exFAT, which are the two that are read here", "format it as FAT32 or exFAT on any PC, make a folder LEASEHOLD on it, and plug it in again", ExitError},
+		{ErrStickStopped, "E_STICK_STOPPED", "the stick was not served to its end", "it took longer than a stick may take, or this machine was told to stop; what was applied until then stays, and nothing is lost", "wait until the machine runs and answers, and plug it in again", ExitTemporary},
 
 		{RequestMade, "REQUEST_MADE", "request written", "the request file and its description in words are complete and on the medium", "take the file to the back office", ExitOK},
 		{ReturnMade, "RETURN_MADE", "rights returned", "the rights are out of service for good and the request with the proof can be written any number of times", "leasehold request -o DIR", ExitOK},

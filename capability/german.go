@@ -27,6 +27,7 @@ func german() []said {
 		{ErrMediumFull, "der Datenträger ist voll", "für die Datei ist kein Platz", "löschen Sie, was nicht gebraucht wird, oder nehmen Sie einen anderen USB-Stick; verloren ist nichts"},
 		{ErrMediumLocked, "der Datenträger ist schreibgeschützt", "er lässt sich lesen und nicht beschreiben; bei einem USB-Stick mit beschädigtem Dateisystem ist das auch so", "schalten Sie den Schreibschutz aus, oder nehmen Sie einen anderen USB-Stick; verloren ist nichts"},
 		{ErrStickSystem, "der USB-Stick lässt sich nicht einhängen", "sein Dateisystem ist beschädigt, oder es ist weder FAT noch exFAT, und nur diese beiden werden hier gelesen", "formatieren Sie ihn an einem PC mit FAT32 oder exFAT, legen Sie darauf einen Ordner LEASEHOLD an, und stecken Sie ihn noch einmal ein"},
+		{ErrStickStopped, "der USB-Stick wurde nicht bis zum Ende bedient", "es dauerte länger, als ein USB-Stick brauchen darf, oder diese Maschine sollte anhalten; was bis dahin angewendet wurde, bleibt, und verloren ist nichts", "warten Sie, bis die Maschine läuft und antwortet, und stecken Sie ihn noch einmal ein"},
 
 		{RequestMade, "Anforderung geschrieben", "die Anforderungsdatei und ihre Beschreibung in Worten sind vollständig auf dem Datenträger", "bringen Sie die Datei zum Backoffice"},
 		{ReturnMade, "Rechte zurückgegeben", "die Rechte sind hier endgültig außer Dienst, und die Anforderung mit dem Nachweis lässt sich beliebig oft schreiben", "leasehold request -o DIR"},

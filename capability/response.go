@@ -223,7 +223,7 @@ func (r *Response) Validate() error {
 	if err := r.For.Validate(); err != nil {
 		return malformed("for", "%v", err)
 	}
-	if err := r.Boot.validate(); err != nil {
+	if err := r.Boot.Validate(); err != nil {
 		return malformed("boot", "%v", err)
 	}
 	seen := make(map[ItemID]bool, len(r.Items))
@@ -257,8 +257,8 @@ func (r *Response) Validate() error {
 	return nil
 }
 
-// validate checks forms and sizes; what the states allow is tpm/attest's to judge.
-func (b Boot) validate() error {
+// Validate checks forms and sizes; what the states allow is tpm/attest's to judge.
+func (b Boot) Validate() error {
 	if len(b.Ref) > MaxPolicyRef || len(b.States) > MaxItems {
 		return fmt.Errorf("ref of %d bytes and %d states where at most %d and %d are allowed", len(b.Ref), len(b.States), MaxPolicyRef, MaxItems)
 	}

@@ -48,16 +48,22 @@ func template(t *testing.T, name string, most int, lines string, instances ...st
 	return unit
 }
 
-// A stick's unit has one capability, the device of a stick and ten seconds: 1.3 of 10, most of it for what mounting needs. It ends with the stick, and leaves no failed unit.
+// A stick's unit has one capability, the device of that stick and thirty seconds of a processor: 1.3 of 10, most of it for what mounting needs. It ends with the stick, and leaves no failed unit.
 func TestUnitsOfTheStick(t *testing.T) {
-	unit := template(t, "leasehold-media@", 13, `Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=10|
-User=root|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|PrivateMounts=yes|PrivateNetwork=yes|DevicePolicy=closed|DeviceAllow=block-sd rw|ProtectSystem=strict|SystemCallFilter=mount umount2|MemoryMax=64M|MemorySwapMax=0|RuntimeDirectory=leasehold-media|RuntimeDirectoryPreserve=yes`, "sdb1")
+	unit := template(t, "leasehold-media@", 13, `Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=300|LimitCPU=30|
+User=root|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|PrivateMounts=yes|PrivateNetwork=yes|DevicePolicy=closed|DeviceAllow=/dev/%i rw|ProtectSystem=strict|SystemCallFilter=mount umount2|MemoryMax=64M|MemorySwapMax=0|RuntimeDirectory=leasehold-media|RuntimeDirectoryPreserve=yes`, "sdb1")
 	if strings.Contains(unit, "PrivateUsers=") {
 		t.Error("no FAT is mounted under PrivateUsers=")
 	}
 	if strings.Index(unit, "@mount") > strings.Index(unit, "SystemCallFilter=mount umount2") {
 		t.Error("what is allowed after all comes before what is denied")
 	}
+}
+
+// What repairs a stick is nobody, and reaches that stick alone: 0.6 of 10.
+func TestUnitOfTheRepair(t *testing.T) {
+	template(t, "leasehold-repair@", 6, `Type=oneshot|ExecStart=/usr/sbin/fsck.vfat -a /dev/%i|SuccessExitStatus=1|BindsTo=dev-%i.device|After=dev-%i.device|CollectMode=inactive-or-failed|DynamicUser=yes|SupplementaryGroups=disk|
+DevicePolicy=closed|DeviceAllow=/dev/%i rw|CapabilityBoundingSet=|NoNewPrivileges=yes|PrivateNetwork=yes|RestrictAddressFamilies=none|ProtectSystem=strict|MemoryMax=128M`, "sdb1")
 }
 
 // One rule starts the visit of a stick, on what udev has found out by then, and leaves everything else alone.

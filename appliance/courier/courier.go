@@ -208,6 +208,19 @@ func (m *Medium) Receipt(number uint64, text string) (string, error) {
 	return name, nil
 }
 
+// MayWrite says why Write of a request of that number would be refused for what lies there already; nothing is written. Who has a number given to a request asks before.
+func (m *Medium) MayWrite(number uint64) error {
+	for _, ending := range []string{"TXT", "TMP"} {
+		name := capability.FileName("REQ", number, ending)
+		if i, err := m.root.Lstat(name); err == nil && !i.Mode().IsRegular() {
+			return fmt.Errorf("%s: %w: %s", name, ErrForeign, i.Mode().Type())
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return m.mayReplace(capability.FileName("REQ", number, "LHQ"))
+}
+
 // mayReplace refuses to overwrite what another machine put there.
 func (m *Medium) mayReplace(name string) error {
 	b, err := m.read(name)

@@ -38,6 +38,8 @@ type Inspection struct {
 
 	KeyRequest *InspectedKeyFile `json:"keyRequest,omitempty"`
 	Certified  *InspectedKeyFile `json:"certifiedKey,omitempty"`
+
+	Update *InspectedUpdate `json:"update,omitempty"`
 }
 
 // InspectedRequest is a request file: its fields, and what the TPM's evidence says of the machine.
@@ -123,7 +125,7 @@ type InspectedTrust struct {
 	Fingerprint capability.Digest `json:"fingerprint"`
 }
 
-// Inspect says everything that is in a request, a response of a back office or of an appliance, a trust bundle, a key request or a certified key, and judges the signatures. trust may be nil; a response is then by an unknown key.
+// Inspect says everything that is in a request, a response of a back office or of an appliance, a trust bundle, a key request, a certified key or an update, and judges the signatures. trust may be nil; a response is then by an unknown key.
 // It needs no daemon, no TPM and no network. The inspection is never nil; an error means that the file is not one of ours or damaged, and wire.Code gives its code.
 func Inspect(file []byte, trust *wire.Trust) (*Inspection, error) {
 	codec := wire.New()
@@ -140,6 +142,8 @@ func Inspect(file []byte, trust *wire.Trust) (*Inspection, error) {
 			err = in.answer(codec, file, trust)
 		case wire.KindKeyRequest:
 			err = in.keyRequest(codec, file, trust)
+		case wire.KindUpdate:
+			err = in.update(codec, file, trust)
 		case wire.KindCertifiedKey:
 			err = in.certifiedKey(codec, file, trust)
 		default:

@@ -15,6 +15,9 @@ func TestLostStorage(t *testing.T) {
 	v := &life{t: t, l: New(), now: At(5, day+60)}
 	v.must(Start{Life: capability.LifeID{7}, Lost: capability.ErrRollback})
 	v.must(Start{Life: capability.LifeID{8}}) // a restart changes neither
+	if mode := v.l.Media(); mode != MediaConfirm {
+		t.Errorf("sticks are let in as %s, whatever was set before", mode)
+	}
 	if s := v.l.Status(v.now); s.Life != (capability.LifeID{7}) || s.Lost != capability.ErrRollback {
 		t.Errorf("%+v", s)
 	}
@@ -28,6 +31,9 @@ func TestLostStorage(t *testing.T) {
 	v.serial = 8
 	v.respond(capability.Response{Items: []capability.LineItem{lineItem('a', "f:1.0", 4)}, Life: capability.LifeID{7}})
 	s := v.l.Status(v.now)
+	if mode := v.l.Media(); mode != MediaAuto {
+		t.Errorf("after a response sticks are let in as %s", mode)
+	}
 	if lease := v.l.Policy().Lease; s.Lost != 0 || s.Hold != v.now.Lease+capability.MaxLease || lease == capability.MaxLease {
 		t.Errorf("a lease lasts for %s, and %+v: what was lost may have had the longest", lease, s)
 	}

@@ -151,8 +151,14 @@ func (k Known) Choices() []string {
 	return []string{MediaAuto, MediaConfirm, MediaOff} // the one choice that there is
 }
 
-// Media is what is done with a USB stick that is plugged in.
-func (l *Ledger) Media() string { return l.setting(MediaMode) }
+// Media is what is done with a USB stick that is plugged in. Where the trusted storage is lost, so is what was set: nothing is done then until somebody at the machine says so, as
+// sticks may have been off, and may be the only way that a response comes in by.
+func (l *Ledger) Media() string {
+	if l.lost != 0 {
+		return MediaConfirm
+	}
+	return l.setting(MediaMode)
+}
 
 // SetPolicy changes a setting, or with an empty value lets go of it. A setting that belongs to the producer is refused by name.
 type SetPolicy struct {

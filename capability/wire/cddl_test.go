@@ -24,6 +24,7 @@ func structs() map[string]reflect.Type {
 		"sealed": reflect.TypeFor[sealed](), "clear": reflect.TypeFor[Clear](), "trust": reflect.TypeFor[Trust](), "public-keys": reflect.TypeFor[PublicKeys](),
 		"key-certificate": reflect.TypeFor[KeyCertificate](), "appliance-certificate": reflect.TypeFor[ApplianceCertificate](), "chain": reflect.TypeFor[Chain](),
 		"revoked-key": reflect.TypeFor[RevokedKey](), "key-request": reflect.TypeFor[KeyRequest](), "certified-key": reflect.TypeFor[CertifiedKey](),
+		"update": reflect.TypeFor[Update](), "update-part": reflect.TypeFor[UpdatePart](),
 		"limits": reflect.TypeFor[Limits](), "product-limit": reflect.TypeFor[ProductLimit](),
 		"answer": reflect.TypeFor[Answer](), "receipt": reflect.TypeFor[Receipt](), "answer-file": reflect.TypeFor[AnswerFile](), "claims": reflect.TypeFor[claims](), "proofs": reflect.TypeFor[proofs](),
 		"group-header": reflect.TypeFor[header](),
@@ -92,7 +93,7 @@ func rows(lines []string, begin, end, row *regexp.Regexp) map[string]string {
 // The CDDL takes every good vector, each of its rules is taken by one, and it refuses the vectors whose flaw it can see.
 func TestCDDL(t *testing.T) {
 	m := &matcher{parseCDDL(t, readDocument(t, "capability.cddl")), map[string]bool{}}
-	rule := map[string]string{"request": "request", "return": "return", "usage": "usage", "request-file": "request-file", "response-file": "response-file", "trust": "trust-file", "key-request": "key-request-file", "certified-key": "certified-key-file",
+	rule := map[string]string{"request": "request", "return": "return", "usage": "usage", "request-file": "request-file", "response-file": "response-file", "trust": "trust-file", "key-request": "key-request-file", "certified-key": "certified-key-file", "update": "update-file",
 		"chain": "chain", "answer": "answer", "answer-file": "answer-response-file", "receipt": "receipt", "frame": "message", "activation-id": "activation-id"}
 	check := func(v *vector, name string, b []byte) error {
 		if name == "activation-id" {
@@ -109,7 +110,7 @@ func TestCDDL(t *testing.T) {
 		request-zero-for-absent request-false-for-absent request-empty-array-for-absent request-empty-text-for-absent request-null-for-absent request-tag-inside request-text-key
 		return-id-short usage-never usage-denied-nothing usage-most request-file-typ-response request-file-typ-missing request-file-alg-ed25519 request-file-header-claims request-file-header-crit request-file-unprotected request-file-detached
 		request-file-no-tag-18 request-file-device-cut-evidence request-file-client-cut-evidence answer-file-no-answer answer-file-tag-18 request-file-magic-of-response request-file-evidence-too-long response-file-typ-inner response-file-alg-swapped response-file-no-certificate response-file-extra-unsigned
-		response-file-inner-unsigned response-file-certificate-typ response-file-certificate-smuggles trust-short-key trust-one-key key-request-no-name key-request-typ certified-key-no-certificate certified-key-product chain-appliance-typ chain-appliance-host chain-serving-short chain-no-statement
+		response-file-inner-unsigned response-file-certificate-typ response-file-certificate-smuggles trust-short-key trust-one-key key-request-no-name key-request-typ update-typ update-release update-security-high update-no-certificate update-no-digest certified-key-no-certificate certified-key-product chain-appliance-typ chain-appliance-host chain-serving-short chain-no-statement
 		answer-path-33 answer-digest-31 answer-two-proofs answer-no-proofs answer-attached answer-unsigned-extra answer-typ-response answer-alg-eddsa answer-no-vds answer-vds-2 answer-no-claims
 		answer-content-no-time answer-content-unknown-field frame-kind-5 frame-kind-negative frame-ask-null frame-ask-more frame-three
 		activation-id-lower-case activation-id-no-hyphens activation-id-short activation-id-letter-u`)

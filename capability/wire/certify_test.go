@@ -112,3 +112,18 @@ func TestSplitKey(t *testing.T) {
 		t.Error("31 bytes of chance make a key")
 	}
 }
+
+// Releases are compared by number, whatever is missing at the end.
+func TestCompareReleases(t *testing.T) {
+	order := []string{"", "0.0", "0.1", "0.2", "0.10", "1.0.0.1", "1.0.1", "2026.1", "2026.1.0.1", "2026.2", "99999.0"}
+	for i, a := range order {
+		for j, b := range order {
+			if got := CompareReleases(a, b); got < 0 != (i < j) || got > 0 != (i > j) {
+				t.Errorf("%q and %q: %d", a, b, got)
+			}
+		}
+	}
+	if CompareReleases("1.0", "1.0.0") != 0 {
+		t.Error("what is missing at the end is not zero")
+	}
+}

@@ -26,6 +26,8 @@ const (
 	TypGroup     = "application/vnd.leasehold.group+cose"
 	// TypKeyRequest is what a signing key says of itself to its root.
 	TypKeyRequest = "application/vnd.leasehold.key-request+cose"
+	// TypUpdate is what an update of an appliance's image consists of.
+	TypUpdate = "application/vnd.leasehold.update+cose"
 )
 
 // The kinds of no. Each wraps what it found.
@@ -128,6 +130,9 @@ func trustMagic() []byte {
 func keyRequestMagic() []byte {
 	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'K', 'R', 0xd2}
 }
+func updateMagic() []byte {
+	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'U', 'P', 0xd2}
+}
 func certifiedKeyMagic() []byte {
 	return []byte{0xd9, 0xd9, 0xf7, 0xda, 'L', 'H', 'K', 'C'}
 }
@@ -144,6 +149,7 @@ const (
 
 	KindKeyRequest   FileKind = "key request"
 	KindCertifiedKey FileKind = "certified key"
+	KindUpdate       FileKind = "update"
 )
 
 // Kind looks at the magic only. The error is ErrKind, or ErrCut for a file that ends inside it.
@@ -151,7 +157,7 @@ func Kind(file []byte) (FileKind, error) {
 	for _, k := range []struct {
 		kind  FileKind
 		magic []byte
-	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindAnswer, append(answerMagic(), answerHead)}, {KindTrust, trustMagic()}, {KindKeyRequest, keyRequestMagic()}, {KindCertifiedKey, certifiedKeyMagic()}} {
+	}{{KindRequest, requestMagic()}, {KindResponse, responseMagic()}, {KindAnswer, append(answerMagic(), answerHead)}, {KindTrust, trustMagic()}, {KindKeyRequest, keyRequestMagic()}, {KindCertifiedKey, certifiedKeyMagic()}, {KindUpdate, updateMagic()}} {
 		if bytes.HasPrefix(file, k.magic) {
 			return k.kind, nil
 		}

@@ -116,6 +116,23 @@ func FuzzReadKeyRequest(f *testing.F) {
 	})
 }
 
+func FuzzOpenUpdate(f *testing.F) {
+	seedVectors(f, "update")
+	c, good := New(), map[string]bool{}
+	trust := &Trust{}
+	for _, v := range vectorSet(f) {
+		if v.Kind == "update" && v.Expect == "ok" {
+			good[string(v.bytes())] = true
+			trust, _ = c.DecodeTrust(unhex(v.Keys["trust"]))
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, _, err := c.OpenUpdate(trust, b); err == nil && !good[string(b)] {
+			t.Errorf("an update that nobody signed is taken: %x", b)
+		}
+	})
+}
+
 func FuzzReadCertifiedKey(f *testing.F) {
 	seedVectors(f, "certified-key")
 	c, good := New(), map[string]bool{}

@@ -106,7 +106,7 @@ func TestSecondReaderRefusesEveryFlip(t *testing.T) {
 	flips, refused := 0, 0
 	for _, run := range [][]string{
 		{"1", "answer-third-of-five", "answer-last-of-seven", "answer-named", "receipt-good", "request-file-device", "request-file-client", "request-file-client-p256", "request-file-client-return", "request-file-activation", "request-file-every-field"},
-		{fmt.Sprint(step), "response-file-good", "chain-good", "answer-file-good", "certified-key-good", "key-request-good"},
+		{fmt.Sprint(step), "response-file-good", "chain-good", "answer-file-good", "certified-key-good", "key-request-good", "update-good"},
 	} {
 		lines, _ := SecondReader(t, nil, "flips.mjs", append([]string{vectorDir}, run...)...)
 		for _, l := range lines {

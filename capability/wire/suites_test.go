@@ -185,7 +185,7 @@ func TestPublicSuitesCOSE(t *testing.T) {
 		var e example
 		suite(t, dir, "cose/"+name+".json", &e)
 		b := unhex(strings.ToLower(e.Output.CBOR))
-		for _, typ := range []string{TypRequest, TypResponse, TypKey, TypAppliance, TypGroup, TypKeyRequest} {
+		for _, typ := range []string{TypRequest, TypResponse, TypKey, TypAppliance, TypGroup, TypKeyRequest, TypUpdate} {
 			for _, item := range [][]byte{b, bytes.TrimPrefix(b, []byte{0xd2})} {
 				if _, _, err := c.open(item, typ, capability.MaxFile, AlgEd25519, AlgMLDSA87, AlgTPMQuote); err == nil {
 					t.Errorf("%s passes for %s", e.Title, typ)

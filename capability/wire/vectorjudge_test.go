@@ -142,6 +142,16 @@ func judgeVector(v *vector, b []byte) error {
 	case "key-request":
 		_, err := c.ReadKeyRequest(b)
 		return err
+	case "update":
+		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
+		if err != nil {
+			return fmt.Errorf("the vector's own trust bundle: %v", err)
+		}
+		_, k, err := c.OpenUpdate(trust, b)
+		if err != nil {
+			return err
+		}
+		return c.StillCounts(k, known(v))
 	case "certified-key":
 		trust, err := c.DecodeTrust(unhex(v.Keys["trust"]))
 		if err != nil {

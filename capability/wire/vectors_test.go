@@ -108,7 +108,7 @@ func TestVectors(t *testing.T) {
 // Each kind has a good vector, and each class of refusal has one.
 func TestVectorsCoverKindsAndClasses(t *testing.T) {
 	missing := map[string]bool{}
-	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "key-request", "certified-key", "activation-id", "receipt", "answer-file", "return", "usage", "text"} {
+	for _, s := range []string{"request-file", "response-file", "answer", "chain", "frame", "request", "trust", "key-request", "certified-key", "activation-id", "receipt", "answer-file", "return", "usage", "text", "update"} {
 		missing["good "+s], missing["bad "+s] = true, true
 	}
 	for _, s := range []string{"ok", "malformed", "kind", "cut", "size", "type", "signature", "one-signature", "other-producer", "revoked", "not-ours", "late"} {
@@ -131,7 +131,7 @@ func TestVectorsCoverKindsAndClasses(t *testing.T) {
 func TestVectorsHaveEveryField(t *testing.T) {
 	inputs := map[string]reflect.Type{
 		"request": reflect.TypeFor[capability.Request](), "return": reflect.TypeFor[capability.Return](), "usage": reflect.TypeFor[capability.Usage](), "trust": reflect.TypeFor[Trust](),
-		"request-file": reflect.TypeFor[requestFileInput](), "response-file": reflect.TypeFor[responseFileInput](), "key-request": reflect.TypeFor[keyRequestInput](),
+		"request-file": reflect.TypeFor[requestFileInput](), "response-file": reflect.TypeFor[responseFileInput](), "key-request": reflect.TypeFor[keyRequestInput](), "update": reflect.TypeFor[updateInput](),
 		"certified-key": reflect.TypeFor[certifiedKeyInput](), "chain": reflect.TypeFor[chainInput](), "answer": reflect.TypeFor[answerInput](), "receipt": reflect.TypeFor[receiptInput](), "answer-file": reflect.TypeFor[answerFileInput](),
 	}
 	there := map[string]bool{}
@@ -163,7 +163,7 @@ func TestVectorsHaveEveryField(t *testing.T) {
 	elsewhere := map[string]bool{ // made of keys, or of other inputs
 		"sealed": true, "clear": true, "public-keys": true, "chain": true, "answer": true, "answer-file": true, "claims": true, "proofs": true, "receipt": true, "group-header": true, "certified-key": true,
 	}
-	made := map[string]bool{"wire.KeyCertificate.Keys": true, "wire.KeyCertificate.Limits": true, "wire.KeyRequest.Keys": true}
+	made := map[string]bool{"wire.KeyCertificate.Keys": true, "wire.KeyCertificate.Limits": true, "wire.KeyRequest.Keys": true, "wire.Update.Certificate": true}
 	for rule, typ := range structs() {
 		for i := range typ.NumField() {
 			if name := typ.String() + "." + typ.Field(i).Name; !elsewhere[rule] && !made[name] && !there[name] {
@@ -201,6 +201,10 @@ func readVectors(t testing.TB) []*vector {
 type (
 	keyRequestInput struct {
 		KeyRequest KeyRequest `json:"keyRequest"` // without its keys
+	}
+	updateInput struct {
+		KeyCertificate KeyCertificate `json:"keyCertificate"` // without its keys
+		Update         Update         `json:"update"`         // without its certificate
 	}
 	certifiedKeyInput struct {
 		KeyCertificate KeyCertificate `json:"keyCertificate"` // without its keys and the digest of its limits
@@ -296,6 +300,18 @@ func encodeVector(t testing.TB, v *vector) ([]byte, error) {
 			return nil, err
 		}
 		return c.SealKeyRequest(signing, &in.KeyRequest)
+	case "update":
+		var in updateInput
+		read(&in)
+		root, signing, err := keyPair(v.Keys)
+		if err != nil {
+			return nil, err
+		}
+		in.KeyCertificate.Keys = signing.Public
+		if in.Update.Certificate, err = c.CertifyKey(root, &in.KeyCertificate); err != nil {
+			return nil, err
+		}
+		return c.SealUpdate(signing, &in.Update)
 	case "certified-key":
 		var in certifiedKeyInput
 		read(&in)

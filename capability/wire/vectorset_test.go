@@ -44,6 +44,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.counted()
 	s.trusts()
 	s.certifications()
+	s.updates()
 	s.chains()
 	s.answers()
 	s.asked()

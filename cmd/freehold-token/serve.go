@@ -127,7 +127,7 @@ func (s *server) sign(message []byte) ([]byte, error) {
 	return s.key.Sign(message)
 }
 
-// signable knows the inner envelope of what a signing key signs: a Sig_structure (RFC 9052, 4.4) whose protected header says Ed25519 and one of three types. Anything
+// signable knows the inner envelope of what a signing key signs: a Sig_structure (RFC 9052, 4.4) whose protected header says Ed25519 and one of four types. Anything
 // else, a certificate of another key above all, is not signed, whoever asks.
 func signable(message []byte) bool {
 	const sigStructure = "\x84\x6aSignature1"
@@ -136,7 +136,7 @@ func signable(message []byte) bool {
 		return false
 	}
 	header := rest[2 : 2+int(rest[1])]
-	for _, typ := range []string{"response", "appliance", "key-request"} {
+	for _, typ := range []string{"response", "appliance", "key-request", "update"} {
 		name := "application/vnd.leasehold." + typ + "+cose"
 		want := slices.Concat([]byte{0xa3, 0x01, 0x32, 0x04, 0x50}, make([]byte, 16), []byte{0x10, 0x78, byte(len(name))}, []byte(name))
 		if len(header) == len(want) {

@@ -37,6 +37,7 @@ func TestSignable(t *testing.T) {
 		"a response":                {good, true},
 		"an appliance certificate":  {message(name("appliance"), nil), true},
 		"a key request":             {message(name("key-request"), nil), true},
+		"an update":                 {message(name("update"), nil), true},
 		"a key certificate":         {message(name("key"), nil), false},
 		"a group":                   {message(name("group"), nil), false},
 		"a type that ends alike":    {message("x"+name("response"), nil), false},

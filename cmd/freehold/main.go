@@ -63,7 +63,7 @@ func command(f *flags) *cobra.Command {
 	}{
 		{"Every day:", []*cobra.Command{once(f, entitleCommand(f)), respondCommand(f), showCommand(f), inspectCommand(f), terminal.Text(readOurs), terminal.Explain("freehold", &f.json)}},
 		{"What is sold, and to whom:", []*cobra.Command{accountCommand(f), productCommand(f), modelCommand(f), itemCommand(f), groupCommand(f)}},
-		{"Machines:", []*cobra.Command{deviceCommand(f), once(f, mapCommand(f)), once(f, returnCommand(f)), once(f, retireCommand(f)), rehostCommand(f), once(f, writeOffCommand(f)), bootCommand(f), rootsCommand(f)}},
+		{"Machines:", []*cobra.Command{deviceCommand(f), once(f, mapCommand(f)), once(f, returnCommand(f)), once(f, retireCommand(f)), rehostCommand(f), once(f, writeOffCommand(f)), bootCommand(f), updateCommand(f), rootsCommand(f)}},
 		{"Users and seats:", []*cobra.Command{userCommand(f), seatCommand(f), sessionCommand(f), once(f, convertCommand(f))}},
 		{"The portal:", []*cobra.Command{serveCommand(f), loginCommand(f)}},
 		{"The book:", []*cobra.Command{reportCommand(f), auditCommand(f), exportCommand(f), once(f, importCommand(f)), policyCommand(f)}},

@@ -58,6 +58,8 @@ func TestScripts(t *testing.T) {
 			"office":    startOffice,
 			"api":       api,
 			"keep":      keep,
+			"built":     builtImage,
+			"aheadof":   aheadOf,
 		}),
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -60,6 +61,8 @@ type textConsole struct {
 	mu      sync.Mutex
 	request *console.Written // the last one that was made, for as long as it says all there is to say,
 	when    requested        // which was so then
+	telling *stick.Telling
+	begun   capability.Time // of the run of the daemon that gives no code of a first login
 }
 
 // requested is when a request was made.
@@ -158,7 +161,7 @@ func (t *textConsole) look(ctx context.Context) *screen.State {
 		}
 	} else {
 		s.Health = h
-		s.FirstCode = t.firstCode(ctx)
+		s.FirstCode = t.firstCode(ctx, h.Since)
 	}
 	return s
 }
@@ -167,15 +170,32 @@ func (t *textConsole) look(ctx context.Context) *screen.State {
 func (t *textConsole) here(s *screen.State) {
 	s.Allowed, s.Network = sticksAllowed(t.told), interfaces()
 	var err error
-	if s.Told, err = stick.Told(t.told); err != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.telling == nil {
+		t.telling = stick.NewTelling(t.told)
+	}
+	if s.Told, err = t.telling.Lines(); err != nil {
 		s.Told = []stick.Line{{Time: capability.At(s.Now), Text: err.Error()}}
 	}
 }
 
-// firstCode is the code of the first login, which root alone is told and only as long as there is no login.
-func (t *textConsole) firstCode(ctx context.Context) string {
+// firstCode is the code of the first login, which root alone is told and only as long as there is no login. A run of the daemon that has refused it, since when says which, is asked no more.
+func (t *textConsole) firstCode(ctx context.Context, since capability.Time) string {
+	t.mu.Lock()
+	refused := t.begun == since && since != 0
+	t.mu.Unlock()
+	if refused || t.remote.away() {
+		return ""
+	}
 	var f console.FirstLogin
-	if t.remote.away() || t.call(ctx, http.MethodGet, "first-login", nil, &f) != nil {
+	err := t.call(ctx, http.MethodGet, "first-login", nil, &f)
+	if no := (*capability.Refusal)(nil); errors.As(err, &no) && no.Code.Entry().Exit != capability.ExitTemporary {
+		t.mu.Lock()
+		t.begun = since
+		t.mu.Unlock()
+	}
+	if err != nil {
 		return ""
 	}
 	return f.Code

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,7 @@ import (
 // plugged is a stick with a response on it, and a daemon for which there is a return to be told too: a visit of it writes all that a visit may write.
 type plugged struct {
 	*machine
+	d        *daemon
 	t        *testing.T
 	dir      string // of the stick
 	applied  atomic.Bool
@@ -43,6 +45,7 @@ func newPlugged(t *testing.T) *plugged {
 	s.env = append(s.env, "LEASEHOLD_TOLD="+filepath.Join(s.machine.dir, "told"))
 	s.returned = capability.Return{ID: capability.ReturnID{7}, ActivationID: activationID(1), Copies: 1, Epoch: 2, Time: 1795160000, Serial: 1}
 	d := s.daemon()
+	s.d = d
 	d.does("GET health", func([]byte) (any, *capability.Refusal) {
 		h := console.Health{Host: here(), State: "serving", Media: s.mode.Load().(string), Requests: s.requests.Load(), Waiting: 1, Returns: []capability.Return{s.returned}}
 		if s.applied.Load() {
@@ -330,6 +333,112 @@ func TestStickThatIsNotMounted(t *testing.T) {
 		if err == nil || *v.done.Code != row.code || !v.done.Safe || s.applied.Load() {
 			t.Errorf("%s: %v, %+v", name, err, v.done)
 		}
+	}
+}
+
+// visit is one of the stick's directory by this very program, with what is done with the stick written down.
+func (s *plugged) visit(done *[]string) *visit {
+	p := &program{stdout: &strings.Builder{}, stderr: &strings.Builder{}, socket: s.machine.dir + "/socket"}
+	p.out = terminal.NewOutput(p.stdout)
+	return &visit{program: p, name: "KINGSTON 8 GB", told: filepath.Join(s.machine.dir, "told"), log: slog.New(slog.DiscardHandler), gone: func() bool { return false },
+		open: func() (stick.Place, error) {
+			*done = append(*done, "mounted")
+			return &seen{stick.At(s.dir), done, false, nil}, nil
+		}}
+}
+
+// A visit that was stopped while the stick is there says so, and not that somebody pulled it out.
+func TestStickStopped(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		s := newPlugged(t)
+		s.anew()
+		var done []string
+		v := s.visit(&done)
+		ctx, stop := context.WithCancel(t.Context())
+		var asked atomic.Bool
+		s.d.does("POST responses", func([]byte) (any, *capability.Refusal) {
+			s.applied.Store(true)
+			asked.Store(true)
+			stop() // while the daemon is at work: what it answers is heard all the same
+			return console.Imported{Code: capability.Applied, Serial: 1, Clear: wire.Clear{For: here(), Serial: 1, Number: 1}}, nil
+		})
+		v.gone = func() bool { return gone && asked.Load() }
+		want := capability.ErrStickStopped
+		if gone {
+			want = capability.ErrStickPulled
+		}
+		err := v.serve(ctx)
+		lines, terr := stick.Told(v.told)
+		if terr != nil || err == nil || *v.done.Code != want {
+			t.Fatal(gone, err, terr)
+		}
+		last := lines[len(lines)-1].Text
+		if !strings.Contains(last, "APPLIED") || !strings.Contains(last, want.String()) || strings.Contains(last, "SAFE TO REMOVE") == gone || strings.Contains(last, "Nothing was changed") {
+			t.Errorf("%v: %q", gone, last)
+		}
+	}
+}
+
+// What lies in the way of a request is found before a number is spent on it.
+func TestStickWithSomethingInTheWay(t *testing.T) {
+	s := newPlugged(t)
+	for _, name := range []string{"REQ-0002.LHQ", "REQ-0002.TXT", "REQ-0002.TMP"} {
+		s.anew()
+		if err := os.MkdirAll(filepath.Join(s.dir, "LEASEHOLD/7F3A22C9", name, "in it"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		status, out, stderr := s.run("media", "--at", "stick")
+		if status != 0 || s.requests.Load() != 1 || !strings.Contains(out, "Nothing was written on the stick") || !strings.Contains(stderr, name) {
+			t.Errorf("%s: %d, %d requests\n%s%s", name, status, s.requests.Load(), out, stderr)
+		}
+	}
+}
+
+// A stick that was pulled out too early is put right before it is written to, while it is not mounted; one that cannot be is served, and somebody is told; and one that is none of ours, or
+// where nothing is to be written, is left as it is.
+func TestStickIsMended(t *testing.T) {
+	for _, row := range []struct {
+		name, done, says, not string
+		no                    error
+		prepare               func(*plugged)
+	}{
+		{name: "mended", done: "mounted left mend mounted writable left", says: "It was pulled out too early before, and is put right.", not: "PC"},
+		{name: "not mended", done: "mounted left mend mounted writable left", says: "have a PC check it.", not: "put right", no: errors.New("no such unit")},
+		{name: "nothing to write", done: "mounted left", says: "have a PC check it.", not: "put right", prepare: func(s *plugged) {
+			var done []string
+			if err := s.visit(&done).serve(s.t.Context()); err != nil {
+				s.t.Fatal(err)
+			}
+		}},
+		{name: "not ours", done: "mounted left", says: "LH-2103", not: "pulled out", prepare: func(s *plugged) {
+			if err := os.RemoveAll(filepath.Join(s.dir, "LEASEHOLD")); err != nil {
+				s.t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newPlugged(t)
+			s.anew()
+			if row.prepare != nil {
+				row.prepare(s)
+			}
+			var done []string
+			v := s.visit(&done)
+			v.dirty = true
+			v.mend = func(context.Context) error {
+				done = append(done, "mend")
+				return row.no
+			}
+			err := v.serve(t.Context())
+			lines, terr := stick.Told(v.told)
+			if err != nil || terr != nil {
+				t.Fatal(err, terr)
+			}
+			last := lines[len(lines)-1].Text
+			if got := strings.Join(done, " "); got != row.done || !strings.Contains(last, row.says) || strings.Contains(last, row.not) || !strings.HasSuffix(last, "SAFE TO REMOVE") {
+				t.Errorf("%s: %q", got, last)
+			}
+		})
 	}
 }
 

@@ -26,20 +26,23 @@ import (
 // visit is one stick, from plugged in to safe to remove.
 //
 // What is on it is a stranger's. It is read before anything is written, and it stays read-only where nothing has to be written. The order of what is made durable is: the daemon's
-// change, then the receipt, then the request; a stick that is pulled out between two of them is found so the next time, and what is missing is written then.
+// change, then the receipt, then the request; a stick that is pulled out between two of them is found so the next time, and what is missing is written then. A file system that
+// was left so is put right before anything is written to it.
 type visit struct {
 	*program
 	name  string // KINGSTON 8 GB
 	told  string // directory
 	open  func() (stick.Place, error)
-	gone  func() bool // the stick was pulled out; nil: nobody knows
-	dirty bool        // it was pulled out too early the last time
+	gone  func() bool                 // the stick was pulled out; nil: nobody knows
+	dirty bool                        // it was pulled out too early the last time
+	mend  func(context.Context) error // puts its file system right while it is not mounted; nil: nothing here does
 	log   *slog.Logger
 
-	done visited
-	said []string // the sentences of the last line
-	some bool     // something may have been changed before it failed
-	not  error    // what was refused
+	place stick.Place // while it is mounted
+	done  visited
+	said  []string // the sentences of the last line
+	some  bool     // something may have been changed before it failed
+	not   error    // what was refused
 }
 
 // visited is leasehold.media/1.
@@ -87,13 +90,15 @@ func (v *visit) serve(ctx context.Context) error {
 	return err
 }
 
-// judged is an error with the code that says most: a stick that is gone is the cause of all that follows.
+// judged is an error with the code that says most: a stick that is gone is the cause of all that follows, and one that is still there was not pulled out, whoever stopped the visit.
 func (v *visit) judged(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case v.gone != nil && v.gone(), errors.Is(err, context.Canceled):
+	case v.gone != nil && v.gone():
 		return terminal.Coded(capability.ErrStickPulled, err)
+	case errors.Is(err, context.Canceled):
+		return terminal.Coded(capability.ErrStickStopped, err)
 	case errors.Is(err, stick.ErrSystem), errors.Is(err, syscall.EUCLEAN):
 		return terminal.Coded(capability.ErrStickSystem, err)
 	}
@@ -152,20 +157,49 @@ func (v *visit) exchange(ctx context.Context) (err error) {
 		v.done.Safe = v.gone != nil
 		return terminal.Coded(capability.ErrStickOff, fmt.Errorf("media-mode is %s", h.Media))
 	}
-	place, err := v.open()
-	if err != nil {
+	if v.place, err = v.open(); err != nil {
 		v.done.Safe = v.gone != nil && !v.gone()
 		return onMedium(err)
 	}
 	defer func() {
-		safe, left := place.Leave()
-		v.done.Safe = safe && left == nil && !(v.gone != nil && v.gone())
-		err = cmp.Or(err, onMedium(left))
+		err = cmp.Or(err, onMedium(v.leave()))
+		if v.dirty && (err == nil || terminal.CodeOf(err) != capability.StickIgnored) {
+			v.said = append(v.said, "It was pulled out too early before: have a PC check it.")
+		}
 	}()
-	if v.dirty {
-		v.said = append(v.said, "It was pulled out too early before: have a PC check it.")
+	return v.files(ctx, h)
+}
+
+// leave unmounts the stick where it is mounted.
+func (v *visit) leave() error {
+	if v.place == nil {
+		v.done.Safe = v.gone != nil && !v.gone()
+		return nil
 	}
-	return v.files(ctx, place, h)
+	safe, err := v.place.Leave()
+	v.place = nil
+	v.done.Safe = safe && err == nil && !(v.gone != nil && v.gone())
+	return err
+}
+
+// mended has the file system of a stick that was pulled out too early put right, before anything is written to it: the stick is unmounted for that, and mounted again. What could not
+// be put right is written to all the same, as what was written before is still there; somebody is told to have it checked.
+func (v *visit) mended(ctx context.Context) error {
+	if !v.dirty || v.mend == nil {
+		return nil
+	}
+	if err := v.leave(); err != nil {
+		return onMedium(err)
+	}
+	if err := v.mend(ctx); err != nil {
+		v.log.Warn("the stick's file system is not put right", "stick", v.name, "cause", err.Error())
+	} else {
+		v.dirty = false
+		v.said = append(v.said, "It was pulled out too early before, and is put right.")
+	}
+	var err error
+	v.place, err = v.open()
+	return onMedium(err)
 }
 
 // onMedium gives an error of a medium the catalog's code.
@@ -178,8 +212,8 @@ func onMedium(err error) error {
 }
 
 // files reads what is on the stick, and writes what is missing.
-func (v *visit) files(ctx context.Context, place stick.Place, h *console.Health) error {
-	m, err := courier.OpenStick(place.Path(), h.Host, false)
+func (v *visit) files(ctx context.Context, h *console.Health) error {
+	m, err := courier.OpenStick(v.place.Path(), h.Host, false)
 	if errors.Is(err, courier.ErrNoFolder) && !errors.Is(err, courier.ErrNoOwn) {
 		return terminal.Coded(capability.StickIgnored, err)
 	}
@@ -207,13 +241,19 @@ func (v *visit) files(ctx context.Context, place stick.Place, h *console.Health)
 	if !wanted && !owed {
 		return nil
 	}
-	if err := place.Writable(); err != nil {
+	if m != nil {
+		m.Close() // what is open cannot be unmounted
+	}
+	if err := v.mended(ctx); err != nil {
 		return v.unwritten(err)
 	}
-	if err := stick.Room(place.Path()); err != nil { // before a number is spent
+	if err := v.place.Writable(); err != nil {
 		return v.unwritten(err)
 	}
-	w, err := courier.OpenStick(place.Path(), h.Host, true)
+	if err := stick.Room(v.place.Path()); err != nil { // before a number is spent
+		return v.unwritten(err)
+	}
+	w, err := courier.OpenStick(v.place.Path(), h.Host, true)
 	if err != nil {
 		return v.unwritten(err)
 	}
@@ -364,6 +404,9 @@ func (v *visit) wanted(m *courier.Medium, h *console.Health) (wanted, whole bool
 // request has the daemon make a request, and writes it and its description.
 func (v *visit) request(ctx context.Context, w *courier.Medium, h *console.Health) error {
 	v.tell(stick.Line{Text: fmt.Sprintf("USB stick %s - writing request %d ...", v.name, h.Requests+1)})
+	if err := w.MayWrite(h.Requests + 1); err != nil {
+		return v.unwritten(err)
+	}
 	var r console.Written
 	v.some = true // a number is spent
 	if err := v.call(uncut(ctx), http.MethodPost, "requests", console.Wish{}, &r); err != nil {

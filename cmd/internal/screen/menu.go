@@ -3,6 +3,7 @@ package screen
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,15 +15,23 @@ type Asker struct {
 	Secret func(question string) (string, error)
 }
 
-// Lines asks on streams. What is typed in answer is a line of at most a thousand bytes.
+// maxLine is how much of a line that is typed is kept, in bytes.
+const maxLine = 1 << 10
+
+// Lines asks on streams. What is typed in answer is a line of at most a thousand bytes; what is longer is read to its end and is no answer, as a part of it would be another one.
 func Lines(in io.Reader) func() (string, error) {
-	r := bufio.NewReaderSize(in, 1<<10)
+	r := bufio.NewReaderSize(in, maxLine)
 	return func() (string, error) {
-		line, err := r.ReadString('\n')
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
+		b, err := r.ReadSlice('\n')
+		line := strings.TrimRight(string(b), "\r\n")
+		for errors.Is(err, bufio.ErrBufferFull) {
+			line = ""
+			_, err = r.ReadSlice('\n')
+		}
+		if line != "" {
 			err = nil
 		}
-		return line[:min(len(line), 1<<10)], err
+		return line, err
 	}
 }
 

@@ -109,6 +109,20 @@ func TestOpening(t *testing.T) {
 	}
 }
 
+// A line without an end takes no memory, is no answer, and the next one is.
+func TestLines(t *testing.T) {
+	endless := strings.NewReader(strings.Repeat("x", 10<<20) + "\n5\n" + strings.Repeat("y", maxLine-1) + "\n" + strings.Repeat("z", maxLine) + "\nlast")
+	ask := Lines(endless)
+	for i, want := range []string{"", "5", strings.Repeat("y", maxLine-1), "", "last"} {
+		if got, err := ask(); got != want || err != nil {
+			t.Errorf("line %d: %d bytes, %v", i, len(got), err)
+		}
+	}
+	if _, err := ask(); err != io.EOF {
+		t.Error(err)
+	}
+}
+
 // What is new is heard once, also when the lines before it have left.
 func TestNewer(t *testing.T) {
 	line := func(n int) stick.Line { return stick.Line{Time: capability.Time(n), Text: "x"} }

@@ -1,10 +1,12 @@
 package stick
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,21 +36,32 @@ func look(root, device string) (*Device, error) {
 		return nil, fmt.Errorf("%q is not the name of a device, as sdb1 is", device)
 	}
 	d := &Device{node: filepath.Join(root, "dev", name), sys: filepath.Join(root, "sys/class/block", name)}
-	f, err := os.OpenFile(d.node, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if i, err := os.Lstat(d.node); err != nil {
+		return nil, err
+	} else if i.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
+		return nil, fmt.Errorf("%s is no block device", d.node)
+	}
+	d.named()
+	b, err := sector(d.node)
+	if err != nil {
+		return d, err
+	}
+	d.System, d.Dirty = Sector(b)
+	return d, nil
+}
+
+// sector is the first one of a device.
+func sector(node string) ([]byte, error) {
+	f, err := os.OpenFile(node, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if i, err := f.Stat(); err != nil || i.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
-		return nil, errors.Join(fmt.Errorf("%s is no block device", d.node), err)
-	}
-	d.named()
 	b := make([]byte, sectorSize)
 	if _, err := io.ReadFull(f, b); err != nil {
-		return d, fmt.Errorf("read %s: %w", d.node, err)
+		return nil, fmt.Errorf("read %s: %w", node, err)
 	}
-	d.System, d.Dirty = Sector(b)
-	return d, nil
+	return b, nil
 }
 
 // named finds out what the device is called. A partition's are the words of the disk it is on: one directory up, from where the link leads to.
@@ -83,6 +96,24 @@ func (d *Device) Mount(at string) (Place, error) {
 		return nil, fmt.Errorf("%s: %w", d.node, ErrSystem)
 	}
 	return mount(d.node, at, d.System, options(d.System))
+}
+
+// Mend has the file system put right, while nobody has it mounted. The program that does so has a unit of its own, with the stick and nothing else in reach: it is large, and what it reads is
+// a stranger's. An error is a stick that is as it was, or a machine without that unit or program.
+func (d *Device) Mend(ctx context.Context) error {
+	name := filepath.Base(d.node)
+	out, err := exec.CommandContext(ctx, "systemctl", "start", "leasehold-repair@"+name+".service").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("repair %s: %w: %s", d.node, err, plain(string(out)))
+	}
+	b, err := sector(d.node)
+	if err != nil {
+		return err
+	}
+	if _, dirty := Sector(b); dirty {
+		return fmt.Errorf("repair %s: it is still marked as pulled out too early", d.node)
+	}
+	return nil
 }
 
 // options are those of the file system's driver: files are root's and nobody may run them, names are UTF-8, damage stops writing.

@@ -259,6 +259,88 @@ func TestTold(t *testing.T) {
 	}
 }
 
+// Who looks again and again sees each line, also after the files have changed places, and reads nothing that is as it was.
+func TestTelling(t *testing.T) {
+	dir := t.TempDir()
+	seen := NewTelling(filepath.Join(dir, "later"))
+	look := func() []Line {
+		t.Helper()
+		lines, err := seen.Lines()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lines
+	}
+	if len(look()) != 0 {
+		t.Error("something was told where nothing is")
+	}
+	if err := os.Mkdir(filepath.Join(dir, "later"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 300 { // twice the files change places
+		if err := Tell(seen.dir, Line{Time: capability.Time(n + 1), Text: strings.Repeat("x", 1000)}); err != nil {
+			t.Fatal(err)
+		}
+		lines := look()
+		if last := lines[len(lines)-1].Time; last != capability.Time(n+1) {
+			t.Fatalf("line %d is not seen: %d is the last", n+1, last)
+		}
+		if again := look(); &again[0] != &lines[0] {
+			t.Fatal("read again, although nothing has changed")
+		}
+	}
+	if err := os.RemoveAll(seen.dir); err != nil {
+		t.Fatal(err)
+	}
+	if len(look()) != 0 {
+		t.Error("what is gone is seen")
+	}
+}
+
+// A file system that was left too early is clean again after the program of the repair's unit, and its files are there; and there must be a unit to say so.
+func TestMend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	run := func(want int, name string, args ...string) string {
+		t.Helper()
+		c := exec.Command(name, args...)
+		out, _ := c.CombinedOutput()
+		if c.ProcessState == nil || c.ProcessState.ExitCode() != want {
+			t.Fatalf("%s: %v\n%s", name, c.ProcessState, out)
+		}
+		return string(out)
+	}
+	run(0, "mkfs.vfat", "-F", "32", "-C", path, "40000")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, sectorSize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	b[0x41] |= 1
+	reserved := int64(b[0x0e]) | int64(b[0x0f])<<8
+	_, err = f.WriteAt(b, 0)
+	if _, lost := f.WriteAt([]byte{0xff, 0xff, 0xff, 0x0f}, reserved*sectorSize+4*9); errors.Join(err, lost, f.Close()) != nil { // a cluster of no file
+		t.Fatal(err, lost)
+	}
+	if out := run(1, "fsck.vfat", "-a", path); !strings.Contains(out, "eclaimed 1 unused cluster") {
+		t.Error(out)
+	}
+	if b, err = sector(path); err != nil {
+		t.Fatal(err)
+	}
+	if system, dirty := Sector(b); system != VFAT || dirty {
+		t.Errorf("%q, dirty: %v", system, dirty)
+	}
+	run(0, "fsck.vfat", "-n", path)
+	d := &Device{node: path, System: VFAT}
+	t.Setenv("PATH", t.TempDir())
+	if err := d.Mend(t.Context()); err == nil {
+		t.Error("mended by nobody")
+	}
+}
+
 // Sticks are let in for five minutes of a clock that nobody sets.
 func TestAllow(t *testing.T) {
 	dir := t.TempDir()

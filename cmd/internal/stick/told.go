@@ -68,6 +68,42 @@ func Tell(dir string, l Line) error {
 	return errors.Join(err, f.Close())
 }
 
+// Telling is what is told in a directory, for who looks again and again: files that are as they were are not read again. It is for one goroutine.
+type Telling struct {
+	dir   string
+	seen  [2]fs.FileInfo
+	lines []Line
+}
+
+// NewTelling is that of a directory, which may come later.
+func NewTelling(dir string) *Telling { return &Telling{dir: dir} }
+
+// Lines is Told, for the caller to read only.
+func (t *Telling) Lines() ([]Line, error) {
+	var now [2]fs.FileInfo
+	same := true
+	for i, name := range []string{oldFile, toldFile} {
+		is, err := os.Stat(filepath.Join(t.dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		was := t.seen[i]
+		if err == nil {
+			now[i] = is
+		}
+		same = same && (now[i] == nil) == (was == nil) && (was == nil || os.SameFile(was, is) && was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()))
+	}
+	if same {
+		return t.lines, nil
+	}
+	lines, err := Told(t.dir)
+	if err != nil {
+		return nil, err
+	}
+	t.seen, t.lines = now, lines // what was told since the look before is read once more
+	return lines, nil
+}
+
 // Told is what was told, the oldest first; none where there is no such directory.
 func Told(dir string) (lines []Line, err error) {
 	for _, name := range []string{oldFile, toldFile} {

@@ -70,6 +70,8 @@ func Describe(in *client.Inspection, here hostid.ID) string {
 		describeKey(&b, in.KeyRequest)
 	case in.Certified != nil:
 		describeKey(&b, in.Certified)
+	case in.Update != nil:
+		describeUpdate(&b, in.Update)
 	}
 	fmt.Fprintf(&b, "\nThe file has %d bytes; its SHA-256 is %x.\n", in.Size, in.Digest)
 	return plainLines(b.String())

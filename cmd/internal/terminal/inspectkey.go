@@ -67,6 +67,8 @@ func keyVerdict(in *client.Inspection) string {
 		return fmt.Sprintf("  by the key %x, which it asks a certificate for", in.KeyRequest.Fingerprint[:minDigits])
 	case in.Certified != nil:
 		return fmt.Sprintf("  by the root %x", in.Certified.Root[:minDigits])
+	case in.Update != nil:
+		return "  key " + in.Update.Key.Name
 	}
 	return ""
 }

@@ -8,7 +8,7 @@ import { equal, must, refuse, within } from './refusal.mjs'
 export const LABEL = { alg: 1, kid: 4, claims: 15, typ: 16, vds: 395, vdp: 396, certificate: -70002 }
 export const ALG = { ed25519: -19, esp256: -9, mldsa87: -50, quote: -70001 }
 export const TYP = Object.fromEntries(
-  ['request', 'response', 'key', 'key-request', 'appliance', 'group'].map((kind) => [kind, `application/vnd.leasehold.${kind}+cose`]),
+  ['request', 'response', 'key', 'key-request', 'update', 'appliance', 'group'].map((kind) => [kind, `application/vnd.leasehold.${kind}+cose`]),
 )
 
 export const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()

@@ -9,6 +9,7 @@ import { equal, must, refuse, within } from './refusal.mjs'
 
 const MAX_FILE = 1048576
 const MAX_FRAME = 16384
+const MAX_SIGNED = 65536
 const MAGIC = {
   request: 'd9d9f7da4c485251d2',
   response: 'd9d9f7da4c485253d2',
@@ -16,6 +17,7 @@ const MAGIC = {
   trust: 'd9d9f7da4c485452',
   'key-request': 'd9d9f7da4c484b52d2',
   'certified-key': 'd9d9f7da4c484b43',
+  update: 'd9d9f7da4c485550d2',
 }
 
 // content is the item behind the magic of a kind of file.
@@ -161,6 +163,18 @@ export function keyRequest(bytes) {
   if (!equal(item.kid, kidOf(message.keys))) refuse('signature', 'kid is not that of the key it names')
   item.judge(message.keys)
   return message
+}
+
+// update judges an update of an appliance's image: SPEC.md 9.7.
+export function update(bytes, root, known) {
+  if (bytes.length > MAX_SIGNED) refuse('size', `an update of ${bytes.length} bytes`)
+  const item = signedTwice(content(bytes, 'update'), TYP.update)
+  const message = messages.read(messages.update, item.payload)
+  const certificate = keyCertificate(message.certificate, root, known)
+  if (!equal(item.kid, certificate.fingerprint.subarray(0, 16))) refuse('signature', 'kid is not the certified key’s')
+  item.judge(certificate.keys)
+  if (!isWithin(certificate, message.time)) refuse('signature', 'signed outside of the time of its key')
+  return { update: message, certificate }
 }
 
 // certifiedKey judges a certified key: SPEC.md 9.5.

@@ -324,6 +324,18 @@ const productLimit = map({ 1: need('product', name), 2: may('copies', u32), 3: m
 const limits = map({ 1: may('hour', u32), 2: may('day', u32), 3: may('products', array(productLimit, 64)) }, (l) =>
   ascending(l.products ?? [], (a, b) => Buffer.compare(Buffer.from(a.product), Buffer.from(b.product)), 'products'),
 )
+const part = map({ 1: need('size', range(1, 268435456)), 2: need('sha256', digest) })
+export const update = map({
+  1: need('version', text(1, 23, /^(0|[1-9][0-9]{0,4})(\.(0|[1-9][0-9]{0,4})){1,3}$/)),
+  2: need('security', range(1, 4095)),
+  3: need('time', time),
+  4: need('rootHash', digest),
+  5: need('root', part),
+  6: need('verity', part),
+  7: need('kernel', part),
+  8: need('certificate', bytes(1, 65536)),
+  9: may('boot', boot),
+})
 export const certifiedKey = map({ 1: need('certificate', bytes(1, 65536)), 2: may('limits', limits) })
 
 export const chain = map(

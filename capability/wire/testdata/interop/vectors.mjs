@@ -46,6 +46,11 @@ export const readers = {
   },
   trust: (bytes) => ({ is: files.trust(bytes) }),
   'key-request': (bytes) => ({ is: { keyRequest: withoutKeys(files.keyRequest(bytes)) } }),
+  update: (bytes, { root, known }) => {
+    const { certificate, update } = files.update(bytes, root, known)
+    const { certificate: _, ...said } = update
+    return { is: { keyCertificate: withoutKeys(certificate), update: said } }
+  },
   'certified-key': (bytes, { root }) => {
     const { certificate, limits } = files.certifiedKey(bytes, root)
     return { is: { keyCertificate: withoutKeys(certificate), limits } }

@@ -1,0 +1,32 @@
+package client
+
+import (
+	"errors"
+
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+)
+
+// InspectedUpdate is what an update of an appliance's image says, and the key that signed it. The files beside it are not looked at.
+type InspectedUpdate struct {
+	Fields wire.Update  `json:"fields"`
+	Key    InspectedKey `json:"key"`
+}
+
+func (in *Inspection) update(codec *wire.Codec, file []byte, trust *wire.Trust) error {
+	if trust == nil {
+		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose the update is"
+		return nil
+	}
+	u, k, err := codec.OpenUpdate(trust, file)
+	if errors.Is(err, wire.ErrOtherProducer) {
+		in.bad(capability.ErrOtherProducer, err)
+		in.Signature = UnknownKey
+		return nil
+	} else if err != nil {
+		return err
+	}
+	in.Signature = Good
+	in.Update = &InspectedUpdate{*u, InspectedKey{k.Name, codec.Fingerprint(k.Keys), k.From, k.Until}}
+	return nil
+}
