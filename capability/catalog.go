@@ -72,6 +72,7 @@ const (
 	DuplicatesOff        Code = 3407
 	BorrowShortened      Code = 3408
 	ErrMeanwhile         Code = 3409
+	ErrRation            Code = 3410
 	ErrServerUnproven    Code = 3301
 	ErrServerUnreachable Code = 3302
 	ErrClientStore       Code = 3303
@@ -321,6 +322,7 @@ func Catalog() []Entry {
 		{DuplicatesOff, "DUPLICATES_OFF", "duplicate clients stay off", "the producer allows them, but a reserved count belongs to one device; they are on as soon as no reservation exists", "leasehold policies; leasehold reservations delete", ExitOK},
 		{BorrowShortened, "BORROW_SHORTENED", "a shorter lease than asked for", "a lease that outlasts a hold costs the TPM a write, and clients have used up what it is given of them for now; the lease is renewed as any other, in full as soon as there is one", "nothing to do; for many clients a plain lease or a longer borrow costs less", ExitOK},
 		{ErrMeanwhile, "E_MEANWHILE", "somebody else has changed it meanwhile", "it is not any more what you saw when you began, and saving would undo the other change", "compare what it is now with what you typed, and save again", ExitTemporary},
+		{ErrRation, "E_RATION", "done too often for the TPM", "what takes something away from client keys is anchored in the TPM, whose memory wears out by being written: so often at once, and then twice a day", "wait until the time that is named, or switch client-keys-only on once and register only the keys that stay", ExitTemporary},
 		{ErrServerUnproven, "E_SERVER_UNPROVEN", "the server proved nothing", "its chain does not lead to the producer root this program trusts, or an answer was not signed by it", "check the address, and that --trust names the producer's bundle", ExitFile},
 		{ErrServerUnreachable, "E_SERVER_UNREACHABLE", "the license server cannot be reached", "no connection, or it was cut; leases that are held run on to their end", "check the address and the network, then try again", ExitTemporary},
 		{ErrClientStore, "E_CLIENT_STORE", "this device cannot keep its leases", "the directory for leases cannot be read or written: it is full, read-only or another account's; programs that run keep what they have until it ends", "make room, or name a directory that this account may write: --dir DIR", ExitError},

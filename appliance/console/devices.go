@@ -109,8 +109,21 @@ type seatsView struct {
 	Feature string
 }
 
+// seated are the seats that the address asks for. All streams look at all seats together, whatever of them each shows.
+func (v *visit) seated() (Seats, error) {
+	if !v.live {
+		return got[Seats](v, v.Console.seats)
+	}
+	feature, after, err := askedSeats(v.r)
+	if err != nil {
+		return Seats{}, err
+	}
+	all, err := shared(v, "/seats", func() (Seats, error) { return v.seatsOf(v.r, "", 0) })
+	return all.of(feature, after), err
+}
+
 func (v *visit) seats() error {
-	rows, err := got[Seats](v, v.Console.seats)
+	rows, err := v.seated()
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 type Directory struct {
 	appliance *appliance.Appliance
 	posed     chan *posed
-	crowd     chan struct{}
+	crowd     *web.Room // those who wait
 	ended     chan struct{}
 	end       func()
 
@@ -40,8 +40,9 @@ const (
 	directoryPatience = 20 * time.Second
 	// directorySilence is how long nobody may have asked before the program counts as stopped.
 	directorySilence = 30 * time.Second
-	// directoryCrowd is how many may wait at a time: each keeps a connection of a browser.
-	directoryCrowd = 32
+	// directoryCrowd is how many may wait at a time, and directoryOfOne of one address: each keeps a connection of a browser. A directory that answers keeps nobody longer than a moment, so this is for one that hangs.
+	directoryCrowd = 16
+	directoryOfOne = 4
 	// maxSubject bounds what a directory calls somebody, in bytes.
 	maxSubject = 512
 )
@@ -109,7 +110,7 @@ type posed struct {
 
 // NewDirectory is for an appliance that runs.
 func NewDirectory(a *appliance.Appliance) *Directory {
-	d := &Directory{appliance: a, posed: make(chan *posed), crowd: make(chan struct{}, directoryCrowd), ended: make(chan struct{}), out: map[uint64]*posed{}}
+	d := &Directory{appliance: a, posed: make(chan *posed), crowd: web.NewRoom(directoryCrowd, directoryOfOne), ended: make(chan struct{}), out: map[uint64]*posed{}}
 	d.end = sync.OnceFunc(func() { close(d.ended) })
 	return d
 }
@@ -180,18 +181,16 @@ func (d *Directory) answered(r *http.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// ask has the program answer a question. Its error is a *capability.Refusal: ErrApplianceSignIn where the directory said no, and ErrDirectory where nothing is known.
-func (d *Directory) ask(ctx context.Context, q DirectoryQuestion) (*DirectoryAnswer, error) {
+// ask has the program answer a question, for somebody at an address. Its error is a *capability.Refusal: ErrApplianceSignIn where the directory said no, and ErrDirectory where nothing is known.
+func (d *Directory) ask(caller context.Context, from string, q DirectoryQuestion) (*DirectoryAnswer, error) {
 	if !d.running() {
 		return nil, capability.Refuse(capability.ErrDirectory, "", "the program that asks it does not run")
 	}
-	select {
-	case d.crowd <- struct{}{}:
-		defer func() { <-d.crowd }()
-	default:
+	if !d.crowd.Take(from, 1) {
 		return nil, capability.Refuse(capability.ErrDirectory, "", "too many sign in at once")
 	}
-	ctx, cancel := context.WithTimeout(ctx, directoryPatience)
+	defer d.crowd.Give(from, 1)
+	ctx, cancel := context.WithTimeout(caller, directoryPatience)
 	defer cancel()
 	p := &posed{q, make(chan *DirectoryAnswer, 1)}
 	defer d.forget(p)
@@ -206,6 +205,9 @@ func (d *Directory) ask(ctx context.Context, q DirectoryQuestion) (*DirectoryAns
 			}
 			return a, nil
 		case <-ctx.Done():
+			if caller.Err() != nil { // it is no fault of the directory that somebody hangs up
+				return nil, capability.Refuse(capability.ErrDirectory, "", "")
+			}
 			return nil, d.noted(capability.Refuse(capability.ErrDirectory, "", "no answer in time"))
 		case <-d.ended:
 			return nil, capability.Refuse(capability.ErrDirectory, "", "the appliance is stopping")

@@ -387,7 +387,7 @@ func TestDirectoryPatience(t *testing.T) {
 				t.Errorf("%+v, want %s", pr, says)
 			}
 		}
-		_, err := d.ask(t.Context(), DirectoryQuestion{})
+		_, err := d.ask(t.Context(), "192.0.2.1", DirectoryQuestion{})
 		refused(err, "does not run")
 
 		// It asks, and hears nothing: nobody signs in.
@@ -398,7 +398,7 @@ func TestDirectoryPatience(t *testing.T) {
 		}
 		// It runs still, for a while, and takes no question.
 		begin = time.Now()
-		_, err = d.ask(t.Context(), DirectoryQuestion{})
+		_, err = d.ask(t.Context(), "192.0.2.1", DirectoryQuestion{})
 		if refused(err, ""); time.Since(begin) != directoryPatience || d.fault() == nil {
 			t.Errorf("after %s", time.Since(begin))
 		}
@@ -406,26 +406,45 @@ func TestDirectoryPatience(t *testing.T) {
 		if d.running() {
 			t.Error("a program that is gone runs")
 		}
-		// It takes questions and answers none; those are forgotten with whoever asked.
+		// It takes questions and answers none; those are forgotten with whoever asked. One address takes up its own places, and no more.
 		var all sync.WaitGroup
 		for range directoryCrowd {
 			all.Go(func() { ask(t, h, "POST", "directory/next", nil, new(DirectoryQuestion)) })
 		}
 		synctest.Wait()
-		for range directoryCrowd {
+		d.reached()
+		leave, left := context.WithCancel(t.Context())
+		for n := range directoryCrowd {
+			from, ctx := fmt.Sprintf("198.51.100.%d", n/directoryOfOne), t.Context()
+			if n == 0 {
+				ctx = leave
+			}
 			all.Go(func() {
-				_, err := d.ask(t.Context(), DirectoryQuestion{URL: "ldaps://x"})
+				_, err := d.ask(ctx, from, DirectoryQuestion{URL: "ldaps://x"})
 				refused(err, "")
 			})
+			synctest.Wait()
+			if n == directoryOfOne-1 {
+				_, err = d.ask(t.Context(), from, DirectoryQuestion{})
+				refused(err, "too many")
+			}
 		}
-		synctest.Wait()
-		_, err = d.ask(t.Context(), DirectoryQuestion{})
+		_, err = d.ask(t.Context(), "192.0.2.1", DirectoryQuestion{})
 		refused(err, "too many")
+		left()
+		synctest.Wait()
+		if d.fault() != nil {
+			t.Error("somebody hangs up, and the directory is at fault")
+		}
+		if !d.crowd.Take("198.51.100.0", 1) || d.crowd.Take("198.51.100.0", 1) {
+			t.Error("who hung up has left no place, or more than one")
+		}
+		d.crowd.Give("198.51.100.0", 1)
 		all.Wait()
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if len(d.out) != 0 || len(d.crowd) != 0 || d.number != directoryCrowd {
-			t.Errorf("%d questions are out, %d wait, of %d", len(d.out), len(d.crowd), d.number)
+		if len(d.out) != 0 || !d.crowd.Take("192.0.2.1", directoryOfOne) || d.number != directoryCrowd || d.last == nil {
+			t.Errorf("%d questions are out of %d, fault %+v", len(d.out), d.number, d.last)
 		}
 	})
 }

@@ -151,7 +151,7 @@ func (v *visit) sendToIssuer() error {
 	trip := toIssuer{web.NewTrip(), d.URL, web.Local(v.query("to"))}
 	q := questionOf(&d)
 	q.Address = &AddressQuestion{v.back(), trip.Trip}
-	a, err := v.Directory.ask(v.r.Context(), q)
+	a, err := v.Directory.ask(v.r.Context(), web.AddressOf(v.r), q)
 	if err != nil {
 		return v.again(err, (*visit).signInPage)
 	}
@@ -198,7 +198,7 @@ func (v *visit) fromIssuer() (to string, err error) {
 	if q.Code.Code, err = trip.Code(v.r.URL.Query(), d.URL); err != nil {
 		return "", err
 	}
-	p, err := v.named(v.r.Context(), q)
+	p, err := v.named(v.r.Context(), web.AddressOf(v.r), q)
 	if err != nil {
 		return "", err
 	}

@@ -165,7 +165,7 @@ func (c *Console) judged(ctx context.Context, name, password, from string) (d le
 	}
 	q := questionOf(&d)
 	q.Password = &PasswordQuestion{name, password}
-	p, err = c.named(ctx, q)
+	p, err = c.named(ctx, from, q)
 	no := (*capability.Refusal)(nil)
 	switch {
 	case err == nil:
@@ -178,9 +178,9 @@ func (c *Console) judged(ctx context.Context, name, password, from string) (d le
 	return d, p, err
 }
 
-// named is whom the directory names.
-func (c *Console) named(ctx context.Context, q DirectoryQuestion) (*Person, error) {
-	a, err := c.Directory.ask(ctx, q)
+// named is whom the directory names, for somebody at an address.
+func (c *Console) named(ctx context.Context, from string, q DirectoryQuestion) (*Person, error) {
+	a, err := c.Directory.ask(ctx, from, q)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 const (
 	liveStreams = 16               // at once: with those who wait for a directory well below the places of all browsers
 	liveOfOne   = 4                // of one address
-	livePause   = 2 * time.Second  // between two looks at whether something has changed
+	livePause   = 2 * time.Second  // between two looks at whether something has changed, and between two looks at all seats for all who look at them
 	liveAgain   = 15 * time.Second // at the latest is it asked again who listens, and written what has changed without an entry
 	liveUnread  = 10 * time.Second // until who does not read is left
 )
@@ -33,10 +33,21 @@ type live struct {
 	over chan struct{} // closed: the daemon ends
 	end  func()
 	once *regexp.Regexp // what is another one in each form
+
+	mu    sync.Mutex
+	looks map[string]*looked // of pages
+	turns map[string]chan struct{}
+}
+
+// looked is what the ledger has for a page, for all of its streams. It is the same whoever listens: what of it somebody may see or do, the page decides after. Nobody changes it.
+type looked struct {
+	head uint64 // of the journal, just before
+	what any
+	over chan struct{} // closed: it is too old
 }
 
 func newLive() *live {
-	l := &live{room: web.NewRoom(liveStreams, liveOfOne), over: make(chan struct{}), once: regexp.MustCompile(`name="once" value="[^"]*"`)}
+	l := &live{room: web.NewRoom(liveStreams, liveOfOne), over: make(chan struct{}), once: regexp.MustCompile(`name="once" value="[^"]*"`), looks: map[string]*looked{}, turns: map[string]chan struct{}{}}
 	l.end = sync.OnceFunc(func() { close(l.over) })
 	return l
 }
@@ -79,7 +90,8 @@ func (s *site) stream(r route) http.Handler {
 			return
 		}
 		defer s.streams().room.Give(from, 1)
-		parts, err := s.parts(req, r)
+		shown := s.head(req.Context())
+		parts, err := s.parts(req, r, shown)
 		if err != nil {
 			http.Error(w, "sign in first", http.StatusUnauthorized)
 			return
@@ -87,16 +99,16 @@ func (s *site) stream(r route) http.Handler {
 		w.Header().Set("Content-Type", "text/event-stream")
 		e := &events{w, http.NewResponseController(w)}
 		e.control.SetReadDeadline(time.Time{}) // nothing more is read
-		s.follow(req, r, e, parts)
+		s.follow(req, r, e, parts, shown)
 	})
 }
 
-// follow writes the parts, and again when they have changed, until somebody ends it.
-func (s *site) follow(req *http.Request, r route, e *events, parts []byte) {
+// follow writes the parts, which are as of a head of the journal or newer, and again when they have changed, until somebody ends it.
+func (s *site) follow(req *http.Request, r route, e *events, parts []byte, shown uint64) {
 	if e.write("shown", parts) != nil {
 		return
 	}
-	told, shown := s.streams().same(parts), s.head(req.Context())
+	told := s.streams().same(parts)
 	looks := time.NewTicker(livePause)
 	defer looks.Stop()
 	for since := time.Duration(0); ; {
@@ -112,7 +124,7 @@ func (s *site) follow(req *http.Request, r route, e *events, parts []byte) {
 			continue
 		}
 		since, shown = 0, head
-		parts, err := s.parts(req, r)
+		parts, err := s.parts(req, r, head)
 		if err != nil {
 			e.write("over", nil)
 			return
@@ -134,14 +146,72 @@ func (s *site) head(ctx context.Context) (position uint64) {
 	return position
 }
 
-// parts are those of the page as it is now, for who listens, if that may still see it.
-func (s *site) parts(req *http.Request, r route) ([]byte, error) {
+// shared is what take finds in the ledger for a page: for a stream, what it found for another one less than livePause ago, if nothing has happened since that this one knows of. Something else waits until that is over.
+func shared[T any](v *visit, page string, take func() (T, error)) (T, error) {
+	if !v.live {
+		return take()
+	}
+	what, err := v.streams().look(v.r.Context(), page, v.atLeast, func() (any, error) { return take() })
+	out, _ := what.(T)
+	return out, err
+}
+
+// look has take look for a page, if what is known is older than a head of the journal, or too old.
+func (l *live) look(ctx context.Context, page string, head uint64, take func() (any, error)) (any, error) {
+	l.mu.Lock()
+	turn := l.turns[page]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		l.turns[page] = turn
+	}
+	l.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	l.mu.Lock()
+	last := l.looks[page]
+	l.mu.Unlock()
+	if last != nil {
+		if last.head >= head {
+			return last.what, nil
+		}
+		select {
+		case <-last.over:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-l.over:
+		}
+	}
+	what, err := take()
+	if err != nil {
+		return nil, err
+	}
+	now := &looked{head, what, make(chan struct{})}
+	l.mu.Lock()
+	l.looks[page] = now
+	l.mu.Unlock()
+	time.AfterFunc(livePause, func() { // and a million seats are kept no longer than they are shown
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.looks[page] == now {
+			delete(l.looks, page)
+		}
+		close(now.over)
+	})
+	return what, nil
+}
+
+// parts are those of the page as it is now, at a head of the journal or after, for who listens, if that may still see it.
+func (s *site) parts(req *http.Request, r route, head uint64) ([]byte, error) {
 	ctx, err := s.sessions.Look(req)
 	if err != nil {
 		return nil, err
 	}
 	p := &partWriter{}
-	v := &visit{site: s, w: p, r: req.WithContext(ctx), gate: r.gate, live: true}
+	v := &visit{site: s, w: p, r: req.WithContext(ctx), gate: r.gate, live: true, atLeast: head}
 	changed, err := v.who()
 	if err == nil && changed {
 		err = errSignInFirst

@@ -257,6 +257,99 @@ func TestLiveBounds(t *testing.T) {
 	})
 }
 
+// All who look at a page look at the ledger together: once in livePause at most, and never at what was before that which they know of.
+func TestLiveLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, looks, begin := newLive(), 0, time.Now()
+		look := func(ctx context.Context, page string, head uint64) any {
+			what, err := l.look(ctx, page, head, func() (any, error) {
+				looks++
+				return looks, nil
+			})
+			if err != nil {
+				return err
+			}
+			return what
+		}
+		var all sync.WaitGroup
+		for range liveStreams {
+			all.Go(func() {
+				if got := look(t.Context(), "/seats", 7); got != 1 {
+					t.Errorf("look %v", got)
+				}
+			})
+		}
+		all.Wait()
+		if got := look(t.Context(), "/overview", 7); got != 2 {
+			t.Errorf("the looks of two pages are one: %v", got)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("who is first waits for %s", took)
+		}
+		hurried, hurry := context.WithTimeout(t.Context(), livePause/2)
+		defer hurry()
+		if got := look(hurried, "/seats", 8); got != context.DeadlineExceeded {
+			t.Errorf("what is older than the entry: %v", got)
+		}
+		for range liveStreams {
+			all.Go(func() {
+				if got := look(t.Context(), "/seats", 8); got != 3 || time.Since(begin) != livePause {
+					t.Errorf("look %v after %s", got, time.Since(begin))
+				}
+			})
+		}
+		all.Wait()
+		<-time.After(livePause)
+		synctest.Wait()
+		if len(l.looks) != 0 {
+			t.Errorf("%d looks are kept", len(l.looks))
+		}
+		if got := look(t.Context(), "/seats", 8); got != 4 {
+			t.Errorf("nothing has happened, and what is old is shown: %v", got)
+		}
+		l.end()
+		if got := look(t.Context(), "/seats", 9); got != 5 {
+			t.Errorf("a daemon that stops waits: %v", got)
+		}
+		<-time.After(livePause)
+	})
+}
+
+// What is shared is what the ledger has. Each sees of it what his address asks for and his roles allow, whoever came first.
+func TestLiveIsEachOnes(t *testing.T) {
+	play(t, func(t *testing.T, w *theatre) {
+		serves, sees := w.enter("both"), w.enter("viewer")
+		if w.enter("nothing"); w.listen("/live/seats", nil).status != http.StatusUnauthorized {
+			t.Error("a stranger listens")
+		}
+		list := []*listener{w.listen("/live/seats", serves), w.listen("/live/seats", sees), w.listen("/live/seats?feature=other", sees), w.listen("/live/seats?idle=999999", serves)}
+		check := func(what string) {
+			t.Helper()
+			for n, want := range []struct{ seat, form bool }{{true, true}, {true, false}, {false, false}, {false, false}} {
+				came := strings.Join(list[n].events(), "")
+				if strings.Contains(came, ">d/STRING<") != want.seat || strings.Contains(came, "/seats/free") != want.form {
+					t.Errorf("%s, stream %d: %s", what, n, came)
+				}
+			}
+		}
+		check("at first")
+		if looks := w.c.streams().looks; len(looks) != 1 || looks["/seats"] == nil || len(looks["/seats"].what.(Seats).Held) == 0 {
+			t.Errorf("four streams of one page, and %v were looked at", looks)
+		}
+		for range 3 { // whoever looks first now
+			if _, err := w.c.dropLease(t.Context(), Drop{Device: Host{"STRING", "d"}, Feature: "f", Reason: "test"}, "test"); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(2 * livePause)
+		}
+		for n, l := range list[:2] {
+			if came := strings.Join(l.events(), ""); !strings.Contains(came, "not renewed") || strings.Contains(came, "/seats/free") {
+				t.Errorf("stream %d: %s", n, came)
+			}
+		}
+	})
+}
+
 // The seats and the overview follow what happens while somebody looks at them, and say when they do no longer.
 func TestLiveInABrowser(t *testing.T) {
 	w := newPages(t)

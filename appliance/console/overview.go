@@ -48,31 +48,38 @@ func conditionViews(list []Condition) (out []conditionView) {
 	return out
 }
 
+// overviewed is what the overview shows of the ledger.
+type overviewed struct {
+	health *Health
+	items  []Feature
+	peaks  map[capability.ItemID]uint64
+}
+
+func (v *visit) overviewed() (o overviewed, err error) {
+	if o.health, err = v.Health(v.r.Context()); err != nil || o.health.Condition != nil && o.health.Applied == 0 {
+		return o, err
+	}
+	if o.items, err = got[[]Feature](v, v.Console.features); err != nil {
+		return o, err
+	}
+	used, err := v.past()
+	o.peaks = map[capability.ItemID]uint64{}
+	for _, u := range used {
+		if u.User == "" && u.Feature != "" {
+			o.peaks[u.ID()] = max(o.peaks[u.ID()], u.Peak)
+		}
+	}
+	return o, err
+}
+
 func (v *visit) overview() error {
-	h, err := got[*Health](v, v.Console.health)
+	o, err := shared(v, "/overview", v.overviewed)
 	if err != nil {
 		return err
 	}
+	h, items, peaks, rows := o.health, o.items, o.peaks, sums(o.items)
 	var view overviewView
 	view.Conditions = conditionViews(h.Conditions)
-	var rows []summed
-	peaks := map[capability.ItemID]uint64{}
-	var items []Feature
-	if h.Condition == nil || h.Applied != 0 {
-		if items, err = got[[]Feature](v, v.Console.features); err != nil {
-			return err
-		}
-		used, err := v.past()
-		if err != nil {
-			return err
-		}
-		for _, u := range used {
-			if u.User == "" && u.Feature != "" {
-				peaks[u.ID()] = max(peaks[u.ID()], u.Peak)
-			}
-		}
-		rows = sums(items)
-	}
 	type licensed struct {
 		summed
 		peak, outside uint64

@@ -246,16 +246,46 @@ func (c *Console) putPolicy(ctx context.Context, form SettingForm, a asker) erro
 
 // seats shows who holds a count, the longest idle first, and who waits for one.
 func (c *Console) seats(r *http.Request) (any, error) {
-	out := Seats{Held: []Seat{}, Waiting: []Waiting{}}
-	feature, after := r.URL.Query().Get("feature"), int64(0)
+	feature, after, err := askedSeats(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.seatsOf(r, feature, after)
+}
+
+// askedSeats are the feature and the time without use that a request for seats names; none: all.
+func askedSeats(r *http.Request) (feature string, after capability.Seconds, err error) {
+	feature = r.URL.Query().Get("feature")
 	if s := r.URL.Query().Get("idle"); s != "" {
-		var err error
-		if after, err = strconv.ParseInt(s, 10, 64); err != nil || after < 0 {
-			return nil, &capability.Malformed{Field: "idle", Cause: fmt.Sprintf("%q where a number of seconds is wanted", s)}
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 0 {
+			return "", 0, &capability.Malformed{Field: "idle", Cause: fmt.Sprintf("%q where a number of seconds is wanted", s)}
+		}
+		after = capability.Seconds(n)
+	}
+	return feature, after, nil
+}
+
+// of are those seats of a feature that were not used for so long, in lists of their own, and who waits for it.
+func (s Seats) of(feature string, after capability.Seconds) Seats {
+	out := Seats{Held: []Seat{}, Waiting: []Waiting{}}
+	for _, h := range s.Held {
+		if h.Idle >= after && (feature == "" || h.Feature == feature) {
+			out.Held = append(out.Held, h)
 		}
 	}
+	for _, w := range s.Waiting {
+		if feature == "" || w.Feature == feature {
+			out.Waiting = append(out.Waiting, w)
+		}
+	}
+	return out
+}
+
+func (c *Console) seatsOf(r *http.Request, feature string, after capability.Seconds) (Seats, error) {
+	out := Seats{Held: []Seat{}, Waiting: []Waiting{}}
 	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
-		for _, d := range l.Idle(capability.Seconds(after), now) {
+		for _, d := range l.Idle(after, now) {
 			for _, h := range d.Holdings {
 				if feature != "" && h.Item.Feature != feature {
 					continue

@@ -16,10 +16,11 @@ import (
 type visit struct {
 	*site
 	asker
-	w    http.ResponseWriter
-	r    *http.Request
-	gate gate // of the route
-	live bool // only the parts of the page are written that are brought up to date
+	w       http.ResponseWriter
+	r       *http.Request
+	gate    gate   // of the route
+	live    bool   // only the parts of the page are written that are brought up to date
+	atLeast uint64 // of a live page: the head of the journal that it shows, or a later one
 
 	web.Sent
 	view views

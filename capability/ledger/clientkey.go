@@ -29,6 +29,8 @@ type Registered struct {
 	Key     ClientKey `cbor:"1,keyasint"`
 	Removed bool      `cbor:"2,keyasint,omitzero"`
 	By      string    `cbor:"3,keyasint,omitzero"`
+
+	Spent capability.Seconds `cbor:"4,keyasint,omitzero"` // of the ration of moves of client keys, on the lease clock, after the one that this needed; zero: it needed none
 }
 
 // RegisterKey registers a key, or gives a registered one another name. Registering it again as it is changes nothing.
@@ -94,9 +96,13 @@ func (l *Ledger) removeKey(now Now, c RemoveKey) (Decision, error) {
 	if _, here := l.keyAt(c.Key); !here {
 		return Decision{}, capability.Refuse(capability.ErrNotFound, "", "no client key with the SHA-256 %X is registered", c.Key)
 	}
-	d, err := l.decidedKey(now, &Registered{Key: ClientKey{Key: c.Key}, Removed: true, By: c.By})
+	spent, err := l.keyMove(now, "")
+	if err != nil {
+		return Decision{}, err
+	}
+	d, err := l.decidedKey(now, &Registered{Key: ClientKey{Key: c.Key}, Removed: true, By: c.By, Spent: spent})
 	// As with logins: what an administrator takes away stays away, whatever older copy of the disk is put back.
-	d.Move = err == nil && l.provisioned()
+	d.Move = err == nil && spent != 0
 	return d, err
 }
 
@@ -115,6 +121,9 @@ func (l *Ledger) keyFact(f *Registered, now capability.Time) error {
 	at, here := l.keyAt(f.Key.Key)
 	if err := capability.CheckText(f.By); err != nil {
 		return err
+	}
+	if f.Spent != 0 && !f.Removed {
+		return fmt.Errorf("%X is registered with a move", f.Key.Key)
 	}
 	if f.Removed {
 		if !here || f.Key != (ClientKey{Key: f.Key.Key}) {
@@ -149,6 +158,9 @@ func (k *ClientKey) validate() error {
 
 func (l *Ledger) applyRegistered(f *Registered) error {
 	if err := l.keyFact(f, l.now.Wall); err != nil {
+		return err
+	}
+	if err := l.applyKeyMove(f.Spent); err != nil {
 		return err
 	}
 	at, here := l.keyAt(f.Key.Key)

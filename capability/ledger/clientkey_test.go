@@ -131,6 +131,73 @@ func TestClientKeysMoveTheEpoch(t *testing.T) {
 	}
 }
 
+// However often an administrator removes keys or closes the door to strange ones, the TPM is written to as often as it can bear. Then he is told when he can again, and nothing is half done.
+func TestClientKeysDoNotWearTheTPM(t *testing.T) {
+	v := begin(t, lineItem('a', "f:1.0", 4))
+	moves := 0
+	remove := func() error {
+		v.must(registered("d1", ""))
+		d, err := v.l.Decide(v.now, RemoveKey{Key: key("d1")})
+		if err == nil {
+			moves++
+			v.must(RemoveKey{Key: key("d1")})
+		}
+		if err == nil != d.Move {
+			t.Fatalf("%+v: %v", d, err)
+		}
+		return err
+	}
+	var err error
+	for err == nil && moves <= keySaved {
+		err = remove()
+	}
+	no := (*capability.Refusal)(nil)
+	if moves != keySaved || !errors.As(err, &no) || no.Code != capability.ErrRation || no.Until != v.now.Wall.Add(keyPeriod) {
+		t.Fatalf("%d moves at once, want %d: %v", moves, keySaved, err)
+	}
+	if _, here := v.l.ClientKey(key("d1")); !here {
+		t.Error("a key is gone without a move")
+	}
+	v.refused(SetPolicy{Name: ClientKeysOnly, Value: "true"}, capability.ErrRation)
+	v.must(SetPolicy{Name: ClientKeysOnly, Value: "false"})
+	if l, err := Restore(v.l.Snapshot()); err != nil || l.Digest() != v.l.Digest() {
+		t.Error("another state: ", err)
+	} else if _, err := l.Decide(v.now, RemoveKey{Key: key("d1")}); !errors.As(err, &no) || no.Code != capability.ErrRation {
+		t.Error("the ration is another after a restart: ", err)
+	}
+	v.pass(keyPeriod - 1)
+	v.refused(RemoveKey{Key: key("d1")}, capability.ErrRation)
+	v.pass(1)
+	if !v.must(SetPolicy{Name: ClientKeysOnly, Value: "true"}).Move {
+		t.Error("no move in its time")
+	}
+	v.refused(RemoveKey{Key: key("d1")}, capability.ErrRation)
+	// Nothing that an entry says makes more of it.
+	for what, e := range map[string]Entry{
+		"a key registered with a move": {Registered: &Registered{Key: ClientKey{Key: key("d2"), Kind: wire.KeyP256, Since: v.now.Wall}, Spent: v.l.keySpent + 1}},
+		"a setting with a move":        {Configured: &Configured{Setting: Setting{Name: IdleLimit, Value: "3600"}, Spent: v.l.keySpent + 1}},
+		"a ration that comes back":     {Registered: &Registered{Key: ClientKey{Key: key("d1")}, Removed: true, Spent: v.l.keySpent}},
+		"a ration without an end":      {Registered: &Registered{Key: ClientKey{Key: key("d1")}, Removed: true, Spent: v.now.Lease + keySaved*keyPeriod + 1}},
+	} {
+		l, err := Restore(v.l.Snapshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Position, e.Previous, e.Now = l.position+1, l.head, v.now
+		if err := l.Apply(e); err == nil {
+			t.Errorf("%s is applied", what)
+		}
+	}
+	for _, spent := range []capability.Seconds{-1, v.now.Lease + keySaved*keyPeriod + 1} {
+		was := v.l.keySpent
+		v.l.keySpent = spent
+		if v.l.Check() == nil {
+			t.Errorf("a ration at %d", spent)
+		}
+		v.l.keySpent = was
+	}
+}
+
 func TestTooManyClientKeys(t *testing.T) {
 	v := begin(t)
 	for n := range MaxClientKeys {

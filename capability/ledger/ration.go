@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/leasehold/leasehold/capability"
@@ -25,13 +26,50 @@ const (
 	loginSaved                     = 20
 )
 
-// loginMove is the ration of logins after a move now, or zero where none is left. As that of clients it is the theoretical arrival time of the next one.
-func (l *Ledger) loginMove(now Now) capability.Seconds {
-	at := max(l.loginSpent, now.Lease)
-	if at-now.Lease > (loginSaved-1)*loginPeriod {
+// What is taken from client keys, one by one or all strange ones together, is rationed too: who administers licenses does it as often as he likes. So many are saved up that a whole site is cleared in a day; then it is two a
+// day. Without one left it is refused, because what was taken away with no move would be there again in an older copy.
+const (
+	keyPeriod capability.Seconds = 12 * 60 * 60
+	keySaved                     = 600
+)
+
+// another is a ration, given as the theoretical arrival time of its next move, after a move now; zero where none is left of so many.
+func another(spent capability.Seconds, now Now, period capability.Seconds, saved int) capability.Seconds {
+	at := max(spent, now.Lease)
+	if at-now.Lease > capability.Seconds(saved-1)*period {
 		return 0
 	}
-	return at + loginPeriod
+	return at + period
+}
+
+// loginMove is the ration of logins after a move now, or zero where none is left.
+func (l *Ledger) loginMove(now Now) capability.Seconds {
+	return another(l.loginSpent, now, loginPeriod, loginSaved)
+}
+
+// keyMove is the ration of client keys after a move now. It is refused where none is left, and zero before there is an epoch.
+func (l *Ledger) keyMove(now Now, subject string) (capability.Seconds, error) {
+	if !l.provisioned() {
+		return 0, nil
+	}
+	if spent := another(l.keySpent, now, keyPeriod, keySaved); spent != 0 {
+		return spent, nil
+	}
+	no := capability.Refuse(capability.ErrRation, subject, "")
+	no.Until = now.Told(l.keySpent - (keySaved-1)*keyPeriod)
+	return 0, no
+}
+
+// applyKeyMove asserts what keyMove decided.
+func (l *Ledger) applyKeyMove(spent capability.Seconds) error {
+	if spent == 0 {
+		return nil
+	}
+	if spent <= max(l.keySpent, l.now.Lease) || spent-l.now.Lease > keySaved*keyPeriod {
+		return fmt.Errorf("a move that leaves the ration of client keys at %d, and it was at %d", spent, l.keySpent)
+	}
+	l.keySpent = spent
+	return nil
 }
 
 // ration is the moves that clients may still cause. Both moments are on the lease clock.

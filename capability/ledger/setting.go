@@ -171,7 +171,12 @@ type SetPolicy struct {
 type Configured struct {
 	Setting Setting `cbor:"1,keyasint"`
 	By      string  `cbor:"2,keyasint,omitzero"`
+
+	Spent capability.Seconds `cbor:"3,keyasint,omitzero"` // of the ration of moves of client keys, as in Registered
 }
+
+// closes says that a setting takes something away from client keys: from all that are strange.
+func (s Setting) closes() bool { return s.Name == ClientKeysOnly && s.Value == "true" }
 
 func (SetPolicy) command() {}
 
@@ -251,8 +256,15 @@ func (l *Ledger) setPolicy(now Now, c SetPolicy) (Decision, error) {
 	if l.changed(k.Name) == value {
 		return Decision{}, nil
 	}
-	d := l.decided(now, Entry{Configured: &Configured{Setting: Setting{Name: k.Name, Value: value}, By: c.By}})
-	d.Move = l.provisioned() && k.Name == ClientKeysOnly && value == "true" // as with what is taken away from logins and keys
+	f := &Configured{Setting: Setting{Name: k.Name, Value: value}, By: c.By}
+	if f.Setting.closes() { // as with what is taken away from logins and keys
+		var err error
+		if f.Spent, err = l.keyMove(now, k.Name); err != nil {
+			return Decision{}, err
+		}
+	}
+	d := l.decided(now, Entry{Configured: f})
+	d.Move = f.Spent != 0
 	return d, nil
 }
 
@@ -267,6 +279,12 @@ func (l *Ledger) applyConfigured(f *Configured) error {
 	k, is := known(f.Setting.Name)
 	if !is || k.Owner == Producer {
 		return corrupt("setting %q is not an administrator's", f.Setting.Name)
+	}
+	if f.Spent != 0 && !f.Setting.closes() {
+		return corrupt("setting %q is set with a move", f.Setting.Name)
+	}
+	if err := l.applyKeyMove(f.Spent); err != nil {
+		return corrupt("setting %q: %w", f.Setting.Name, err)
 	}
 	at, here := slices.BinarySearchFunc(l.settings, f.Setting.Name, func(s Setting, name string) int { return strings.Compare(s.Name, name) })
 	if here {

@@ -56,6 +56,7 @@ type header struct {
 	Keys    uint64              `cbor:"52,keyasint,omitzero"`
 
 	LoginSpent capability.Seconds `cbor:"53,keyasint,omitzero"`
+	KeySpent   capability.Seconds `cbor:"54,keyasint,omitzero"`
 }
 
 type itemPart struct {
@@ -116,7 +117,7 @@ func (l *Ledger) Snapshot() []byte {
 		Life: l.life, Lost: l.lost, Epoch: l.epoch, Recovery: l.recovery, Before: before, Machine: l.machine,
 		Usage:  usagePart{l.usage.from, l.usage.last, uint64(len(l.usage.kept)), uint64(len(open)), l.usage.other},
 		Logins: uint64(len(l.logins)),
-		Keys:   uint64(len(l.keys)), LoginSpent: l.loginSpent,
+		Keys:   uint64(len(l.keys)), LoginSpent: l.loginSpent, KeySpent: l.keySpent,
 	})
 	places := make(map[*slice]uint64, len(l.items))
 	for _, it := range l.items {
@@ -200,7 +201,7 @@ func Restore(snapshot []byte) (*Ledger, error) {
 	l.applied, l.digest, l.number, l.written, l.returns, l.closed = h.Applied, h.Digest, h.Number, h.Written, h.Returns, h.Closed
 	l.life, l.lost, l.epoch, l.recovery, l.machine = h.Life, h.Lost, h.Epoch, h.Recovery, h.Machine
 	l.text, l.groups, l.lastID, l.sources, l.divided, l.settings, l.drains = h.Model, h.Groups, h.LastID, h.Sources, h.Divided, h.Settings, h.Drains
-	l.ration, l.loginSpent = ration{h.Spent, h.Moved}, h.LoginSpent
+	l.ration, l.loginSpent, l.keySpent = ration{h.Spent, h.Moved}, h.LoginSpent, h.KeySpent
 	l.clock, l.dividedAhead = h.Clock, h.DividedAhead
 	l.revoked = h.Revoked
 	if len(l.text) > 0 {

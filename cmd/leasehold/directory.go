@@ -111,14 +111,12 @@ func (o *clerk) answer(ctx context.Context, q *console.DirectoryQuestion) *conso
 	if err == nil {
 		return a
 	}
-	code := capability.ErrDirectory
+	code := capability.ErrDirectory // and not the fault of who signs in
+	if errors.Is(err, directory.ErrUnknown) || errors.Is(err, issuer.ErrOtherSignIn) {
+		code = capability.ErrApplianceSignIn
+	}
 	if !errors.Is(err, directory.ErrUnknown) {
 		o.say("%s: %s\n", q.URL, err)
-		if at := (*url.Error)(nil); q.Code != nil && !errors.As(err, &at) { // the issuer was reached, and what it said is not good
-			code = capability.ErrApplianceSignIn
-		}
-	} else {
-		code = capability.ErrApplianceSignIn
 	}
 	d := capability.Denial{Code: code, Detail: err.Error()}.Shown()
 	return &console.DirectoryAnswer{Number: q.Number, Denial: &d}

@@ -76,24 +76,25 @@ func TestIssuerNames(t *testing.T) {
 		alg    string
 		claims map[string]any
 		change func(*console.DirectoryQuestion)
+		code   capability.Code
 	}{
-		"without a name":       {"RS256", with("preferred_username", nil), nil},
-		"an empty name":        {"RS256", with("preferred_username", " "), nil},
-		"a name of another":    {"RS256", with("preferred_username", []string{"ada"}), nil},
-		"for another":          {"RS256", with("aud", "another"), nil},
-		"of another issuer":    {"RS256", with("iss", "https://evil.example"), nil},
-		"of another sign-in":   {"RS256", with("nonce", "AAAA"), nil},
-		"over":                 {"RS256", with("exp", 1), nil},
-		"unsigned":             {"none", good, nil},
-		"signed with a public": {"HS256", good, nil},
-		"signed by another":    {"ES256!", good, nil},
-		"another verifier":     {"RS256", good, func(q *console.DirectoryQuestion) { q.Code.Trip.Verifier = web.NewTrip().Verifier }},
-		"another redirect":     {"RS256", good, func(q *console.DirectoryQuestion) { q.Code.Redirect = "https://evil.example/" }},
-		"another code":         {"RS256", good, func(q *console.DirectoryQuestion) { q.Code.Code = "guessed" }},
+		"without a name":       {"RS256", with("preferred_username", nil), nil, capability.ErrDirectory},
+		"an empty name":        {"RS256", with("preferred_username", " "), nil, capability.ErrDirectory},
+		"a name of another":    {"RS256", with("preferred_username", []string{"ada"}), nil, capability.ErrDirectory},
+		"for another":          {"RS256", with("aud", "another"), nil, capability.ErrDirectory},
+		"of another issuer":    {"RS256", with("iss", "https://evil.example"), nil, capability.ErrDirectory},
+		"of another sign-in":   {"RS256", with("nonce", "AAAA"), nil, capability.ErrApplianceSignIn},
+		"over":                 {"RS256", with("exp", 1), nil, capability.ErrDirectory},
+		"unsigned":             {"none", good, nil, capability.ErrDirectory},
+		"signed with a public": {"HS256", good, nil, capability.ErrDirectory},
+		"signed by another":    {"ES256!", good, nil, capability.ErrDirectory},
+		"another verifier":     {"RS256", good, func(q *console.DirectoryQuestion) { q.Code.Trip.Verifier = web.NewTrip().Verifier }, capability.ErrApplianceSignIn},
+		"another redirect":     {"RS256", good, func(q *console.DirectoryQuestion) { q.Code.Redirect = "https://evil.example/" }, capability.ErrApplianceSignIn},
+		"another code":         {"RS256", good, func(q *console.DirectoryQuestion) { q.Code.Code = "guessed" }, capability.ErrApplianceSignIn},
 	} {
 		i.Say(c.alg, c.claims)
 		said.Reset()
-		if a := comes(t, o, i, c.change); a.Denial == nil || a.Denial.Code != capability.ErrApplianceSignIn || a.Person != nil || a.Number != 2 || said.Len() == 0 || strings.Contains(said.String(), issuertest.Secret) {
+		if a := comes(t, o, i, c.change); a.Denial == nil || a.Denial.Code != c.code || a.Person != nil || a.Number != 2 || said.Len() == 0 || strings.Contains(said.String(), issuertest.Secret) {
 			t.Errorf("%s: %+v, and said %q", what, a, said)
 		}
 	}
@@ -131,6 +132,30 @@ func TestIssuerInVain(t *testing.T) {
 	o, _ := newClerk(nil, "")
 	if a := o.answer(t.Context(), &q); a.Denial == nil || !strings.Contains(a.Denial.Detail, "unknown authority") {
 		t.Errorf("an authority that nobody knows: %+v", a)
+	}
+	// A client that the issuer does not know, and an issuer that is out of order, are no wrong sign-in.
+	i.Say("RS256", map[string]any{"preferred_username": "ada"})
+	o, _ = newClerk(i.Certificate(), "another secret")
+	if a := comes(t, o, i, nil); a.Denial == nil || a.Denial.Code != capability.ErrDirectory || !strings.Contains(a.Denial.Detail, "invalid_client") {
+		t.Errorf("a secret that is not ours: %+v", a)
+	}
+	for status, body := range map[int]string{http.StatusInternalServerError: "", http.StatusServiceUnavailable: "<html>", http.StatusBadRequest: `{"error":"unauthorized_client"}`, http.StatusOK: "{}"} {
+		var s *httptest.Server
+		s = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":"%[1]s/a","token_endpoint":"%[1]s/t","jwks_uri":"%[1]s/k"}`, s.URL)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			fmt.Fprint(w, body)
+		}))
+		o, _ := newClerk(s.Certificate(), "")
+		q := console.DirectoryQuestion{Number: 1, URL: s.URL, Account: "x", Code: &console.CodeQuestion{AddressQuestion: console.AddressQuestion{Redirect: back, Trip: web.NewTrip()}, Code: "c"}}
+		if a := o.answer(t.Context(), &q); a.Denial == nil || a.Denial.Code != capability.ErrDirectory {
+			t.Errorf("%d %s: %+v", status, body, a)
+		}
+		s.Close()
 	}
 	// Its tokens and keys are where it is.
 	asked := 0

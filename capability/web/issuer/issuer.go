@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,9 @@ import (
 
 	"github.com/leasehold/leasehold/capability/web"
 )
+
+// ErrOtherSignIn: the issuer does not take the code, or what it answers is of another sign-in. Who signs in begins anew; every other error of Redeem is about the issuer, or about how it is asked.
+var ErrOtherSignIn = errors.New("it is of another sign-in, or was used before")
 
 const (
 	// AskAgain is how long an issuer that gave no good answer is not asked again, however many want to sign in.
@@ -90,7 +94,27 @@ func (i *Issuer) discover(ctx context.Context) (*oidc.Provider, error) {
 }
 
 func (i *Issuer) config(found *oidc.Provider, redirect string, scopes []string) *oauth2.Config {
-	return &oauth2.Config{ClientID: i.ClientID, ClientSecret: i.Secret, Endpoint: found.Endpoint(), RedirectURL: redirect, Scopes: append([]string{oidc.ScopeOpenID}, scopes...)}
+	at := found.Endpoint()
+	at.AuthStyle = i.style(found)
+	return &oauth2.Config{ClientID: i.ClientID, ClientSecret: i.Secret, Endpoint: at, RedirectURL: redirect, Scopes: append([]string{oidc.ScopeOpenID}, scopes...)}
+}
+
+// style is how this client says its secret (Discovery 1.0, 3). An issuer that does not say how it is asked in both ways, and then a code that is not good is told as a client that is not.
+func (i *Issuer) style(found *oidc.Provider) oauth2.AuthStyle {
+	var says struct {
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	switch err := found.Claims(&says); {
+	case err != nil:
+		return oauth2.AuthStyleAutoDetect
+	case i.Secret == "":
+		return oauth2.AuthStyleInParams
+	case slices.Contains(says.Methods, "client_secret_basic"):
+		return oauth2.AuthStyleInHeader
+	case slices.Contains(says.Methods, "client_secret_post"):
+		return oauth2.AuthStyleInParams
+	}
+	return oauth2.AuthStyleAutoDetect
 }
 
 // Address is where a browser is sent, to come back to redirect. Scopes are asked for beside openid.
@@ -111,7 +135,7 @@ type Known struct {
 // Claims reads what else is said into a value, as encoding/json does.
 func (k *Known) Claims(into any) error { return k.token.Claims(into) }
 
-// Redeem exchanges the code that a browser came back with. The error is that its answer is not good, or that there is none.
+// Redeem exchanges the code that a browser came back with. The error is ErrOtherSignIn, or that the issuer's answer is not good, or that there is none.
 func (i *Issuer) Redeem(ctx context.Context, redirect, code string, t web.Trip) (*Known, error) {
 	found, err := i.discover(ctx)
 	if err != nil {
@@ -120,7 +144,11 @@ func (i *Issuer) Redeem(ctx context.Context, redirect, code string, t web.Trip) 
 	ctx = oidc.ClientContext(ctx, i.client)
 	token, err := i.config(found, redirect, nil).Exchange(ctx, code, oauth2.VerifierOption(t.Verifier))
 	if err != nil {
-		return nil, fmt.Errorf("exchange the code: %w", err)
+		err = fmt.Errorf("exchange the code: %w", err)
+		if no := (*oauth2.RetrieveError)(nil); errors.As(err, &no) && no.ErrorCode == "invalid_grant" {
+			err = fmt.Errorf("%w: %w", ErrOtherSignIn, err)
+		}
+		return nil, err
 	}
 	raw, _ := token.Extra("id_token").(string)
 	id, err := found.Verifier(&oidc.Config{ClientID: i.ClientID, Now: i.Now, SupportedSigningAlgs: []string{oidc.RS256, oidc.PS256, oidc.ES256, oidc.ES384, oidc.EdDSA}}).Verify(ctx, raw)
@@ -135,7 +163,7 @@ func (i *Issuer) Redeem(ctx context.Context, redirect, code string, t web.Trip) 
 	}
 	switch {
 	case subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(t.Nonce)) != 1:
-		return nil, errors.New("the nonce is of another sign-in")
+		return nil, fmt.Errorf("%w: the nonce is another", ErrOtherSignIn)
 	case claims.Party != "" && claims.Party != i.ClientID, claims.Party == "" && len(id.Audience) > 1:
 		return nil, fmt.Errorf("it is for %q", claims.Party)
 	case id.Subject == "":

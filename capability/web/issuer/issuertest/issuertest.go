@@ -61,7 +61,7 @@ func New() (*Issuer, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		u := i.URL
-		answer(w, map[string]any{"issuer": u, "authorization_endpoint": u + "/authorize", "token_endpoint": u + "/token", "jwks_uri": u + "/keys", "id_token_signing_alg_values_supported": []string{"RS256", "ES256", "none", "HS256"}})
+		answer(w, map[string]any{"issuer": u, "authorization_endpoint": u + "/authorize", "token_endpoint": u + "/token", "jwks_uri": u + "/keys", "token_endpoint_auth_methods_supported": []string{"client_secret_basic"}, "id_token_signing_alg_values_supported": []string{"RS256", "ES256", "none", "HS256"}})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
 		b64 := base64.RawURLEncoding.EncodeToString
@@ -100,6 +100,13 @@ func (i *Issuer) Grant(address string) (back url.Values, redirect string, err er
 	return url.Values{"code": {code}, "state": {q.Get("state")}}, q.Get("redirect_uri"), nil
 }
 
+// refuse is an error of RFC 6749, 5.2.
+func refuse(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"error": code})
+}
+
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(v)
@@ -113,10 +120,13 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	code := r.PostForm.Get("code")
 	sum := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
 	id, secret, _ := r.BasicAuth()
+	if id != Client || secret != Secret {
+		refuse(w, http.StatusUnauthorized, "invalid_client")
+		return
+	}
 	of, known := i.codes[code]
-	if err != nil || !known || of.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) || of.redirect != r.PostForm.Get("redirect_uri") || id != Client || secret != Secret {
-		w.WriteHeader(http.StatusBadRequest)
-		answer(w, map[string]string{"error": "invalid_grant"})
+	if err != nil || !known || of.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) || of.redirect != r.PostForm.Get("redirect_uri") {
+		refuse(w, http.StatusBadRequest, "invalid_grant")
 		return
 	}
 	delete(i.codes, code)
