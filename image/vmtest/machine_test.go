@@ -307,8 +307,10 @@ func TestVerity(t *testing.T) {
 		s.must(run(s.within(stepTime), "qemu-io", "-f", "qcow2", "-c", fmt.Sprintf("write -P 0x5a %dM 1M", at), s.vm.Disk()))
 	}
 	s.switchesOn()
-	found, err := s.vm.WaitSerial(s.within(bootTime), `(?i)verity.*(corrupt|mismatch|verification)[^\n]*`)
-	s.must(err)
-	s.log("serial: %s", found[0])
+	for _, line := range []string{`(?i)verity.*(corrupt|mismatch|verification|failed)`, `STATE DAMAGED - `, `NEXT \S`} {
+		_, err := s.vm.WaitSerial(s.within(bootTime), line)
+		s.must(err)
+		s.log("serial: %s", line)
+	}
 	s.shoot("verity")
 }

@@ -141,17 +141,21 @@ func TestCheck05Sticks(t *testing.T) {
 	s.fills(full)
 	s.visits(full, false, `^LH-2009 the medium is full.*NEXT: .*SAFE TO REMOVE$`)
 
+	// 10,000 other files, in the folder that is the machine's own.
 	many := s.courier("many.img")
+	s.visits(many, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
+	own, _ := s.request(many)
 	dir := filepath.Join(s.dir, "many")
 	s.must(os.Mkdir(dir, 0o700))
+	args := []string{}
 	for i := range 10_000 {
-		s.must(os.WriteFile(filepath.Join(dir, fmt.Sprintf("F%07d.DAT", i)), []byte("x"), 0o600))
+		path := filepath.Join(dir, fmt.Sprintf("F%07d.DAT", i))
+		s.must(os.WriteFile(path, []byte("x"), 0o600))
+		args = append(args, path)
 	}
-	_, err = many.mtools(ctx, nil, "mcopy", "-s", dir, "::/LEASEHOLD/")
+	_, err = many.mtools(ctx, nil, "mcopy", append(args, "::/"+own)...)
 	s.must(err)
-	_, err = many.mtools(ctx, nil, "mcopy", "-s", dir, "::/")
-	s.must(err)
-	s.visits(many, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
+	s.visits(many, false, `^USB stick .* - request \d+ (WRITTEN\.|is on it, WAITING for the response\.) SAFE TO REMOVE$`)
 
 	x, err := NewExFAT(ctx, filepath.Join(s.dir, "exfat.img"), 64, "LEASEHOLD")
 	s.must(err)
@@ -176,9 +180,7 @@ func TestCheck05Sticks(t *testing.T) {
 	// What is in the machine's own folder is somebody's too.
 	good := s.courier("good.img")
 	s.visits(good, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
-	files, err := good.Files(ctx)
-	s.must(err)
-	own := filepath.Dir(files[slices.IndexFunc(files, func(f string) bool { return strings.HasSuffix(f, ".LHQ") })])
+	own, request := s.request(good)
 	s.must(good.Write(ctx, own+"/RSP-0001.LHR", make([]byte, 2<<20)))
 	s.visits(good, false, `^LH-2003 the file is too large.*SAFE TO REMOVE$`)
 	s.must(good.Write(ctx, own+"/RSP-0001.LHR", bytes.Repeat([]byte("noise"), 1000)))
@@ -202,12 +204,6 @@ func TestCheck05Sticks(t *testing.T) {
 	}
 	s.must(good.Remove(ctx, own+"/RSP-0001.LHR"))
 	s.producer()
-	request := ""
-	for _, f := range files {
-		if strings.HasSuffix(f, ".LHQ") {
-			request = filepath.Base(f)
-		}
-	}
 	// As text with the line ends of a PC, as a mail program leaves it.
 	s.answers(good, own, request)
 	for _, f := range mustFiles(s, good) {
@@ -295,8 +291,7 @@ func TestCheck07Responses(t *testing.T) {
 	s := goesOn(t, activated)
 	ctx := s.within(bootTime)
 	stick := Stick(filepath.Join(s.dir, "stick.img"))
-	own := s.wrote(stick, "RCP-0001.TXT", "REQ-0001.LHQ", "REQ-0001.TXT", "RSP-0001.LHR")
-	response := own + "/RSP-0001.LHR"
+	response := s.wrote(stick, "RCP-0001.TXT", "REQ-0001.LHQ", "REQ-0001.TXT", "RSP-0001.LHR") + "/RSP-0001.LHR"
 	first, err := stick.Read(ctx, response)
 	s.must(err)
 
@@ -307,19 +302,9 @@ func TestCheck07Responses(t *testing.T) {
 	s.must(stick.Write(ctx, response, flipped))
 	s.visits(stick, false, `^LH-2\d{3} .*SAFE TO REMOVE$`)
 
-	// A newer one, with less: then the old one comes back.
+	// A newer one, and then the old one comes back.
 	s.must(stick.Remove(ctx, response))
-	id, err := os.ReadFile(filepath.Join(s.dir, "known"))
-	s.must(err)
-	s.freehold("item", "change", string(id), "--notice", "moved")
-	files, err := stick.Files(ctx)
-	s.must(err)
-	newest := ""
-	for _, f := range files {
-		if strings.HasSuffix(f, ".LHQ") {
-			newest = filepath.Base(f)
-		}
-	}
+	own, newest := s.request(stick)
 	s.answers(stick, own, newest)
 	s.visits(stick, false, `^Response \d+: .*APPLIED: .*SAFE TO REMOVE$`)
 	for _, f := range mustFiles(s, stick) {
@@ -333,6 +318,21 @@ func TestCheck07Responses(t *testing.T) {
 	if _, err := s.opens("one").Acquire(ctx, "render", client.Count(seats)); err != nil {
 		t.Errorf("after all that: %v", err)
 	}
+}
+
+// request gives the folder with the newest request on a stick, and the name of that.
+func (s *scenario) request(k Stick) (own, name string) {
+	s.t.Helper()
+	files := mustFiles(s, k)
+	for _, f := range files {
+		if strings.HasSuffix(f, ".LHQ") {
+			own, name = filepath.Dir(f), filepath.Base(f)
+		}
+	}
+	if name == "" {
+		s.t.Fatalf("there is no request on the stick: %q", files)
+	}
+	return own, name
 }
 
 func mustFiles(s *scenario, k Stick) []string {
@@ -386,15 +386,7 @@ func pulls(t *testing.T, n int, seed uint64) {
 		}
 		// Every other time the stick goes to the producer and back, and every time it is one that was used.
 		if i%2 == 1 {
-			own, request := "", ""
-			for _, f := range mustFiles(s, stick) {
-				if strings.HasSuffix(f, ".LHQ") {
-					own, request = filepath.Dir(f), filepath.Base(f)
-				}
-			}
-			if request == "" {
-				t.Fatalf("after pull %d and an insertion there is no request on the stick: %q", i, mustFiles(s, stick))
-			}
+			own, request := s.request(stick)
 			s.answers(stick, own, request)
 		}
 	}
