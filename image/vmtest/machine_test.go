@@ -24,8 +24,8 @@ func isOff(t *testing.T) *scenario {
 	return s
 }
 
-// says switches the machine on, and waits for a state that is not serving, with what to do about it. The console must go on: a key brings another page, and the state again.
-func (s *scenario) says(name, state string) {
+// startsAs switches the machine on, and waits for a state that is not serving, with what to do about it. The console must go on: a key brings another page, and the state again.
+func (s *scenario) startsAs(name, state string) {
 	s.t.Helper()
 	s.switchesOn()
 	s.states(name, state)
@@ -49,7 +49,7 @@ func TestMovedDisk(t *testing.T) {
 	s := isOff(t)
 	s.must(s.vm.NewTPM(s.within(stepTime)))
 	s.vm.Hardware.Strings, s.vm.Hardware.Second = AgentStrings(), true
-	s.says("moved", `NOT SERVING - LH-4\d{3} `)
+	s.startsAs("moved", `NOT SERVING - LH-4\d{3} `)
 	s.refuses("one")
 	if has, err := s.vm.HasAgent(); has || err != nil {
 		t.Errorf("a unit that the host handed in runs in the production image: %v, %v", has, err)
@@ -61,7 +61,7 @@ func TestAddedCommandLine(t *testing.T) {
 	t.Parallel()
 	s := isOff(t)
 	s.vm.Hardware.Strings, s.vm.Hardware.Second = append(AgentStrings(), "io.systemd.stub.kernel-cmdline-extra=systemd.import_credentials=yes"), true
-	s.says("added", `NOT SERVING - LH-4\d{3} `)
+	s.startsAs("added", `NOT SERVING - LH-4\d{3} `)
 	s.refuses("one")
 	ctx := s.within(stepTime)
 	s.must(s.vm.WaitAgent(ctx))
@@ -257,7 +257,7 @@ func TestNoTPM(t *testing.T) {
 	t.Parallel()
 	s := isOff(t)
 	s.vm.Hardware.NoTPM = true
-	s.says("no-tpm", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
+	s.startsAs("no-tpm", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
 }
 
 // A TPM of the generation before is none that could be used.
@@ -265,7 +265,7 @@ func TestOldTPM(t *testing.T) {
 	t.Parallel()
 	s := isOff(t)
 	s.vm.Hardware.OldTPM = true
-	s.says("tpm-1.2", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
+	s.startsAs("tpm-1.2", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
 }
 
 // A TPM that was cleared in the firmware's menu has lost what opens trusted storage.
@@ -273,7 +273,7 @@ func TestClearedTPM(t *testing.T) {
 	t.Parallel()
 	s := isOff(t)
 	s.must(s.vm.ClearTPM(s.within(stepTime)))
-	s.says("cleared", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
+	s.startsAs("cleared", `NOT (SERVING|RUNNING) - .*LH-\d{4} `)
 	s.refuses("one")
 }
 
@@ -295,7 +295,7 @@ func TestClock(t *testing.T) {
 	t.Parallel()
 	s := isOff(t)
 	s.vm.Hardware.Clock = "1970-01-01T00:00:00"
-	s.says("1970", `(NOT SERVING|HOLDING|SERVING).*LH-\d{4} .*`)
+	s.startsAs("1970", `(NOT SERVING|HOLDING|SERVING).*LH-\d{4} .*`)
 }
 
 // A root that was changed is not run: the loader's tries are used up, and the screen says what is wrong.

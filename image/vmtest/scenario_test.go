@@ -296,14 +296,27 @@ func (s *scenario) trusts() {
 // run runs one of the programs on this host and gives what it prints.
 func (s *scenario) run(wants int, program string, args ...string) string {
 	s.t.Helper()
+	out, status, err := s.says(program, args...)
+	if status != wants {
+		s.t.Fatalf("%s %s: %v, want exit status %d\n%s", program, strings.Join(args, " "), err, wants, out)
+	}
+	return out
+}
+
+// says runs a program and gives what it prints, its exit status, and what it complains of.
+func (s *scenario) says(program string, args ...string) (out string, status int, err error) {
+	s.t.Helper()
 	cmd := exec.CommandContext(s.within(stepTime), filepath.Join(s.bin, program), args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", fmt.Sprintf("LEASEHOLD_FINGERPRINT=%x", sha256.Sum256(s.proxy.Certificate().Raw)))
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != wants {
-		s.t.Fatalf("%s %s: %v, want exit status %d\n%s%s", program, strings.Join(args, " "), err, wants, out.String(), errs.String())
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err = cmd.Run(); cmd.ProcessState == nil {
+		return "", -1, err
 	}
-	return out.String()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	return stdout.String(), cmd.ProcessState.ExitCode(), err
 }
 
 // server is where clients find the appliance, and manager where administrators do.
@@ -320,8 +333,11 @@ func (s *scenario) manages(wants int, args ...string) string {
 // freehold runs the back office of the image's test producer.
 func (s *scenario) freehold(args ...string) string {
 	s.t.Helper()
-	test := filepath.Join(filepath.Dir(s.image), "test")
-	return s.run(0, "freehold", append(args, "--dir", filepath.Join(s.dir, "freehold"), "--passphrase-file", filepath.Join(test, "passphrase"))...)
+	return s.run(0, "freehold", s.office(args)...)
+}
+
+func (s *scenario) office(args []string) []string {
+	return append(args, "--dir", filepath.Join(s.dir, "freehold"), "--passphrase-file", filepath.Join(filepath.Dir(s.image), "test", "passphrase"))
 }
 
 // transport reaches the appliance on the forwarded port, and compares what the screen shows.
