@@ -206,7 +206,7 @@ func TestCore(t *testing.T) {
 		if len(had) != 1 || had[0].Count != 1 {
 			t.Errorf("%s has kept %+v", name, had)
 		}
-		if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Borrow(borrow), client.Wait(stepTime)); err != nil {
+		if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Wait(stepTime)); err != nil {
 			t.Errorf("%s held a lease that was confirmed before the cut, and has none after it: %v", name, err)
 		}
 		c.Close()
@@ -242,20 +242,14 @@ func (s *scenario) refuses(name string) {
 	s.log("a client is refused: %v", err)
 }
 
-// borrow is how long the leases that a machine loses its power with last: longer than any boot.
-const borrow = time.Hour
-
 // loaded has clients take leases and keep them, and others take and give back without a pause. When it returns they are at it, until end is called. It gives the names of those who hold one.
 func (s *scenario) loaded(n int) (held []string, end func()) {
 	s.t.Helper()
 	for i := range n {
 		name := "client" + string(rune('a'+i))
 		c := s.opens(name)
-		l, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Borrow(borrow))
+		_, err := c.Acquire(s.within(stepTime), "render", client.Keep())
 		s.must(err)
-		if left := time.Until(l.Expiry()); left < bootTime {
-			s.t.Errorf("%s holds a lease for %s", name, left)
-		}
 		c.Close()
 		held = append(held, name)
 	}
@@ -294,7 +288,7 @@ func (s *scenario) waits(name string) <-chan []capability.Code {
 	go func() {
 		defer c.Close()
 		var why []capability.Code
-		_, err := c.Acquire(ctx, "render", client.Keep(), client.Borrow(borrow), client.Wait(bootTime), client.Waiting(func(err error) {
+		_, err := c.Acquire(ctx, "render", client.Keep(), client.Wait(bootTime), client.Waiting(func(err error) {
 			var no *capability.Refusal
 			if errors.As(err, &no) {
 				why = append(why, no.Code)

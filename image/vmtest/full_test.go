@@ -54,7 +54,7 @@ func TestFullPowerCuts(t *testing.T) {
 			for _, name := range held {
 				confirmed++
 				c := s.opens(name)
-				if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Borrow(borrow), client.Wait(stepTime)); err != nil {
+				if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Wait(stepTime)); err != nil {
 					lost++
 					t.Errorf("%s has lost its lease: %v", name, err)
 				}

@@ -17,7 +17,6 @@ func TestCheck09Return(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(s.dir, "known"))
 	s.must(err)
 	id := string(b)
-	s.freehold("map", "mill", id, "--end") // the machine's own wishes count
 	s.books(id, 40)
 	s.manages(0, "return", id)
 	s.refuses("one")

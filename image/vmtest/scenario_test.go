@@ -115,7 +115,11 @@ func goesOn(t *testing.T, snapshot string) *scenario {
 	}
 	s := inDir(t, dir)
 	ctx := s.within(stepTime)
-	s.must(run(ctx, "cp", "-r", "--sparse=always", "--reflink=auto", from+"/.", dir))
+	what := []string{from + "/."}
+	if snapshot == unprovisioned { // what came after it is not there yet
+		what = []string{from + "/a", from + "/code", from + "/key"}
+	}
+	s.must(run(ctx, "cp", append([]string{"-r", "--sparse=always", "--reflink=auto", "-t", dir}, what...)...))
 	s.resumes(snapshot)
 	return s
 }
