@@ -191,9 +191,25 @@ func TestCore(t *testing.T) {
 	s.vm.Kill()
 	end()
 	s.log("power cut under load; %d leases were confirmed", len(held))
-	old := filepath.Join(s.dir, "old.qcow2")
-	s.must(run(s.within(stepTime), "cp", "--sparse=always", s.vm.Disk(), old))
+	old := s.twin()
+	// The disk is the one of before the activation again, beside the TPM of now.
+	s.must(run(s.within(stepTime), "qemu-img", "snapshot", "-a", unprovisioned, old.vm.Disk()))
 
+	t.Run("after the cut", func(t *testing.T) {
+		t.Parallel()
+		s.in(t).afterTheCut(held)
+	})
+	t.Run("rolled back", func(t *testing.T) {
+		t.Parallel()
+		s := old.in(t)
+		s.startsAs("5-rolled-back", `NOT SERVING - LH-4003 trusted storage was rolled back.* NEXT put the newest disk back`)
+		s.refuses("another")
+	})
+}
+
+// afterTheCut switches the machine on again: what was confirmed is there, and until that is sure nobody new is served.
+func (s *scenario) afterTheCut(held []string) {
+	s.t.Helper()
 	s.switchesOn()
 	newcomer := s.waits("newcomer")
 	s.booted()
@@ -204,26 +220,19 @@ func TestCore(t *testing.T) {
 		had, err := c.Held(s.within(stepTime))
 		s.must(err)
 		if len(had) != 1 || had[0].Count != 1 {
-			t.Errorf("%s has kept %+v", name, had)
+			s.t.Errorf("%s has kept %+v", name, had)
 		}
 		if _, err := c.Acquire(s.within(stepTime), "render", client.Keep(), client.Wait(stepTime)); err != nil {
-			t.Errorf("%s held a lease that was confirmed before the cut, and has none after it: %v", name, err)
+			s.t.Errorf("%s held a lease that was confirmed before the cut, and has none after it: %v", name, err)
 		}
 		c.Close()
 	}
 	s.log("the leases are renewed")
 	if why := <-newcomer; !slices.Contains(why, capability.ErrHold) {
-		t.Errorf("a newcomer was not held up after a power cut: %v", why)
+		s.t.Errorf("a newcomer was not held up after a power cut: %v", why)
 	}
-	s.shows(`STATE SERVING - 11 of 40 seats in use`)
+	s.shows(`STATE SERVING - \d+ of 40 seats in use`)
 	s.log("after the hold a newcomer is served")
-	s.vm.Kill()
-
-	s.must(os.Rename(old, s.vm.Disk()))
-	s.boots()
-	s.shows(`STATE NOT SERVING - LH-4003 trusted storage was rolled back.* NEXT put the newest disk back`)
-	s.shoot("5-rolled-back")
-	s.refuses("another")
 }
 
 // refuses fails unless the appliance serves nobody.

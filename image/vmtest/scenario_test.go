@@ -42,6 +42,7 @@ const (
 // scenario is a machine with a built image, and the producer and the client on the other side of its network. Everything is in one directory, so that a copy of that is another scenario.
 type scenario struct {
 	t     *testing.T
+	name  string // of the evidence
 	image string // path of a build, without the endings
 	bin   string
 	dir   string
@@ -137,11 +138,30 @@ func (s *scenario) resumes(snapshot string) {
 	s.log("goes on, %s", snapshot)
 }
 
+// twin is a scenario with a copy of everything of this one, whose machine is off.
+func (s *scenario) twin() *scenario {
+	s.t.Helper()
+	dir, err := os.MkdirTemp("", "lhvm")
+	s.must(err)
+	o := inDir(s.t, dir)
+	s.must(run(s.within(stepTime), "cp", "-r", "--sparse=always", "--reflink=auto", s.dir+"/.", dir))
+	name, err := accelerator()
+	s.must(err)
+	o.vm, o.key = Open(filepath.Join(dir, "a"), name), s.key
+	return o
+}
+
+// in goes on in a part of its test.
+func (s *scenario) in(t *testing.T) *scenario {
+	s.t, s.name = t, t.Name()
+	return s
+}
+
 // inDir is a scenario in a directory, which goes with the test.
 func inDir(t *testing.T, dir string) *scenario {
 	t.Helper()
 	image := built(t)
-	s := &scenario{t: t, image: image, bin: filepath.Join(filepath.Dir(image), "bin"), dir: dir, begin: time.Now()}
+	s := &scenario{t: t, name: t.Name(), image: image, bin: filepath.Join(filepath.Dir(image), "bin"), dir: dir, begin: time.Now()}
 	s.proxy = httptest.NewTLSServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", s.server(), applianceName
@@ -149,6 +169,7 @@ func inDir(t *testing.T, dir string) *scenario {
 		Transport: s.transport(),
 	})
 	t.Cleanup(func() {
+		s.t = t // a part of it has ended
 		s.proxy.Close()
 		if s.vm != nil {
 			if t.Failed() {
@@ -166,7 +187,7 @@ func inDir(t *testing.T, dir string) *scenario {
 
 // evidence is where what the machine said and showed is left.
 func (s *scenario) evidence(name string) string {
-	dir := filepath.Join(filepath.Dir(s.image), "evidence", s.t.Name())
+	dir := filepath.Join(filepath.Dir(s.image), "evidence", s.name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		s.t.Error(err)
 	}
