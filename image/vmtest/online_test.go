@@ -4,7 +4,11 @@ package vm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
 	"image/png"
 	"net/http"
 	"os"
@@ -126,15 +130,59 @@ func (s *scenario) picture(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	bits, err := gozxing.NewBinaryBitmapFromImage(img)
+	clean, err := straight(img)
 	if err != nil {
 		return "", err
 	}
-	r, err := qrcode.NewQRCodeReader().Decode(bits, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	bits, err := gozxing.NewBinaryBitmapFromImage(clean)
+	if err != nil {
+		return "", err
+	}
+	r, err := qrcode.NewQRCodeReader().Decode(bits, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
 	if err != nil {
 		return "", err
 	}
 	return r.GetText(), nil
+}
+
+// straight is the code in a picture of a screen, as it was before it was drawn with the signs of a font: a dark pattern of seven modules on top at the left, and another on top at the right.
+func straight(img image.Image) (*image.Gray, error) {
+	dark := func(x, y int) bool { return color.GrayModel.Convert(img.At(x, y)).(color.Gray).Y < 64 }
+	b := img.Bounds()
+	left, top, right, unit := 0, 0, 0, 0
+	for top = b.Min.Y; top < b.Max.Y && unit == 0; top++ {
+		run := 0
+		for x := b.Min.X; x < b.Max.X; x++ {
+			if dark(x, top) {
+				run++
+				continue
+			}
+			switch {
+			case run >= 7 && unit == 0:
+				left, unit = x-run, run/7
+				right = x
+			case unit > 0 && run == 7*unit:
+				right = x
+			}
+			run = 0
+		}
+	}
+	top--
+	if unit == 0 || right-left < 21*unit {
+		return nil, errors.New("no code on the screen")
+	}
+	const scale, border = 4, 4
+	side := (right - left) / unit
+	out := image.NewGray(image.Rect(0, 0, (side+2*border)*scale, (side+2*border)*scale))
+	draw.Draw(out, out.Bounds(), image.White, image.Point{}, draw.Src)
+	for y := range side {
+		for x := range side {
+			if dark(left+x*unit+unit/2, top+y*unit+unit/2) {
+				draw.Draw(out, image.Rect(0, 0, scale, scale).Add(image.Pt((x+border)*scale, (y+border)*scale)), image.Black, image.Point{}, draw.Src)
+			}
+		}
+	}
+	return out, nil
 }
 
 // unbase45 reads what frames are written in (RFC 9285).

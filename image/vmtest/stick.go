@@ -16,12 +16,17 @@ import (
 // Stick is the image of a USB stick on this host, which needs no driver for its file system: mtools reads and writes it.
 type Stick string
 
-// NewStick makes a stick with FAT32 on the whole of it and nothing on that. It has so many MiB, 40 at least.
+// NewStick makes a stick with FAT32 on the whole of it and nothing on that. It has so many MiB, 40 at least; from 300 on its clusters are as long as those of sticks that are sold, 4 KiB, and else
+// one sector.
 func NewStick(ctx context.Context, path string, size int) (Stick, error) {
 	if err := os.RemoveAll(path); err != nil {
 		return "", err
 	}
-	return Stick(path), run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", "COURIER", "-C", path, fmt.Sprint(size<<10))
+	sectors := "1"
+	if size >= 300 {
+		sectors = "8"
+	}
+	return Stick(path), run(ctx, "mkfs.vfat", "-F", "32", "-s", sectors, "-n", "COURIER", "-C", path, fmt.Sprint(size<<10))
 }
 
 func (s Stick) mtools(ctx context.Context, stdin []byte, program string, args ...string) ([]byte, error) {

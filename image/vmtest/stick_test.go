@@ -142,7 +142,9 @@ func TestCheck05Sticks(t *testing.T) {
 	s.visits(full, false, `^LH-2009 the medium is full.*NEXT: .*SAFE TO REMOVE$`)
 
 	// 10,000 other files, in the folder that is the machine's own.
-	many := s.courier("many.img")
+	many, err := NewStick(ctx, filepath.Join(s.dir, "many.img"), 300)
+	s.must(err)
+	s.must(many.Folder(ctx, "LEASEHOLD"))
 	s.visits(many, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
 	own, _ := s.request(many)
 	dir := filepath.Join(s.dir, "many")
