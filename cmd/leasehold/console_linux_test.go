@@ -145,6 +145,13 @@ func TestConsoleOnASerialLine(t *testing.T) {
 	d.does("GET health", func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(capability.ErrBusy, "", "") })
 	e := m.starts("vt220", 80, 24, false, "console", "--stay")
 	e.has(t, "NOT RUNNING - LH-6007 busy")
+	d.does("GET health", func(b []byte) (any, *capability.Refusal) { // it answers before it has a certificate
+		v, no := up(b)
+		h := v.(console.Health)
+		h.Certificate = nil
+		return h, no
+	})
+	e.has(t, "NOT ACTIVATED")
 	d.does("GET health", up)
 	e.logs(t, "STATE    NOT ACTIVATED - no licenses yet", "NEXT     1. Plug in a USB stick that has a folder named LEASEHOLD", "its key      0C:0D", "K7QF-2M9X")
 	e.has(t, "+- Leasehold", "NOT ACTIVATED", "F10 power") // and drawn again
@@ -152,9 +159,28 @@ func TestConsoleOnASerialLine(t *testing.T) {
 	e.types(t, "2")
 	e.has(t, "networkctl")
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if n := strings.Count(e.all.String(), "its key"); n != 1 {
 		t.Errorf("it is said %d times", n)
+	}
+	e.mu.Unlock()
+	// A screen on which nothing changes is not sent again: each look asks the daemon, and some of them are waited for.
+	e.types(t, "1")
+	e.has(t, "NOT ACTIVATED")
+	looks := make(chan struct{})
+	d.does("GET health", func(b []byte) (any, *capability.Refusal) {
+		select {
+		case looks <- struct{}{}:
+		case <-t.Context().Done():
+		}
+		return up(b)
+	})
+	<-looks
+	before := e.sent()
+	for range 4 {
+		<-looks
+	}
+	if n := e.sent() - before; n > 600 { // the minute may change meanwhile, and a cursor is hidden
+		t.Errorf("%d bytes are sent where nothing changes", n)
 	}
 }
 

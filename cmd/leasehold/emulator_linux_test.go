@@ -138,6 +138,13 @@ func (e *emulator) logs(t *testing.T, lines ...string) {
 	})
 }
 
+// sent is how many bytes were sent to the terminal.
+func (e *emulator) sent() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.all.Len()
+}
+
 // hides waits until what is typed is not shown.
 func (e *emulator) hides(t *testing.T) {
 	t.Helper()

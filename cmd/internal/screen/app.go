@@ -22,7 +22,7 @@ const (
 
 	// drawTicks is how often all of the screen is drawn anew: what the kernel or the service manager wrote over it is gone then.
 	drawTicks = 60
-	// silentLooks is after how many looks without an answer of the daemon that is said as lines too.
+	// silentLooks is after how many looks without such an answer of the daemon what is known is said as lines too.
 	silentLooks = 30
 )
 
@@ -36,7 +36,7 @@ type App struct {
 
 	app    *tview.Application
 	screen tcell.Screen
-	page   *tview.Box // everything but forms
+	page   *page // everything but forms
 	state  *State
 	at     view
 	lines  []string // of the view, where it has any of its own
@@ -68,11 +68,7 @@ func Run(ctx context.Context, s tcell.Screen, src Source, stay bool, out io.Writ
 	if n := len(a.state.Told); n > 0 {
 		a.heard = a.state.Told[n-1]
 	}
-	a.page = tview.NewBox()
-	a.page.SetDrawFunc(func(s tcell.Screen, x, y, width, height int) (int, int, int, int) {
-		a.draw(s, x, y, width, height)
-		return x, y, width, height
-	})
+	a.page = &page{tview.NewBox(), a.draw}
 	a.app.SetInputCapture(func(e *tcell.EventKey) *tcell.EventKey { return a.key(ctx, e) })
 	a.app.SetRoot(a.page, true)
 	ctx, end := context.WithCancel(ctx)
@@ -81,10 +77,24 @@ func Run(ctx context.Context, s tcell.Screen, src Source, stay bool, out io.Writ
 	return a.app.Run()
 }
 
-// begun is a screen that is drawn on already: the application would hide that it cannot be.
+// page is all of the screen. It is not cleared before it is drawn, as a box of the library's is: see begun.
+type page struct {
+	*tview.Box
+	draw func(s tcell.Screen, x, y, width, height int)
+}
+
+func (p *page) Draw(s tcell.Screen) {
+	x, y, width, height := p.GetRect()
+	p.draw(s, x, y, width, height)
+}
+
+// begun is a screen that is drawn on already: the application would hide that it cannot be. It is never cleared, as everything here fills it: what was cleared is sent again although it is as
+// it was, and a serial line is slow.
 type begun struct{ tcell.Screen }
 
 func (begun) Init() error { return nil }
+
+func (begun) Clear() {}
 
 // keep looks again and again, and goes through the codes of a cycle.
 func (a *App) keep(ctx context.Context) {
@@ -95,12 +105,15 @@ func (a *App) keep(ctx context.Context) {
 		if n%lookTicks == 0 {
 			state = a.src.Look(ctx)
 		}
-		a.app.QueueUpdateDraw(func() {
+		a.app.QueueUpdate(func() {
 			if state != nil {
 				a.seen(state)
 			}
 			if n%codeTicks == codeTicks-1 {
 				a.shown++
+			}
+			if a.app.GetFocus() == a.page {
+				a.app.ForceDraw()
 			}
 		})
 		if n%drawTicks == drawTicks-1 {
@@ -145,18 +158,19 @@ func newer(told []stick.Line, heard stick.Line) []stick.Line {
 	return told
 }
 
-// opens says the opening as lines as soon as the daemon has answered. One that does not answer for long is said once before.
+// opens says the opening as lines as soon as the daemon has answered, and has a certificate to show. One that does not for long is said once before.
 func (a *App) opens() {
-	if a.state.Health == nil {
+	whole := a.state.Health != nil && a.state.Health.Certificate != nil
+	if !whole {
 		a.mute++
 	}
-	if a.out == nil || a.state.Health == nil && a.mute != silentLooks {
+	if a.out == nil || !whole && a.mute != silentLooks {
 		return
 	}
 	lines := a.state.Opening()
 	fmt.Fprintf(a.out, "\r\n%s\r\n", strings.Join(lines, "\r\n"))
 	a.screen.Sync() // what is drawn is drawn again over them
-	if a.state.Health != nil {
+	if whole {
 		a.out = nil
 	}
 }
