@@ -37,8 +37,8 @@ func (s *scenario) states(name, state string) {
 	s.must(err)
 	s.log("screen: %s", found[0])
 	s.shoot(name)
-	s.must(s.vm.Type("2"))
-	s.shows(`\+ .* NETWORK`)
+	s.must(s.vm.Type("3"))
+	s.shows(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`) // the log
 	s.must(s.vm.Type("1"))
 	s.shows(`STATE ` + state)
 }

@@ -19,7 +19,7 @@ func TestCheck09Return(t *testing.T) {
 	id := string(b)
 	s.books(id, 40)
 	s.manages(0, "return", id)
-	s.refuses("one")
+	s.run(12, "leasehold", append([]string{"acquire", "render"}, s.client("one")...)...)
 	s.books(id, 40)
 
 	lost := s.courier("lost.img")
