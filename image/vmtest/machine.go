@@ -159,8 +159,10 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 			return err
 		}
 	}
-	if m.Port, err = freePort(ctx); err != nil {
-		return err
+	if m.Port == 0 { // clients find it again where it was
+		if m.Port, err = freePort(ctx); err != nil {
+			return err
+		}
 	}
 	if !m.Hardware.NoTPM {
 		args := []string{"socket", "--tpmstate", "dir=" + m.path("tpm"), "--ctrl", "type=unixio,path=" + m.path("tpm.sock"), "--terminate"}
