@@ -138,25 +138,6 @@ func (s *scenario) resumes(snapshot string) {
 	s.log("goes on, %s", snapshot)
 }
 
-// twin is a scenario with a copy of everything of this one, whose machine is off.
-func (s *scenario) twin() *scenario {
-	s.t.Helper()
-	dir, err := os.MkdirTemp("", "lhvm")
-	s.must(err)
-	o := inDir(s.t, dir)
-	s.must(run(s.within(stepTime), "cp", "-r", "--sparse=always", "--reflink=auto", s.dir+"/.", dir))
-	name, err := accelerator()
-	s.must(err)
-	o.vm, o.key = Open(filepath.Join(dir, "a"), name), s.key
-	return o
-}
-
-// in goes on in a part of its test.
-func (s *scenario) in(t *testing.T) *scenario {
-	s.t, s.name = t, t.Name()
-	return s
-}
-
 // inDir is a scenario in a directory, which goes with the test.
 func inDir(t *testing.T, dir string) *scenario {
 	t.Helper()
@@ -169,7 +150,6 @@ func inDir(t *testing.T, dir string) *scenario {
 		Transport: s.transport(),
 	})
 	t.Cleanup(func() {
-		s.t = t // a part of it has ended
 		s.proxy.Close()
 		if s.vm != nil {
 			if t.Failed() {
