@@ -49,7 +49,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Answered, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Answered, Shared, Serving, Guard, Found, Settled, Boot, Base, Image, Images, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -91,6 +91,12 @@ type Options struct {
 	Found func(boot capability.Boot, state []byte) (Vault, error)
 	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here.
 	Boot capability.Boot
+	// Base is beside it in the public part of the vault: where the counter of images began; zero: there is none yet.
+	Base uint64
+	// Image is the image that runs. Zero: none of the producer's, and no update of one is taken.
+	Image Image
+	// Images counts the security versions of images. Nil, where Image is zero: nothing does.
+	Images ImageCounter
 	// Journal is the entries since the snapshot that Ledger was made from, for the archive.
 	Journal [][]byte
 	// SnapshotBytes is the length of that snapshot.
@@ -169,7 +175,7 @@ func New(o Options) (*Appliance, error) {
 	if o.Shared {
 		a.watchful.alarms[capability.ErrDisturbed] = &Suspicion{Alarm: capability.Alarm{Code: capability.ErrDisturbed, Count: 1, Last: max(1, capability.At(o.Now()))}}
 	}
-	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
+	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()+untilFull(o.Now())
 	a.compactAt = snapshotAfter
 	if err := a.keeper.inherit(o.Journal); err != nil {
 		return nil, err
