@@ -9,7 +9,7 @@ import (
 )
 
 // untilFull is what is left of a second of the system clock. The lease clock starts with the next one, so that the seconds of both begin together: an end on the lease clock
-// would else be told now as one second, now as the next.
+// would else be told now as one second, now as the next. It still is from where the system clock is set by a part of a second, until the next start.
 func untilFull(now time.Time) time.Duration {
 	return (time.Second - time.Duration(now.Nanosecond())) % time.Second
 }

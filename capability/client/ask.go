@@ -221,6 +221,10 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 		return nil, refuse(capability.ErrServerUnproven, unproven)
 	}
 	if err := c.newest(s, p, resp); err != nil {
+		if sent.IsZero() && resp.Serial < p.Applied { // it was decided before what was heard since, in a file
+			p.Pending, p.Before = nil, nil
+			return resp, nil
+		}
 		return nil, err
 	}
 	if r.Operation == capability.Preview {
@@ -231,12 +235,19 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	case resp.Serial != 0:
 		p.Applied = max(p.Applied, resp.Serial)
 		same := c.sameAppliance(s)
-		whole := r.Operation == capability.Grant && r.Number == s.Filed.Number // what files gave back since is given back still
-		if whole || !same {
+		current := r.Operation == capability.Grant && r.Number == s.Filed.Number
+		whole := current && resp.Status != capability.StatusUnchanged
+		lent := s.Filed.Lender == p.Host
+		switch {
+		case whole, !same && !lent:
 			s.Less = nil
+		case !same:
+			s.Less = slices.Clone(s.Filed.Less) // what files gave back is given back still
+		case current:
+			s.Less = p.Before
 		}
-		if whole && (same || len(s.Answer.Response) == 0) {
-			s.Filed = filed{Number: r.Number} // the file asks for nothing that was not asked for here
+		if whole && (lent || s.Filed.Lender == hostid.ID{}) {
+			s.overtaken(resp)
 		}
 		s.Chain, s.Answer, s.Late = c.link.chain, *a, sent.IsZero()
 	case !sent.IsZero():

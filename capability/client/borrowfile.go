@@ -26,7 +26,30 @@ import (
 type filed struct {
 	Number  uint64 `cbor:"1,keyasint,omitzero"`  // grows with every one; the appliance decides none twice
 	Request []byte `cbor:"2,keyasint,omitempty"` // until its answer is imported
-	Over    bool   `cbor:"3,keyasint,omitzero"`  // its answer came too late: the same wish again is another request
+	Over    bool   `cbor:"3,keyasint,omitzero"`  // its answer came too late, or it was overtaken: the same wish again is another request
+
+	Less   []atMost  `cbor:"4,keyasint,omitempty"` // of what was had when it was written: what it gives back
+	Lender hostid.ID `cbor:"5,keyasint,omitzero"`  // the appliance whose word that was, if any
+}
+
+// overtaken notes that the whole set was decided on a wire, which takes the place of the newest file. What that one asked for and was not given is still wished for.
+func (s *state) overtaken(r *capability.Response) {
+	if slices.ContainsFunc(s.Away, func(a holding) bool { return covered(r, a.Feature, a.Version, uint64(a.Count)) == 0 }) {
+		s.Filed.Over = true
+		return
+	}
+	s.Filed = filed{Number: s.Filed.Number}
+}
+
+// outrun says that a request on the wire, whose answer was not heard, may have overtaken the file of that number.
+func (c *Client) outrun(s *state, number uint64) bool {
+	for _, p := range s.Peers {
+		var q capability.Request
+		if len(p.Pending) > 0 && c.codec.DecodeRequest(p.Pending, &q, capability.MaxFrame) == nil && q.Operation == capability.Grant && q.Number >= number {
+			return true
+		}
+	}
+	return false
 }
 
 // whole is what the device shall hold: what was borrowed by files, of which programs use first, and what they hold beyond it.
@@ -128,10 +151,10 @@ func (c *Client) ReleaseFile(ctx context.Context, feature string) (*RequestFile,
 }
 
 // NumberAbove has the next request in a file be a new one, with a number above n: for a device whose directory was restored from a copy, or damaged, of which an appliance
-// says that it has come to request n (ErrRequestPassed). n is below capability.MaxNumber.
+// says that it has come to request n (ErrRequestPassed). n is at most half of capability.MaxNumber: there is room to go on.
 func (c *Client) NumberAbove(ctx context.Context, n uint64) error {
-	if n >= capability.MaxNumber {
-		return fmt.Errorf("a request above %d, and the highest number is %d", n, uint64(capability.MaxNumber))
+	if n > capability.MaxNumber/2 {
+		return fmt.Errorf("a request above %d, and it can be above %d at most", n, uint64(capability.MaxNumber/2))
 	}
 	return c.change(ctx, func(s *state) error {
 		s.Filed.Number, s.Filed.Over = max(s.Filed.Number, n), true
@@ -194,10 +217,11 @@ func (c *Client) fileOf(s *state, kept *capability.Response, gives []string) (*R
 		r.Desired = giveBack(r.Desired, f)
 	}
 	r.Producer = c.codec.Fingerprint(c.link.trust.Root)
+	var lender hostid.ID
 	if a, err := c.link.prove(&s.Chain); err == nil && kept != nil {
-		r.Applied = s.appliedOf(a.Host)
+		r.Applied, lender = s.appliedOf(a.Host), a.Host
 	}
-	if q := c.filedRequest(s); q != nil && !s.Filed.Over {
+	if q := c.filedRequest(s); q != nil && !s.Filed.Over && !c.outrun(s, q.Number) {
 		r.Number, r.Correlation = q.Number, q.Correlation
 	}
 	if !bytes.Equal(c.codec.Encode(r), s.Filed.Request) {
@@ -207,8 +231,8 @@ func (c *Client) fileOf(s *state, kept *capability.Response, gives []string) (*R
 		if len(body) > capability.MaxFrame {
 			return nil, refuse(capability.ErrProto, fmt.Errorf("request of %d bytes where at most %d are allowed", len(body), capability.MaxFrame))
 		}
-		s.Filed = filed{Number: r.Number, Request: body}
 		s.lessen(kept, r.Desired, c.now())
+		s.Filed = filed{Number: r.Number, Request: body, Less: slices.Clone(s.Less), Lender: lender}
 	}
 	key, ok := c.device.certificate.PrivateKey.(crypto.Signer)
 	if !ok {
@@ -270,6 +294,9 @@ func (c *Client) ImportFile(ctx context.Context, file []byte) (*Imported, error)
 			return err
 		}
 		p.Applied = r.Serial
+		if q := c.pending(p); q != nil && q.Operation == capability.Grant {
+			p.Pending, p.Before = nil, nil // the file said the whole set after it
+		}
 		s.Chain, s.Answer, s.Less, s.Late, s.Filed = f.Chain, f.Answer, nil, false, filed{Number: s.Filed.Number}
 		if r.Time > c.now() {
 			c.told(c.clock(), r.Time) // its signer knew the time better than this machine, of which all that is known is later than nothing seen here

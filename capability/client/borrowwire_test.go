@@ -1,8 +1,11 @@
 package client
 
 import (
+	"context"
 	"errors"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/capabilitytest"
@@ -127,7 +130,7 @@ func TestReportOvertakesNoFile(t *testing.T) {
 	}
 }
 
-// A number that leaves no room above it ends nothing for good: it is refused where it is said.
+// A number that leaves no room above it is refused where it is said.
 func TestNumberWithoutRoom(t *testing.T) {
 	p := newAway(t, 2)
 	c := p.open()
@@ -136,12 +139,205 @@ func TestNumberWithoutRoom(t *testing.T) {
 			t.Fatalf("above %d", n)
 		}
 	}
-	if err := c.NumberAbove(t.Context(), capability.MaxNumber-1); err != nil {
+	if err := c.NumberAbove(t.Context(), capability.MaxNumber/2); err != nil {
 		t.Fatal(err)
 	}
-	f := p.file(c.BorrowFile(t.Context(), render(1), day))
-	if f.Number != capability.MaxNumber {
-		t.Fatalf("request %d", f.Number)
+	for want := uint64(capability.MaxNumber/2 + 1); want < capability.MaxNumber/2+3; want++ {
+		f := p.file(c.BorrowFile(t.Context(), render(uint32(want-capability.MaxNumber/2)), day))
+		if f.Number != want {
+			t.Fatalf("request %d", f.Number)
+		}
+		p.imported(c, p.answer(f), capability.Applied)
 	}
-	p.imported(c, p.answer(f), capability.Applied)
+}
+
+// silent has no answer of the server arrive, though it decides what it is asked.
+func (s *server) silent(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spoil = nil
+	if yes {
+		s.spoil = func([]byte) []byte {
+			for c := range s.conns {
+				c.Close()
+			}
+			return nil
+		}
+	}
+}
+
+// lonely is a client of a server whose answers can be lost, and who may be off the wire.
+func lonely(t *testing.T, s *server) (open func(wired bool) *Client) {
+	dir := t.TempDir()
+	return func(wired bool) *Client {
+		return s.client(dir, func(o *Options) {
+			if o.Timeout = time.Minute; !wired {
+				o.Dial = noRoute
+			}
+		})
+	}
+}
+
+var one = capability.Version{Major: 1}
+
+// A request on the wire whose answer was lost neither undoes the file that was decided after it, nor takes away what was borrowed by that.
+func TestLostAnswerAndAFileAfterIt(t *testing.T) {
+	s := newServer(t, newProducer(t, 1), item("render", "1.0", 3))
+	open := lonely(t, s)
+	s.silent(true)
+	home := open(true)
+	if _, err := home.Acquire(t.Context(), "render"); err == nil {
+		t.Fatal("an answer that nobody sent")
+	}
+	home.Close()
+	s.silent(false)
+	away := open(false)
+	f, err := away.BorrowFile(t.Context(), []capability.Desired{{Feature: "render", Version: one, Count: 2}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := away.ImportFile(t.Context(), s.answerFile(f.Bytes)); err != nil {
+		t.Fatal(err)
+	}
+	away.Close()
+	s.silent(true) // what is asked next is decided, and its answer is lost too
+	home = open(true)
+	if _, err := home.Acquire(t.Context(), "nobody-has-this"); err == nil {
+		t.Fatal("an answer that nobody sent")
+	}
+	home.Close()
+	if n := s.used("render"); n != 2 {
+		t.Fatalf("%d in use where two are borrowed", n)
+	}
+	s.silent(false)
+	l, err := open(true).Acquire(t.Context(), "render", Count(2))
+	if err != nil || s.used("render") != 2 {
+		t.Fatalf("%v, %v, %d in use", l, err, s.used("render"))
+	}
+}
+
+// A file that may have been overtaken by a request whose answer was lost is written as another one.
+func TestFileThatWasOvertakenUnheard(t *testing.T) {
+	s := newServer(t, newProducer(t, 1), item("render", "1.0", 3), item("solve", "1.0", 3))
+	open := lonely(t, s)
+	away := open(false)
+	f, err := away.BorrowFile(t.Context(), []capability.Desired{{Feature: "render", Version: one, Count: 1}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := away.ImportFile(t.Context(), s.answerFile(f.Bytes)); err != nil {
+		t.Fatal(err)
+	}
+	back, err := away.ReleaseFile(t.Context(), "render")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away.Close()
+	s.silent(true)
+	home := open(true)
+	if _, err := home.Acquire(t.Context(), "solve"); err == nil {
+		t.Fatal("an answer that nobody sent")
+	}
+	home.Close()
+	s.silent(false)
+	away = open(false)
+	again, err := away.ReleaseFile(t.Context(), "render")
+	if err != nil || again.Number <= back.Number {
+		t.Fatalf("request %d after request %d, %v", again.Number, back.Number, err)
+	}
+	if third, err := away.ReleaseFile(t.Context(), "render"); err != nil || third.Number != again.Number {
+		t.Fatalf("the same return again is request %d, %v", third.Number, err)
+	}
+	if _, err := away.ImportFile(t.Context(), s.answerFile(again.Bytes)); err != nil || s.used("render") != 0 {
+		t.Fatalf("%v, %d in use", err, s.used("render"))
+	}
+}
+
+// What is refused as a whole on the wire overtakes no file, and nothing that was given back is believed in again.
+func TestRefusedOnTheWireOvertakesNoFile(t *testing.T) {
+	p := newAway(t, 2)
+	c := p.open()
+	p.imported(c, p.answer(p.file(c.BorrowFile(t.Context(), render(1), 10*day))), capability.Applied)
+	back := p.file(c.ReleaseFile(t.Context(), "render"))
+	p.wired(true)
+	home := p.open()
+	if _, err := home.Acquire(t.Context(), "nobody-has-this"); err == nil {
+		t.Fatal("acquired what there is not")
+	}
+	p.wired(false)
+	if p.serves(p.open()) {
+		t.Fatal("a seat that was given back is served after a refusal")
+	}
+	p.imported(p.open(), p.answer(back), capability.Applied)
+	if p.a.Used("render") != 0 {
+		t.Fatalf("%d in use", p.a.Used("render"))
+	}
+}
+
+// A wish in a file that the wire could not meet is not lost: it is another request from then on.
+func TestWishThatTheWireCouldNotMeet(t *testing.T) {
+	p := newAway(t, 2)
+	other := newAway(t, 0)
+	other.a = p.a
+	o := other.open()
+	other.imported(o, other.answer(other.file(o.BorrowFile(t.Context(), render(2), 10*day))), capability.Applied)
+	c := p.open()
+	wish := p.file(c.BorrowFile(t.Context(), render(1), 10*day))
+	p.wired(true)
+	home := p.open()
+	if _, err := home.Acquire(t.Context(), "render:2026.1"); err == nil {
+		t.Fatal("three seats of two")
+	}
+	p.wired(false)
+	other.imported(o, other.answer(other.file(o.ReleaseFile(t.Context(), "render"))), capability.Applied)
+	c = p.open()
+	again := p.file(c.BorrowFile(t.Context(), render(1), 10*day))
+	if again.Number < wish.Number {
+		t.Fatalf("request %d after request %d", again.Number, wish.Number)
+	}
+	p.imported(c, p.answer(again), capability.Applied)
+	if !p.serves(c) {
+		t.Fatal("not served")
+	}
+}
+
+// What a file gave back to one appliance is not believed in again because another one was asked since.
+func TestFileAndTwoAppliances(t *testing.T) {
+	first, second, _ := appliances(t)
+	counted := item("page", "1.0", 10)
+	counted.Metered = true
+	first.provision(item("render", "1.0", 9), counted)
+	dir := t.TempDir()
+	open := func(dial func(context.Context, string) (net.Conn, error)) *Client {
+		return first.client(dir, func(o *Options) { o.Dial = dial })
+	}
+	away := open(noRoute)
+	f, err := away.BorrowFile(t.Context(), []capability.Desired{{Feature: "render", Version: one, Count: 1}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := away.ImportFile(t.Context(), first.answerFile(f.Bytes)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := away.ReleaseFile(t.Context(), "render"); err != nil {
+		t.Fatal(err)
+	}
+	away.Close()
+	there := open(second.dial)
+	l, err := there.Acquire(t.Context(), "render")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	there.Close()
+	home := open(first.dial)
+	if _, err := home.Report(t.Context(), "page", 1); err != nil {
+		t.Fatal(err)
+	}
+	home.Close()
+	if l, err := open(noRoute).Acquire(t.Context(), "render"); err == nil {
+		t.Fatalf("a seat that was given back is served after a report: %v", l.Expiry())
+	}
 }

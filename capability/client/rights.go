@@ -62,12 +62,15 @@ func firstDenial(r *capability.Response) capability.Denial {
 	return capability.Denial{Code: capability.ErrProto, Detail: fmt.Sprintf("status %s without a reason", r.Status)}
 }
 
-// lineOf finds what an answer says of the line that holds a feature. Its refusal is an error.
+// lineOf finds what an answer says of the line that holds a feature: one of a higher version, where what was borrowed by a file stands for it. Its refusal is an error.
 func lineOf(r *capability.Response, lines []capability.Desired, f capability.Feature) (capability.Line, error) {
 	if r.Status == capability.StatusDenied {
 		return capability.Line{}, denied(firstDenial(r))
 	}
 	i := slices.IndexFunc(lines, func(d capability.Desired) bool { return d.Feature == f.Name && d.Version == f.Version })
+	if i < 0 {
+		i = slices.IndexFunc(lines, func(d capability.Desired) bool { return d.Feature == f.Name && d.Version.Compare(f.Version) >= 0 })
+	}
 	if i < 0 || len(r.Lines) != len(lines) {
 		return capability.Line{}, denied(capability.Denial{Code: capability.ErrProto, Detail: fmt.Sprintf("%d lines in answer to %d", len(r.Lines), len(lines))})
 	}

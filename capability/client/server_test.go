@@ -230,7 +230,7 @@ func (s *server) reply(key capability.Digest, kind wire.MessageKind, body []byte
 			return s.codec.Frame(wire.MessageAnswer, a)
 		}
 	}
-	c := ledger.Serve{Key: key, Request: r}
+	c := ledger.Serve{Key: key, Request: r, Filed: r.Producer != capability.Digest{}}
 	if len(r.Receipt) > 0 {
 		ak, _ := s.certify(s.chain.Serving)
 		if kept, err := s.codec.VerifyReceipt(ak, r.Receipt, judgeSaid); err == nil {

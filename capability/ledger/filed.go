@@ -22,16 +22,18 @@ func (r *row) passed(c *Serve, again bool) (no capability.Denial) {
 	return capability.Denial{Code: capability.ErrRequestPassed, Detail: fmt.Sprintf("it is request %d of this device, and what it asked for after it had come to request %d was decided", n, r.number)}
 }
 
-// overtakes is the number up to which files of the device are not decided any more because of this request; zero: it is the same as before.
-func (r *row) overtakes(c *Serve) uint64 {
-	if n := c.Request.Number; r == nil || r.key != c.Key || n > r.number {
+// overtakes is the number up to which files of the device are not decided any more because of this request; zero: it is the same as before. A request that changed
+// nothing overtakes nothing.
+func (r *row) overtakes(c *Serve, outcome capability.Status) uint64 {
+	if n := c.Request.Number; outcome != capability.StatusUnchanged && (r == nil || r.key != c.Key || n > r.number) {
 		return n
 	}
 	return 0
 }
 
 // staying is what a file that gives something back leaves as it is: of each other feature of which it asks for no more than the device holds. Nothing of it is
-// renewed, so what was lent for long ends when it did, and neither a hold nor what has become of another feature keeps anyone from giving back.
+// renewed, so what was lent for long ends when it did, and neither a hold nor what has become of another feature keeps anyone from giving back, unless this copy
+// of the state is older than what the device has heard.
 func (s *serving) staying(wants []want) map[string]uint64 {
 	asks, gives := map[string]uint64{}, false
 	for _, w := range wants {
@@ -41,16 +43,32 @@ func (s *serving) staying(wants []want) map[string]uint64 {
 	if !gives {
 		return nil
 	}
-	has := map[string]uint64{}
-	for _, h := range s.held {
-		has[h.slice.item.Feature] += uint64(h.count)
-	}
-	for name, n := range asks {
-		if n == 0 || n > has[name] {
-			delete(asks, name)
+	for _, w := range wants {
+		if !s.has(w, asks[w.Feature]) {
+			delete(asks, w.Feature)
 		}
 	}
 	return asks
+}
+
+// has says that all that is held of a feature fits a line of it, and is as much as its lines ask for together, or more of one version.
+func (s *serving) has(w want, asked uint64) bool {
+	var held uint64
+	var version capability.Version
+	one := true
+	for _, h := range s.held {
+		it := h.slice.item
+		if it.Feature != w.Feature {
+			continue
+		}
+		if it.Version.Compare(w.Version) < 0 || !selects(it.Selectors, w.Selectors) {
+			return false
+		}
+		one = one && (held == 0 || it.Version == version)
+		version = it.Version
+		held += uint64(h.count)
+	}
+	return w.Count > 0 && (held == asked || held > asked && one)
 }
 
 // refusedFile is why a request of a file, which grants all or nothing, gets nothing.

@@ -26,7 +26,7 @@ const (
 	loginSaved                     = 20
 )
 
-// What is taken from client keys, one by one or all strange ones together, is rationed too: who administers licenses does it as often as he likes. So many are saved up that a whole site is cleared in a day; then it is two a
+// What is taken from client keys, one by one or all strange ones together, is rationed too: who administers licenses does it as often as he likes. So many are saved up that a site of some hundred keys is cleared at once; then it is two a
 // day. Without one left it is refused, because what was taken away with no move would be there again in an older copy.
 const (
 	keyPeriod capability.Seconds = 12 * 60 * 60

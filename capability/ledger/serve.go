@@ -142,7 +142,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
-	f.Receipt, f.Waits, f.Number = s.used, s.waits, r.overtakes(c)
+	f.Receipt, f.Waits, f.Number = s.used, s.waits, r.overtakes(c, s.answer.Status)
 	if len(grants) > 0 {
 		f.Leases = make([]Lease, len(grants))
 	}
