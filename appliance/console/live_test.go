@@ -333,9 +333,12 @@ func TestLiveIsEachOnes(t *testing.T) {
 			}
 		}
 		check("at first")
-		if looks := w.c.streams().looks; len(looks) != 1 || looks["/seats"] == nil || len(looks["/seats"].what.(Seats).Held) == 0 {
+		l := w.c.streams()
+		l.mu.Lock()
+		if looks := l.looks; len(looks) != 1 || looks["/seats"] == nil || len(looks["/seats"].what.(Seats).Held) == 0 {
 			t.Errorf("four streams of one page, and %v were looked at", looks)
 		}
+		l.mu.Unlock()
 		for range 3 { // whoever looks first now
 			if _, err := w.c.dropLease(t.Context(), Drop{Device: Host{"STRING", "d"}, Feature: "f", Reason: "test"}, "test"); err != nil {
 				t.Fatal(err)
