@@ -294,7 +294,7 @@ func (s *scenario) loaded(n int) (held []holder, end func()) {
 		s.t.Cleanup(func() { h.c.Close() })
 		for _, l := range []**client.Lease{&h.first, &h.other} {
 			var err error
-			*l, err = h.c.Acquire(s.within(stepTime), "render", client.Borrow(lasting))
+			*l, err = h.c.Acquire(s.within(stepTime), "render", client.Borrow(lasting), client.Wait(stepTime))
 			s.must(err)
 		}
 		if left := time.Until(h.first.Expiry()); left < bootTime {
