@@ -8,6 +8,7 @@ const (
 	Recognized    Code = 1004
 	ChangePlanned Code = 1005
 	PowerAsked    Code = 1006
+	NetworkSet    Code = 1008
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
 	StickIgnored  Code = 2103
@@ -256,6 +257,7 @@ func Catalog() []Entry {
 		{Recognized, "RECOGNIZED", "something of the machine has changed", "its TPM is the one that the rights belong to, and its board, network cards, disks or dongles are not the ones that were bound with it", "nothing to do; the next request names what is there now: leasehold request -o DIR", ExitOK},
 		{ChangePlanned, "CHANGE_PLANNED", "a change of the machine is planned", "an administrator said so: for a day nothing is held against the machine but another TPM", "make the change, then: leasehold request -o DIR, and bring back the response", ExitOK},
 		{PowerAsked, "POWER_ASKED", "a restart or power off was asked for", "somebody did so at the machine, and said why", "nothing to do", ExitOK},
+		{NetworkSet, "NETWORK_SET", "a network card was set up", "somebody did so at the machine", "nothing to do", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
 		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},
