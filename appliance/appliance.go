@@ -169,7 +169,7 @@ func New(o Options) (*Appliance, error) {
 	if o.Shared {
 		a.watchful.alarms[capability.ErrDisturbed] = &Suspicion{Alarm: capability.Alarm{Code: capability.ErrDisturbed, Count: 1, Last: max(1, capability.At(o.Now()))}}
 	}
-	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()
+	a.leaseAt, a.at = o.Ledger.Status(ledger.Now{}).Now.Lease, o.Elapsed()+untilFull(o.Now())
 	a.compactAt = snapshotAfter
 	if err := a.keeper.inherit(o.Journal); err != nil {
 		return nil, err

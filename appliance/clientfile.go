@@ -45,7 +45,7 @@ func (a *Appliance) AnswerFile(ctx context.Context, file []byte, by string) (*An
 		return nil, err
 	}
 	ca := newServe()
-	ca.serve.Key, ca.serve.Request = key, s.Request
+	ca.serve.Key, ca.serve.Request, ca.serve.Filed = key, s.Request, true
 	if err := a.do(ctx, ca); err != nil {
 		return nil, err
 	}

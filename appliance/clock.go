@@ -8,6 +8,12 @@ import (
 	"github.com/leasehold/leasehold/capability/ledger"
 )
 
+// untilFull is what is left of a second of the system clock. The lease clock starts with the next one, so that the seconds of both begin together: an end on the lease clock
+// would else be told now as one second, now as the next.
+func untilFull(now time.Time) time.Duration {
+	return (time.Second - time.Duration(now.Nanosecond())) % time.Second
+}
+
 // read is what both clocks say, as the ledger judges it. The lease clock goes on from the last entry of the run before, so time off frees nothing.
 func (a *Appliance) read() ledger.Reading {
 	return a.Ledger.Read(a.leaseAt+capability.Seconds((a.Elapsed()-a.at)/time.Second), capability.At(a.Now()))

@@ -120,3 +120,26 @@ func TestClockIsWatched(t *testing.T) {
 		}
 	})
 }
+
+// What is told of a moment on the lease clock is one second, whenever in a second somebody asks, and whenever in a second the run began.
+func TestEndsDoNotFlicker(t *testing.T) {
+	for _, late := range []time.Duration{0, 1, 300 * time.Millisecond, 999 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			<-time.After(late)
+			begin := time.Now().Add(-250 * time.Millisecond) // the fraction of a second that this boot began with
+			a, err := New(Options{
+				Ledger: ledger.New(), Vault: &memory{}, Machine: silent{}, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Rand: rand.Reader,
+				Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Log: slog.New(slog.DiscardHandler),
+			})
+			must(t, err)
+			<-time.After(time.Second)
+			told := a.now().Told(100)
+			for range 40 {
+				<-time.After(70 * time.Millisecond)
+				if got := a.now().Told(100); got != told {
+					t.Fatalf("begun %s into a second: %s was told, and now %s is", late, told, got)
+				}
+			}
+		})
+	}
+}

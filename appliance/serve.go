@@ -394,10 +394,7 @@ func (c *connection) validate(r *capability.Request) error {
 			return &capability.Malformed{Field: fmt.Sprintf("hosts[%d]", i), Cause: "is not the key of this connection"}
 		}
 	}
-	if r.Number != 0 || r.ForBackOffice() != "" {
-		return &capability.Malformed{Field: "number", Cause: "fields for the back office in a request to an appliance"}
-	}
-	return nil
+	return r.ToAppliance()
 }
 
 // newServe is a call for a client, whose request comes into serve: all that a request needs until it is answered is one piece of memory.

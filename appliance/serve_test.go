@@ -169,7 +169,8 @@ func TestRefusalsAreSignedAnswers(t *testing.T) {
 	for name, r := range map[string]*capability.Request{
 		"another's key as host ID":   want(stranger, 3, "render", 1),
 		"version of the future":      {Version: 2, Hosts: []hostid.ID{id}, Correlation: capability.CorrelationID{4}},
-		"fields for the back office": {Version: 1, Hosts: []hostid.ID{id}, Correlation: capability.CorrelationID{5}, Number: 7},
+		"fields for the back office": {Version: 1, Hosts: []hostid.ID{id}, Correlation: capability.CorrelationID{5}, Settled: true},
+		"a number without room":      {Version: 1, Hosts: []hostid.ID{id}, Correlation: capability.CorrelationID{7}, Number: capability.MaxNumber + 1},
 	} {
 		resp := s.roundTrip(c, r)
 		if resp.Status != capability.StatusDenied || resp.Denials[0].Code != capability.ErrProto || resp.Correlation != r.Correlation {

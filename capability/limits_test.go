@@ -36,6 +36,7 @@ func TestLimits(t *testing.T) {
 				r.Hosts = append(r.Hosts, host(fmt.Sprint(i)))
 			}
 		})},
+		{"MaxNumber", "number", MaxNumber, func(n int) error { return (&Request{Number: uint64(n)}).ToAppliance() }},
 		{"MaxDesired", "desired", MaxDesired, request(func(r *Request, n int) { r.Desired = slices.Repeat(r.Desired[:1], n) })},
 		{"MaxDesired", "lines", MaxDesired, response(func(r *Response, n int) { r.Lines = make([]Line, n) })},
 		{"MaxItems", "items", MaxItems, response(func(r *Response, n int) {

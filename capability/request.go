@@ -62,7 +62,7 @@ type Request struct {
 	Undoes CorrelationID `cbor:"16,keyasint,omitzero" json:"undoes,omitzero"` // of Undo, and of nothing else: the correlation ID of the report to cancel
 
 	// The rest is for the back office.
-	Number      uint64   `cbor:"20,keyasint,omitzero" json:"number,omitempty"`       // counts the requests written by this host
+	Number      uint64   `cbor:"20,keyasint,omitzero" json:"number,omitempty"`       // counts the requests written by this host; a client tells an appliance as well
 	Outstanding []Digest `cbor:"21,keyasint,omitempty" json:"outstanding,omitempty"` // of every request written since the last response, oldest first
 	Epoch       uint64   `cbor:"22,keyasint,omitzero" json:"epoch,omitempty"`
 	Head        Head     `cbor:"23,keyasint,omitzero" json:"head,omitzero"`
@@ -317,8 +317,20 @@ func (r *Request) Validate() error {
 	return checkPairs("dictionary", r.Dictionary)
 }
 
-// ForBackOffice names a field that only a back office is told, and that the request has all the same; empty: it has none. Its number is another one's business.
-func (r *Request) ForBackOffice() string {
+// ToAppliance checks what an appliance asks of every request, beyond Validate: it tells nothing that only a back office is told, and leaves room above its number.
+// The error is a *Malformed.
+func (r *Request) ToAppliance() error {
+	if name := r.forBackOffice(); name != "" {
+		return malformed(name, "a field for the back office in a request to an appliance")
+	}
+	if r.Number > MaxNumber {
+		return malformed("number", "%d where at most %d is allowed", r.Number, uint64(MaxNumber))
+	}
+	return nil
+}
+
+// forBackOffice names a field that only a back office is told, and that the request has all the same; empty: it has none.
+func (r *Request) forBackOffice() string {
 	for _, f := range []struct {
 		name string
 		is   bool
@@ -333,12 +345,13 @@ func (r *Request) ForBackOffice() string {
 	return ""
 }
 
-// FromFile checks what an appliance asks of a request that comes in a file, beyond Validate: it has a number and says whose the appliance shall be, it grants or
+// FromFile checks what an appliance asks of a request that comes in a file, beyond Validate and ToAppliance: it has a number and says whose the appliance shall be, it grants or
 // gives back features, all or nothing, and it waits for nothing. The error is a *Malformed.
 func (r *Request) FromFile() error {
-	switch name := r.ForBackOffice(); {
-	case name != "":
-		return malformed(name, "a field for the back office in a request to an appliance")
+	if err := r.ToAppliance(); err != nil {
+		return err
+	}
+	switch {
 	case r.Number == 0:
 		return malformed("number", "absent: a file is as new as its number")
 	case r.Producer == Digest{}:

@@ -26,6 +26,9 @@ func (c *Client) request(op capability.Operation, s *state, atomic bool) (*capab
 		User: c.options.User, Alias: c.options.Alias, DeviceType: c.options.DeviceType, Dictionary: c.options.Dictionary,
 		Borrow: max(capability.Seconds(c.options.Borrow/time.Second), s.Borrow),
 	}
+	if op == capability.Grant { // decided, it overtakes every file from before
+		r.Number = s.Filed.Number
+	}
 	for _, u := range s.Metered { // what may be used again would be given back by not naming it
 		if op != capability.Report {
 			r.Desired = append(r.Desired, capability.Desired{Feature: u.Feature, Version: u.Version, Count: u.Count})
@@ -227,7 +230,15 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	switch {
 	case resp.Serial != 0:
 		p.Applied = max(p.Applied, resp.Serial)
-		s.Chain, s.Answer, s.Less, s.Late = c.link.chain, *a, nil, sent.IsZero()
+		same := c.sameAppliance(s)
+		whole := r.Operation == capability.Grant && r.Number == s.Filed.Number // what files gave back since is given back still
+		if whole || !same {
+			s.Less = nil
+		}
+		if whole && (same || len(s.Answer.Response) == 0) {
+			s.Filed = filed{Number: r.Number} // the file asks for nothing that was not asked for here
+		}
+		s.Chain, s.Answer, s.Late = c.link.chain, *a, sent.IsZero()
 	case !sent.IsZero():
 		s.Less = p.Before // nothing was decided, so nothing was given back
 	case len(s.Less) > 0:

@@ -128,8 +128,11 @@ func (c *Client) ReleaseFile(ctx context.Context, feature string) (*RequestFile,
 }
 
 // NumberAbove has the next request in a file be a new one, with a number above n: for a device whose directory was restored from a copy, or damaged, of which an appliance
-// says that it has decided request n (ErrRequestPassed).
+// says that it has come to request n (ErrRequestPassed). n is below capability.MaxNumber.
 func (c *Client) NumberAbove(ctx context.Context, n uint64) error {
+	if n >= capability.MaxNumber {
+		return fmt.Errorf("a request above %d, and the highest number is %d", n, uint64(capability.MaxNumber))
+	}
 	return c.change(ctx, func(s *state) error {
 		s.Filed.Number, s.Filed.Over = max(s.Filed.Number, n), true
 		return nil

@@ -422,38 +422,6 @@ func TestNumbersAfterALoss(t *testing.T) {
 	p.imported(c, p.answer(f), capability.Applied)
 }
 
-// What was borrowed by a file is the device's also where it reaches the appliance: a program uses that seat, and gives back no other.
-func TestBorrowedByFileAndOnTheWire(t *testing.T) {
-	p := newAway(t, 3)
-	c := p.open()
-	p.imported(c, p.answer(p.file(c.BorrowFile(t.Context(), render(1), 10*day))), capability.Applied)
-	p.key = func(o *Options) { o.Dial = p.a.Dial }
-	home := p.open()
-	l, err := home.Acquire(t.Context(), "render:2026.1")
-	if err != nil || p.a.Used("render") != 1 {
-		t.Fatalf("%v, %d in use", err, p.a.Used("render"))
-	}
-	more, err := home.Acquire(t.Context(), "render:2026.1")
-	if err != nil || p.a.Used("render") != 2 {
-		t.Fatalf("%v, %d in use", err, p.a.Used("render"))
-	}
-	for _, l := range []*Lease{more, l} {
-		if err := l.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if p.a.Used("render") != 1 {
-		t.Fatalf("%d in use where one is borrowed", p.a.Used("render"))
-	}
-	if err := home.Release(t.Context(), "render"); !errors.Is(err, ErrNoSuchLease) {
-		t.Fatal(err)
-	}
-	p.key = nil
-	if !p.serves(p.open()) {
-		t.Fatal("not served without the wire any more")
-	}
-}
-
 // One seat serves one program, whichever versions two of them ask for.
 func TestOneSeatAndTwoVersionsWithoutAServer(t *testing.T) {
 	p := newAway(t, 1)

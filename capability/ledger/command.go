@@ -18,6 +18,7 @@ type Command interface{ command() }
 type Serve struct {
 	Key     capability.Digest // thumbprint of the key that signed or sent the request
 	Request capability.Request
+	Filed   bool     // it came in a file, and not over a connection
 	Receipt *Receipt // the response that came with the request, if its signature is this appliance's
 	Heard   bool     // the answer reaches the device for certain, as the one before did: nothing stays booked for one that it may not have heard
 }

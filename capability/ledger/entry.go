@@ -95,7 +95,7 @@ type Served struct {
 
 	Until capability.Seconds `cbor:"11,keyasint,omitzero"` // the answer is remembered until then on the lease clock, or as long as it is the last
 
-	Number uint64 `cbor:"13,keyasint,omitzero"` // of the request, which came in a file: none of the device with this number or a lower one is decided any more
+	Number uint64 `cbor:"13,keyasint,omitzero"` // that the device has come to, if it is another than before: no file of it with this number or a lower one is decided any more
 }
 
 // Who is what a device says about itself, for people.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/hostid"
 )
 
 const tripDays capability.Seconds = 10 * 24 * 60 * 60
@@ -17,7 +18,7 @@ func trip(t *testing.T) *life {
 func (v *life) file(device string, number uint64, line string) Serve {
 	r := v.request(device, line)
 	r.Number, r.Atomic, r.Borrow = number, true, tripDays
-	return Serve{Key: key(device), Request: r}
+	return Serve{Key: key(device), Request: r, Filed: true}
 }
 
 func (v *life) want(what string, c Serve, want string) capability.Response {
@@ -121,4 +122,73 @@ func TestFilesMoveTheEpoch(t *testing.T) {
 	v.want("given back in a hold", back, "RETURNED | OK 0 | has 0")
 	v.pass(900)
 	v.want("after it", v.file("d", 3, "f:1.0 1"), "OK | OK 1 | has 1")
+}
+
+// Over a connection a device says which number it has come to. Once that is decided, no file from before is.
+func TestFilesAndTheWire(t *testing.T) {
+	v := trip(t)
+	borrow := v.want("borrow", v.file("d", 3, "f:1.0 1"), "OK | OK 1 | has 1")
+	back := v.file("d", 4, "f:1.0 0")
+	back.Request.Applied = borrow.Serial
+	wire := func(n uint64, line string) Serve {
+		s := Serve{Key: key("d"), Request: v.request("d", line)}
+		s.Request.Number, s.Request.Applied = n, borrow.Serial
+		return s
+	}
+	v.want("more than there is", wire(4, "f:1.0 3"), "PARTLY | INSUFFICIENT 0 E_NO_SEAT | has 1")
+	v.want("the return, overtaken by what was decided all the same", back, "DENIED E_REQUEST_PASSED | has 0")
+	asked := wire(5, "f:1.0 1")
+	asked.Request.Operation = capability.Preview
+	v.want("a preview", asked, "PREVIEW | OK 1 | has 1")
+	v.want("a file that a preview leaves alone", v.file("d", 5, "f:1.0 2"), "OK | OK 2 | has 2")
+	late := wire(4, "f:1.0 1") // sent before that file was written
+	v.want("on the wire, from before the file", late, "OK | OK 1 | has 1")
+	v.want("another file of its number", v.file("d", 5, "f:1.0 1"), "DENIED E_REQUEST_PASSED | has 0")
+	v.want("the next file", v.file("d", 6, "f:1.0 0"), "RETURNED | OK 0 | has 0")
+	restored, err := Restore(v.l.Snapshot())
+	if err != nil || restored.Digest() != v.l.Digest() {
+		t.Fatalf("restored: %v", err)
+	}
+}
+
+// A file that gives something back renews nothing of the rest, and nothing of the rest keeps it from being taken: not a hold, not a seat that an administrator dropped.
+func TestReturnByFileLeavesTheRest(t *testing.T) {
+	days := func(i *capability.LineItem) { i.Borrow = 3 * tripDays }
+	for _, c := range []struct {
+		what string
+		then func(v *life)
+	}{
+		{"days later", func(v *life) { v.pass(tripDays / 2) }},
+		{"in a hold", func(v *life) { v.must(Start{BootID: "second", HoldFor: 900, Cause: "power"}) }},
+		{"dropped", func(v *life) {
+			v.must(Drop{Device: hostid.ID{Type: hostid.Ethernet, Value: "d"}, Feature: "g", By: "ada"})
+		}},
+		{"for another who waits", func(v *life) { v.serve(Serve{Key: key("e"), Request: v.request("e", "g:1.0 1")}) }},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			v := begin(t, lineItem('a', "f:1.0", 2, days), lineItem('b', "g:1.0", 1, days))
+			both := v.file("d", 1, "f:1.0 1")
+			both.Request.Desired = append(both.Request.Desired, v.request("d", "g:1.0 1").Desired...)
+			lent := v.want("borrow", both, "OK | OK 1 | OK 1 | has 2")
+			c.then(v)
+			back := v.file("d", 2, "f:1.0 0")
+			back.Request.Desired = append(back.Request.Desired, v.request("d", "g:1.0 1").Desired...)
+			back.Request.Applied = lent.Serial
+			rest := v.want("given back", back, "OK | OK 0 | OK 1 | has 1")
+			if rest.Rights[0].Expiry != lent.Rights[1].Expiry {
+				t.Fatalf("it ends %s, and was lent until %s", rest.Rights[0].Expiry, lent.Rights[1].Expiry)
+			}
+			if got := v.step("items"); got != "a 0/2, b 1/1" {
+				t.Fatal(got)
+			}
+		})
+	}
+	// What a file asks for beyond what is held is granted anew, and all of it or nothing.
+	v := begin(t, lineItem('a', "f:1.0", 2, days), lineItem('b', "g:1.0", 2, days))
+	v.want("borrow", v.file("d", 1, "f:1.0 1"), "OK | OK 1 | has 1")
+	swap := v.file("d", 2, "f:1.0 0")
+	swap.Request.Desired = append(swap.Request.Desired, v.request("d", "g:1.0 3").Desired...)
+	v.want("one for three", swap, "DENIED E_NO_SEAT | has 0")
+	swap.Request.Desired[1].Count = 2
+	v.want("one for two", swap, "OK | OK 0 | OK 2 | has 2")
 }

@@ -33,7 +33,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 	if r != nil && r.key == c.Key {
 		before, repeats = r.recall(req.Correlation, now)
 	}
-	passed := r.passed(req, c.Key, repeats && before.Body == body)
+	passed := r.passed(c, repeats && before.Body == body)
 	switch {
 	case passed.Code != 0:
 		return s.deny(passed)
@@ -106,6 +106,9 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		if s.barred.Code != 0 && !s.givesBack(wants) {
 			return s.deny(s.barred)
 		}
+		if c.Filed {
+			s.stays = s.staying(wants)
+		}
 		s.release()
 		s.claim()
 		s.lines(wants)
@@ -115,7 +118,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		s.settleLines(pure)
 		f.Claimed = s.claimed()
 	}
-	if req.Number != 0 && s.answer.Status == capability.StatusUnchanged {
+	if c.Filed && s.answer.Status == capability.StatusUnchanged {
 		return s.deny(s.refusedFile())
 	}
 	move := s.ration()
@@ -139,7 +142,7 @@ func (l *Ledger) serve(now Now, c *Serve) (Decision, error) {
 		f.Spent = l.ration.after(now).spent
 	}
 	s.answer.Serial = max(serial, s.receipt.serial(), claimed(req.Applied)) + 1
-	f.Receipt, f.Waits, f.Number = s.used, s.waits, req.Number
+	f.Receipt, f.Waits, f.Number = s.used, s.waits, r.overtakes(c)
 	if len(grants) > 0 {
 		f.Leases = make([]Lease, len(grants))
 	}
@@ -251,6 +254,7 @@ type serving struct {
 	claims    []Booking          // of what was used before the repair
 	used      uint64             // serial of the receipt, once it renewed something
 	barred    capability.Denial  // why nothing is granted, of a request that gives back
+	stays     map[string]uint64  // units of features that a file which gives back leaves as they are
 	refused   []string           // features with a refused line
 	waits     []Wait
 	explained []Explained
@@ -385,7 +389,7 @@ func (s *serving) line(i int, w want) capability.Line {
 		s.explain(i, w, &no)
 		return capability.Line{Status: capability.LineInsufficient, Denial: no}
 	}
-	if s.req.Operation == capability.Report && !s.metered(w.Feature) {
+	if _, stays := s.stays[w.Feature]; stays || s.req.Operation == capability.Report && !s.metered(w.Feature) {
 		return s.repeat(w.Desired)
 	}
 	idle := s.l.interval(IdleLimit)
@@ -536,6 +540,9 @@ func (s *serving) settleLines(pure bool) {
 			limit -= min(limit, s.granted(name))
 		}
 		s.keep(func(h *lease) bool { return h.slice.item.Feature == name }, limit)
+	}
+	for name, n := range s.stays {
+		s.keep(func(h *lease) bool { return h.slice.item.Feature == name }, n)
 	}
 	s.keep(func(h *lease) bool { return h.slice.item.Metered && !h.slice.item.Reusable }, math.MaxUint64)
 	if s.req.Operation == capability.Report {

@@ -129,6 +129,7 @@ func (s *set) clientFiles() {
 	bad("alg", "malformed", "alg is ESP256, and the key is of Ed25519", make1(r, AlgESP256, kid, by(key)))
 	bad("alg-quote", "malformed", "alg is a TPM's quote", make1(r, AlgTPMQuote, kid, by(key)))
 	bad("no-number", "malformed", "no number", change(func(o *capability.Request) { o.Number = 0 }))
+	bad("high-number", "malformed", "a number that leaves no room to count on", change(func(o *capability.Request) { o.Number = 1 << 62 }))
 	bad("no-producer", "malformed", "no producer", change(func(o *capability.Request) { o.Producer = capability.Digest{} }))
 	bad("not-atomic", "malformed", "lines that stand alone", change(func(o *capability.Request) { o.Atomic = false }))
 	bad("preview", "malformed", "a preview", change(func(o *capability.Request) { o.Operation = capability.Preview }))

@@ -304,6 +304,7 @@ export const keyCertificate = map(
 const FOR_BACK_OFFICE = ['outstanding', 'returns', 'records', 'states', 'metered', 'platform', 'alarms', 'settled', 'life']
 export function toAppliance(r) {
   must(r.number !== undefined && r.producer !== undefined, 'a number and a producer')
+  must(r.number < 2 ** 62, 'a number with room above it')
   must(r.operation === undefined && r.atomic && r.receipt === undefined, 'a request for leases, all or nothing, without a receipt')
   must(r.desired && r.desired.every((d) => d.feature !== undefined && !d.wait), 'lines of features that wait for nothing')
   for (const name of FOR_BACK_OFFICE) must(r[name] === undefined, `${name} is for a back office`)
