@@ -49,7 +49,7 @@ type Machine interface {
 	Activate(w *attest.Wrapped) ([]byte, error)
 }
 
-// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Answered, Shared, Serving, Guard, Found, Settled, Boot, Journal, SnapshotBytes and Archive are required.
+// Options are the parts of an appliance. All but EventLog, WantsEventLog, Certificate, Answered, Shared, Serving, Guard, Found, Settled, Boot, Base, Image, Images, Journal, SnapshotBytes and Archive are required.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Vault   Vault
@@ -91,6 +91,12 @@ type Options struct {
 	Found func(boot capability.Boot, state []byte) (Vault, error)
 	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here.
 	Boot capability.Boot
+	// Base is beside it in the public part of the vault: where the counter of images began; zero: there is none yet.
+	Base uint64
+	// Image is the image that runs. Zero: none of the producer's, and no update of one is taken.
+	Image Image
+	// Images counts the security versions of images. Nil, where Image is zero: nothing does.
+	Images ImageCounter
 	// Journal is the entries since the snapshot that Ledger was made from, for the archive.
 	Journal [][]byte
 	// SnapshotBytes is the length of that snapshot.

@@ -34,7 +34,7 @@ func (a *Appliance) found(c *call) error {
 		return nil
 	}
 	old := a.Vault
-	a.Vault, a.Found, a.Boot = v, nil, p.Response.Boot
+	a.Vault, a.Found, a.Boot, a.Base = v, nil, p.Response.Boot, 0
 	if err := a.openArchive(v); err != nil {
 		return err
 	}

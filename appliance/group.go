@@ -35,6 +35,7 @@ type call struct {
 	begun   atomic.Bool // the owner looks, or nobody waits for it any more
 	denial  error       // the answer to command, decided before it reached the ledger
 	sign    bool        // wants its response proven
+	reseal  *reseal     // what is changed of what the vault is sealed to
 
 	decision ledger.Decision
 	bytes    []byte // of the response
@@ -204,7 +205,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	entries = slices.Grow(entries, len(calls)) // most are a client's, of which each makes one
 	responses := make([][]byte, 0, len(calls))
 	var public []byte
-	boot := a.Boot // what the vault is sealed to, once this is durable
+	sealed := a.sealed() // what the vault is sealed to, once this is durable
 	move, size := false, 0
 	epoch := a.Vault.Epoch()
 	var told capability.Response // one after the other: it has a salt, and what is in an entry has none
@@ -223,6 +224,14 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 		if c.look != nil {
 			if c.begun.CompareAndSwap(false, true) {
 				c.look(a.Ledger, now)
+			}
+			continue
+		}
+		if c.reseal != nil {
+			if a.Found != nil {
+				c.err = errNoVault
+			} else if with, fresh := c.reseal.sealedTo(sealed); fresh {
+				sealed, public, move = with, a.codec.Encode(with), true
 			}
 			continue
 		}
@@ -254,8 +263,9 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			return n, err
 		}
 		if p, ok := c.command.(ledger.Provision); ok && c.decision.Move { // one that was refused says nothing
-			if with, fresh := withStates(boot, p.Response.Boot); fresh {
-				boot, public = with, a.codec.Encode(with)
+			if with, fresh := withStates(sealed.Boot, p.Response.Boot); fresh {
+				sealed.Boot = with
+				public = a.codec.Encode(sealed)
 			}
 		}
 		facts = append(facts, c.decision.Entries)
@@ -284,7 +294,7 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 	if err := a.write(public, entries, move, len(responses) > 0); err != nil {
 		return n, err
 	}
-	a.Boot = boot
+	a.Boot, a.Base = sealed.Boot, sealed.Base
 	for _, f := range facts {
 		a.keeper.keep(f, entries[:len(f)])
 		entries = entries[len(f):]

@@ -58,6 +58,9 @@ func TestRevokedKeyIsRefused(t *testing.T) {
 	third := p.rotated(8, 3, p.fingerprint())
 	must(t, import_(third, 5, nil))
 	refused("the revoked key", import_(p, 6, nil))
+	s.a.Image = Image{"2026.2", 1}
+	_, err := s.a.Update(t.Context(), p.update("2026.3", 1, 0), false)
+	refused("an update by the revoked key", err)
 	refused("the revoked key, far ahead", import_(p, 1<<40, nil))
 	refused("the revoked key, dated back", import_(p, 7, func(r *capability.Response) { r.Time -= 3000 }))
 	thief := *p

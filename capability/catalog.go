@@ -8,6 +8,7 @@ const (
 	Recognized    Code = 1004
 	ChangePlanned Code = 1005
 	PowerAsked    Code = 1006
+	ImageProved   Code = 1007
 	NetworkSet    Code = 1008
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
@@ -39,6 +40,15 @@ const (
 	ErrReplayedSerial Code = 2309
 	ErrResponseEpoch  Code = 2310
 	ErrKeyRevoked     Code = 2311
+	// 2401 to 2409: updates of the image.
+	UpdateInstalled   Code = 2401
+	UpdateHere        Code = 2402
+	ErrUpdateSecurity Code = 2403
+	ErrUpdateFile     Code = 2404
+	ErrUpdateState    Code = 2405
+	ErrUpdateRoom     Code = 2406
+	ErrUpdateInstall  Code = 2407
+	ErrNoImage        Code = 2408
 
 	ErrProto             Code = 3001
 	ErrCorrelationReused Code = 3002
@@ -111,6 +121,7 @@ const (
 	ErrTime           Code = 4012
 	ErrStorageGone    Code = 4013
 	ErrRecoveryTaken  Code = 4014
+	ErrImageOlder     Code = 4031
 	ErrRecovery       Code = 4015
 	ErrNoArchive      Code = 4016
 	ErrAuditForm      Code = 4017
@@ -257,6 +268,7 @@ func Catalog() []Entry {
 		{Recognized, "RECOGNIZED", "something of the machine has changed", "its TPM is the one that the rights belong to, and its board, network cards, disks or dongles are not the ones that were bound with it", "nothing to do; the next request names what is there now: leasehold request -o DIR", ExitOK},
 		{ChangePlanned, "CHANGE_PLANNED", "a change of the machine is planned", "an administrator said so: for a day nothing is held against the machine but another TPM", "make the change, then: leasehold request -o DIR, and bring back the response", ExitOK},
 		{PowerAsked, "POWER_ASKED", "a restart or power off was asked for", "somebody did so at the machine, and said why", "nothing to do", ExitOK},
+		{ImageProved, "IMAGE_PROVED", "the image has proved itself", "it started well, and from now on no image with a lower security version runs on this machine or is taken by it", "nothing to do", ExitOK},
 		{NetworkSet, "NETWORK_SET", "a network card was set up", "somebody did so at the machine", "nothing to do", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
@@ -290,6 +302,15 @@ func Catalog() []Entry {
 		{ErrReplayedSerial, "E_SERIAL_REUSED", "two responses with one serial", "a different response with this serial is in force", "ask the producer for a new response and report this file", ExitFile},
 		{ErrResponseEpoch, "E_RESPONSE_EPOCH", "the response is from an earlier life of this machine", "the TPM's counter has moved since its request was written: the trusted storage was lost, wiped or replaced, and old responses do not bring rights back", "write a new request: leasehold request -o DIR", ExitFile},
 		{ErrKeyRevoked, "E_KEY_REVOKED", "signed by a revoked key", "the producer's root has revoked the key that signed this, so nothing more is taken from it, whatever date it bears", "write a new request: leasehold request -o DIR; the producer answers it with another key", ExitFile},
+
+		{UpdateInstalled, "UPDATE_INSTALLED", "the update is installed", "every file of it is what the producer signed, and it lies beside the image that runs; nothing of what serves was changed", "restart the machine when it suits: the text console, F10; should the new image not start, the machine goes back to this one by itself", ExitOK},
+		{UpdateHere, "UPDATE_HERE", "the update is not newer than what runs", "this release runs already, or a later one, so the update was left alone", "nothing to do", ExitOK},
+		{ErrUpdateSecurity, "E_UPDATE_SECURITY", "the update is older than this machine allows", "an image that keeps out what this one lets in has run here, and its security version is higher", "ask the producer for the newest update", ExitPolicy},
+		{ErrUpdateFile, "E_UPDATE_FILE", "a file of the update is not the one that was signed", "it is missing, cut short or changed, or was while it was copied; nothing of it was used", "copy the whole folder LEASEHOLD/UPDATE onto the stick again, and plug it in", ExitFile},
+		{ErrUpdateState, "E_UPDATE_STATE", "the update was not signed ahead for this machine", "trusted storage would not open after it: the producer did not know this machine's firmware when the update was signed", "leasehold request -o DIR, and ask the producer for an update that is signed for it: freehold update --for REQUEST", ExitPolicy},
+		{ErrUpdateRoom, "E_UPDATE_ROOM", "there is no room for the update", "the machine's own disk has no room for a copy of its files", "make room on the file system of /var, then plug the stick in again", ExitError},
+		{ErrUpdateInstall, "E_UPDATE_INSTALL", "the update could not be installed", "its files are good, and the slot for them could not be written; what runs is untouched", "plug the stick in again; if it happens again, look at the machine's disk", ExitError},
+		{ErrNoImage, "E_NO_IMAGE", "no update of an image is taken here", "this machine does not run an image of the producer, so its packages are updated as the rest of it is", "the package manager of this machine", ExitPolicy},
 
 		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
@@ -359,6 +380,7 @@ func Catalog() []Entry {
 		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
 		{ErrTime, "E_TIME", "the time cannot be set back", "trusted time never goes below the latest moment it has reached, or an expired right would serve again", "set the system clock to the true time, then see both: leasehold time", ExitUsage},
 		{ErrStorageGone, "E_STORAGE_GONE", "trusted storage is gone", "this TPM has counted for a trusted storage before, and there is none on the disk", "put the disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
+		{ErrImageOlder, "E_IMAGE_OLDER", "the image that runs is older than this machine allows", "an image with a higher security version has run here, and what it keeps out could come in through this one: trusted storage stays closed", "restart the machine: the newer image starts; if it is gone, plug in a stick with the newest update", ExitHeld},
 		{ErrRecoveryTaken, "E_RECOVERY_TAKEN", "the recovery key was shown already", "it is shown once, so that whoever has it is known", "ask who has it, or make another: leasehold recovery show --new", ExitPolicy},
 		{ErrRecovery, "E_RECOVERY_KEY", "the recovery key does not open this archive", "a symbol is wrong, or the archive is of another machine, or was made under another key of this one", "read it again from the paper; leasehold recovery says its number", ExitPolicy},
 		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "there is no archive, or it is not this appliance's to open", "with the recovery key: leasehold recover STATE/archive -o DIR, where STATE is the state directory, or a backup", ExitNotFound},

@@ -7,7 +7,7 @@
 set -eu
 tar=$1 package=$2 version=$3 level=$4 out=$5
 # Raised by hand where an older image must not run any more, as it lets in what this one keeps out.
-SECURITY=${SECURITY:-1}
+SECURITY_VERSION=${SECURITY_VERSION:-1}
 : "${SOURCE_DATE_EPOCH:?is the time of the commit, in seconds since 1970}"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/step.sh"
@@ -50,7 +50,7 @@ stage() {
 	for u in $(listed mask units.list); do ln -sf /dev/null "$root/etc/systemd/system/$u"; done
 	systemctl --root="$root" -q set-default multi-user.target
 	: >"$root/etc/machine-id"
-	printf 'IMAGE_ID=leasehold\nIMAGE_VERSION=%s\nLEASEHOLD_SECURITY=%s\n' "$version" "$SECURITY" >>"$root/usr/lib/os-release"
+	printf 'IMAGE_ID=leasehold\nIMAGE_VERSION=%s\nLEASEHOLD_SECURITY=%s\n' "$version" "$SECURITY_VERSION" >>"$root/usr/lib/os-release"
 	touch -d "@$SOURCE_DATE_EPOCH" "$root/usr/lib/clock-epoch"
 	modules
 	prune

@@ -14,9 +14,6 @@ const PCR = 11
 // Ready is the phase in which the appliance's server runs: what systemd extends until then, in this order.
 func Ready() []string { return []string{"enter-initrd", "leave-initrd", "sysinit", "ready"} }
 
-// SecuritySetting is the name in os-release(5) by which an image says its security version. The file is in the kernel image and on the root, and so measured.
-const SecuritySetting = "LEASEHOLD_SECURITY"
-
 // MaxSection limits a part of a unified kernel image, in bytes: the initrd is the largest and has 12 MiB.
 const MaxSection = 256 << 20
 

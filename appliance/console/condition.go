@@ -63,7 +63,7 @@ const endsSoon = 30 * 24 * time.Hour
 
 // unusable are the conditions of a trusted storage that cannot be used: nothing else that is seen of the appliance then means anything.
 func unusable() []capability.Code {
-	return []capability.Code{capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone}
+	return []capability.Code{capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone, capability.ErrImageOlder}
 }
 
 // conditionTable is every condition that is told: screens, programs and metrics have it from here.

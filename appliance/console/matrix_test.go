@@ -27,7 +27,7 @@ func wants() map[string]string {
 		"PUT configuration": "set", "POST policies": "set", "POST keys": "set", "DELETE keys/{key}": "set",
 		"POST certificate/request": "secure", "PUT certificate": "secure", "DELETE certificate": "secure",
 		"POST time": "secure", "POST hostids/planned": "secure",
-		"PUT hostids": "root", "PUT hostids/eventlog": "root", "POST hostids/challenge": "root", "POST hostids/answer": "root",
+		"PUT hostids": "root", "PUT hostids/eventlog": "root", "POST hostids/challenge": "root", "POST hostids/answer": "root", "POST updates/check": "root", "POST updates": "root", "POST updates/proved": "root",
 		"GET audit": "audit",
 
 		"GET session": "anyone", "POST session": "anyone", "POST first-login": "anyone", "DELETE session": "signed in", "PUT password": "signed in", "POST tokens": "signed in", "DELETE tokens/{token}": "signed in",

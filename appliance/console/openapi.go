@@ -88,6 +88,10 @@ func descriptions() map[string]described {
 		"POST hostids/answer":    {"Answer it; for the appliance's own programs", KeyAnswer{}, Machine{}, nil},
 		"POST hostids/planned":   {"Say that the machine is about to change", nil, Machine{}, nil},
 
+		"POST updates/check":  {"Judge an update of the image; for the appliance's own programs", file, Updating{}, nil},
+		"POST updates":        {"Make ready for an update of the image; for the appliance's own programs", file, Updating{}, nil},
+		"POST updates/proved": {"Say that the image has started well; for the appliance's own programs", nil, Proved{}, nil},
+
 		"GET recovery":      {"Who has the recovery key", nil, Recovery{}, nil},
 		"POST recovery":     {"Show the recovery key, once, or make another", RecoveryForm{}, RecoveryKey{}, nil},
 		"GET configuration": {"Model, reservations, settings and registered keys", nil, Configuration{}, nil},

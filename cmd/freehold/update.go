@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -124,12 +122,11 @@ func findBuilt(prefix string) (*built, error) {
 		return nil, unfit(err)
 	}
 	u := &b.update
-	u.Version = setting(release, "IMAGE_VERSION")
-	security, err := strconv.ParseUint(setting(release, image.SecuritySetting), 10, 32)
-	if err != nil {
-		return nil, unfit(fmt.Errorf("it says no security version: %w", err))
+	if u.Version, u.Security, err = image.Release(release); err != nil {
+		return nil, unfit(err)
+	} else if u.Security == 0 {
+		return nil, unfit(errors.New("it says no security version"))
 	}
-	u.Security = uint32(security)
 	for word := range strings.FieldsSeq(strings.TrimRight(string(line), "\x00")) {
 		if v, ok := strings.CutPrefix(word, "roothash="); ok {
 			hash, err := hex.DecodeString(v)
@@ -142,17 +139,6 @@ func findBuilt(prefix string) (*built, error) {
 	root, verity := u.Partitions()
 	b.root, b.verity = prefix+"_"+root+".root", prefix+"_"+verity+".verity"
 	return b, nil
-}
-
-// setting is the value of a name in the text of os-release(5).
-func setting(release []byte, name string) string {
-	lines := bufio.NewScanner(bytes.NewReader(bytes.TrimRight(release, "\x00")))
-	for lines.Scan() {
-		if v, ok := strings.CutPrefix(lines.Text(), name+"="); ok {
-			return strings.Trim(v, `"'`)
-		}
-	}
-	return ""
 }
 
 // part is one of the files of an update: where it is, its name on a stick, and what an update says of it.

@@ -18,6 +18,9 @@ import (
 	"github.com/leasehold/leasehold/systemd"
 )
 
+// transfers says where the files of an update go. It is there where this machine runs an image.
+const transfers = "/usr/lib/sysupdate.d"
+
 func (p *program) mediaCommand() *cobra.Command {
 	var at, told string
 	c := &cobra.Command{
@@ -53,6 +56,9 @@ func (p *program) mediaCommand() *cobra.Command {
 					return nil, err
 				}
 				return d.Mount(filepath.Join(told, filepath.Base(args[0])))
+			}
+			if _, err := os.Stat(transfers); err == nil {
+				v.hand = func() error { return stick.HandOver(told, args[0]) }
 			}
 			return v.serve(ctx)
 		},

@@ -37,6 +37,7 @@ type visit struct {
 	dirty  bool                        // it was pulled out too early the last time
 	mend   func(context.Context) error // puts its file system right while it is not mounted; nil: nothing here does
 	serial string                      // of the USB device, as a dongle's host ID has it
+	hand   func() error                // has an update on it installed; nil: no update of an image is taken here
 	log    *slog.Logger
 
 	place stick.Place // while it is mounted
@@ -166,8 +167,14 @@ func (v *visit) exchange(ctx context.Context) (err error) {
 		v.done.Safe = v.gone != nil && !v.gone()
 		return onMedium(err)
 	}
+	update := v.hand != nil && stick.HasUpdate(v.place.Path())
 	defer func() {
 		err = cmp.Or(err, onMedium(v.leave()))
+		if update && v.done.Safe {
+			v.done.Safe = false // it is read again
+			v.said = append(v.said, "An update is on it: LEAVE IT IN.")
+			err = cmp.Or(err, v.hand())
+		}
 		if v.dirty && (err == nil || terminal.CodeOf(err) != capability.StickIgnored) {
 			v.said = append(v.said, "It was pulled out too early before: have a PC check it.")
 		}

@@ -28,7 +28,7 @@ type archiveKey struct {
 type archive struct {
 	*storage.Archive
 	place  place
-	boot   *capability.Boot
+	boot   *appliance.Public
 	number uint32 // of the running recovery key
 	life   capability.LifeID
 	disk   storage.Disk
@@ -38,7 +38,7 @@ type archive struct {
 }
 
 // openNote opens the note of a backup of this machine.
-func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, error) {
+func (p place) openNote(boot *appliance.Public) func(key, note []byte) ([]byte, error) {
 	return func(key, note []byte) ([]byte, error) {
 		var k archiveKey
 		if err := wire.New().Decode(key, &k, capability.MaxSigned); err != nil {
@@ -47,7 +47,7 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 		if len(boot.States) == 0 {
 			return nil, capability.Refuse(capability.ErrNotProvisioned, "", "")
 		}
-		b, err := binding(p.device, *boot)
+		b, err := binding(p.device, boot.Boot)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +75,7 @@ func (p place) openNote(boot *capability.Boot) func(key, note []byte) ([]byte, e
 func (p place) archive() string { return filepath.Join(p.state, "archive") }
 
 // openArchive opens the archive beside the vault, or makes it. One that is not of this vault, or does not go on where the journal begins, is put aside.
-func (p place) openArchive(boot *capability.Boot) func(appliance.Vault, uint64, uint64, ledger.RecoveryView) (appliance.Archive, error) {
+func (p place) openArchive(boot *appliance.Public) func(appliance.Vault, uint64, uint64, ledger.RecoveryView) (appliance.Archive, error) {
 	return func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error) {
 		vault, ok := v.(*storage.Vault)
 		if !ok {
@@ -107,7 +107,7 @@ func (a *archive) anew() error {
 	if err := os.Mkdir(a.place.archive(), 0o700); err != nil {
 		return err
 	}
-	b, err := binding(a.place.device, *a.boot)
+	b, err := binding(a.place.device, a.boot.Boot)
 	if err != nil {
 		return err
 	}

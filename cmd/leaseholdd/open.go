@@ -36,7 +36,7 @@ type opened struct {
 	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
 	archive func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error)
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
-	boot    *capability.Boot                       // that the vault is sealed to; apart, because others keep it, and the journal is not theirs to keep
+	boot    *appliance.Public                      // that the vault is sealed to; apart, because others keep it, and the journal is not theirs to keep
 	journal [][]byte                               // entries since the snapshot
 	length  int64                                  // of the snapshot
 	settled func()
@@ -50,6 +50,7 @@ type place struct {
 	state  string
 	device *tpm.Device
 	keys   *storage.Page
+	image  appliance.Image
 	log    *slog.Logger
 }
 
@@ -120,7 +121,7 @@ func (p place) lost() (*capability.Refusal, error) {
 func repairable(err error) *capability.Refusal {
 	if r, ok := errors.AsType[*capability.Refusal](err); ok {
 		switch r.Code {
-		case capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone:
+		case capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone, capability.ErrImageOlder:
 			return r
 		}
 	}
@@ -171,7 +172,7 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 			return nil, err
 		}
 	}
-	s.boot = &capability.Boot{}
+	s.boot = &appliance.Public{}
 	s.counter, s.found, s.archive = counter(p.device), p.founder(s.boot), p.openArchive(s.boot)
 	s.note = p.openNote(s.boot)
 	s.settled = func() { os.RemoveAll(p.requests()) }
@@ -194,7 +195,7 @@ func (p place) outlived(s *opened) error {
 }
 
 func (p place) openVault() (*opened, error) {
-	v, r, err := storage.Open(storage.Dir(p.vault()), vaultOptions(p.device, p.keys))
+	v, r, err := storage.Open(storage.Dir(p.vault()), p.vaultOptions())
 	if err != nil {
 		return nil, condition(p.ofAnother(err))
 	}
@@ -203,7 +204,7 @@ func (p place) openVault() (*opened, error) {
 		v.Close()
 		return nil, err
 	}
-	s.boot = &capability.Boot{}
+	s.boot = &appliance.Public{}
 	if err := wire.New().Decode(r.Public, s.boot, storage.MaxPublicBytes); err != nil {
 		v.Close()
 		return nil, condition(fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err))
@@ -286,9 +287,9 @@ func epochOf(device *tpm.Device) (uint64, error) {
 }
 
 // founder makes the vault when the first response has come, or the one that repairs. Its public part is the producer's word on boot states, which is needed to unseal it.
-func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (appliance.Vault, error) {
+func (p place) founder(sealed *appliance.Public) func(capability.Boot, []byte) (appliance.Vault, error) {
 	return func(boot capability.Boot, state []byte) (appliance.Vault, error) {
-		*sealed = boot
+		*sealed = appliance.Public{Boot: boot}
 		if _, err := binding(p.device, boot); err != nil {
 			return nil, capability.Refuse(capability.ErrResponseForm, "boot", "%v", err)
 		}
@@ -302,7 +303,7 @@ func (p place) founder(sealed *capability.Boot) func(capability.Boot, []byte) (a
 			}
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
-		v, err := storage.Create(storage.Dir(p.vault()), vaultOptions(p.device, p.keys), wire.New().Encode(boot), state)
+		v, err := storage.Create(storage.Dir(p.vault()), p.vaultOptions(), wire.New().Encode(*sealed), state)
 		if unmade, ok := errors.AsType[*storage.UnmadeError](err); ok {
 			return nil, &appliance.UnmadeError{Epoch: unmade.Epoch, Cause: condition(err)}
 		} else if err != nil {
@@ -325,15 +326,20 @@ func (p place) room() error {
 	return nil
 }
 
-// vaultOptions tie a vault to the TPM: the sealer follows the public part, the anchor does not depend on it.
-func vaultOptions(device *tpm.Device, keys *storage.Page) storage.Options {
+// vaultOptions tie a vault to the TPM: the sealer follows the public part, the anchor does not depend on it. An image that is older than those that may run unseals nothing. What is read of that is not
+// authenticated yet, and is a moment later: a public part that somebody else wrote opens no vault.
+func (p place) vaultOptions() storage.Options {
+	device, keys := p.device, p.keys
 	return storage.Options{
 		SealerFor: func(public []byte) (storage.Sealer, error) {
-			var boot capability.Boot
-			if err := wire.New().Decode(public, &boot, storage.MaxPublicBytes); err != nil {
+			var sealed appliance.Public
+			if err := wire.New().Decode(public, &sealed, storage.MaxPublicBytes); err != nil {
 				return nil, fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err)
 			}
-			return binding(device, boot)
+			if err := sealed.MayRun(p.image, device.Images(attest.ImagesIndex)); err != nil {
+				return nil, err
+			}
+			return binding(device, sealed.Boot)
 		},
 		Anchor: device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil),
 		Page:   keys,

@@ -69,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"authority": script((*machines).authority),
 			"ldap":      script((*machines).ldap),
 			"clerk":     script((*machines).clerk),
+			"built":     built,
 			"issuer":    script((*machines).startIssuer),
 			"through":   script((*machines).through),
 		},

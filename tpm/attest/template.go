@@ -14,6 +14,9 @@ const (
 	// registry leaves to owners.
 	EpochIndex uint32 = 0x01804C48
 
+	// ImagesIndex is the NV index of the counter of images.
+	ImagesIndex uint32 = 0x01804C49
+
 	// RunningPCR holds the running digest by default. Only a reset or restart
 	// of the TPM clears it.
 	RunningPCR = 15
@@ -73,6 +76,13 @@ func EpochPublic(index uint32) tpm2.TPMSNVPublic {
 		},
 		DataSize: 8,
 	}
+}
+
+// ImagesPublic is the public area of the counter of images once it was written: its owner reads and moves it.
+func ImagesPublic(index uint32) tpm2.TPMSNVPublic {
+	public := EpochPublic(index)
+	public.Attributes.AuthWrite, public.Attributes.OwnerWrite = false, true
+	return public
 }
 
 func ecdsaP256() *tpm2.TPMSECCParms {

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"context"
+
+	"github.com/leasehold/leasehold/appliance/console"
+	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/wire"
+	"github.com/leasehold/leasehold/cmd/internal/stick"
+	"github.com/leasehold/leasehold/cmd/internal/terminal"
+)
+
+// A stick with an update is handed over when it is unmounted, and is not said to be safe to remove then; one that is gone, or that could not be unmounted, is not.
+func TestStickWithAnUpdate(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		leave  error
+		gone   bool
+		mode   string
+		update bool
+		want   string // what is done
+	}{
+		{"as it should be", nil, false, "auto", true, "writable left handed"},
+		{"without an update", nil, false, "auto", false, "writable left"},
+		{"not unmounted", errors.New("busy"), false, "auto", true, "writable left"},
+		{"pulled", nil, true, "auto", true, "writable left"},
+		{"sticks are off", nil, false, "off", true, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newPlugged(t)
+			s.anew()
+			s.mode.Store(row.mode)
+			if row.update {
+				s.put("stick/LEASEHOLD/UPDATE/UPDATE.LHU", []byte("anything"))
+			}
+			var done []string
+			told := filepath.Join(s.machine.dir, "told")
+			p := &program{stdout: &strings.Builder{}, stderr: &strings.Builder{}, socket: s.machine.dir + "/socket"}
+			p.out = terminal.NewOutput(p.stdout)
+			v := &visit{program: p, name: "X", told: told, log: slog.New(slog.DiscardHandler), gone: func() bool { return row.gone },
+				hand: func() error { done = append(done, "handed"); return nil },
+				open: func() (stick.Place, error) { return &seen{stick.At(s.dir), &done, false, row.leave}, nil }}
+			v.serve(t.Context())
+			lines, err := stick.Told(told)
+			if err != nil || len(lines) == 0 {
+				t.Fatal(lines, err)
+			}
+			last := lines[len(lines)-1].Text
+			if got := strings.Join(done, " "); got != row.want {
+				t.Errorf("%s, want %s", got, row.want)
+			}
+			handed := strings.HasSuffix(row.want, "handed")
+			if handed != strings.Contains(last, "LEAVE IT IN") || handed && strings.Contains(last, "SAFE") {
+				t.Errorf("it says %q", last)
+			}
+		})
+	}
+}
+
+// changing is a stick that has other bytes as soon as it was left.
+type changing struct {
+	stick.Place
+	left *bool
+}
+
+func (c *changing) Leave() (bool, error) {
+	*c.left = true
+	return true, errors.Join(os.WriteFile(filepath.Join(c.Path(), "LEASEHOLD/UPDATE/ROOT.IMG"), []byte("another root"), 0o600))
+}
+
+// What is installed is what was copied, whatever the stick says later. The boot state is kept when the copy is whole and before it is installed.
+func TestUpdateIsInstalledFromTheCopy(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		says     *capability.Refusal // the daemon, of the second question
+		gone     bool
+		root     string
+		code     capability.Code
+		want     string // what is done
+		lastHas  string
+		lastSafe bool
+	}{
+		{"as it should be", nil, false, "the root", 0, "check keep install", "INSTALLED", false},
+		{"the daemon keeps nothing", capability.Refuse(capability.ErrStorageFull, "", ""), false, "the root", capability.ErrStorageFull, "check keep", "LH-4009", true},
+		{"pulled", nil, true, "th", capability.ErrStickPulled, "check", "LH-2008", false},
+		{"changed", nil, false, "the toor", capability.ErrUpdateFile, "check", "LH-2404", true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := newMachine(t)
+			producer := newProducer(t, 1)
+			part := func(text string) wire.UpdatePart {
+				return wire.UpdatePart{Size: uint64(len(text)), SHA256: sha256.Sum256([]byte(text))}
+			}
+			u := &wire.Update{Version: "2026.2", Security: 2, Time: capability.At(time.Now()), RootHash: capability.Digest{7}, Root: part("the root"), Verity: part("the tree"), Kernel: part("the kernel"), Certificate: producer.certificate}
+			file, err := wire.New().SealUpdate(producer.key, u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, b := range map[string]string{"UPDATE.LHU": string(file), "ROOT.IMG": row.root, "VERITY.IMG": "the tree", "KERNEL.EFI": "the kernel"} {
+				m.put("stick/LEASEHOLD/UPDATE/"+name, []byte(b))
+			}
+			var done []string
+			d := m.daemon()
+			ask := func(what string, no *capability.Refusal) func([]byte) (any, *capability.Refusal) {
+				return func(b []byte) (any, *capability.Refusal) {
+					if !bytes.Equal(b, file) {
+						t.Errorf("%s: %d bytes where the update has %d", what, len(b), len(file))
+					}
+					done = append(done, what)
+					return console.Updating{Update: *u}, no
+				}
+			}
+			d.does("POST updates/check", ask("check", nil))
+			d.does("POST updates", ask("keep", row.says))
+			left := false
+			p := &program{stdout: &strings.Builder{}, stderr: &strings.Builder{}, socket: m.dir + "/socket", trust: m.dir + "/producer.lht"}
+			m.put("producer.lht", producer.trust)
+			p.out = terminal.NewOutput(p.stdout)
+			told, to := filepath.Join(m.dir, "told"), filepath.Join(m.dir, "copy")
+			k := &taking{program: p, name: "X", told: told, to: to, log: slog.New(slog.DiscardHandler), gone: func() bool { return row.gone },
+				open: func() (stick.Place, error) { return &changing{stick.At(filepath.Join(m.dir, "stick")), &left}, nil },
+				install: func(_ context.Context, version string) error {
+					done = append(done, "install")
+					root, _ := u.Partitions()
+					b, err := os.ReadFile(filepath.Join(to, "new", "leasehold_2026.2_"+root+".root"))
+					if !left || version != "2026.2" || err != nil || string(b) != "the root" {
+						t.Errorf("left %v, version %q, root %q: %v", left, version, b, err)
+					}
+					return nil
+				}}
+			err = k.serve(t.Context())
+			if (err == nil) != (row.code == 0) || err != nil && terminal.CodeOf(err) != row.code {
+				t.Errorf("%v, want %s", err, row.code)
+			}
+			if got := strings.Join(done, " "); got != row.want {
+				t.Errorf("%s, want %s", got, row.want)
+			}
+			if _, err := os.Stat(to + "/new"); err == nil {
+				t.Error("the copy is left over")
+			}
+			lines, _ := stick.Told(told)
+			last := lines[len(lines)-1]
+			if !last.Last || !strings.Contains(last.String(), row.lastHas) || strings.Contains(last.Text, "SAFE TO REMOVE") != row.lastSafe {
+				t.Errorf("it says %q", last)
+			}
+		})
+	}
+}
+
+// The image is to blame for what it cannot open, and for nothing else.
+func TestBlame(t *testing.T) {
+	if err := blame(&console.Health{State: "serving"}); err != nil {
+		t.Error(err)
+	}
+	for code, is := range map[capability.Code]bool{capability.ErrSealed: true, capability.ErrImageOlder: true, capability.ErrRollback: false, capability.ErrCorrupt: false, capability.ErrBinding: false, capability.ErrTPMCleared: false, capability.ErrStorageGone: false} {
+		h := &console.Health{State: "refusing", Condition: &console.Problem{Code: code, Text: "x"}}
+		if err := blame(h); (err != nil) != is || is && terminal.CodeOf(err) != code {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
