@@ -142,6 +142,8 @@ const (
 	ErrTPMAccess       Code = 4106
 	ErrOtherStore      Code = 4107
 	ErrNoTPM           Code = 4108
+	ErrOldTPM          Code = 4109
+	ErrNoNetwork       Code = 4110
 	// 4301 to 4309, and 4311 to 4314: the appliance's logins.
 	ErrSignInFirst     Code = 4301
 	ErrApplianceSignIn Code = 4302
@@ -401,6 +403,8 @@ func Catalog() []Entry {
 		{ErrTPMAccess, "E_TPM_ACCESS", "the TPM may not be used by this account", "the account that runs leaseholdd is neither the owner of the TPM's device nor in its group", "ls -l /dev/tpmrm0; give it to the group tss: a udev rule KERNEL==tpmrm[0-9]*, GROUP=tss, MODE=0660, and usermod -aG tss leasehold, then start again", ExitError},
 		{ErrOtherStore, "E_OTHER_STORE", "the TPM counts for another store", "a TPM counts for one store of rights, and this machine has another one, or an appliance: rights that are repaired here end it for good", "use that one; if it is gone: leasehold request --store STORE --replace-store -o DIR, and have it repaired", ExitHeld},
 		{ErrNoTPM, "E_NO_TPM", "this machine has no TPM", "an appliance keeps its rights by a TPM 2.0; without one nothing tells an older copy of its disk from the newest, so it serves none, whatever the policy allows", "switch the TPM on in the firmware settings (fTPM, PTT), or give the virtual machine one; rights of one machine need none where the producer allows that: leasehold request --store DIR --id ID -o DIR", ExitTemporary},
+		{ErrOldTPM, "E_OLD_TPM", "the TPM is a TPM 1.2", "an appliance keeps its rights by a TPM 2.0; an older one can do nothing of what that needs", "switch the TPM to 2.0 in the firmware settings (many can be both, or have a fTPM or PTT beside it), or use a machine with a TPM 2.0", ExitTemporary},
+		{ErrNoNetwork, "E_NO_NETWORK", "this machine has no network card", "the system knows none, so no program can ask for a license; request and response files go as ever", "put a network card in, or give the virtual machine one; then: leasehold console network", ExitTemporary},
 
 		{ErrSignInFirst, "E_SIGN_IN_FIRST", "sign in first", "from another machine the appliance answers those it knows, by a login or a token", "sign in, or use a token: leasehold --server HOST --token-file FILE", ExitPolicy},
 		{ErrApplianceSignIn, "E_APPLIANCE_SIGN_IN", "not signed in on the appliance", "the name or the password is not right, or the login is disabled", "try again; a security administrator or root gives a forgotten password anew: leasehold users change NAME --password-file FILE", ExitPolicy},

@@ -32,6 +32,6 @@ SOURCE_DATE_EPOCH=1735689600 mmdebstrap --quiet --format=tar --mode=root --varia
 	--skip=download/empty --skip=essential/unlink \
 	--setup-hook='mkdir -p "$1"/var/cache/apt/archives/' --setup-hook="sync-in '$cache/archives' /var/cache/apt/archives/" \
 	--customize-hook="sync-out /var/cache/apt/archives '$cache/archives'" --customize-hook="$download" \
-	"$suite" "$out.new" "$@" >&2
+	"$suite" "$out.new" "$@" >&2 || { echo "no root of Debian $suite can be made from $mirror${security:+ and $security}: the line above says why" >&2; exit 1; }
 mv "$out.new" "$out"
 echo "$out"

@@ -58,7 +58,7 @@ func explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, named := range []error{ErrUnavailable, ErrBootState, ErrEpoch, ErrCounter, ErrNotOurs, ErrLockout, ErrPassword} {
+	for _, named := range []error{ErrUnavailable, ErrBootState, ErrEpoch, ErrCounter, ErrNotOurs, ErrLockout, ErrPassword, ErrOld} {
 		if errors.Is(err, named) {
 			return fmt.Errorf("%s: %w", what, err)
 		}

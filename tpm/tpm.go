@@ -31,6 +31,7 @@ var (
 	ErrNotOurs     = errors.New("made for another tpm, or before this one was cleared")
 	ErrLockout     = errors.New("tpm is locked out")
 	ErrPassword    = errors.New("a hierarchy of the tpm has a password")
+	ErrOld         = errors.New("it is a tpm 1.2")
 )
 
 // DefaultAddress is the kernel's resource manager, which several programs share.
@@ -76,11 +77,17 @@ func openWithin(address string, timeout time.Duration) (*Device, error) {
 	return d, nil
 }
 
+// is20 are the bits of which every response code of a TPM 2.0 has one, and none of a TPM 1.2 (TPM 2.0 Part 2, 6.6.2), which answers commands that it does not know: 0x00a, or 0x01e to the tag.
+const is20 = tpm2.TPMRC(0x180)
+
 // New uses t, which need not be safe for concurrent use: the Device locks it. It
 // starts the TPM if its firmware did not.
 func New(t transport.TPM) (*Device, error) {
 	d := &Device{link: newLink(t)}
 	if _, err := (tpm2.Startup{StartupType: tpm2.TPMSUClear}).Execute(d.link); err != nil && !errors.Is(err, tpm2.TPMRCInitialize) {
+		if old := tpm2.TPMRC(0); errors.As(err, &old) && old&is20 == 0 {
+			err = fmt.Errorf("%w: %w", ErrOld, err)
+		}
 		return nil, explain("start the tpm", err)
 	}
 	return d, nil

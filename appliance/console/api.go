@@ -45,6 +45,7 @@ type Health struct {
 	Journal   capability.Head     `json:"journal"`
 	Media     string              `json:"media"`           // what is done with a stick: auto, confirm, off
 	Clock     *Clock              `json:"clock,omitempty"` // absent where it refuses
+	Short     string              `json:"short,omitempty"` // what the disk is short of
 	Binding   Binding             `json:"binding"`
 	Alarms    []Alarm             `json:"alarms"`
 	Usage     *Usage              `json:"usage,omitempty"`   // absent where nothing is counted
@@ -133,6 +134,7 @@ type Device struct {
 	Type     string          `json:"deviceType,omitempty"`
 	Holdings []Holding       `json:"holdings"`
 	Expiry   capability.Time `json:"expiry,omitempty"` // when all it holds has lapsed
+	Key      *ClientKey      `json:"key,omitempty"`    // registered, that its leases belong to; absent: they belong to one that nobody has registered
 }
 
 // Holding is a served count of a device.

@@ -61,6 +61,9 @@ func ofProblem(p *Problem) found {
 // endsSoon is how long before its end a certificate of the site's is spoken of: it is made by people.
 const endsSoon = 30 * 24 * time.Hour
 
+// made is before this program was: a clock that says less has lost its time.
+const made = capability.Time(1767225600) // 2026-01-01
+
 // unusable are the conditions of a trusted storage that cannot be used: nothing else that is seen of the appliance then means anything.
 func unusable() []capability.Code {
 	return []capability.Code{capability.ErrRollback, capability.ErrCorrupt, capability.ErrSealed, capability.ErrCounter, capability.ErrTPMCleared, capability.ErrStorageGone, capability.ErrImageOlder}
@@ -88,6 +91,15 @@ func conditionTable() []condition {
 				until = "nothing is served that has expired by either, and nothing starts"
 			}
 			return fmt.Sprintf("it says %s, and the trusted time is %s: %s", h.Clock.System, h.Clock.Trusted, until), h.Clock.State == "held" || h.Clock.State == "ahead"
+		})},
+		{Warning, nil, when(capability.ErrClock, func(h *Health) (string, bool) {
+			if h.Clock == nil || h.Clock.System >= made || h.Clock.Trusted >= made {
+				return "", false
+			}
+			return fmt.Sprintf("it says %s, and nothing signed has said better yet: set it", h.Clock.System), true
+		})},
+		{Warning, nil, when(capability.ErrStorageFull, func(h *Health) (string, bool) {
+			return h.Short + ": the next start may find no room", h.Short != ""
 		})},
 		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.ErrBinding, func(h *Health) (string, bool) {
 			return fmt.Sprintf("what the producer asks for is missing, and from %s on nothing is served: %s", h.Binding.Grace, strings.Join(h.Binding.Changes, "; ")), h.Binding.Outcome == hostid.Grace.String()

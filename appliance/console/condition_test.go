@@ -24,7 +24,9 @@ func codes(all []Condition) (list []capability.Code) {
 
 // TestConditions: each condition is told when it is there, with its words; one that follows from another is not.
 func TestConditions(t *testing.T) {
-	serving := func() *Health { return &Health{State: "serving", Now: start, Clock: &Clock{State: "trusted"}} }
+	serving := func() *Health {
+		return &Health{State: "serving", Now: start, Clock: &Clock{State: "trusted", System: start, Trusted: start}}
+	}
 	if got := Conditions(serving()); got == nil || len(got) != 0 {
 		t.Errorf("where nothing is wrong: %+v", got)
 	}
@@ -40,16 +42,18 @@ func TestConditions(t *testing.T) {
 			h.State, h.Condition, h.NoPaper = "refusing", &Problem{Code: capability.ErrRollback, Text: "the disk is older"}, true
 			h.Binding.Outcome = hostid.Grace.String()
 		}, []capability.Code{capability.ErrRollback}, "the disk is older"},
-		"binding broken":    {func(h *Health) { h.State, h.Condition = "refusing", &Problem{Code: capability.ErrBinding} }, []capability.Code{capability.ErrBinding}, ""},
-		"not activated":     {func(h *Health) { h.State, h.NoPaper = "not activated", true }, []capability.Code{capability.ErrNotProvisioned}, ""},
-		"a hold":            {func(h *Health) { h.State, h.HoldUntil = "holding", start }, []capability.Code{capability.ErrHold}, capability.Time(start).String()},
-		"clock held":        {func(h *Health) { h.Clock.State = "held"; site(h, 0) }, []capability.Code{capability.ErrClock}, "trusted time"},
-		"clock ahead":       {func(h *Health) { h.Clock.State = "ahead" }, []capability.Code{capability.ErrClock}, ""},
-		"clock behind":      {func(h *Health) { h.Clock.State = "behind"; h.Clock.Behind = 90 }, []capability.Code{capability.ClockJudged}, "1m30s"},
-		"no clock":          {func(h *Health) { h.Clock = nil }, nil, ""},
-		"a grace":           {func(h *Health) { h.Binding.Outcome, h.Binding.Changes = hostid.Grace.String(), []string{"no disk"} }, []capability.Code{capability.ErrBinding}, "no disk"},
-		"a refused request": {func(h *Health) { h.NotGiven = &NotGiven{Code: capability.ErrRefused, Number: 3, Reason: "unpaid"} }, []capability.Code{capability.ErrRefused}, "unpaid"},
-		"a refused return":  {func(h *Health) { h.Refused = []capability.Denial{{Code: capability.ErrReturnRefused, Subject: "A"}} }, []capability.Code{capability.ErrReturnRefused}, "A"},
+		"binding broken":      {func(h *Health) { h.State, h.Condition = "refusing", &Problem{Code: capability.ErrBinding} }, []capability.Code{capability.ErrBinding}, ""},
+		"not activated":       {func(h *Health) { h.State, h.NoPaper = "not activated", true }, []capability.Code{capability.ErrNotProvisioned}, ""},
+		"a hold":              {func(h *Health) { h.State, h.HoldUntil = "holding", start }, []capability.Code{capability.ErrHold}, capability.Time(start).String()},
+		"clock held":          {func(h *Health) { h.Clock.State = "held"; site(h, 0) }, []capability.Code{capability.ErrClock}, "trusted time"},
+		"clock ahead":         {func(h *Health) { h.Clock.State = "ahead" }, []capability.Code{capability.ErrClock}, ""},
+		"clock behind":        {func(h *Health) { h.Clock.State = "behind"; h.Clock.Behind = 90 }, []capability.Code{capability.ClockJudged}, "1m30s"},
+		"a clock of 1970":     {func(h *Health) { h.State, h.Clock.System, h.Clock.Trusted = "not activated", 7, 7 }, []capability.Code{capability.ErrNotProvisioned, capability.ErrClock}, ""},
+		"a disk that is full": {func(h *Health) { h.Short = "0 MiB are free in /var" }, []capability.Code{capability.ErrStorageFull}, "0 MiB are free"},
+		"no clock":            {func(h *Health) { h.Clock = nil }, nil, ""},
+		"a grace":             {func(h *Health) { h.Binding.Outcome, h.Binding.Changes = hostid.Grace.String(), []string{"no disk"} }, []capability.Code{capability.ErrBinding}, "no disk"},
+		"a refused request":   {func(h *Health) { h.NotGiven = &NotGiven{Code: capability.ErrRefused, Number: 3, Reason: "unpaid"} }, []capability.Code{capability.ErrRefused}, "unpaid"},
+		"a refused return":    {func(h *Health) { h.Refused = []capability.Denial{{Code: capability.ErrReturnRefused, Subject: "A"}} }, []capability.Code{capability.ErrReturnRefused}, "A"},
 		"taken back": {func(h *Health) {
 			h.TakenBack = []TakenBack{{Code: capability.AskedBack, Copies: 2}, {Code: capability.ErrWrittenOff, Settled: true}}
 		}, []capability.Code{capability.AskedBack, capability.ErrWrittenOff}, "has not ended"},

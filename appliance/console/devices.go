@@ -81,6 +81,11 @@ func (v *visit) device() error {
 	view.Facts.Add("Device Alias", d.Alias)
 	view.Facts.Add("User", d.User)
 	view.Facts.Add("Device Expiry", expiry(d.Expiry))
+	if k := d.Key; k != nil {
+		view.Facts.Link("Client Key", strings.TrimSpace("registered "+k.Name)+", since "+k.Since.String(), web.PathTo("/keys", "q", k.SHA256))
+	} else {
+		view.Facts.Link("Client Key", "not registered", "/keys")
+	}
 	var holdings []served
 	for _, h := range d.Holdings {
 		holdings = append(holdings, served{*d, h})

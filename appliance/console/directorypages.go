@@ -18,6 +18,7 @@ func directoryRoutes() []route {
 	admit := needs(ledger.ToAdmit)
 	return []route{
 		{pattern: "GET /sign-in/directory", gate: anyone, do: (*visit).sendToIssuer},
+		{pattern: "POST /sign-in/directory", gate: anyone, do: (*visit).leaveForm},
 		{pattern: "GET " + backFromIssuer, gate: anyone, do: (*visit).comeFromIssuer},
 		{pattern: "GET /directory", gate: admit, do: (*visit).directoryPage},
 		{pattern: "POST /directory", gate: admit, do: (*visit).directoryForm, stands: true},
@@ -39,6 +40,7 @@ type toIssuer struct {
 	web.Trip
 	Issuer string
 	To     string
+	Form   string // that waits
 }
 
 // DirectoryState answers GET directory.
@@ -142,13 +144,24 @@ func (v *visit) back() string {
 	return (&url.URL{Scheme: "https", Host: v.r.Host, Path: backFromIssuer}).String()
 }
 
+// leaveForm keeps a form that was interrupted, and leads to the issuer: by a page of ours in between, because a browser follows no form to another site.
+func (v *visit) leaveForm() error {
+	form, err := v.form()
+	if err != nil {
+		return err
+	}
+	to := web.PathTo("/sign-in/directory", "to", web.Local(form.Get("to")), "form", v.waiting.put(form.Get("kept"), web.AddressOf(v.r)))
+	v.w.Header().Set("Refresh", "0; url="+to)
+	return v.show("continue", "Login", to)
+}
+
 // sendToIssuer leads the browser to the issuer.
 func (v *visit) sendToIssuer() error {
 	d, err := v.issuer()
 	if err != nil {
 		return v.again(err, (*visit).signInPage)
 	}
-	trip := toIssuer{web.NewTrip(), d.URL, web.Local(v.query("to"))}
+	trip := toIssuer{web.NewTrip(), d.URL, web.Local(v.query("to")), v.query("form")}
 	q := questionOf(&d)
 	q.Address = &AddressQuestion{v.back(), trip.Trip}
 	a, err := v.Directory.ask(v.r.Context(), web.AddressOf(v.r), q)
@@ -209,7 +222,10 @@ func (v *visit) fromIssuer() (to string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return trip.To, v.begin(s)
+	if err := v.begin(s); err != nil {
+		return "", err
+	}
+	return v.onward(trip.To, v.waiting.take(trip.Form)), nil
 }
 
 type directoryView struct {

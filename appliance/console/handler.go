@@ -31,6 +31,7 @@ type Console struct {
 	Allowed   func(Peer) bool // whether a peer may steer; everybody on the socket may look
 	Tells     func(Peer) bool // whether a peer is root or the account of the daemon, and may tell what the machine shows; nil: nobody
 	Doctor    func(context.Context) []Examination
+	Short     func() string               // what the disk is short of, in words; empty: of nothing
 	CodeOf    func(error) capability.Code // of an error from below, or zero
 	// OpenNote decrypts the note of a backup, which only the TPM that it was made on can.
 	OpenNote func(key, note []byte) ([]byte, error)
@@ -171,6 +172,9 @@ func (c *Console) Health(ctx context.Context) (*Health, error) {
 	if h.Clock, err = c.clock(ctx); err != nil {
 		return nil, err
 	}
+	if c.Short != nil {
+		h.Short = c.Short()
+	}
 	h.Conditions = Conditions(h)
 	return h, nil
 }
@@ -245,6 +249,10 @@ func (c *Console) devices(r *http.Request) (any, error) {
 	err := c.look(r, func(l *ledger.Ledger, now ledger.Now) {
 		for _, d := range l.Devices(now) {
 			row := Device{Host: HostOf(d.ID), Alias: d.Who.Alias, User: d.Who.User, Type: d.Who.DeviceType}
+			if k, here := l.ClientKey(d.Key); here {
+				key := clientKeyOf(k)
+				row.Key = &key
+			}
 			for _, h := range d.Holdings {
 				row.Holdings = append(row.Holdings, Holding{Feature: h.Item.Feature, Version: h.Version, ActivationID: h.Item.ActivationID, Count: h.Count, Expiry: h.Expiry, Dropped: h.Dropped, Unheard: h.Unheard})
 				row.Expiry = max(row.Expiry, h.Expiry)

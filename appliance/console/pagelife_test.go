@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/web"
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
 func entry(group, device string, count uint32) Reserved {
@@ -469,4 +472,62 @@ func atoi(t *testing.T, s string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// The files that were written and read are found in the entries once: each page reads what is new, and no more than so many entries however long nobody looked.
+func TestTransfersAreReadOnce(t *testing.T) {
+	w := newPages(t)
+	s, err := w.c.site()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &visit{site: s, r: httptest.NewRequest(http.MethodGet, "/offline", nil)}
+	read := func() []transfer {
+		t.Helper()
+		files, from, err := s.transfers.read(v)
+		if err != nil || from != 1 {
+			t.Fatal(from, err)
+		}
+		return files
+	}
+	if files := read(); len(files) != 1 || files[0].File != "response 1" {
+		t.Errorf("%+v", files)
+	}
+	if _, err := w.c.writeRequest(t.Context(), Wish{}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	s.transfers.files[0].File = "from before" // what is not read again says so still
+	if files := read(); len(files) != 2 || files[0].File != "from before" || files[1].File != "request 1" {
+		t.Errorf("%+v", files)
+	}
+	read()[0].State = "another's"
+	if head, _, err := v.head(); err != nil || s.transfers.next != head+1 || read()[0].State != "" {
+		t.Errorf("read up to %d of %d: %v", s.transfers.next, head, err)
+	}
+	// Another storage has another trail, and a trail that is shorter than what was read is another one.
+	for _, change := range []func(){func() { s.transfers.life[0]++ }, func() { s.transfers.next = 1 << 40 }} {
+		change()
+		if files := read(); len(files) != 2 || files[0].File != "response 1" {
+			t.Errorf("%+v", files)
+		}
+	}
+	s.transfers.files = slices.Repeat(s.transfers.files, mostTransfers)
+	if files, from, err := s.transfers.read(v); len(files) != mostTransfers || from < 2 || err != nil {
+		t.Errorf("%d files from %d: %v", len(files), from, err)
+	}
+}
+
+// The page of a device says whether its leases belong to a key that somebody has registered.
+func TestDeviceKey(t *testing.T) {
+	w := newPages(t)
+	b := w.signedIn("viewer")
+	if p := b.page("/devices/STRING/d"); !strings.Contains(p, "not registered") {
+		t.Error(words(p))
+	}
+	if _, err := w.c.Appliance.Change(t.Context(), ledger.RegisterKey{Key: capability.Digest{2}, Kind: wire.KeyP256, Name: "floor <3>", By: "test"}, "test", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.page("/devices/STRING/d"); strings.Contains(p, "not registered") || !strings.Contains(p, "registered floor &lt;3&gt;, since ") || !strings.Contains(p, "/keys?q=0200") {
+		t.Error(words(p))
+	}
 }

@@ -28,6 +28,7 @@ func pageWants(item string) []pageWant {
 		{route: "GET /help", gate: "anyone"},
 		{route: "POST /sign-out", gate: "signed in"},
 		{route: "GET /sign-in/directory", gate: "anyone"},
+		{route: "POST /sign-in/directory", gate: "anyone"},
 		{route: "GET /sign-in/directory/answer", gate: "anyone"},
 		{route: "GET /directory", gate: "admit"},
 		{route: "POST /directory", gate: "admit"},

@@ -18,16 +18,18 @@ var templates embed.FS
 // site is the console for browsers: pages on what the REST API answers with, and forms that become the same commands.
 type site struct {
 	*Console
-	assets   *web.Assets
-	sessions *web.Sessions
-	pages    web.Pages
-	room     *web.Room
-	forms    *doneForms
-	files    *writtenFiles
-	deleted  *deletions
-	errands  *web.Errands // of browsers at the issuer
-	sent     *web.Rate    // there and back
-	mux      *http.ServeMux
+	assets    *web.Assets
+	sessions  *web.Sessions
+	pages     web.Pages
+	room      *web.Room
+	forms     *doneForms
+	files     *writtenFiles
+	deleted   *deletions
+	errands   *web.Errands // of browsers at the issuer
+	sent      *web.Rate    // there and back
+	waiting   *waitingForms
+	transfers transfers
+	mux       *http.ServeMux
 }
 
 // What requests of browsers bring that are being answered, in bytes: of all, and of one address.
@@ -87,7 +89,7 @@ func (c *Console) site() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{Console: c, assets: assets, sessions: web.NewSessions(c.Now), room: web.NewRoom(pageBytes, pageBytesEach), forms: newDoneForms(c.Now), files: &writtenFiles{}, deleted: newDeletions(), sent: web.NewRate(c.Now, issuerAtOnce, issuerInterval), mux: http.NewServeMux()}
+	s := &site{Console: c, assets: assets, sessions: web.NewSessions(c.Now), room: web.NewRoom(pageBytes, pageBytesEach), forms: newDoneForms(c.Now), files: &writtenFiles{}, deleted: newDeletions(), sent: web.NewRate(c.Now, issuerAtOnce, issuerInterval), waiting: newWaitingForms(), mux: http.NewServeMux()}
 	if s.errands, err = web.NewErrands(c.Now); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ type signInView struct {
 }
 
 func (v *visit) signInPage() error {
-	return v.askToSignIn(v.Typed("/sign-in", "to", v.query("to")), v.Typed("/sign-in", "kept", ""))
+	return v.askToSignIn(v.Typed("/sign-in", "to", v.query("to")), v.Typed("/sign-in", "kept", v.waiting.look(v.query("form"))))
 }
 
 // askToSignIn shows where to sign in, and carries along what comes after that.

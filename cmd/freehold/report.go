@@ -46,7 +46,7 @@ func reportCommand(f *flags) *cobra.Command {
 		Long: "Reports are made from the book: from the line items in it, and from the records of usage that machines sent with their requests, by file as well. Each record is counted once, and the totals are those of what was acknowledged.\n\n" +
 			"usage is one row for a day, a machine and a feature; rows that name a user say more of the same use, and are in no total. licenses and unused are about line items, devices about machines, " +
 			"seats about who has one and who works, denials about what was refused and why, expiring about what ends in the time, which is the next 90 days unless --from and --to say another. For the others it is the last 30 days.\n\n" +
-			"A machine that did not come to the back office for long has used more than the book knows: devices says since when nothing is known. In a table for a spreadsheet, what would be taken for a formula has an apostrophe in front.",
+			"A machine that did not come to the back office for long has used more than the book knows: devices says since when nothing is known. In a table for a spreadsheet, what would be taken for a formula has an apostrophe in front. Moments are in ISO 8601 with their zone, which a spreadsheet may keep as text: of one in A2, =DATEVALUE(LEFT(A2;10))+TIMEVALUE(MID(A2;12;8)) is the date and time, in UTC.",
 		Example:   "  freehold report usage --from 2026-10-01 --to 2026-10-31 --account Acme --format csv\n  freehold report unused",
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: kinds,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,15 +15,18 @@ import (
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 )
 
-// stopped is the state of an appliance whose daemon does not answer.
+// stopped is the state of an appliance whose daemon does not answer, or says why it cannot start.
 const stopped = "stopped"
 
 // activity is the state of the appliance in a word, and the code of what keeps it from serving: none where it serves. An error is one of asking.
 func (p *program) activity(ctx context.Context) (state string, code capability.Code, h *console.Health, err error) {
 	h, err = p.health(ctx)
+	var no unserved
 	switch {
 	case err != nil && terminal.CodeOf(err) == capability.ErrNoDaemon:
 		return stopped, capability.ErrNoDaemon, nil, nil
+	case errors.As(err, &no):
+		return stopped, no.Code, nil, nil
 	case err != nil:
 		return "", 0, nil, err
 	case h.Condition != nil:

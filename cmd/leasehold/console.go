@@ -144,8 +144,8 @@ const lookTime = 10 * time.Second
 
 // first is what this program knows by itself.
 func (t *textConsole) first() *screen.State {
-	s := &screen.State{Version: terminal.Version(), Now: time.Now()}
-	if !t.remote.away() {
+	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Away: t.remote.away()}
+	if !s.Away { // else its sticks and its network cards are not this machine's
 		t.here(s)
 	}
 	return s
@@ -243,7 +243,11 @@ func (t *textConsole) status(ctx context.Context) ([]string, error) {
 
 func (t *textConsole) network(context.Context) ([]string, error) {
 	var lines []string
-	for _, i := range interfaces() {
+	all := interfaces()
+	if len(all) == 0 {
+		return nil, capability.Refuse(capability.ErrNoNetwork, "", "")
+	}
+	for _, i := range all {
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s", i.Name, strings.Join(i.Addresses, " "))))
 	}
 	return lines, nil

@@ -108,8 +108,17 @@ func problemOf(w *http.Response, b []byte) error {
 		return terminal.Coded(capability.ErrInternal, fmt.Errorf("the daemon answers %s and says no code", w.Status))
 	}
 	problem.Denial.Code = problem.Code
-	return &capability.Refusal{Denial: problem.Denial}
+	no := &capability.Refusal{Denial: problem.Denial}
+	if w.StatusCode == http.StatusServiceUnavailable {
+		return unserved{no}
+	}
+	return no
 }
+
+// unserved is the answer of a daemon that cannot start, or is about to end: it has nothing of what it is asked for, and says why.
+type unserved struct{ *capability.Refusal }
+
+func (u unserved) Unwrap() error { return u.Refusal }
 
 func encode(in any) (body []byte, kind string, err error) {
 	switch x := in.(type) {

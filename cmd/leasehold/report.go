@@ -33,7 +33,7 @@ func (p *program) reportKindCommand(info console.ReportInfo) *cobra.Command {
 		Use: string(info.Kind), Short: info.Title + ": " + firstOf(info.About), Args: cobra.NoArgs,
 		Long: strings.ToUpper(info.About[:1]) + info.About[1:] + ".\n\n" +
 			"The numbers come from the entries of trusted storage, and not from samples: a peak of one second is in them. The first report after a start waits until the entries are read.\n\n" +
-			"Days begin where the setting zone-offset says. In a table for a spreadsheet, what would be taken for a formula has an apostrophe in front.",
+			"Days begin where the setting zone-offset says. In a table for a spreadsheet, what would be taken for a formula has an apostrophe in front. Moments are in ISO 8601 with their zone, which a spreadsheet may keep as text: of one in A2, =DATEVALUE(LEFT(A2;10))+TIMEVALUE(MID(A2;12;8)) is the date and time, in UTC.",
 		Example: fmt.Sprintf("  leasehold report %s --from 2026-10-01 --to 2026-10-31 -o csv", info.Kind),
 		RunE: func(c *cobra.Command, _ []string) error {
 			q := url.Values{}

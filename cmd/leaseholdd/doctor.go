@@ -27,6 +27,9 @@ const (
 // lowSpace is where doctor warns: a few segments of the journal and a snapshot.
 const lowSpace = 256 << 20
 
+// scarce is where everybody is told: below twice what a start or a new vault takes.
+const scarce = 8 * storage.DefaultSegmentBytes
+
 // examine looks at everything the appliance stands on, each with what it found. The times are of this TPM, which chips differ in.
 func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, keys *storage.Page, state string) []console.Examination {
 	var out []console.Examination
@@ -88,10 +91,9 @@ func examine(ctx context.Context, a *appliance.Appliance, device *tpm.Device, ke
 		}
 	}
 	add(keysInMemory(keys.Weakness(), storage.Erases))
-	var fs unix.Statfs_t
-	if err := unix.Statfs(state, &fs); err != nil {
+	if free, err := freeIn(state); err != nil {
 		add("disk", failure, err.Error())
-	} else if free := fs.Bavail * uint64(fs.Bsize); free < lowSpace {
+	} else if free < lowSpace {
 		add("disk", warning, fmt.Sprintf("%d MiB are free in %s", free>>20, state))
 	} else {
 		add("disk", success, fmt.Sprintf("%d MiB are free in %s", free>>20, state))
@@ -144,4 +146,21 @@ func keysInMemory(weak error, erases bool) (what, result, detail string) {
 		return what, warning, detail + "; copies that a use leaves on the heap are not erased: this build lacks GOEXPERIMENT=runtimesecret"
 	}
 	return what, result, detail + "; what a use leaves on stack and heap is erased"
+}
+
+// freeIn is how many bytes this account may still write to a place.
+func freeIn(place string) (uint64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(place, &fs); err != nil {
+		return 0, err
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}
+
+// short says how little room is left at a place, where it is too little.
+func short(place string) string {
+	if free, err := freeIn(place); err == nil && free < scarce {
+		return fmt.Sprintf("%d MiB are free in %s", free>>20, place)
+	}
+	return ""
 }

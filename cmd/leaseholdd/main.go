@@ -46,10 +46,15 @@ func command(ctx context.Context) *cobra.Command {
 		Args:    cobra.NoArgs,
 		Version: terminal.Version(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := configure(c.Flags(), f.config); err != nil {
-				return err
+			serves := false
+			err := configure(c.Flags(), f.config)
+			if err == nil {
+				err = run(ctx, f, &serves)
 			}
-			return run(ctx, f)
+			if err != nil && !serves {
+				return unable(ctx, f, err)
+			}
+			return err
 		},
 	}
 	root.Flags().StringVar(&f.config, "config", settings.Dir, "`directory` with leaseholdd.toml and conf.d/*.toml, whose keys are the names of the flags here")

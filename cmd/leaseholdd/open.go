@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
@@ -315,12 +313,12 @@ func (p place) founder(sealed *appliance.Public) func(capability.Boot, []byte) (
 
 // room refuses to begin a vault that may not fit: once the counter has moved, the response is of no use any more.
 func (p place) room() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(p.state, &fs); err != nil {
+	free, err := freeIn(p.state)
+	if err != nil {
 		return err
 	}
 	const need = 4 * storage.DefaultSegmentBytes
-	if free := fs.Bavail * uint64(fs.Bsize); free < need {
+	if free < need {
 		return capability.Refuse(capability.ErrStorageFull, "", "%d MiB are free in %s, and %d are needed", free>>20, p.state, need>>20)
 	}
 	return nil

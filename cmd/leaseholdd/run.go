@@ -34,8 +34,8 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// run opens everything in the order in which it is needed, serves until ctx ends, and closes it the other way round.
-func run(ctx context.Context, f flags) error {
+// run opens everything in the order in which it is needed, serves until ctx ends, and closes it the other way round. It says whether it came so far as to serve.
+func run(ctx context.Context, f flags, serves *bool) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
@@ -136,8 +136,10 @@ func run(ctx context.Context, f flags) error {
 	}
 	c.Appliance, c.Start, c.Lost, c.OpenNote = a, s.cause, s.lost, s.note
 	c.Certificate, c.Pepper, c.Metrics = site.shown.Load, device.Pepper, figures
+	c.Short = func() string { return short(f.state) }
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
+	*serves = true
 	return serve(ctx, f, a, c, site, device, logging)
 }
 
@@ -147,6 +149,8 @@ func notOpened(address string, err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		code = capability.ErrTPMAccess
+	case errors.Is(err, tpm.ErrOld), errors.Is(err, os.ErrNotExist) && strings.HasPrefix(address, "/dev/") && onlyOld(kernelTPMs):
+		code = capability.ErrOldTPM
 	case errors.Is(err, os.ErrNotExist) && strings.HasPrefix(address, "/dev/"):
 		code = capability.ErrNoTPM
 	}

@@ -66,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"poller":    script((*machines).poller),
 			"liar":      script((*machines).liar),
 			"browse":    script((*machines).browse),
+			"carry":     script((*machines).carry),
 			"authority": script((*machines).authority),
 			"ldap":      script((*machines).ldap),
 			"clerk":     script((*machines).clerk),

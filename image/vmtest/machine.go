@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -26,14 +27,28 @@ const (
 
 // Machine is one virtual machine: a disk, the firmware's variables and a TPM, in a directory. At most one QEMU runs it.
 type Machine struct {
-	Port int // on this host's loopback, forwarded to port 7070 of the machine
+	Port     int // on this host's loopback, forwarded to port 7070 of the machine
+	Hardware Hardware
 
 	dir         string
 	accelerator string
 	qemu        *exec.Cmd
 	tpm         *exec.Cmd
 	monitor     *QMP
+	line        net.Conn      // the serial line
+	said        chan struct{} // closed when all that was said on it is in its log
 	ended       chan struct{} // closed when QEMU has ended
+	plugs       int
+}
+
+// Hardware is what a machine is started with where it is not the usual. A snapshot goes on only with the hardware that it was made with.
+type Hardware struct {
+	NoTPM   bool
+	OldTPM  bool     // a TPM 1.2 instead, which is empty
+	NoCards bool     // no network card: nothing is forwarded either
+	Clock   string   // of the board at the start, as 1970-01-01T00:00:00; this host's
+	Strings []string // of the firmware (SMBIOS type 11), by which a host hands things to systemd
+	Second  bool     // serial line, which Agent talks on
 }
 
 // New makes a machine that has never run, with a copy of the disk image in it. The directory's name must be short: sockets are in it, whose paths have at most 107 bytes.
@@ -50,39 +65,117 @@ func New(ctx context.Context, dir, image, accelerator string) (*Machine, error) 
 		return nil, err
 	}
 	for _, args := range [][]string{
-		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", m.path("disk.qcow2"), DiskSize},
+		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", m.Disk(), DiskSize},
 		{"qemu-img", "convert", "-f", "raw", "-O", "qcow2", variables, m.path("variables.qcow2")},
-		{"swtpm_setup", "--tpm2", "--tpmstate", m.path("tpm"), "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--pcr-banks", "sha256", "--overwrite"},
 	} {
-		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %w: %s", args[0], err, tail(string(out)))
+		if err := run(ctx, args[0], args[1:]...); err != nil {
+			return nil, err
 		}
 	}
-	return m, nil
+	return m, m.NewTPM(ctx)
 }
 
 func (m *Machine) path(name string) string { return filepath.Join(m.dir, name) }
+
+// Disk is the file of the machine's disk. A machine that is off may be given another, or an older one.
+func (m *Machine) Disk() string { return m.path("disk.qcow2") }
+
+// NewTPM gives a machine that is off another TPM.
+func (m *Machine) NewTPM(ctx context.Context) error {
+	if err := os.RemoveAll(m.path("tpm")); err != nil {
+		return err
+	}
+	if err := os.Mkdir(m.path("tpm"), 0o700); err != nil {
+		return err
+	}
+	return run(ctx, "swtpm_setup", "--tpm2", "--tpmstate", m.path("tpm"), "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--pcr-banks", "sha256", "--overwrite")
+}
+
+// ClearTPM does to the TPM of a machine that is off what the item of the firmware's menu does (TPM 2.0 library, part 3, 24.6): its owner's keys and counters are gone, and it is the same TPM.
+func (m *Machine) ClearTPM(ctx context.Context) error {
+	path := m.path("clear.sock")
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	tpm, err := m.child("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--server", "type=unixio,path="+path, "--flags", "not-need-init,startup-clear")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		tpm.Process.Kill()
+		tpm.Wait()
+	}()
+	if err := m.appears(ctx, "clear.sock", nil); err != nil {
+		return err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, command := range [][]byte{
+		{0x80, 2, 0, 0, 0, 27, 0, 0, 1, 0x26, 0x40, 0, 0, 0x0c, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0}, // TPM2_Clear by the platform, whose password is empty
+		{0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0},                                                       // TPM2_Shutdown
+	} {
+		if _, err := conn.Write(command); err != nil {
+			return err
+		}
+		answer := make([]byte, 4096)
+		n, err := conn.Read(answer)
+		if err != nil || n < 10 || [4]byte(answer[6:10]) != [4]byte{} {
+			return fmt.Errorf("the TPM answers % x to % x, %w", answer[:n], command, err)
+		}
+	}
+	return nil
+}
+
+// Open is a machine that was made before in a directory. A copy of the directory of one that is off is another machine, with the same disk, TPM and snapshots.
+func Open(dir, accelerator string) *Machine {
+	return &Machine{dir: dir, accelerator: accelerator}
+}
+
+// run runs a program of this host to its end.
+func run(ctx context.Context, program string, args ...string) error {
+	if out, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, tail(string(out)))
+	}
+	return nil
+}
 
 // Start switches the machine on. With the name of a snapshot it goes on from there, disk, variables and TPM included; with "" it boots.
 func (m *Machine) Start(ctx context.Context, snapshot string) error {
 	if m.qemu != nil {
 		return errors.New("the machine runs already")
 	}
-	for _, name := range []string{"monitor.sock", "tpm.sock", "serial.log"} {
+	for _, name := range []string{"monitor.sock", "tpm.sock", "serial.sock", "serial.log", "agent.sock", "agent.log"} {
 		if err := os.Remove(m.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	var err error
-	if m.Port, err = freePort(ctx); err != nil {
-		return err
+	if snapshot != "" { // the line goes on too: what is drawn on it later are changes of what was there
+		if err = copyFile(m.path("serial."+snapshot), m.path("serial.log")); err != nil {
+			return err
+		}
 	}
-	if m.tpm, err = m.child("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--ctrl", "type=unixio,path="+m.path("tpm.sock"), "--terminate"); err != nil {
-		return err
+	if m.Port == 0 { // clients find it again where it was
+		if m.Port, err = freePort(ctx); err != nil {
+			return err
+		}
 	}
-	if err := m.appears(ctx, "tpm.sock", nil); err != nil {
-		m.Kill()
-		return err
+	if !m.Hardware.NoTPM {
+		args := []string{"socket", "--tpmstate", "dir=" + m.path("tpm"), "--ctrl", "type=unixio,path=" + m.path("tpm.sock"), "--terminate"}
+		if !m.Hardware.OldTPM {
+			args = append(args, "--tpm2")
+		}
+		if m.tpm, err = m.child("swtpm", args...); err != nil {
+			return err
+		}
+		if err := m.appears(ctx, "tpm.sock", nil); err != nil {
+			m.Kill()
+			return err
+		}
 	}
 	if m.qemu, err = m.child("qemu-system-x86_64", m.arguments(snapshot)...); err != nil {
 		m.Kill()
@@ -97,27 +190,73 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 		m.Kill()
 		return err
 	}
-	if m.monitor, err = DialQMP(ctx, m.path("monitor.sock")); err != nil {
-		said := m.said("qemu-system-x86_64")
+	if m.monitor, err = DialQMP(ctx, m.path("monitor.sock"), m.path("monitor.log")); err != nil {
+		said := m.complaint("qemu-system-x86_64")
 		m.Kill()
 		return fmt.Errorf("%w: %s", err, said)
 	}
+	if err := m.listens(ctx); err != nil {
+		m.Kill()
+		return err
+	}
+	if _, err := m.monitor.Do(ctx, "cont", nil); err != nil { // now that nothing that is said is lost
+		m.Kill()
+		return err
+	}
+	return nil
+}
+
+// listens writes down what is said on the serial line. QEMU's own log of it has signs twice that a slow reader was not ready for.
+func (m *Machine) listens(ctx context.Context) error {
+	log, err := os.OpenFile(m.path("serial.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	var d net.Dialer
+	if m.line, err = d.DialContext(ctx, "unix", m.path("serial.sock")); err != nil {
+		log.Close()
+		return err
+	}
+	m.said = make(chan struct{})
+	go func(line net.Conn, said chan struct{}) {
+		defer close(said)
+		defer log.Close()
+		io.Copy(log, line)
+	}(m.line, m.said)
 	return nil
 }
 
 // arguments are QEMU's. Every drive that is written is qcow2, which snapshots need; nothing of the machine reaches a network but through the forward.
 func (m *Machine) arguments(snapshot string) []string {
-	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off"}
+	args := []string{"-nodefaults", "-no-user-config", "-S", "-display", "none", "-machine", "q35,smm=off"}
 	args = append(args, acceleration(m.accelerator)...)
-	args = append(args, "-smp", "2", "-m", fmt.Sprint(Memory), "-uuid", "6c686c64-0000-4000-8000-000000000001", "-smbios", "type=1,manufacturer=Leasehold,product=Test,serial=LH-TEST-1",
+	args = append(args, "-smp", processors(m.accelerator), "-m", fmt.Sprint(Memory), "-uuid", "6c686c64-0000-4000-8000-000000000001", "-smbios", "type=1,manufacturer=Leasehold,product=Test,serial=LH-TEST-1",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+firmware,
 		"-drive", "if=pflash,format=qcow2,unit=1,file="+m.path("variables.qcow2"),
-		"-drive", "if=none,id=hd0,format=qcow2,file="+m.path("disk.qcow2"), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
-		"-device", "qemu-xhci,id=xhci", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
-		"-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:7070", m.Port), "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:4c:48:01,romfile=",
-		"-netdev", "user,id=n1,restrict=on,net=10.0.9.0/24", "-device", "e1000e,netdev=n1,mac=52:54:00:4c:48:02,romfile=",
-		"-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0",
-		"-qmp", "unix:"+m.path("monitor.sock")+",server=on,wait=off", "-serial", "file:"+m.path("serial.log"))
+		"-drive", "if=none,id=hd0,format=qcow2,file="+m.Disk(), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
+		"-device", "VGA", "-device", "qemu-xhci,id=xhci", "-device", "usb-kbd,bus=xhci.0", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
+		"-qmp", "unix:"+m.path("monitor.sock")+",server=on,wait=off",
+		"-chardev", "socket,id=line,server=on,wait=off,path="+m.path("serial.sock"), "-serial", "chardev:line")
+	if !m.Hardware.NoCards {
+		args = append(args, "-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:7070", m.Port), "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:4c:48:01,romfile=",
+			"-netdev", "user,id=n1,restrict=on,net=10.0.9.0/24", "-device", "e1000e,netdev=n1,mac=52:54:00:4c:48:02,romfile=")
+	}
+	if !m.Hardware.NoTPM {
+		device := "tpm-crb"
+		if m.Hardware.OldTPM {
+			device = "tpm-tis"
+		}
+		args = append(args, "-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", device+",tpmdev=tpm0")
+	}
+	if m.Hardware.Second {
+		args = append(args, "-chardev", "socket,id=second,server=on,wait=off,path="+m.path("agent.sock")+",logappend=on,logfile="+m.path("agent.log"), "-serial", "chardev:second")
+	}
+	if m.Hardware.Clock != "" {
+		args = append(args, "-rtc", "base="+m.Hardware.Clock)
+	}
+	for _, value := range m.Hardware.Strings {
+		args = append(args, "-smbios", "type=11,value="+strings.ReplaceAll(value, ",", ",,"))
+	}
 	if snapshot != "" {
 		args = append(args, "-loadvm", snapshot)
 	}
@@ -140,8 +279,8 @@ func (m *Machine) child(program string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// said is what a child has said.
-func (m *Machine) said(program string) string {
+// complaint is what a child has said.
+func (m *Machine) complaint(program string) string {
 	b, err := os.ReadFile(m.path(program + ".log"))
 	if err != nil {
 		return err.Error()
@@ -160,7 +299,7 @@ func (m *Machine) appears(ctx context.Context, name string, ended chan struct{})
 		select {
 		case <-tick.C:
 		case <-ended:
-			return fmt.Errorf("%w: %s", ErrEnded, m.said("qemu-system-x86_64"))
+			return fmt.Errorf("%w: %s", ErrEnded, m.complaint("qemu-system-x86_64"))
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w", name, context.Cause(ctx))
 		}
@@ -172,7 +311,40 @@ func (m *Machine) Monitor() *QMP { return m.monitor }
 
 // Save keeps the running machine under a name, for Start.
 func (m *Machine) Save(ctx context.Context, name string) error {
-	return m.monitor.Human(ctx, "savevm "+name)
+	if err := m.monitor.Human(ctx, "savevm "+name); err != nil {
+		return err
+	}
+	return copyFile(m.path("serial.log"), m.path("serial."+name))
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
+}
+
+// Screenshot keeps what the machine shows on its screen, as a PNG.
+func (m *Machine) Screenshot(ctx context.Context, path string) error {
+	_, err := m.monitor.Do(ctx, "screendump", map[string]string{"filename": path, "format": "png"})
+	return err
+}
+
+// Press presses a key of the keyboard, as QEMU names them: f4.
+func (m *Machine) Press(ctx context.Context, key string) error {
+	type code struct {
+		Type string `json:"type"`
+		Data string `json:"data"`
+	}
+	_, err := m.monitor.Do(ctx, "send-key", map[string]any{"keys": []code{{"qcode", key}}})
+	return err
+}
+
+// Type types on the serial line.
+func (m *Machine) Type(text string) error {
+	_, err := io.WriteString(m.line, text)
+	return err
 }
 
 // PowerOff presses the power button and waits until the machine is off.
@@ -201,6 +373,11 @@ func (m *Machine) Kill() {
 		<-m.ended
 		m.qemu = nil
 	}
+	if m.line != nil {
+		<-m.said // QEMU has ended, and its end of the line with it
+		m.line.Close()
+		m.line = nil
+	}
 	if m.tpm != nil {
 		m.tpm.Process.Kill()
 		m.tpm.Wait()
@@ -223,9 +400,18 @@ func freePort(ctx context.Context) (int, error) {
 	return addr.Port, nil
 }
 
+// processors are how many the machine has. Under software emulation it is one: with several, on a busy host, one now and then runs what another has just replaced in the kernel's own code, and that is
+// the end of the kernel ("Oops: int3").
+func processors(accelerator string) string {
+	if accelerator == "kvm" {
+		return "2"
+	}
+	return "1"
+}
+
 // acceleration is how QEMU is told one.
 func acceleration(name string) []string {
-	if strings.HasPrefix(name, "kvm") {
+	if name == "kvm" {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
 	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}

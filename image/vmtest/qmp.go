@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 )
 
 // QMP is a conversation with QEMU's monitor. It may be used by several goroutines.
 type QMP struct {
 	conn  net.Conn
+	log   *os.File   // what was said on both sides
 	turn  sync.Mutex // of one command and its answer
 	said  chan reply // answers
 	ended chan struct{}
@@ -40,14 +42,19 @@ type reply struct {
 // maxReply limits a line of the monitor, in bytes.
 const maxReply = 4 << 20
 
-// DialQMP connects to the monitor's socket and makes it take commands.
-func DialQMP(ctx context.Context, path string) (*QMP, error) {
+// DialQMP connects to the monitor's socket and makes it take commands. What is said is added to a log.
+func DialQMP(ctx context.Context, path, log string) (*QMP, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("reach QEMU's monitor: %w", err)
 	}
-	q := &QMP{conn: conn, said: make(chan reply, 1), ended: make(chan struct{}), news: make(chan struct{})}
+	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	q := &QMP{conn: conn, log: f, said: make(chan reply, 1), ended: make(chan struct{}), news: make(chan struct{})}
 	go q.read()
 	if _, err := q.Do(ctx, "qmp_capabilities", nil); err != nil {
 		conn.Close()
@@ -59,9 +66,11 @@ func DialQMP(ctx context.Context, path string) (*QMP, error) {
 // read takes everything that the monitor says, until it ends. The greeting is neither an answer nor an event.
 func (q *QMP) read() {
 	defer close(q.ended)
+	defer q.log.Close()
 	lines := bufio.NewScanner(q.conn)
 	lines.Buffer(nil, maxReply)
 	for lines.Scan() {
+		fmt.Fprintf(q.log, "< %s\n", lines.Bytes()) // what cannot be logged is no reason to stop
 		var r reply
 		if json.Unmarshal(lines.Bytes(), &r) != nil {
 			return
@@ -93,6 +102,7 @@ func (q *QMP) Do(ctx context.Context, command string, arguments any) (json.RawMe
 	if err != nil {
 		return nil, err
 	}
+	fmt.Fprintf(q.log, "> %s\n", b)
 	if _, err := q.conn.Write(append(b, '\n')); err != nil {
 		return nil, fmt.Errorf("%s: %w", command, ErrEnded)
 	}

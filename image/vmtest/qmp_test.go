@@ -37,7 +37,7 @@ func monitor(t *testing.T, answer func(line string) string) *QMP {
 			fmt.Fprintln(c, said)
 		}
 	}()
-	q, err := DialQMP(context.Background(), path)
+	q, err := DialQMP(context.Background(), path, filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}

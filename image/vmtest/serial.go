@@ -21,7 +21,12 @@ func colors() *regexp.Regexp {
 
 // Serial is what the machine has said on its serial line since this start, without control codes.
 func (m *Machine) Serial() (string, error) {
-	b, err := os.ReadFile(m.path("serial.log"))
+	return m.read("serial.log")
+}
+
+// read is what was said on a line since this start, without control codes.
+func (m *Machine) read(log string) (string, error) {
+	b, err := os.ReadFile(m.path(log))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -28,6 +28,7 @@ type State struct {
 	Next      string          // and what to do about it
 	FirstCode string          // by which the first login is made; empty: there is one already, or who looks may not see it
 	Network   []Interface
+	Away      bool // the appliance is another machine than this, whose network cards nobody sees
 	Told      []stick.Line
 	Allowed   time.Duration // that sticks are let in for
 }
@@ -48,12 +49,16 @@ type section struct {
 // sections are the whole of a state, the most important first.
 func (s *State) sections() []section {
 	word, next := s.state()
+	if s.cut() {
+		e := capability.ErrNoNetwork.Entry()
+		word, next = fmt.Sprintf("%s; %s %s", word, e.Code, e.Title), append(next, e.Next)
+	}
 	list := []section{{"STATE", []string{word}}, {"NEXT", next}}
 	if at := s.addresses(); len(at) > 0 {
 		list = append(list, section{"CONSOLE", at})
 	}
 	list = append(list, section{"HEALTH", s.health()})
-	if len(s.Network) > 0 {
+	if !s.Away {
 		list = append(list, section{"NETWORK", s.network()})
 	}
 	return list
@@ -77,7 +82,13 @@ func (s *State) state() (word string, next []string) {
 	case h.State == "not activated" && h.Waiting > 0:
 		return fmt.Sprintf("NOT ACTIVATED - WAITING for the response to request %d", h.Requests), append([]string{"Plug in the USB stick with the response: it is applied by itself."}, s.barred(h)...)
 	case h.State == "not activated":
-		return "NOT ACTIVATED - no licenses yet", s.carry(h)
+		word, next = "NOT ACTIVATED - no licenses yet", s.carry(h)
+		for _, c := range h.Conditions {
+			if c.Code == capability.ErrClock || c.Code == capability.ErrStorageFull { // these first, or it goes wrong
+				word, next = fmt.Sprintf("%s; %s %s", word, c.Code, c.Title), append([]string{c.Next}, next...)
+			}
+		}
+		return word, next
 	case h.State == "holding":
 		return fmt.Sprintf("HOLDING until %s - leases are renewed, nothing new is granted", minute(h.HoldUntil)), []string{"Wait: it serves again by itself."}
 	}
@@ -175,7 +186,13 @@ func (s *State) health() (lines []string) {
 	return lines
 }
 
+// cut says that no program can reach this machine.
+func (s *State) cut() bool { return !s.Away && len(s.Network) == 0 }
+
 func (s *State) network() (lines []string) {
+	if s.cut() {
+		return []string{capability.ErrNoNetwork.Entry().Title}
+	}
 	for _, i := range s.Network {
 		switch {
 		case !i.Cable:

@@ -182,6 +182,24 @@ func TestStates(t *testing.T) {
 	if _, next := all["SERVING - 0 of 0 seats in use"].state(); next[0] != "Nothing to do." {
 		t.Error(next)
 	}
+	early := health(func(h *console.Health) {
+		h.Conditions = []console.Condition{{Code: capability.ErrNotProvisioned, Severity: console.Stops, Title: "not activated", Next: "x"}, {Code: capability.ErrClock, Severity: console.Warning, Title: "clock held", Next: "set it"}}
+	})
+	if word, next := early.state(); word != "NOT ACTIVATED - no licenses yet; LH-4007 clock held" || next[0] != "set it" || len(next) != 4 {
+		t.Errorf("%q, %q", word, next)
+	}
+	// A machine without a network card says so, whatever else it is; of another machine's cards nothing is known.
+	for _, s := range []*State{{Problem: "x", Next: "y"}, health(func(h *console.Health) { h.State = "serving" })} {
+		e := capability.ErrNoNetwork.Entry()
+		s.Network = nil
+		if p := strings.Join(s.Plain(), "\n"); !strings.Contains(p, "; LH-4110 "+e.Title+"\nNEXT ") || !strings.Contains(p, e.Next) || !strings.Contains(p, "NETWORK  "+e.Title) {
+			t.Error(p)
+		}
+		s.Away = true
+		if p := strings.Join(s.Plain(), "\n"); strings.Contains(p, "LH-4110") || strings.Contains(p, "NETWORK") {
+			t.Error(p)
+		}
+	}
 	warned := health(func(h *console.Health) {
 		h.State = "serving"
 		h.Conditions = []console.Condition{{Code: capability.ErrClock, Severity: console.Warning, Title: "held", Text: "a day ahead", Next: "leasehold time"}}

@@ -21,6 +21,7 @@ func Code(err error) capability.Code {
 		{tpm.ErrNotOurs, capability.ErrTPMCleared},
 		{tpm.ErrLockout, capability.ErrTPMLockout},
 		{tpm.ErrPassword, capability.ErrTPMPassword},
+		{tpm.ErrOld, capability.ErrOldTPM},
 		{tpm.ErrUnavailable, capability.ErrTPMAbsent},
 	} {
 		if errors.Is(err, m.err) {

@@ -17,7 +17,7 @@ import (
 func TestCode(t *testing.T) {
 	named := map[string]error{
 		"ErrUnavailable": tpm.ErrUnavailable, "ErrBootState": tpm.ErrBootState, "ErrEpoch": tpm.ErrEpoch, "ErrCounter": tpm.ErrCounter,
-		"ErrNotOurs": tpm.ErrNotOurs, "ErrLockout": tpm.ErrLockout, "ErrPassword": tpm.ErrPassword,
+		"ErrNotOurs": tpm.ErrNotOurs, "ErrLockout": tpm.ErrLockout, "ErrPassword": tpm.ErrPassword, "ErrOld": tpm.ErrOld,
 	}
 	f, err := parser.ParseFile(token.NewFileSet(), "../../../tpm/tpm.go", nil, 0)
 	if err != nil {
