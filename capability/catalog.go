@@ -9,6 +9,7 @@ const (
 	ChangePlanned Code = 1005
 	PowerAsked    Code = 1006
 	ImageProved   Code = 1007
+	NetworkSet    Code = 1008
 	RequestMade   Code = 2101
 	ReturnMade    Code = 2102
 	StickIgnored  Code = 2103
@@ -270,6 +271,7 @@ func Catalog() []Entry {
 		{ChangePlanned, "CHANGE_PLANNED", "a change of the machine is planned", "an administrator said so: for a day nothing is held against the machine but another TPM", "make the change, then: leasehold request -o DIR, and bring back the response", ExitOK},
 		{PowerAsked, "POWER_ASKED", "a restart or power off was asked for", "somebody did so at the machine, and said why", "nothing to do", ExitOK},
 		{ImageProved, "IMAGE_PROVED", "the image has proved itself", "it started well, and from now on no image with a lower security version runs on this machine or is taken by it", "nothing to do", ExitOK},
+		{NetworkSet, "NETWORK_SET", "a network card was set up", "somebody did so at the machine", "nothing to do", ExitOK},
 
 		{ErrFileKind, "E_FILE_KIND", "not a file of ours", "the file does not begin as a Leasehold request or response does", "leasehold inspect FILE", ExitFile},
 		{ErrFileCut, "E_FILE_CUT", "the file is cut short", "the file ends before its content does; the stick may have been pulled too early", "copy the file again from where it was made", ExitFile},

@@ -16,6 +16,7 @@ func german() []said {
 		{ChangePlanned, "eine Änderung am Rechner ist geplant", "ein Administrator hat sie angekündigt: einen Tag lang wird dem Rechner nichts zur Last gelegt außer einem anderen TPM", "nehmen Sie die Änderung vor, dann: leasehold request -o DIR, und bringen Sie die Antwort zurück"},
 		{PowerAsked, "Neustart oder Ausschalten wurde verlangt", "jemand hat es am Rechner verlangt und den Grund genannt", "nichts zu tun"},
 		{ImageProved, "das Abbild hat sich bewährt", "es ist gut gestartet, und von nun an läuft auf diesem Rechner kein Abbild mit einer niedrigeren Sicherheitsversion, und keines wird angenommen", "nichts zu tun"},
+		{NetworkSet, "eine Netzwerkkarte wurde eingerichtet", "jemand hat das an der Maschine getan", "nichts zu tun"},
 
 		{ErrFileKind, "keine Datei von Leasehold", "die Datei beginnt nicht wie eine Anforderung oder Antwort von Leasehold", "leasehold inspect FILE"},
 		{ErrFileCut, "die Datei ist abgeschnitten", "die Datei endet vor ihrem Inhalt; vielleicht wurde der USB-Stick zu früh abgezogen", "kopieren Sie die Datei noch einmal von dort, wo sie erstellt wurde"},

@@ -36,7 +36,7 @@ func (p *program) consoleCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "console", Short: "Show the appliance on a text screen: its state, and what to do next", Args: cobra.NoArgs,
 		Long: "Shows the state, the next step, the address of the browser console with its fingerprint, the code of the first login, health, network, and what was said of sticks. Keys: F1 status, F2 network, F3 log, F4 a request as QR codes, " +
-			"F5 seats, F6 let a stick in where media-mode is confirm, F9 password of a login, F10 restart and power off; a digit does the same.\n\n" +
+			"F5 seats, F6 let a stick in where media-mode is confirm, F9 password of a login, F10 restart and power off; a digit does the same. On the appliance's own image Enter on the network page gives a card an address, or has the network asked: while there is no login, or with the password of who admits logins.\n\n" +
 			"Where nothing can be drawn, as with TERM=dumb, the same items are a numbered menu. Each is a command too. The units leasehold-console@tty1 and leasehold-console@ttyS0 run it on the machine itself.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if p.json {
@@ -47,6 +47,7 @@ func (p *program) consoleCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&stay, "stay", false, "no key ends it")
 	c.PersistentFlags().StringVar(&t.told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which leasehold media keeps what it says ($LEASEHOLD_TOLD)")
+	c.Flags().StringVar(&t.networks, "networks", from("LEASEHOLD_NETWORKS", ""), "`directory` from which systemd-networkd is told of network cards, as on the appliance's own image; empty: none is set up here ($LEASEHOLD_NETWORKS)")
 	c.AddCommand(t.lines("status", "Print the state, the next step and the addresses as lines", t.status), t.lines("network", "Print the network cards of this machine and their addresses", t.network),
 		t.lines("log", "Print what was logged last", func(ctx context.Context) ([]string, error) { return t.log(ctx), nil }), t.codesCommand(), t.seatsCommand(), t.passwordCommand(), t.powerCommand())
 	return c
@@ -55,8 +56,9 @@ func (p *program) consoleCommand() *cobra.Command {
 // textConsole is what the text console asks of the daemon and of this machine.
 type textConsole struct {
 	*program
-	told  string
-	drawn bool // on a screen: nothing else may be written there
+	told     string
+	networks string // directory for what cards are given; empty: this program gives nothing
+	drawn    bool   // on a screen: nothing else may be written there
 
 	mu      sync.Mutex
 	request *console.Written // the last one that was made, for as long as it says all there is to say,
@@ -120,10 +122,14 @@ func (t *textConsole) drawable() tcell.Screen {
 }
 
 func (t *textConsole) source() screen.Source {
-	return screen.Source{
+	s := screen.Source{
 		Look: t.look, First: t.first, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
 		Password: t.password, Power: t.power, Say: reported,
 	}
+	if t.networks != "" && !t.remote.away() {
+		s.Network = t.setUp
+	}
+	return s
 }
 
 // reported is an error in the lines that Report prints.

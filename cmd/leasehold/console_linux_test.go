@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -318,6 +319,90 @@ func TestConsoleOnADumbTerminal(t *testing.T) {
 			fourLines(t, args, stderr, code)
 		}
 	}
+}
+
+// A network card is set up at the machine: by whoever stands there while there is no login, then by one who admits others. What is refused is not kept.
+func TestConsoleNetwork(t *testing.T) {
+	cards := interfaces()
+	if len(cards) == 0 {
+		t.Fatal("this machine has no network card to be named")
+	}
+	card := cards[0].Name
+	m, d, _ := newConsole(t)
+	networks := filepath.Join(m.dir, "networks")
+	m.put("bin/systemctl", []byte("#!/bin/sh\necho \"$@\" >> \"$LEASEHOLD_NETWORKS/../restarted\"\n"))
+	if err := errors.Join(os.Chmod(filepath.Join(m.dir, "bin/systemctl"), 0o755), os.Mkdir(networks, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	m.env = append(m.env, "LEASEHOLD_NETWORKS="+networks)
+	e := m.starts("linux", 80, 25, true, "console", "--stay")
+	e.has(t, "NOT ACTIVATED", "first-login code")
+	e.types(t, "2")
+	e.has(t, "Enter sets a card up")
+	e.types(t, "\r")
+	if text := e.has(t, "Network card", card, "Gateway, or none"); strings.Contains(text, "Its password") || strings.Contains(text, "Your login") {
+		t.Errorf("a password is asked for where there is none:\n%s", text)
+	}
+	e.drawable(t)
+	e.types(t, "\t10.20.0.15/24\t10.20.0.1\t\r")
+	e.has(t, "The network card "+card+" is set up.")
+	kept := func() string {
+		b, err := os.ReadFile(filepath.Join(networks, "70-"+card+".network"))
+		if err != nil {
+			return ""
+		}
+		return string(b)
+	}
+	if got := kept(); !strings.Contains(got, "\nAddress=10.20.0.15/24\nGateway=10.20.0.1\n") {
+		t.Errorf("kept: %q", got)
+	}
+	if b, err := os.ReadFile(filepath.Join(m.dir, "restarted")); err != nil || string(b) != "restart systemd-networkd.service\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	// Now somebody can sign in, and not everybody admits others.
+	d.does("GET first-login", func([]byte) (any, *capability.Refusal) {
+		return nil, capability.Refuse(capability.ErrForbidden, "", "there are logins")
+	})
+	d.says("POST session", console.SignedIn{Token: "t"})
+	d.says("DELETE session", struct{}{})
+	d.does("GET users", func([]byte) (any, *capability.Refusal) {
+		return nil, capability.Refuse(capability.ErrForbidden, "", "another role")
+	})
+	o := m.starts("dumb", 80, 60, true, "console")
+	o.has(t, "1) status")
+	waits := func(question string) {
+		t.Helper()
+		o.shows(t, question, func(text string) bool { return strings.HasSuffix(strings.TrimSpace(text), question) })
+	}
+	asks := func(card, login string) {
+		t.Helper()
+		waits(">")
+		o.types(t, "2\n")
+		waits("Card to set up, or nothing:")
+		o.types(t, card+"\n")
+		waits("or nothing for DHCP:")
+		o.types(t, "\n")
+		waits("Your login:")
+		o.types(t, login+"\n")
+		waits("Its password:")
+		o.hides(t)
+		o.types(t, "hunter2\n")
+	}
+	asks(card, "eve")
+	o.has(t, "another role")
+	if kept() == "" {
+		t.Error("somebody without that role has changed it")
+	}
+	d.says("GET users", []console.User{})
+	asks(card, "keller")
+	if text := o.has(t, "The network card "+card+" is set up."); strings.Contains(text, "hunter2") {
+		t.Error("a password is shown")
+	}
+	if got := kept(); got != "" {
+		t.Errorf("still kept: %q", got)
+	}
+	asks("no-such-card", "keller")
+	o.has(t, "this machine has no network card no-such-card")
 }
 
 // The machine is restarted and switched off by its login manager, and the reason is said before.

@@ -27,7 +27,7 @@ func (p *program) mediaCommand() *cobra.Command {
 		Use: "media DEVICE", Short: "Serve a USB stick: apply the response on it, write a request, and say when it is safe to remove", Args: cobra.MaximumNArgs(1),
 		Long: "Media is the program of leasehold-media@.service, which udev starts for each USB stick with FAT or exFAT that is plugged in. It mounts the stick, hands responses to the daemon and writes what the daemon gives it, unmounts the stick, " +
 			"and then says SAFE TO REMOVE.\n\n" +
-			"Nothing but the folder LEASEHOLD is touched, and a stick without it is ignored. The setting media-mode says whether sticks are served: auto; confirm, after leasehold media allow or the key on the text console; off. While the trusted storage, and with it the setting, is lost it is confirm.\n\n" +
+			"Nothing but the folder LEASEHOLD is touched, and a stick without it is ignored; so is one that is a dongle of the appliance. The setting media-mode says whether sticks are served: auto; confirm, after leasehold media allow or the key on the text console; off. While the trusted storage, and with it the setting, is lost it is confirm.\n\n" +
 			"A stick that was pulled out too early is put right the next time, its file system by fsck.vfat(8) in leasehold-repair@.service where it is FAT. With --at, the stick is mounted already and stays so.",
 		Example: "  leasehold media sdb1\n  leasehold media --at /media/usb",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -47,7 +47,7 @@ func (p *program) mediaCommand() *cobra.Command {
 			if d == nil {
 				return terminal.Coded(capability.ErrFileRead, err)
 			}
-			v.name, v.gone, v.dirty = d.Name, d.Gone, d.Dirty
+			v.name, v.gone, v.dirty, v.serial = d.Name, d.Gone, d.Dirty, d.Serial()
 			if d.System == stick.VFAT {
 				v.mend = d.Mend
 			}

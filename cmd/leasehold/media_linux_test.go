@@ -442,6 +442,29 @@ func TestStickIsMended(t *testing.T) {
 	}
 }
 
+// A stick that is a dongle of the appliance, shown or missed, is not even mounted; another one of the same kind is.
+func TestStickThatIsADongle(t *testing.T) {
+	s := newPlugged(t)
+	s.anew()
+	s.d.says("GET hostids", console.Machine{IDs: []console.MachineID{{Host: console.Host{Type: "flexid9", Value: "096E-0006-A1"}}}, Gone: []console.Host{{Type: "flexid9", Value: "096E-0006-B2"}}})
+	for serial, served := range map[string]bool{"096E-0006-A1": false, "096E-0006-B2": false, "096E-0006-C3": true, "": true} {
+		var done []string
+		v := s.visit(&done)
+		v.serial = serial
+		if err := v.serve(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lines, err := stick.Told(v.told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := lines[len(lines)-1]
+		if served != (len(done) > 0) || served == strings.Contains(last.Text, "is a dongle") || served != strings.Contains(last.Text, "SAFE TO REMOVE") || !served && last.Sound != stick.Silent {
+			t.Errorf("%q: %q, %+v", serial, done, last)
+		}
+	}
+}
+
 // The golden file of a visit.
 func TestGoldenOfMedia(t *testing.T) {
 	s := newPlugged(t)

@@ -30,14 +30,15 @@ import (
 // was left so is put right before anything is written to it.
 type visit struct {
 	*program
-	name  string // KINGSTON 8 GB
-	told  string // directory
-	open  func() (stick.Place, error)
-	gone  func() bool                 // the stick was pulled out; nil: nobody knows
-	dirty bool                        // it was pulled out too early the last time
-	mend  func(context.Context) error // puts its file system right while it is not mounted; nil: nothing here does
-	hand  func() error                // has an update on it installed; nil: no update of an image is taken here
-	log   *slog.Logger
+	name   string // KINGSTON 8 GB
+	told   string // directory
+	open   func() (stick.Place, error)
+	gone   func() bool                 // the stick was pulled out; nil: nobody knows
+	dirty  bool                        // it was pulled out too early the last time
+	mend   func(context.Context) error // puts its file system right while it is not mounted; nil: nothing here does
+	serial string                      // of the USB device, as a dongle's host ID has it
+	hand   func() error                // has an update on it installed; nil: no update of an image is taken here
+	log    *slog.Logger
 
 	place stick.Place // while it is mounted
 	done  visited
@@ -154,6 +155,10 @@ func (v *visit) exchange(ctx context.Context) (err error) {
 		v.done.Safe = v.gone != nil // it was not touched
 		return err
 	}
+	if v.dongle(ctx) {
+		v.said = append(v.said, fmt.Sprintf("USB stick %s is a dongle of this appliance: it is left as it is, and left in.", v.name))
+		return nil
+	}
 	if h.Media == ledger.MediaOff || h.Media == ledger.MediaConfirm && sticksAllowed(v.told) <= 0 {
 		v.done.Safe = v.gone != nil
 		return terminal.Coded(capability.ErrStickOff, fmt.Errorf("media-mode is %s", h.Media))
@@ -175,6 +180,19 @@ func (v *visit) exchange(ctx context.Context) (err error) {
 		}
 	}()
 	return v.files(ctx, h)
+}
+
+// dongle says whether the stick is one of the dongles that this appliance shows, or is bound to and misses: such a one has files, and they are not for us. What cannot be asked for is none.
+func (v *visit) dongle(ctx context.Context) bool {
+	var m console.Machine
+	if v.serial == "" || v.call(ctx, http.MethodGet, "hostids", nil, &m) != nil {
+		return false
+	}
+	hosts := m.Gone
+	for _, id := range m.IDs {
+		hosts = append(hosts, id.Host)
+	}
+	return slices.ContainsFunc(hosts, func(h console.Host) bool { return h.Value == v.serial })
 }
 
 // leave unmounts the stick where it is mounted.

@@ -188,6 +188,29 @@ func TestUnits(t *testing.T) {
 	})
 }
 
+// What somebody changes at the machine has its place on the partition for what changes, and what reads it finds it there: nothing of /etc can be changed.
+func TestPlacesOfChange(t *testing.T) {
+	top := unpacked(t)
+	const place = "/var/lib/leasehold-site/network"
+	for name, want := range map[string]string{
+		"usr/lib/systemd/system/leasehold-console@.service.d/50-network.conf": "Environment=LEASEHOLD_NETWORKS=" + place + "\n",
+		"usr/lib/systemd/system/systemd-networkd.service.d/50-leasehold.conf": "BindReadOnlyPaths=-" + place + ":/etc/systemd/network\n",
+		"usr/lib/tmpfiles.d/leasehold-site.conf":                              "d " + place + " 0755 root root\n",
+	} {
+		if b, err := os.ReadFile(filepath.Join(top, name)); err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s lacks %q: %v", name, want, err)
+		}
+	}
+	// What is mounted over must be there to be mounted over.
+	if i, err := os.Stat(filepath.Join(top, "etc/systemd/network")); err != nil || !i.IsDir() {
+		t.Errorf("/etc/systemd/network: %v", err)
+	}
+	// The producer to trust is none of that: it is of the verified root, and no link leads out of it.
+	if i, err := os.Lstat(filepath.Join(top, "etc/leasehold/producer.lht")); err != nil || !i.Mode().IsRegular() {
+		t.Errorf("the producer to trust can be changed: %v", err)
+	}
+}
+
 // Every unit of ours, as the guest's own release rates it, is exposed as little as it may be: in tenths of 10.
 func TestExposure(t *testing.T) {
 	top := unpacked(t)

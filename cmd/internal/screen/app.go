@@ -189,7 +189,11 @@ func (a *App) draw(s tcell.Screen, x, y, width, height int) {
 	case statusView:
 		lines = a.state.Screen(width, height, a.from)
 	case networkView:
-		lines = a.state.Page(append([]string{"NETWORK", ""}, append(a.state.network(), "", "Addresses are given by the network, or by systemd-networkd: see networkctl.")...), width, height, a.from)
+		how := "Addresses are given by the network, or by systemd-networkd: see networkctl."
+		if a.src.Network != nil {
+			how = "Addresses are given by the network, or here: Enter sets a card up."
+		}
+		lines = a.state.Page(append([]string{"NETWORK", ""}, append(a.state.network(), "", how)...), width, height, a.from)
 	default:
 		lines = a.state.Page(a.lines, width, height, a.from)
 	}
@@ -271,6 +275,10 @@ func (a *App) key(ctx context.Context, e *tcell.EventKey) *tcell.EventKey {
 	default:
 		if form {
 			return e
+		}
+		if key == tcell.KeyEnter && a.at == networkView && a.src.Network != nil {
+			a.network(ctx)
+			break
 		}
 		a.scroll(key)
 	}
@@ -378,6 +386,24 @@ func (a *App) password(ctx context.Context) {
 		a.done(ctx, fmt.Sprintf("The password of %s is changed.", Safe(login)), func(ctx context.Context) error { return a.src.Password(ctx, login, current, anew) })
 	})
 	f.AddButton("Cancel", func() { a.show(statusView) })
+	a.fill(f)
+}
+
+func (a *App) network(ctx context.Context) {
+	f := form("Network card")
+	var login, password, card, address, gateway string
+	keep := func(to *string) func(string) { return func(s string) { *to = s } }
+	if len(a.state.Network) > 0 {
+		card = a.state.Network[0].Name
+	}
+	f.AddInputField("Card", card, 24, nil, keep(&card)).AddInputField("Address, as 10.20.0.15/24; none: DHCP", "", 24, nil, keep(&address)).AddInputField("Gateway, or none", "", 24, nil, keep(&gateway))
+	if a.state.FirstCode == "" {
+		f.AddInputField("Your login", "", 24, nil, keep(&login)).AddPasswordField("Its password", "", 24, '*', keep(&password))
+	}
+	f.AddButton("Set up", func() {
+		a.done(ctx, fmt.Sprintf("The network card %s is set up.", Safe(card)), func(ctx context.Context) error { return a.src.Network(ctx, login, password, card, address, gateway) })
+	})
+	f.AddButton("Cancel", func() { a.show(networkView) })
 	a.fill(f)
 }
 

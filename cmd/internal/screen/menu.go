@@ -83,6 +83,12 @@ func Menu(ctx context.Context, out io.Writer, ask Asker, src Source, stay bool, 
 			lines = append(lines, state.told()...)
 		case "2":
 			lines = state.network()
+			if src.Network != nil {
+				if err := say(lines...); err != nil {
+					return err
+				}
+				lines = menuNetwork(ctx, out, ask, src, state)
+			}
 		case "3":
 			lines = src.Log(ctx)
 		case "4":
@@ -138,6 +144,32 @@ func menuPassword(ctx context.Context, out io.Writer, ask Asker, src Source) []s
 		return []string{"The two new passwords differ. Nothing was changed."}
 	}
 	return came(fmt.Sprintf("The password of %s is changed.", login), src.Password(ctx, login, typed[0], typed[1]), src)
+}
+
+func menuNetwork(ctx context.Context, out io.Writer, ask Asker, src Source, state *State) []string {
+	var typed [3]string
+	for i, question := range []string{"Card to set up, or nothing: ", "Address, as 10.20.0.15/24, or nothing for DHCP: ", "Gateway, or nothing: "} {
+		if i == 2 && typed[1] == "" {
+			break
+		}
+		fmt.Fprint(out, question)
+		var err error
+		if typed[i], err = ask.Line(); err != nil || typed[0] == "" {
+			return []string{"Nothing was changed."}
+		}
+	}
+	login, password := "", ""
+	if state.FirstCode == "" {
+		fmt.Fprint(out, "Your login: ")
+		var err error
+		if login, err = ask.Line(); err == nil && login != "" {
+			password, err = ask.Secret("Its password: ")
+		}
+		if err != nil || login == "" {
+			return []string{"Nothing was changed."}
+		}
+	}
+	return came(fmt.Sprintf("The network card %s is set up.", typed[0]), src.Network(ctx, login, password, typed[0], typed[1], typed[2]), src)
 }
 
 func menuPower(ctx context.Context, out io.Writer, ask Asker, src Source) []string {

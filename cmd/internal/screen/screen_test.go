@@ -320,17 +320,30 @@ func TestCodes(t *testing.T) {
 }
 
 // machine answers a menu, and remembers what was done.
-type machine struct{ done []string }
+type machine struct {
+	done  []string
+	inUse bool // somebody can sign in
+}
 
 func (m *machine) source() Source {
 	return Source{
-		Look:    func(context.Context) *State { return first() },
+		Look: func(context.Context) *State {
+			s := first()
+			if m.inUse {
+				s.FirstCode = ""
+			}
+			return s
+		},
 		Log:     func(context.Context) []string { return []string{"a line of the log"} },
 		Seats:   func(context.Context) []string { return []string{"render  WS-1"} },
 		Request: func(context.Context) (uint64, []byte, error) { return 3, []byte("bytes"), nil },
 		Allow:   func(context.Context) error { m.done = append(m.done, "allow"); return nil },
 		Password: func(_ context.Context, login, current, anew string) error {
 			m.done = append(m.done, "password "+login+" "+current+" "+anew)
+			return nil
+		},
+		Network: func(_ context.Context, login, password, card, address, gateway string) error {
+			m.done = append(m.done, strings.Join([]string{"network", login, password, card, address, gateway}, " "))
 			return nil
 		},
 		Power: func(_ context.Context, what Power, why string) error {
@@ -382,6 +395,21 @@ func TestMenu(t *testing.T) {
 		t.Error(got)
 	}
 	if want := []string{"allow", "off: the cabinet moves", "password keller hunter1 hunter2"}; !slices.Equal(m.done, want) {
+		t.Errorf("done: %q", m.done)
+	}
+	// A card is set up with a login's password, or while there is no login; what is not typed to its end changes nothing.
+	m = &machine{}
+	if got := m.menu(t, "2\neth0\n10.20.0.15/24\n10.20.0.1\n2\neth1\n\n2\n\n2\neth0\n", false); !strings.Contains(got, "The network card eth0 is set up.") || !strings.Contains(got, "Nothing was changed.") {
+		t.Error(got)
+	}
+	if want := []string{"network   eth0 10.20.0.15/24 10.20.0.1", "network   eth1  "}; !slices.Equal(m.done, want) {
+		t.Errorf("done: %q", m.done)
+	}
+	m = &machine{inUse: true}
+	if got := m.menu(t, "2\neth1\n\nkeller\n2\neth0\n\n\n2\neth0\n\nkeller\n", false, "hunter1"); strings.Contains(got, "hunter") || strings.Count(got, "Nothing was changed.") != 2 {
+		t.Error(got)
+	}
+	if want := []string{"network keller hunter1 eth1  "}; !slices.Equal(m.done, want) {
 		t.Errorf("done: %q", m.done)
 	}
 	// What stays is ended by the end of its input alone.

@@ -84,6 +84,25 @@ func (d *Device) named() {
 	d.Name = called(word("device/vendor"), word("device/model"), sectors*sectorSize)
 }
 
+// Serial is what the USB device calls itself, as a host ID of a dongle has it: vendor and product in four digits each, and its serial number. Empty: it has none, or is no USB device.
+func (d *Device) Serial() string {
+	dir, err := filepath.EvalSymlinks(d.sys)
+	for ; err == nil && dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+		vendor, no := os.ReadFile(dir + "/idVendor")
+		if no != nil {
+			continue
+		}
+		product, no1 := os.ReadFile(dir + "/idProduct")
+		serial, no2 := os.ReadFile(dir + "/serial")
+		s := strings.TrimSpace(string(serial))
+		if errors.Join(no1, no2) != nil || s == "" {
+			return ""
+		}
+		return strings.ToUpper(strings.TrimSpace(string(vendor))+"-"+strings.TrimSpace(string(product))) + "-" + s
+	}
+	return ""
+}
+
 // Gone says that the device was pulled out.
 func (d *Device) Gone() bool {
 	_, err := os.Lstat(d.sys)

@@ -201,6 +201,19 @@ func TestLook(t *testing.T) {
 	if d := (&Device{sys: filepath.Join(root, "sys/class/block/sdc")}); !d.Gone() {
 		t.Error("what was never there is there")
 	}
+	whole := &Device{sys: filepath.Join(root, "sys/class/block/sdb1")}
+	if got := whole.Serial(); got != "" {
+		t.Errorf("a serial number of nothing: %q", got)
+	}
+	write(root+"/sys/devices/usb1/idVendor", "096e\n")
+	write(root+"/sys/devices/usb1/idProduct", "0006\n")
+	if got := whole.Serial(); got != "" {
+		t.Errorf("a device without one: %q", got)
+	}
+	write(root+"/sys/devices/usb1/serial", "aB12 \n")
+	if got := whole.Serial(); got != "096E-0006-aB12" {
+		t.Errorf("serial number %q", got)
+	}
 	write(root+"/dev/sdb1", strings.Repeat("x", 1024))
 	if err := os.Symlink("/dev/zero", root+"/dev/sdc1"); err != nil {
 		t.Fatal(err)
