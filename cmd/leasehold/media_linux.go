@@ -36,7 +36,7 @@ func (p *program) mediaCommand() *cobra.Command {
 			}
 			o := *p
 			o.remote = remote{} // a stick is plugged into the appliance itself
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGXCPU)
 			defer stop()
 			v := &visit{program: &o, told: told, log: systemd.NewLogging("leasehold-media", p.stderr, slog.LevelInfo).Logger()}
 			if at != "" {
