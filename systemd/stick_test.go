@@ -50,7 +50,7 @@ func template(t *testing.T, name string, most int, lines string, instances ...st
 
 // A stick's unit has one capability, the device of that stick and thirty seconds of a processor: 1.3 of 10, most of it for what mounting needs. It ends with the stick, and leaves no failed unit.
 func TestUnitsOfTheStick(t *testing.T) {
-	unit := template(t, "leasehold-media@", 13, `Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=300|LimitCPU=30|
+	unit := template(t, "leasehold-media@", 13, `Type=oneshot|ExecStart=/usr/bin/leasehold media %i|BindsTo=dev-%i.device|After=dev-%i.device leaseholdd-admin.socket leaseholdd.service|CollectMode=inactive-or-failed|TimeoutStartSec=300|LimitCPU=30:40|
 User=root|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|PrivateMounts=yes|PrivateNetwork=yes|DevicePolicy=closed|DeviceAllow=/dev/%i rw|ProtectSystem=strict|SystemCallFilter=mount umount2|MemoryMax=64M|MemorySwapMax=0|RuntimeDirectory=leasehold-media|RuntimeDirectoryPreserve=yes`, "sdb1")
 	if strings.Contains(unit, "PrivateUsers=") {
 		t.Error("no FAT is mounted under PrivateUsers=")
