@@ -223,6 +223,9 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 	if err := c.newest(s, p, resp); err != nil {
 		if sent.IsZero() && resp.Serial < p.Applied { // it was decided before what was heard since, in a file
 			p.Pending, p.Before = nil, nil
+			if r.Operation != capability.Grant {
+				s.meter(c.kept(s))
+			}
 			return resp, nil
 		}
 		return nil, err
@@ -237,16 +240,15 @@ func (c *Client) exchange(ctx context.Context, s *state, p *peer, r *capability.
 		same := c.sameAppliance(s)
 		current := r.Operation == capability.Grant && r.Number == s.Filed.Number
 		whole := current && resp.Status != capability.StatusUnchanged
-		lent := s.Filed.Lender == p.Host
 		switch {
-		case whole, !same && !lent:
-			s.Less = nil
+		case whole:
+			s.Less, p.Given = nil, nil
 		case !same:
-			s.Less = slices.Clone(s.Filed.Less) // what files gave back is given back still
+			s.Less = slices.Clone(p.Given) // what files gave back is given back still
 		case current:
 			s.Less = p.Before
 		}
-		if whole && (lent || s.Filed.Lender == hostid.ID{}) {
+		if whole && (s.Filed.Lender == p.Host || s.Filed.Lender == hostid.ID{}) {
 			s.overtaken(resp)
 		}
 		s.Chain, s.Answer, s.Late = c.link.chain, *a, sent.IsZero()

@@ -28,8 +28,7 @@ type filed struct {
 	Request []byte `cbor:"2,keyasint,omitempty"` // until its answer is imported
 	Over    bool   `cbor:"3,keyasint,omitzero"`  // its answer came too late, or it was overtaken: the same wish again is another request
 
-	Less   []atMost  `cbor:"4,keyasint,omitempty"` // of what was had when it was written: what it gives back
-	Lender hostid.ID `cbor:"5,keyasint,omitzero"`  // the appliance whose word that was, if any
+	Lender hostid.ID `cbor:"4,keyasint,omitzero"` // the appliance whose word was had when it was written, if any
 }
 
 // overtaken notes that the whole set was decided on a wire, which takes the place of the newest file. What that one asked for and was not given is still wished for.
@@ -232,7 +231,10 @@ func (c *Client) fileOf(s *state, kept *capability.Response, gives []string) (*R
 			return nil, refuse(capability.ErrProto, fmt.Errorf("request of %d bytes where at most %d are allowed", len(body), capability.MaxFrame))
 		}
 		s.lessen(kept, r.Desired, c.now())
-		s.Filed = filed{Number: r.Number, Request: body, Less: slices.Clone(s.Less), Lender: lender}
+		s.Filed = filed{Number: r.Number, Request: body, Lender: lender}
+		if (lender != hostid.ID{}) {
+			s.peer(lender).Given = slices.Clone(s.Less)
+		}
 	}
 	key, ok := c.device.certificate.PrivateKey.(crypto.Signer)
 	if !ok {
@@ -283,11 +285,11 @@ func (c *Client) ImportFile(ctx context.Context, file []byte) (*Imported, error)
 		case kept != nil && len(s.Less) == 0 && lender != nil && lender.Host == a.Host && kept.Serial == r.Serial && kept.Correlation == r.Correlation:
 			out.Code = capability.AlreadyHere
 			return nil
-		case q == nil || q.Correlation != r.Correlation, r.Serial <= p.Applied:
+		case q == nil || q.Correlation != r.Correlation, r.Serial <= p.Applied, c.outrun(s, q.Number): // what was asked for on the wire since may have been given back there
 			out.Code = capability.OlderResponse
 			return nil
-		case len(s.Less) > 0 && lender != nil && lender.Host != a.Host:
-			return denied(capability.Denial{Code: capability.ErrOtherAppliance, Detail: fmt.Sprintf("LH-%s answered, and LH-%s lent what is given back", a.Host.Short(), lender.Host.Short())})
+		case s.Filed.Lender != a.Host && len(s.given(s.Filed.Lender)) > 0:
+			return denied(capability.Denial{Code: capability.ErrOtherAppliance, Detail: fmt.Sprintf("LH-%s answered, and LH-%s lent what is given back", a.Host.Short(), s.Filed.Lender.Short())})
 		}
 		if err := c.inLife(r); err != nil {
 			s.Filed.Over = true
@@ -297,6 +299,7 @@ func (c *Client) ImportFile(ctx context.Context, file []byte) (*Imported, error)
 		if q := c.pending(p); q != nil && q.Operation == capability.Grant {
 			p.Pending, p.Before = nil, nil // the file said the whole set after it
 		}
+		p.Given = nil
 		s.Chain, s.Answer, s.Less, s.Late, s.Filed = f.Chain, f.Answer, nil, false, filed{Number: s.Filed.Number}
 		if r.Time > c.now() {
 			c.told(c.clock(), r.Time) // its signer knew the time better than this machine, of which all that is known is later than nothing seen here
@@ -309,6 +312,16 @@ func (c *Client) ImportFile(ctx context.Context, file []byte) (*Imported, error)
 		return nil, err
 	}
 	return out, nil
+}
+
+// given is what files gave back of an appliance's answers.
+func (s *state) given(host hostid.ID) []atMost {
+	for _, p := range s.Peers {
+		if p.Host == host {
+			return p.Given
+		}
+	}
+	return nil
 }
 
 // judgeFile says whose word an answer file is, and that it is about this device.

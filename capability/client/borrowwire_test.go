@@ -341,3 +341,67 @@ func TestFileAndTwoAppliances(t *testing.T) {
 		t.Fatalf("a seat that was given back is served after a report: %v", l.Expiry())
 	}
 }
+
+// The answer to a file does not give back to the device what it gave back on the wire after it.
+func TestAnswerFileFromBeforeAReturn(t *testing.T) {
+	s := newServer(t, newProducer(t, 1), item("render", "1.0", 1), item("solve", "1.0", 1))
+	open := lonely(t, s)
+	home := open(true)
+	l, err := home.Acquire(t.Context(), "solve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := home.BorrowFile(t.Context(), []capability.Desired{{Feature: "render", Version: one, Count: 1}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := s.answerFile(f.Bytes)
+	s.silent(true)
+	l.Release(t.Context()) // decided, and the answer is lost
+	home.Close()
+	s.silent(false)
+	if n := s.used("solve"); n != 0 {
+		t.Fatalf("%d in use after it was given back", n)
+	}
+	away := open(false)
+	if in, err := away.ImportFile(t.Context(), answer); err == nil && in.Code == capability.Applied {
+		t.Fatal("an answer from before a return was taken")
+	}
+	if l, err := away.Acquire(t.Context(), "solve"); err == nil {
+		t.Fatalf("served until %s, and free at the appliance", l.Expiry())
+	}
+}
+
+// A return is for the appliance that lent, whichever one was asked on the wire since.
+func TestReturnTakenToAnotherApplianceAfterAWire(t *testing.T) {
+	first, second, _ := appliances(t)
+	dir := t.TempDir()
+	open := func(dial func(context.Context, string) (net.Conn, error)) *Client {
+		return first.client(dir, func(o *Options) { o.Dial = dial })
+	}
+	away := open(noRoute)
+	f, err := away.BorrowFile(t.Context(), []capability.Desired{{Feature: "render", Version: one, Count: 1}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := away.ImportFile(t.Context(), first.answerFile(f.Bytes)); err != nil {
+		t.Fatal(err)
+	}
+	back, err := away.ReleaseFile(t.Context(), "render")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away.Close()
+	there := open(second.dial)
+	if _, err := there.Acquire(t.Context(), "nobody-has-this"); err == nil {
+		t.Fatal("acquired what there is not")
+	}
+	there.Close()
+	away = open(noRoute)
+	if _, err := away.ImportFile(t.Context(), second.answerFile(back.Bytes)); !errors.Is(err, ErrOtherAppliance) {
+		t.Fatalf("another appliance took it back: %v", err)
+	}
+	if _, err := away.ImportFile(t.Context(), first.answerFile(back.Bytes)); err != nil || first.used("render") != 0 {
+		t.Fatalf("%v, %d in use", err, first.used("render"))
+	}
+}

@@ -64,6 +64,7 @@ type peer struct {
 	Applied uint64    `cbor:"2,keyasint,omitzero"`  // serial of its newest answer that was heard
 	Pending []byte    `cbor:"3,keyasint,omitempty"` // the request that it has not answered, as it was sent
 	Before  []atMost  `cbor:"4,keyasint,omitempty"` // what Less was before that request
+	Given   []atMost  `cbor:"5,keyasint,omitempty"` // of its answers no more is believed: files gave it back, and it is not known to have decided them, or the whole set since
 }
 
 // peer finds or makes where the device stands with an appliance.
