@@ -87,8 +87,9 @@ type Options struct {
 	Counter func() (uint64, error)
 
 	// Found makes the vault that rights live in, when the first response has come; state is what it begins with. Until then Vault holds requests only,
-	// and no epoch counts. Nil when Vault is that vault already. Where it moved the counter and then failed, it gives an *UnmadeError.
-	Found func(boot capability.Boot, state []byte) (Vault, error)
+	// and no epoch counts. Nil when Vault is that vault already. It gives the base of the counter of images too, which is begun where the image that runs is proved.
+	// Where it moved the epoch counter and then failed, it gives an *UnmadeError.
+	Found func(boot capability.Boot, proved bool, state []byte) (v Vault, base uint64, err error)
 	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here.
 	Boot capability.Boot
 	// Base is beside it in the public part of the vault: where the counter of images began; zero: there is none yet.
@@ -125,6 +126,8 @@ type Appliance struct {
 	watchful watchful
 	heardLog heardLog
 
+	proved   bool         // before there was a vault; only the owner asks
+	ahead    *wire.Update // the same
 	proof    atomic.Pointer[proof]
 	door     *door
 	browsers *browsers

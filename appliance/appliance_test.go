@@ -199,20 +199,24 @@ func newSite(t testing.TB, p *producer) *site {
 		Start: ledger.Start{Cause: "test"}, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Elapsed: func() time.Duration { return time.Since(begin) + time.Duration(s.awake.Load()+s.slept.Load()) },
 		Awake:   func() time.Duration { return time.Since(begin) + time.Duration(s.awake.Load()) },
-		Found: func(capability.Boot, []byte) (Vault, error) {
+		Found: func(_ capability.Boot, proved bool, _ []byte) (Vault, uint64, error) {
 			if s.beforeFound != nil {
 				s.beforeFound()
 			}
 			if s.foundErr != nil {
-				return nil, s.foundErr
+				return nil, 0, s.foundErr
 			}
 			// The memory has no counter of its own, but proofs of returns name the TPM's.
 			epoch, err := binding.Provision(bytes.Repeat([]byte{1}, 32))
 			if err == nil && s.failAfter != nil {
-				return nil, &UnmadeError{Epoch: epoch, Cause: s.failAfter}
+				return nil, 0, &UnmadeError{Epoch: epoch, Cause: s.failAfter}
 			}
 			s.vault.epoch = epoch
-			return s.vault, err
+			base := uint64(0)
+			if proved && err == nil && s.a.Images != nil {
+				base, err = s.a.Images.Provision()
+			}
+			return s.vault, base, err
 		},
 	})
 	must(t, err)

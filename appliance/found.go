@@ -1,11 +1,14 @@
 package appliance
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/ledger"
+	"github.com/leasehold/leasehold/tpm/attest"
 )
 
 // found answers the first response: a vault is made that opens only in a signed boot state and at its epoch, and it takes the rights.
@@ -25,7 +28,16 @@ func (a *Appliance) found(c *call) error {
 		c.err = err
 		return nil
 	}
-	v, err := a.Found(p.Response.Boot, a.Ledger.Snapshot())
+	boot := p.Response.Boot
+	if c.err = a.opensHere(boot, p.Response.Request); c.err != nil {
+		return nil
+	}
+	if a.ahead != nil { // of an update that was installed before
+		if ahead, err := a.statesAhead(boot, a.ahead.Boot, p.Response.Request); err == nil {
+			boot, _ = withStates(boot, ahead)
+		}
+	}
+	v, base, err := a.Found(boot, a.proved, a.Ledger.Snapshot())
 	if err != nil {
 		c.err = err // nothing but the counter was changed, so this is no end
 		if e, ok := errors.AsType[*UnmadeError](err); ok && e.Epoch == epoch+1 {
@@ -34,7 +46,7 @@ func (a *Appliance) found(c *call) error {
 		return nil
 	}
 	old := a.Vault
-	a.Vault, a.Found, a.Boot, a.Base = v, nil, p.Response.Boot, 0
+	a.Vault, a.Found, a.Boot, a.Base = v, nil, boot, base
 	if err := a.openArchive(v); err != nil {
 		return err
 	}
@@ -61,8 +73,28 @@ func (a *Appliance) found(c *call) error {
 		return fmt.Errorf("take the rights: %w: %w", ErrStorage, err)
 	}
 	a.keeper.keep(c.decision.Entries, entries)
+	if a.proved {
+		if _, err := a.raise(a.sealed()); err != nil { // the next start does it
+			a.Log.Warn("the image that runs is not counted yet", "cause", err.Error())
+		}
+	}
 	if a.Settled != nil {
 		a.Settled()
+	}
+	return nil
+}
+
+// opensHere refuses boot states of which none is that of the image that runs: an update was started since the request. Where no image of the producer's runs, that is the producer's to know.
+func (a *Appliance) opensHere(boot capability.Boot, about capability.Digest) error {
+	if a.Image.Security == 0 {
+		return nil
+	}
+	e, err := a.Machine.Evidence(attest.Request, about[:])
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(signedStates(boot), func(s *attest.SignedState) bool { return bytes.Equal(s.PCRs, e.PCRs) }) {
+		return capability.Refuse(capability.ErrResponseState, "", "none of %s is that of %s", capability.Counted(len(boot.States), "boot state"), a.Image.Version)
 	}
 	return nil
 }

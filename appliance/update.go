@@ -92,11 +92,15 @@ func (a *Appliance) Update(ctx context.Context, file []byte, keep bool) (*Updati
 	}
 	var revoked []capability.Digest
 	var public Public
+	var lost capability.Code
 	vault := false
-	if err := a.Look(ctx, func(l *ledger.Ledger, _ ledger.Now) {
-		revoked, public, vault = l.Revoked(), a.sealed(), a.Found == nil
+	if err := a.Look(ctx, func(l *ledger.Ledger, now ledger.Now) {
+		revoked, public, vault, lost = l.Revoked(), a.sealed(), a.Found == nil, l.Status(now).Lost
 	}); err != nil {
 		return nil, err
+	}
+	if lost != 0 { // no boot state can be added to it, and what it knows of images and keys is not known
+		return nil, capability.Refuse(lost, "", "no update is taken until that is mended")
 	}
 	if err := a.codec.StillCounts(signer, revoked); err != nil {
 		return nil, refuse(err)
@@ -114,9 +118,12 @@ func (a *Appliance) Update(ctx context.Context, file []byte, keep bool) (*Updati
 	}
 	found := &Updating{u, lowest}
 	if !vault { // it opens in any boot state
-		return found, nil
+		if !keep {
+			return found, nil
+		}
+		return found, a.Look(ctx, func(*ledger.Ledger, ledger.Now) { a.ahead = u })
 	}
-	ahead, err := a.ahead(public.Boot, u.Boot, sha256.Sum256(file))
+	ahead, err := a.statesAhead(public.Boot, u.Boot, sha256.Sum256(file))
 	if err != nil || !keep {
 		return found, err
 	}
@@ -127,8 +134,8 @@ func (a *Appliance) Update(ctx context.Context, file []byte, keep bool) (*Updati
 	return found, nil
 }
 
-// ahead are the states of an update in which this machine can be: those with its value of PCR 7. Another boot key opens nothing that is sealed here.
-func (a *Appliance) ahead(known, signed capability.Boot, about [sha256.Size]byte) (capability.Boot, error) {
+// statesAhead are the states of an update in which this machine can be: those with its value of PCR 7. Another boot key opens nothing that is sealed here.
+func (a *Appliance) statesAhead(known, signed capability.Boot, about [sha256.Size]byte) (capability.Boot, error) {
 	e, err := a.Machine.Evidence(attest.Request, about[:])
 	if err != nil {
 		return capability.Boot{}, err
@@ -147,13 +154,13 @@ func (a *Appliance) ahead(known, signed capability.Boot, about [sha256.Size]byte
 	return ours, nil
 }
 
-// Proved says that the image that runs has started well, and gives the lowest security version that may run from now on: its own. Without a vault there is nothing that an older image could open.
+// Proved says that the image that runs has started well, and gives the lowest security version that may run from now on: its own. Without a vault there is nothing that an older image could open, and it counts when that is made.
 //
 // Power cuts: a counter that was made and is not named yet is taken up the next time; behind that the counter is anywhere up to where it should be, and goes on from there.
 func (a *Appliance) Proved(ctx context.Context) (lowest uint32, err error) {
 	var public Public
 	vault := false
-	if err := a.Look(ctx, func(*ledger.Ledger, ledger.Now) { public, vault = a.sealed(), a.Found == nil }); err != nil {
+	if err := a.Look(ctx, func(*ledger.Ledger, ledger.Now) { public, vault, a.proved = a.sealed(), a.Found == nil, true }); err != nil {
 		return 0, err
 	}
 	if !vault || a.Image.Security == 0 || a.Images == nil {
@@ -166,6 +173,14 @@ func (a *Appliance) Proved(ctx context.Context) (lowest uint32, err error) {
 		if err := a.do(ctx, &call{reseal: &reseal{base: public.Base}}); err != nil {
 			return 0, err
 		}
+	}
+	return a.raise(public)
+}
+
+// raise has the counter of images rise to the image that runs.
+func (a *Appliance) raise(public Public) (lowest uint32, err error) {
+	if public.Base == 0 {
+		return 0, nil
 	}
 	was, err := public.Lowest(a.Images)
 	if err != nil {

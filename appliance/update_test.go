@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/ledger"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/tpm"
 	"github.com/leasehold/leasehold/tpm/attest"
@@ -44,18 +45,53 @@ func ofImage(t *testing.T, security uint32) *site {
 	p := newProducer(t, 1)
 	s := newSite(t, p)
 	s.a.Image, s.a.Images = Image{"2026.2", security}, s.device.Images(attest.ImagesIndex)
+	must(t, respondsOf(s, 0))
+	return s
+}
+
+// respondsOf brings the first response, which signs the boot state with this value in all its registers.
+func respondsOf(s *site, register byte) error {
+	t, p := s.p.t, s.p
+	t.Helper()
 	f, err := s.a.Request(context.Background(), nil, "test")
 	must(t, err)
 	ref := p.c.Fingerprint(p.trust.Root)
 	key, err := x509.MarshalPKIXPublicKey(p.boot.Public())
 	must(t, err)
-	state, err := attest.SignState(rand.Reader, p.boot, ref[:], make([]byte, 96))
+	state, err := attest.SignState(rand.Reader, p.boot, ref[:], bytes.Repeat([]byte{register}, 96))
 	must(t, err)
 	_, err = s.a.Import(context.Background(), p.respond(f.Bytes, 1, func(r *capability.Response) {
 		r.Boot = capability.Boot{Key: key, Ref: ref[:], States: [][]byte{state.Encode()}}
 	}, item(t, 1, "render", 2)))
+	return err
+}
+
+// Before the first response there is no vault: the boot states of an update, and that the image that runs has proved itself, count from its making on. A response that signs the state of another image only makes none.
+func TestUpdateBeforeActivation(t *testing.T) {
+	ctx := context.Background()
+	s := newSite(t, newProducer(t, 1))
+	images := s.device.Images(attest.ImagesIndex)
+	s.a.Image, s.a.Images = Image{"2026.2", 7}, images
+	var no *capability.Refusal
+	if err := respondsOf(s, 9); !errors.As(err, &no) || no.Code != capability.ErrResponseState {
+		t.Fatalf("a response for another image: %v", err)
+	}
+	_, err := s.a.Update(ctx, s.p.update("2026.3", 8, 9, 0), true)
 	must(t, err)
-	return s
+	_, err = s.a.Proved(ctx)
+	must(t, err)
+	if _, err := images.Count(); !errors.Is(err, tpm.ErrCounter) {
+		t.Fatalf("counted before there is a vault: %v", err)
+	}
+	must(t, respondsOf(s, 0))
+	var public Public
+	must(t, s.a.Look(ctx, func(*ledger.Ledger, ledger.Now) { public = s.a.sealed() }))
+	if len(public.States) != 2 {
+		t.Errorf("%d boot states, want that which runs and that of the update", len(public.States))
+	}
+	if lowest, err := public.Lowest(images); err != nil || lowest != 7 {
+		t.Errorf("%d may run: %v", lowest, err)
+	}
 }
 
 // An update is judged before anything is kept of it; what is kept is the boot states of this firmware, before this says so.

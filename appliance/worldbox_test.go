@@ -256,14 +256,14 @@ func (s *store) open() (*Options, error) {
 	if !errors.Is(err, storage.ErrAbsent) {
 		return nil, err
 	}
-	o.Found = func(_ capability.Boot, state []byte) (Vault, error) {
+	o.Found = func(_ capability.Boot, _ bool, state []byte) (Vault, uint64, error) {
 		v, err := storage.Create(s.vault, sealed, nil, state)
 		if unmade, ok := errors.AsType[*storage.UnmadeError](err); ok {
-			return nil, &UnmadeError{unmade.Epoch, err}
+			return nil, 0, &UnmadeError{unmade.Epoch, err}
 		} else if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return &watched{v, s}, nil
+		return &watched{v, s}, 0, nil
 	}
 	o.Settled = func() { empty(s.requests) }
 	plain := b.m.Options()

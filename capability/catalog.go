@@ -40,7 +40,8 @@ const (
 	ErrReplayedSerial Code = 2309
 	ErrResponseEpoch  Code = 2310
 	ErrKeyRevoked     Code = 2311
-	// 2401 to 2409: updates of the image.
+	ErrResponseState  Code = 2312
+	// 2401 to 2419: updates of the image.
 	UpdateInstalled   Code = 2401
 	UpdateHere        Code = 2402
 	ErrUpdateSecurity Code = 2403
@@ -49,6 +50,8 @@ const (
 	ErrUpdateRoom     Code = 2406
 	ErrUpdateInstall  Code = 2407
 	ErrNoImage        Code = 2408
+	ErrUpdateTrial    Code = 2409
+	ErrUpdateFailed   Code = 2410
 
 	ErrProto             Code = 3001
 	ErrCorrelationReused Code = 3002
@@ -304,6 +307,7 @@ func Catalog() []Entry {
 		{ErrReplayedSerial, "E_SERIAL_REUSED", "two responses with one serial", "a different response with this serial is in force", "ask the producer for a new response and report this file", ExitFile},
 		{ErrResponseEpoch, "E_RESPONSE_EPOCH", "the response is from an earlier life of this machine", "the TPM's counter has moved since its request was written: the trusted storage was lost, wiped or replaced, and old responses do not bring rights back", "write a new request: leasehold request -o DIR", ExitFile},
 		{ErrKeyRevoked, "E_KEY_REVOKED", "signed by a revoked key", "the producer's root has revoked the key that signed this, so nothing more is taken from it, whatever date it bears", "write a new request: leasehold request -o DIR; the producer answers it with another key", ExitFile},
+		{ErrResponseState, "E_RESPONSE_STATE", "the response is for an image that does not run here any more", "no boot state that it signs is the one that this machine is in, so trusted storage would not open after the next restart", "write a new request: leasehold request -o DIR", ExitFile},
 
 		{UpdateInstalled, "UPDATE_INSTALLED", "the update is installed", "every file of it is what the producer signed, and it lies beside the image that runs; nothing of what serves was changed", "restart the machine when it suits: the text console, F10; should the new image not start, the machine goes back to this one by itself", ExitOK},
 		{UpdateHere, "UPDATE_HERE", "the update is not newer than what runs", "this release runs already, or a later one, so the update was left alone", "nothing to do", ExitOK},
@@ -313,6 +317,8 @@ func Catalog() []Entry {
 		{ErrUpdateRoom, "E_UPDATE_ROOM", "there is no room for the update", "the machine's own disk has no room for a copy of its files", "make room on the file system of /var, then plug the stick in again", ExitError},
 		{ErrUpdateInstall, "E_UPDATE_INSTALL", "the update could not be installed", "its files are good, and the slot for them could not be written; what runs is untouched", "plug the stick in again; if it happens again, look at the machine's disk", ExitError},
 		{ErrNoImage, "E_NO_IMAGE", "no update of an image is taken here", "this machine does not run an image of the producer, so its packages are updated as the rest of it is", "the package manager of this machine", ExitPolicy},
+		{ErrUpdateTrial, "E_UPDATE_TRIAL", "the image that runs has not proved itself yet", "an update takes the place of the image before it, which is the one that the machine could go back to", "wait until the appliance has started well, then plug the stick in again", ExitPolicy},
+		{ErrUpdateFailed, "E_UPDATE_FAILED", "this update was installed here before, and did not start well", "in three starts its license server did not answer, so the machine went back to the image before it", "ask the producer for a newer release", ExitPolicy},
 
 		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},
@@ -382,7 +388,7 @@ func Catalog() []Entry {
 		{ErrStorage, "E_STORAGE", "trusted storage does not take writes", "the disk reported an error, so the daemon stopped before it told anyone", "check the disk, then start again", ExitError},
 		{ErrTime, "E_TIME", "the time cannot be set back", "trusted time never goes below the latest moment it has reached, or an expired right would serve again", "set the system clock to the true time, then see both: leasehold time", ExitUsage},
 		{ErrStorageGone, "E_STORAGE_GONE", "trusted storage is gone", "this TPM has counted for a trusted storage before, and there is none on the disk", "put the disk back, or have it repaired: leasehold request -o DIR, and bring back the response", ExitHeld},
-		{ErrImageOlder, "E_IMAGE_OLDER", "the image that runs is older than this machine allows", "an image with a higher security version has run here, and what it keeps out could come in through this one: trusted storage stays closed", "restart the machine: the newer image starts; if it is gone, plug in a stick with the newest update", ExitHeld},
+		{ErrImageOlder, "E_IMAGE_OLDER", "the image that runs is older than this machine allows", "an image with a higher security version has run here, and what it keeps out could come in through this one: trusted storage stays closed", "restart the machine: the newer image starts; if it is gone, ask the producer how the newest image comes onto the machine's disk: neither an update nor a repair is taken by this one", ExitHeld},
 		{ErrRecoveryTaken, "E_RECOVERY_TAKEN", "the recovery key was shown already", "it is shown once, so that whoever has it is known", "ask who has it, or make another: leasehold recovery show --new", ExitPolicy},
 		{ErrRecovery, "E_RECOVERY_KEY", "the recovery key does not open this archive", "a symbol is wrong, or the archive is of another machine, or was made under another key of this one", "read it again from the paper; leasehold recovery says its number", ExitPolicy},
 		{ErrNoArchive, "E_NO_ARCHIVE", "no archive here", "there is no archive, or it is not this appliance's to open", "with the recovery key: leasehold recover STATE/archive -o DIR, where STATE is the state directory, or a backup", ExitNotFound},

@@ -17,8 +17,8 @@ func TestUnitsOfUpdates(t *testing.T) {
 		most  int
 		lines string
 	}{
-		"leasehold-update":   {15, `Type=oneshot|ExecStart=/usr/bin/leasehold update take|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|ProtectSystem=strict|PrivateNetwork=yes|DevicePolicy=closed|InaccessiblePaths=-/var/lib/leasehold|StateDirectory=leasehold-update|StateDirectoryMode=0700|RuntimeDirectoryPreserve=yes`},
-		"leasehold-health":   {10, `Type=oneshot|ExecStart=/usr/bin/leasehold update health --patience 4min|Before=boot-complete.target|OnFailure=leasehold-fallback.service|RequiredBy=boot-complete.target|CapabilityBoundingSet=`},
+		"leasehold-update":   {15, `Type=oneshot|ExecStart=/usr/bin/leasehold update take|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|ProtectSystem=strict|PrivateNetwork=yes|DevicePolicy=closed|InaccessiblePaths=-/var/lib/leasehold|StateDirectory=leasehold-update|StateDirectoryMode=0700|RuntimeDirectoryPreserve=yes|StandardError=journal|ReadWritePaths=-/boot -/efi`},
+		"leasehold-health":   {10, `Type=oneshot|ExecStart=/usr/bin/leasehold update health --patience 4m|StandardError=journal|Before=boot-complete.target|After=leaseholdd-admin.socket leaseholdd.service|OnFailure=leasehold-fallback.service|RequiredBy=boot-complete.target|CapabilityBoundingSet=`},
 		"leasehold-proved":   {10, `Type=oneshot|ExecStart=/usr/bin/leasehold update proved|Requires=boot-complete.target|After=boot-complete.target systemd-bless-boot.service leaseholdd-admin.socket|CapabilityBoundingSet=`},
 		"leasehold-fallback": {10, `Type=oneshot|SuccessAction=reboot|ConditionPathExists=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f|ConditionPathExists=!/dev/disk/by-partlabel/_empty`},
 	} {
@@ -41,5 +41,9 @@ func TestUnitsOfUpdates(t *testing.T) {
 				t.Errorf("%s: %q is missing", name, line)
 			}
 		}
+	}
+	b, err := fs.ReadFile(Units(), "leasehold-update.path")
+	if err != nil || !strings.Contains(string(b), "\nPathExists=/run/leasehold-media/update\n") {
+		t.Errorf("nobody waits for what is handed over: %v\n%s", err, b)
 	}
 }

@@ -281,7 +281,10 @@ func (a *Appliance) start(l *ledger.Ledger, held, first bool) {
 		Counter: func() (uint64, error) { return 1, nil },
 	}
 	if first {
-		o.Found = func(capability.Boot, []byte) (appliance.Vault, error) { a.disk.epoch = 1; return a.disk, nil }
+		o.Found = func(capability.Boot, bool, []byte) (appliance.Vault, uint64, error) {
+			a.disk.epoch = 1
+			return a.disk, 0, nil
+		}
 	}
 	server, err := appliance.New(o)
 	must(a.t, err)

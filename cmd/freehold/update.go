@@ -37,7 +37,7 @@ func updateCommand(f *flags) *cobra.Command {
 			"Release, security version and root hash are read from the image itself.\n\n" +
 			"Trusted storage opens in signed boot states only. So the state that each machine will be in is signed ahead: for the firmware of every machine on record, of every boot state that is allowed, and of the requests that --for names. " +
 			"A machine whose firmware is not among them refuses the update.\n\n" +
-			"Once an image of a security version has run on a machine, that machine starts none with a lower one.",
+			"Once an image of a security version has proved itself on a machine that is activated, no image with a lower one opens its trusted storage, and none is taken as an update. A repair begins anew: the image that runs then is the lowest.",
 		Example: "  freehold update dist/leasehold_2026.2 -o /media/stick\n  freehold update dist/leasehold_2026.2 -o /media/stick --for REQ-0003.LHQ",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

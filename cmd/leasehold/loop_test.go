@@ -80,10 +80,10 @@ func (m *machine) appliance(p *producer) {
 		Ledger: ledger.New(), Vault: &forgetful{}, Machine: device, Host: hostid.OfDigest(hostid.TPMEK, id), Index: attest.EpochIndex, Trust: trust,
 		Start: ledger.Start{BootID: "boot", Cause: "test"}, Now: time.Now, Elapsed: func() time.Duration { return time.Since(begin) }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Counter: func() (uint64, error) { return 0, nil },
-		Found: func(capability.Boot, []byte) (appliance.Vault, error) {
+		Found: func(capability.Boot, bool, []byte) (appliance.Vault, uint64, error) {
 			counter := device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil)
 			epoch, err := counter.Provision(secret())
-			return &forgetful{epoch: epoch, counter: counter}, err
+			return &forgetful{epoch: epoch, counter: counter}, 0, err
 		},
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,8 +19,11 @@ import (
 	"github.com/leasehold/leasehold/systemd"
 )
 
-// transfers says where the files of an update go. It is there where this machine runs an image.
-const transfers = "/usr/lib/sysupdate.d"
+// Where this machine runs an image, transfers says where the files of an update go; taker is there where a unit waits for a stick with one.
+const (
+	transfers = "/usr/lib/sysupdate.d"
+	taker     = "/etc/systemd/system/multi-user.target.wants/leasehold-update.path"
+)
 
 func (p *program) mediaCommand() *cobra.Command {
 	var at, told string
@@ -57,7 +61,7 @@ func (p *program) mediaCommand() *cobra.Command {
 				}
 				return d.Mount(filepath.Join(told, filepath.Base(args[0])))
 			}
-			if _, err := os.Stat(transfers); err == nil {
+			if takesUpdates(transfers, taker) {
 				v.hand = func() error { return stick.HandOver(told, args[0]) }
 			}
 			return v.serve(ctx)
@@ -68,6 +72,11 @@ func (p *program) mediaCommand() *cobra.Command {
 	c.PersistentFlags().StringVar(&told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which it keeps what it says, for the text console, and mounts sticks ($LEASEHOLD_TOLD)")
 	c.AddCommand(p.mediaAllow(&told))
 	return c
+}
+
+// takesUpdates says whether all of these are there: else nobody would take over a stick that was handed over.
+func takesUpdates(paths ...string) bool {
+	return !slices.ContainsFunc(paths, func(p string) bool { _, err := os.Lstat(p); return err != nil })
 }
 
 func (p *program) mediaAllow(told *string) *cobra.Command {

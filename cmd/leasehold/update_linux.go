@@ -37,8 +37,8 @@ func (p *program) updateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "update", Short: "Update the image of this appliance: the programs of its units", Args: cobra.NoArgs,
 		Long: "An appliance takes an update of its image from a stick with the folder LEASEHOLD/UPDATE, as freehold update writes it. It is copied, and each file is compared with what the producer signed while it is copied; the boot state that the machine " +
-			"will be in is kept; then the copy is installed in the slot that does not run. Nothing of what serves is changed. The update starts with the next restart, whenever somebody restarts the machine: on the text console, F10.\n\n" +
-			"A new image has to prove itself: the license server must answer. One that does not in three starts is left, and the machine is back on the one before. Once it has proved itself, no image with a lower security version runs on the machine any more.",
+			"will be in is kept; then the copy is installed in the slot that does not run. Nothing of what serves is changed. Where the image that runs has not proved itself yet, that waits until it has: the slot has the image before it. The update starts with the next restart, whenever somebody restarts the machine: on the text console, F10.\n\n" +
+			"A new image has to prove itself: the license server must answer. One that does not in three starts is left, and the machine is back on the one before. Once it has proved itself, no image with a lower security version opens the trusted storage of the machine any more. An update that was left so is not installed again: the next release is. While trusted storage is lost no update is taken.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(p.updateTake(), p.updateHealth(), p.updateProved())
@@ -46,7 +46,7 @@ func (p *program) updateCommand() *cobra.Command {
 }
 
 func (p *program) updateTake() *cobra.Command {
-	var at, told, to, program string
+	var at, told, to, program, esp string
 	c := &cobra.Command{
 		Use: "take", Short: "Install the update on the stick that was handed over", Args: cobra.NoArgs,
 		Long: "Take is the program of leasehold-update.service. The program that serves a stick hands over one with an update, and takes SAFE TO REMOVE back until the copy is made.",
@@ -56,6 +56,7 @@ func (p *program) updateTake() *cobra.Command {
 			o := *p
 			o.remote = remote{}
 			u := &taking{program: &o, told: told, to: to, log: systemd.NewLogging("leasehold-update", p.stderr, slog.LevelInfo).Logger()}
+			u.boot, u.patience = booted{efivars, espAt(esp, espDirs()...)}, 10*time.Minute
 			u.install = func(ctx context.Context, version string) error { return install(ctx, program, version, p.stderr) }
 			if at != "" {
 				u.name, u.open = "at "+at, func() (stick.Place, error) { return stick.At(at), nil }
@@ -82,6 +83,7 @@ func (p *program) updateTake() *cobra.Command {
 	c.Flags().StringVar(&at, "at", "", "`directory` where the stick is mounted already")
 	c.Flags().StringVar(&told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which it keeps what it says, for the text console, and mounts sticks ($LEASEHOLD_TOLD)")
 	c.Flags().StringVar(&to, "to", copyDir, "`directory` to copy to, which is root's")
+	c.Flags().StringVar(&esp, "esp", "", "`directory` of the boot loader's partition; else the first of /boot and /efi that has one")
 	c.Flags().StringVar(&program, "installer", installer, "`program` that puts the copy into its slot: systemd-sysupdate(8)")
 	return c
 }
@@ -100,7 +102,11 @@ type taking struct {
 	install func(ctx context.Context, version string) error
 	log     *slog.Logger
 
+	boot     booted
+	patience time.Duration // with an image that has not proved itself yet
+
 	safe bool // to remove
+	kept bool // the boot states of the update may have been
 }
 
 func (u *taking) serve(ctx context.Context) error {
@@ -120,7 +126,11 @@ func (u *taking) serve(ctx context.Context) error {
 	if no := (*capability.Refusal)(nil); errors.As(err, &no) && no.Detail != "" {
 		detail = ": " + no.Detail
 	}
-	text = fmt.Sprintf("%s %s%s. NEXT: %s. Nothing was changed.", e.Code, text, detail, e.Next)
+	changed := "Nothing was changed."
+	if u.kept {
+		changed = "What runs was not changed."
+	}
+	text = fmt.Sprintf("%s %s%s. NEXT: %s. %s", e.Code, text, detail, e.Next, changed)
 	if u.safe {
 		text += " SAFE TO REMOVE"
 	}
@@ -158,14 +168,49 @@ func (u *taking) take(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := u.proved(ctx, said.Version); err != nil {
+		return "", err
+	}
 	if u.safe {
 		u.tell(stick.Line{Text: fmt.Sprintf("USB stick %s - update %s is copied, installing it ... SAFE TO REMOVE", u.name, said.Version)})
 	}
+	u.kept = true
 	var answer console.Updating
 	if err := u.call(uncut(ctx), http.MethodPost, "updates", file, &answer); err != nil {
 		return "", err
 	}
 	return said.Version, u.install(ctx, said.Version)
+}
+
+// proved waits until the image that runs has proved itself: the slot that is written has the one before it, to which the machine goes back if it does not.
+func (u *taking) proved(ctx context.Context, version string) error {
+	end := time.Now().Add(u.patience)
+	for told := false; ; told = true {
+		trial, err := u.boot.onTrial()
+		if err != nil {
+			return terminal.Coded(capability.ErrUpdateTrial, err)
+		}
+		if !trial {
+			return nil
+		}
+		if !time.Now().Before(end) {
+			return capability.Refuse(capability.ErrUpdateTrial, "", "waited for %s", u.patience)
+		}
+		if !told {
+			text := fmt.Sprintf("USB stick %s - update %s is copied, and installed when the image that runs has proved itself ...", u.name, version)
+			if u.safe {
+				text += " SAFE TO REMOVE"
+			}
+			u.tell(stick.Line{Text: text})
+		}
+		t := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
 }
 
 // copies makes the copy and leaves the stick.
@@ -193,6 +238,9 @@ func (u *taking) copies(ctx context.Context, trust *wire.Trust) (file []byte, sa
 	}
 	if err := u.call(ctx, http.MethodPost, "updates/check", file, &console.Updating{}); err != nil {
 		return nil, nil, err
+	}
+	if u.boot.failed(said.Version) {
+		return nil, nil, capability.Refuse(capability.ErrUpdateFailed, "", "it is %s", said.Version)
 	}
 	parts := partsOf(said)
 	if err := room(u.to, parts); err != nil {
@@ -336,7 +384,7 @@ func (p *program) updateHealth() *cobra.Command {
 	c := &cobra.Command{
 		Use: "health", Short: "Say whether the image that runs has started well", Args: cobra.NoArgs,
 		Long: "Health is the program of leasehold-health.service. An image has started well when its license server answers, also where it serves nothing for a reason that is no fault of the image, as before the first response. " +
-			"Where trusted storage does not open in its boot state, or it is older than this machine allows, it has not.",
+			"Where trusted storage does not open in its boot state or cannot be read, or the image is older than this machine allows, it has not.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), patience)
 			defer cancel()
@@ -361,17 +409,26 @@ func (p *program) updateHealth() *cobra.Command {
 
 // blame is why the image that runs is to blame for the state of the appliance, or nil.
 func blame(h *console.Health) error {
-	if h.Condition != nil && (h.Condition.Code == capability.ErrSealed || h.Condition.Code == capability.ErrImageOlder) {
+	if h.Condition == nil {
+		return nil
+	}
+	switch h.Condition.Code {
+	case capability.ErrSealed, capability.ErrImageOlder, capability.ErrCorrupt, capability.ErrCounter:
 		return terminal.Coded(h.Condition.Code, errors.New(h.Condition.Text))
 	}
 	return nil
 }
 
 func (p *program) updateProved() *cobra.Command {
-	return &cobra.Command{
+	var esp string
+	c := &cobra.Command{
 		Use: "proved", Short: "Have the TPM remember the security version of the image that runs", Args: cobra.NoArgs,
-		Long: "Proved is the program of leasehold-proved.service, which starts when the image has proved itself. From then on no image with a lower security version runs on this machine.",
+		Long: "Proved is the program of leasehold-proved.service, which starts when the image has proved itself. From then on no image with a lower security version opens this machine's trusted storage; where there is none yet, from the first response on. A repair begins anew: the image that runs then is the lowest.",
 		RunE: func(c *cobra.Command, _ []string) error {
+			boot := booted{efivars, espAt(esp, espDirs()...)}
+			if trial, err := boot.onTrial(); trial || err != nil {
+				return terminal.Coded(capability.ErrUpdateTrial, cmp.Or(err, errors.New("the boot loader still counts its starts")))
+			}
 			var answer console.Proved
 			if err := p.call(c.Context(), http.MethodPost, "updates/proved", nil, &answer); err != nil {
 				return err
@@ -379,4 +436,6 @@ func (p *program) updateProved() *cobra.Command {
 			return p.did("leasehold.update-proved/1", "", "security version %d is the lowest that may run\n", answer.Lowest)
 		},
 	}
+	c.Flags().StringVar(&esp, "esp", "", "`directory` of the boot loader's partition; else the first of /boot and /efi that has one")
+	return c
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"context"
 
@@ -29,12 +31,15 @@ func TestStickWithAnUpdate(t *testing.T) {
 		mode   string
 		update bool
 		want   string // what is done
+		safe   bool
 	}{
-		{"as it should be", nil, false, "auto", true, "writable left handed"},
-		{"without an update", nil, false, "auto", false, "writable left"},
-		{"not unmounted", errors.New("busy"), false, "auto", true, "writable left"},
-		{"pulled", nil, true, "auto", true, "writable left"},
-		{"sticks are off", nil, false, "off", true, ""},
+		{"as it should be", nil, false, "auto", true, "writable left handed", false},
+		{"without an update", nil, false, "auto", false, "writable left", true},
+		{"not unmounted", errors.New("busy"), false, "auto", true, "writable left", false},
+		{"pulled", nil, true, "auto", true, "writable left", false},
+		{"sticks are off", nil, false, "off", true, "", true},
+		{"nobody can be told", nil, false, "auto", true, "writable left", true},
+		{"no unit waits", nil, false, "auto", true, "writable left", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newPlugged(t)
@@ -50,6 +55,12 @@ func TestStickWithAnUpdate(t *testing.T) {
 			v := &visit{program: p, name: "X", told: told, log: slog.New(slog.DiscardHandler), gone: func() bool { return row.gone },
 				hand: func() error { done = append(done, "handed"); return nil },
 				open: func() (stick.Place, error) { return &seen{stick.At(s.dir), &done, false, row.leave}, nil }}
+			switch row.name {
+			case "nobody can be told":
+				v.hand = func() error { return errors.New("read-only file system") }
+			case "no unit waits":
+				v.hand = nil
+			}
 			v.serve(t.Context())
 			lines, err := stick.Told(told)
 			if err != nil || len(lines) == 0 {
@@ -60,7 +71,7 @@ func TestStickWithAnUpdate(t *testing.T) {
 				t.Errorf("%s, want %s", got, row.want)
 			}
 			handed := strings.HasSuffix(row.want, "handed")
-			if handed != strings.Contains(last, "LEAVE IT IN") || handed && strings.Contains(last, "SAFE") {
+			if handed != strings.Contains(last, "LEAVE IT IN") || row.safe != strings.HasSuffix(last, "SAFE TO REMOVE") {
 				t.Errorf("it says %q", last)
 			}
 		})
@@ -94,6 +105,8 @@ func TestUpdateIsInstalledFromTheCopy(t *testing.T) {
 		{"the daemon keeps nothing", capability.Refuse(capability.ErrStorageFull, "", ""), false, "the root", capability.ErrStorageFull, "check keep", "LH-4009", true},
 		{"pulled", nil, true, "th", capability.ErrStickPulled, "check", "LH-2008", false},
 		{"changed", nil, false, "the toor", capability.ErrUpdateFile, "check", "LH-2404", true},
+		{"on trial", nil, false, "the root", capability.ErrUpdateTrial, "check", "LH-2409", true},
+		{"did not start", nil, false, "the root", capability.ErrUpdateFailed, "check", "LH-2410", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			m := newMachine(t)
@@ -138,6 +151,13 @@ func TestUpdateIsInstalledFromTheCopy(t *testing.T) {
 					}
 					return nil
 				}}
+			k.boot = counted(t, "leasehold_2026.1+2-1.efi")
+			switch row.name {
+			case "on trial":
+				prepare(t, os.WriteFile(k.boot.esp+"/EFI/Linux/leasehold_2026.1+2-1.efi", nil, 0o600))
+			case "did not start":
+				prepare(t, os.WriteFile(k.boot.esp+"/EFI/Linux/leasehold_2026.2+0-3.efi", nil, 0o600))
+			}
 			err = k.serve(t.Context())
 			if (err == nil) != (row.code == 0) || err != nil && terminal.CodeOf(err) != row.code {
 				t.Errorf("%v, want %s", err, row.code)
@@ -150,10 +170,74 @@ func TestUpdateIsInstalledFromTheCopy(t *testing.T) {
 			}
 			lines, _ := stick.Told(told)
 			last := lines[len(lines)-1]
-			if !last.Last || !strings.Contains(last.String(), row.lastHas) || strings.Contains(last.Text, "SAFE TO REMOVE") != row.lastSafe {
+			if !last.Last || !strings.Contains(last.String(), row.lastHas) || strings.Contains(last.Text, "SAFE TO REMOVE") != row.lastSafe || strings.Contains(last.Text, "Nothing was changed") != (err != nil && !strings.Contains(row.want, "keep")) {
 				t.Errorf("it says %q", last)
 			}
 		})
+	}
+}
+
+// prepare wants what prepares a test to be done.
+func prepare(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// counted is a machine whose boot loader counts the starts of a kernel image, which is not there by that name any more.
+func counted(t *testing.T, name string) booted {
+	t.Helper()
+	dir := t.TempDir()
+	prepare(t, os.MkdirAll(dir+"/EFI/Linux", 0o700))
+	v := []byte{6, 0, 0, 0}
+	for _, c := range utf16.Encode([]rune(`\EFI\Linux\` + name + "\x00")) {
+		v = binary.LittleEndian.AppendUint16(v, c)
+	}
+	prepare(t, os.WriteFile(dir+"/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", v, 0o600))
+	return booted{dir, dir}
+}
+
+// An image is on trial while the file that the boot loader has counted is there by that name; where that cannot be seen, nothing is taken for proved.
+func TestOnTrial(t *testing.T) {
+	const name = "leasehold_2026.1+2-1.efi"
+	for what, c := range map[string]struct {
+		change func(booted)
+		trial  bool
+		fails  bool
+	}{
+		"nothing is counted": {func(b booted) {
+			prepare(t, os.Remove(b.efivars+"/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"))
+		}, false, false},
+		"blessed":                    {func(b booted) { prepare(t, os.WriteFile(b.esp+"/EFI/Linux/leasehold_2026.1.efi", nil, 0o600)) }, false, false},
+		"counted":                    {func(b booted) { prepare(t, os.WriteFile(b.esp+"/EFI/Linux/"+name, nil, 0o600)) }, true, false},
+		"the partition is not there": {func(b booted) { prepare(t, os.RemoveAll(b.esp+"/EFI")) }, false, true},
+		"an empty variable": {func(b booted) {
+			prepare(t, os.WriteFile(b.efivars+"/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", []byte{6, 0, 0, 0}, 0o600))
+		}, false, true},
+	} {
+		b := counted(t, name)
+		c.change(b)
+		if trial, err := b.onTrial(); trial != c.trial || (err != nil) != c.fails {
+			t.Errorf("%s: %v, %v", what, trial, err)
+		}
+	}
+	b := counted(t, name)
+	for file, failed := range map[string]bool{"leasehold_2026.2.efi": false, "leasehold_2026.2+3.efi": false, "leasehold_2026.2+1-2.efi": false, "leasehold_2026.20+0-3.efi": false, "leasehold_2026.2+0-3.efi": true, "leasehold_2026.2+0.efi": true} {
+		path := b.esp + "/EFI/Linux/" + file
+		prepare(t, os.WriteFile(path, nil, 0o600))
+		if b.failed("2026.2") != failed {
+			t.Errorf("%s: failed is %v", file, !failed)
+		}
+		prepare(t, os.Remove(path))
+	}
+}
+
+// A stick is handed over only where an update has a place, and somebody waits for it.
+func TestTakesUpdates(t *testing.T) {
+	dir := t.TempDir()
+	if !takesUpdates(dir, dir) || takesUpdates(dir, dir+"/none") || takesUpdates(dir+"/none", dir) {
+		t.Error("judged by something else than what is there")
 	}
 }
 
@@ -162,7 +246,7 @@ func TestBlame(t *testing.T) {
 	if err := blame(&console.Health{State: "serving"}); err != nil {
 		t.Error(err)
 	}
-	for code, is := range map[capability.Code]bool{capability.ErrSealed: true, capability.ErrImageOlder: true, capability.ErrRollback: false, capability.ErrCorrupt: false, capability.ErrBinding: false, capability.ErrTPMCleared: false, capability.ErrStorageGone: false} {
+	for code, is := range map[capability.Code]bool{capability.ErrSealed: true, capability.ErrImageOlder: true, capability.ErrCorrupt: true, capability.ErrCounter: true, capability.ErrRollback: false, capability.ErrBinding: false, capability.ErrTPMCleared: false, capability.ErrStorageGone: false} {
 		h := &console.Health{State: "refusing", Condition: &console.Problem{Code: code, Text: "x"}}
 		if err := blame(h); (err != nil) != is || is && terminal.CodeOf(err) != code {
 			t.Errorf("%s: %v", code, err)

@@ -172,9 +172,12 @@ func (v *visit) exchange(ctx context.Context) (err error) {
 	defer func() {
 		err = cmp.Or(err, onMedium(v.leave()))
 		if update && v.done.Safe {
-			v.done.Safe = false // it is read again
-			v.said = append(v.said, "An update is on it: LEAVE IT IN.")
-			err = cmp.Or(err, v.hand())
+			if failed := v.hand(); failed != nil {
+				err = cmp.Or(err, failed)
+			} else {
+				v.done.Safe = false // it is read again
+				v.said = append(v.said, "An update is on it: LEAVE IT IN.")
+			}
 		}
 		if v.dirty && (err == nil || terminal.CodeOf(err) != capability.StickIgnored) {
 			v.said = append(v.said, "It was pulled out too early before: have a PC check it.")
@@ -405,7 +408,7 @@ func (v *visit) wanted(m *courier.Medium, h *console.Health) (wanted, whole bool
 		settled := slices.ContainsFunc(h.TakenBack, func(b console.TakenBack) bool { return b.Settled })
 		return len(h.Returns) > 0 || settled, false
 	}
-	if m == nil || h.Waiting == 0 {
+	if m == nil || h.Waiting == 0 || v.not != nil && terminal.CodeOf(v.not) == capability.ErrResponseState { // what it quotes is of another image
 		return true, false
 	}
 	b, err := m.Request(h.Requests)

@@ -31,7 +31,7 @@ type opened struct {
 	cause   string              // the start decision in words
 	lost    *capability.Refusal // why the storage that was here before cannot be used; nil where there was none or it can
 	counter func() (uint64, error)
-	found   func(boot capability.Boot, state []byte) (appliance.Vault, error)
+	found   func(boot capability.Boot, proved bool, state []byte) (appliance.Vault, uint64, error)
 	archive func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error)
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
 	boot    *appliance.Public                      // that the vault is sealed to; apart, because others keep it, and the journal is not theirs to keep
@@ -284,31 +284,73 @@ func epochOf(device *tpm.Device) (uint64, error) {
 	return device.Binding(attest.EpochIndex, attest.RunningPCR, attest.BootKey{}, nil).Epoch()
 }
 
-// founder makes the vault when the first response has come, or the one that repairs. Its public part is the producer's word on boot states, which is needed to unseal it.
-func (p place) founder(sealed *appliance.Public) func(capability.Boot, []byte) (appliance.Vault, error) {
-	return func(boot capability.Boot, state []byte) (appliance.Vault, error) {
-		*sealed = appliance.Public{Boot: boot}
+// founder makes the vault when the first response has come, or the one that repairs. Its public part is the producer's word on boot states, which is needed to unseal it, and where the
+// counter of images began. A vault that is only closed to this image, because it is too old, is not repaired.
+func (p place) founder(sealed *appliance.Public) func(capability.Boot, bool, []byte) (appliance.Vault, uint64, error) {
+	return func(boot capability.Boot, proved bool, state []byte) (appliance.Vault, uint64, error) {
+		if err := p.newEnough(); err != nil {
+			return nil, 0, err
+		}
 		if _, err := binding(p.device, boot); err != nil {
-			return nil, capability.Refuse(capability.ErrResponseForm, "boot", "%v", err)
+			return nil, 0, capability.Refuse(capability.ErrResponseForm, "boot", "%v", err)
 		}
 		if err := p.room(); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		base, err := p.base(proved)
+		if err != nil {
+			return nil, 0, condition(err)
+		}
+		*sealed = appliance.Public{Boot: boot, Base: base}
 		// What a cut of this very step left is no vault; Create removes it.
 		if _, err := storage.Public(storage.Dir(p.vault())); !errors.Is(err, storage.ErrAbsent) {
 			if err := errors.Join(p.aside(p.vault()), p.aside(p.archive())); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 		}
 		// A cut here leaves requests alone, whose ledger knows what became of the vault; the response is imported again.
 		v, err := storage.Create(storage.Dir(p.vault()), p.vaultOptions(), wire.New().Encode(*sealed), state)
 		if unmade, ok := errors.AsType[*storage.UnmadeError](err); ok {
-			return nil, &appliance.UnmadeError{Epoch: unmade.Epoch, Cause: condition(err)}
+			return nil, 0, &appliance.UnmadeError{Epoch: unmade.Epoch, Cause: condition(err)}
 		} else if err != nil {
-			return nil, condition(err)
+			return nil, 0, condition(err)
 		}
-		return v, nil
+		return v, base, nil
 	}
+}
+
+// newEnough refuses an image that is older than the lowest that the vault here lets run. A vault whose public part says nothing of that is lost for another reason.
+func (p place) newEnough() error {
+	public, err := storage.Public(storage.Dir(p.vault()))
+	if err != nil {
+		return nil
+	}
+	var sealed appliance.Public
+	if wire.New().Decode(public, &sealed, storage.MaxPublicBytes) != nil {
+		return nil
+	}
+	err = sealed.MayRun(p.image, p.device.Images(attest.ImagesIndex))
+	if r, ok := errors.AsType[*capability.Refusal](err); ok && r.Code == capability.ErrImageOlder {
+		return err
+	}
+	return nil
+}
+
+// base is where the counter of images began for a vault that is made now: the image that runs is the lowest that may. Where nothing was counted yet that begins with an image that is proved.
+func (p place) base(proved bool) (uint64, error) {
+	images := p.device.Images(attest.ImagesIndex)
+	count, err := images.Count()
+	switch {
+	case errors.Is(err, tpm.ErrCounter) && !proved:
+		return 0, nil
+	case errors.Is(err, tpm.ErrCounter):
+		return images.Provision()
+	case err != nil:
+		return 0, err
+	case count <= uint64(p.image.Security):
+		return count, nil
+	}
+	return count - uint64(p.image.Security), nil
 }
 
 // room refuses to begin a vault that may not fit: once the counter has moved, the response is of no use any more.
