@@ -359,6 +359,23 @@ func TestConsoleNetwork(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(m.dir, "restarted")); err != nil || string(b) != "restart systemd-networkd.service\n" {
 		t.Errorf("%q, %v", b, err)
 	}
+	// A storage that does not open knows no login, and its logins come back with it.
+	d.says("GET health", console.Health{Version: "development", Host: here(), State: "refusing", Condition: conditionOf(capability.ErrSealed), Media: "confirm"})
+	if err := os.Remove(filepath.Join(networks, "70-"+card+".network")); err != nil {
+		t.Fatal(err)
+	}
+	e.types(t, "2")
+	e.has(t, "Enter sets a card up")
+	e.types(t, "\r")
+	e.has(t, "Network card", card, "Gateway, or none")
+	e.types(t, "\t10.20.0.16/24\t10.20.0.1\t\r")
+	e.has(t, "the logins are in what does not open")
+	if got := kept(); got != "" {
+		t.Errorf("kept while the logins are in what does not open: %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(networks, "70-"+card+".network"), []byte("kept"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	// Now somebody can sign in, and not everybody admits others.
 	d.does("GET first-login", func([]byte) (any, *capability.Refusal) {
 		return nil, capability.Refuse(capability.ErrForbidden, "", "there are logins")

@@ -442,6 +442,29 @@ func TestStickIsMended(t *testing.T) {
 	}
 }
 
+// A visit that is stopped while the file system is put right neither mounts it meanwhile nor says that it is safe to remove.
+func TestStickThatIsMendedWhenTheVisitStops(t *testing.T) {
+	s := newPlugged(t)
+	s.anew()
+	var done []string
+	v := s.visit(&done)
+	v.dirty = true
+	ctx, stop := context.WithCancel(t.Context())
+	v.mend = func(context.Context) error {
+		done = append(done, "mend")
+		stop()
+		return ctx.Err()
+	}
+	v.serve(ctx)
+	lines, err := stick.Told(v.told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, last := strings.Join(done, " "), lines[len(lines)-1].Text; got != "mounted left mend" || strings.Contains(last, "SAFE TO REMOVE") {
+		t.Errorf("%s: %q", got, last)
+	}
+}
+
 // A stick that is a dongle of the appliance, shown or missed, is not even mounted; another one of the same kind is.
 func TestStickThatIsADongle(t *testing.T) {
 	s := newPlugged(t)

@@ -58,7 +58,11 @@ func (t *textConsole) mayChange(ctx context.Context, login, password string) err
 		if f.Code == "" {
 			return capability.Refuse(capability.ErrForbidden, "", "sign in: there are logins")
 		}
-		return nil
+		h, err := t.health(ctx)
+		if err == nil && h.Condition != nil { // what stays on the disk outlives this state, in which nobody knows the logins that there are
+			err = capability.Refuse(capability.ErrForbidden, "", "the logins are in what does not open: %s", h.Condition.Code)
+		}
+		return err
 	}
 	o := *t.program
 	return o.signedIn(ctx, login, password, func() error {

@@ -30,15 +30,16 @@ import (
 // was left so is put right before anything is written to it.
 type visit struct {
 	*program
-	name   string // KINGSTON 8 GB
-	told   string // directory
-	open   func() (stick.Place, error)
-	gone   func() bool                 // the stick was pulled out; nil: nobody knows
-	dirty  bool                        // it was pulled out too early the last time
-	mend   func(context.Context) error // puts its file system right while it is not mounted; nil: nothing here does
-	serial string                      // of the USB device, as a dongle's host ID has it
-	hand   func() error                // has an update on it installed; nil: no update of an image is taken here
-	log    *slog.Logger
+	name    string // KINGSTON 8 GB
+	told    string // directory
+	open    func() (stick.Place, error)
+	gone    func() bool                 // the stick was pulled out; nil: nobody knows
+	dirty   bool                        // it was pulled out too early the last time
+	mending bool                        // whoever mends its file system may be at it still
+	mend    func(context.Context) error // puts its file system right while it is not mounted; nil: nothing here does
+	serial  string                      // of the USB device, as a dongle's host ID has it
+	hand    func() error                // has an update on it installed; nil: no update of an image is taken here
+	log     *slog.Logger
 
 	place stick.Place // while it is mounted
 	done  visited
@@ -201,7 +202,7 @@ func (v *visit) dongle(ctx context.Context) bool {
 // leave unmounts the stick where it is mounted.
 func (v *visit) leave() error {
 	if v.place == nil {
-		v.done.Safe = v.gone != nil && !v.gone()
+		v.done.Safe = v.gone != nil && !v.gone() && !v.mending
 		return nil
 	}
 	safe, err := v.place.Leave()
@@ -219,7 +220,10 @@ func (v *visit) mended(ctx context.Context) error {
 	if err := v.leave(); err != nil {
 		return onMedium(err)
 	}
-	if err := v.mend(ctx); err != nil {
+	if err := v.mend(ctx); ctx.Err() != nil {
+		v.mending = true
+		return ctx.Err()
+	} else if err != nil {
 		v.log.Warn("the stick's file system is not put right", "stick", v.name, "cause", err.Error())
 	} else {
 		v.dirty = false

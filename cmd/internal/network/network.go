@@ -93,7 +93,10 @@ func (s Setup) Keep(dir string) error {
 		return durable(dir)
 	}
 	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err := os.RemoveAll(temp); err != nil { // of a cut, or somebody else's: the disk may have been in another machine
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -117,11 +118,24 @@ func (d *Device) Mount(at string) (Place, error) {
 	return mount(d.node, at, d.System, options(d.System))
 }
 
+// stopPatience is the wait for a repair to end that nobody waits for any more.
+const stopPatience = 30 * time.Second
+
 // Mend has the file system put right, while nobody has it mounted. The program that does so has a unit of its own, with the stick and nothing else in reach: it is large, and what it reads is
 // a stranger's. An error is a stick that is as it was, or a machine without that unit or program.
 func (d *Device) Mend(ctx context.Context) error {
 	name := filepath.Base(d.node)
-	out, err := exec.CommandContext(ctx, "systemctl", "start", "leasehold-repair@"+name+".service").CombinedOutput()
+	unit := "leasehold-repair@" + name + ".service"
+	out, err := exec.CommandContext(ctx, "systemctl", "start", unit).CombinedOutput()
+	if ctx.Err() != nil { // the unit goes on without who asked for it
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+		defer cancel()
+		out, err := exec.CommandContext(last, "systemctl", "stop", unit).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("stop %s: %w: %s", unit, err, plain(string(out)))
+		}
+		return errors.Join(ctx.Err(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("repair %s: %w: %s", d.node, err, plain(string(out)))
 	}
