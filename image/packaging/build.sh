@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root doc=$work/root/usr/share/doc/leasehold
 
-( cd "$top" && go build -trimpath -ldflags "-s -w -X github.com/leasehold/leasehold/cmd/internal/terminal.release=$version" -o "$work/bin/" ./cmd/leaseholdd ./cmd/leasehold )
+( cd "$top" && go build -trimpath -ldflags '-s -w' -o "$work/bin/" ./cmd/leaseholdd ./cmd/leasehold )
 mkdir -p "$root/DEBIAN" "$root/usr/bin" "$doc"
 cp "$work/bin/leaseholdd" "$work/bin/leasehold" "$root/usr/bin/"
 

@@ -237,14 +237,8 @@ func describe(err error, command string, l capability.Language) (code capability
 	return code, err.Error(), e.Cause, e.Next
 }
 
-// release is set by the linker where a package is built.
-var release string
-
-// Version is that of the package, or else the module's, or "development" where the build knows none.
+// Version is the module's version, or "development" where the build knows none.
 func Version() string {
-	if release != "" {
-		return release
-	}
 	b, ok := debug.ReadBuildInfo()
 	if !ok || b.Main.Version == "" || b.Main.Version == "(devel)" {
 		return "development"
