@@ -150,7 +150,17 @@ func (v *visit) leaveForm() error {
 	if err != nil {
 		return err
 	}
-	to := web.PathTo("/sign-in/directory", "to", web.Local(form.Get("to")), "form", v.waiting.put(form.Get("kept"), web.AddressOf(v.r)))
+	var name string
+	if _, err = v.issuer(); err == nil {
+		name, err = v.waiting.put(form.Get("kept"), web.AddressOf(v.r))
+	}
+	if err != nil {
+		return v.again(err, func(v *visit) error { return v.askToSignIn(form.Get("to"), form.Get("kept")) })
+	}
+	if err := v.errands.Send(v.w, formErrand, http.SameSiteStrictMode, name); err != nil {
+		return err
+	}
+	to := web.PathTo("/sign-in/directory", "to", web.Local(form.Get("to")))
 	v.w.Header().Set("Refresh", "0; url="+to)
 	return v.show("continue", "Login", to)
 }
@@ -161,7 +171,7 @@ func (v *visit) sendToIssuer() error {
 	if err != nil {
 		return v.again(err, (*visit).signInPage)
 	}
-	trip := toIssuer{web.NewTrip(), d.URL, web.Local(v.query("to")), v.query("form")}
+	trip := toIssuer{Trip: web.NewTrip(), Issuer: d.URL, To: web.Local(v.query("to"))}
 	q := questionOf(&d)
 	q.Address = &AddressQuestion{v.back(), trip.Trip}
 	a, err := v.Directory.ask(v.r.Context(), web.AddressOf(v.r), q)
@@ -172,6 +182,7 @@ func (v *visit) sendToIssuer() error {
 	if err != nil {
 		return v.again(v.Directory.noted(capability.Refuse(capability.ErrDirectory, "", "%v", err)), (*visit).signInPage)
 	}
+	trip.Form = v.leftForm()
 	if err := v.errands.Send(v.w, issuerErrand, http.SameSiteLaxMode, trip); err != nil {
 		return err
 	}
@@ -180,52 +191,50 @@ func (v *visit) sendToIssuer() error {
 
 // comeFromIssuer signs in whom the issuer means that sends this browser back.
 func (v *visit) comeFromIssuer() error {
-	to, err := v.fromIssuer()
+	trip, err := v.fromIssuer()
 	if err != nil {
 		if ProblemOf(err).Code == capability.ErrInternal {
 			v.Log.Warn("answer of the directory refused", "from", web.AddressOf(v.r), "error", err)
 			err = capability.Refuse(capability.ErrApplianceSignIn, "", "the answer of the issuer is not good; the log says why")
 		}
-		return v.again(err, (*visit).signInPage)
+		return v.again(err, func(v *visit) error { return v.askToSignIn(trip.To, v.waiting.take(trip.Form)) })
 	}
+	to := v.onward(trip.To, v.waiting.take(trip.Form))
 	// The browser follows another site's lead and brings no session cookie: the next page is asked for by one of ours.
 	v.w.Header().Set("Refresh", "0; url="+to)
 	return v.show("continue", "Signed in", to)
 }
 
-func (v *visit) fromIssuer() (to string, err error) {
+// fromIssuer signs in whom the issuer means. The errand that the browser was on is given with an error too, where it has come back from one: what was typed before is not lost by it.
+func (v *visit) fromIssuer() (trip toIssuer, err error) {
+	errand, strayed := v.errands.Back(v.r, issuerErrand, &trip)
 	d, err := v.issuer()
 	if err != nil {
-		return "", err
+		return trip, err
 	}
-	var trip toIssuer
-	errand, err := v.errands.Back(v.r, issuerErrand, &trip)
-	if err != nil {
-		return "", capability.Refuse(capability.ErrApplianceSignIn, "", "%v", err)
+	if strayed != nil {
+		return trip, capability.Refuse(capability.ErrApplianceSignIn, "", "%v", strayed)
 	}
 	if trip.Issuer != d.URL {
-		return "", capability.Refuse(capability.ErrApplianceSignIn, "", "another issuer is asked now")
+		return trip, capability.Refuse(capability.ErrApplianceSignIn, "", "another issuer is asked now")
 	}
 	q := questionOf(&d)
 	q.Code = &CodeQuestion{AddressQuestion: AddressQuestion{v.back(), trip.Trip}}
 	if q.Code.Code, err = trip.Code(v.r.URL.Query(), d.URL); err != nil {
-		return "", err
+		return trip, err
 	}
 	p, err := v.named(v.r.Context(), web.AddressOf(v.r), q)
 	if err != nil {
-		return "", err
+		return trip, err
 	}
 	if err := v.errands.Done(v.w, issuerErrand, errand); err != nil {
-		return "", err
+		return trip, err
 	}
 	s, err := v.welcome(v.r.Context(), d, p, web.AddressOf(v.r))
 	if err != nil {
-		return "", err
+		return trip, err
 	}
-	if err := v.begin(s); err != nil {
-		return "", err
-	}
-	return v.onward(trip.To, v.waiting.take(trip.Form)), nil
+	return trip, v.begin(s)
 }
 
 type directoryView struct {

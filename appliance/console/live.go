@@ -41,7 +41,7 @@ type live struct {
 
 // looked is what the ledger has for a page, for all of its streams. It is the same whoever listens: what of it somebody may see or do, the page decides after. Nobody changes it.
 type looked struct {
-	head uint64 // of the journal, just before
+	head uint64 // of the journal, just before it was looked
 	what any
 	over chan struct{} // closed: it is too old
 }
@@ -151,13 +151,13 @@ func shared[T any](v *visit, page string, take func() (T, error)) (T, error) {
 	if !v.live {
 		return take()
 	}
-	what, err := v.streams().look(v.r.Context(), page, v.atLeast, func() (any, error) { return take() })
+	what, err := v.streams().look(v.r.Context(), page, v.atLeast, func() uint64 { return v.site.head(v.r.Context()) }, func() (any, error) { return take() })
 	out, _ := what.(T)
 	return out, err
 }
 
-// look has take look for a page, if what is known is older than a head of the journal, or too old.
-func (l *live) look(ctx context.Context, page string, head uint64, take func() (any, error)) (any, error) {
+// look has take look for a page, if what is known is older than a head of the journal, or too old. Where now says that the journal has gone on meanwhile, all who have waited for that share the look.
+func (l *live) look(ctx context.Context, page string, head uint64, now func() uint64, take func() (any, error)) (any, error) {
 	l.mu.Lock()
 	turn := l.turns[page]
 	if turn == nil {
@@ -185,45 +185,63 @@ func (l *live) look(ctx context.Context, page string, head uint64, take func() (
 		case <-l.over:
 		}
 	}
+	before := now()
 	what, err := take()
 	if err != nil {
 		return nil, err
 	}
-	now := &looked{head, what, make(chan struct{})}
+	fresh := &looked{before, what, make(chan struct{})}
 	l.mu.Lock()
-	l.looks[page] = now
+	l.looks[page] = fresh
 	l.mu.Unlock()
 	time.AfterFunc(livePause, func() { // and a million seats are kept no longer than they are shown
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.looks[page] == now {
+		if l.looks[page] == fresh {
 			delete(l.looks, page)
 		}
-		close(now.over)
+		close(fresh.over)
 	})
 	return what, nil
 }
 
-// parts are those of the page as it is now, at a head of the journal or after, for who listens, if that may still see it.
+// parts are those of the page as it is now, at a head of the journal or after, for who listens, if that may see it before and after it waited for them.
 func (s *site) parts(req *http.Request, r route, head uint64) ([]byte, error) {
-	ctx, err := s.sessions.Look(req)
+	v, err := s.listens(req, r)
 	if err != nil {
 		return nil, err
 	}
 	p := &partWriter{}
-	v := &visit{site: s, w: p, r: req.WithContext(ctx), gate: r.gate, live: true, atLeast: head}
+	v.w, v.atLeast = p, head
+	if err := r.do(v); err != nil {
+		return nil, err
+	}
+	still, err := s.listens(req, r)
+	if err == nil && still.permissions != v.permissions {
+		err = errSignInFirst // the parts are those of other roles
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.Bytes(), nil
+}
+
+// listens is the visit of who listens to a page, if that may see it now.
+func (s *site) listens(req *http.Request, r route) (*visit, error) {
+	ctx, err := s.sessions.Look(req)
+	if err != nil {
+		return nil, err
+	}
+	v := &visit{site: s, r: req.WithContext(ctx), gate: r.gate, live: true}
 	changed, err := v.who()
 	if err == nil && changed {
 		err = errSignInFirst
 	}
-	if err == nil {
-		v.view = v.readViews()
-		err = v.passes(r.gate)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = r.do(v)
-	}
-	return p.Bytes(), err
+	v.view = v.readViews()
+	return v, v.passes(r.gate)
 }
 
 // partWriter is where a page writes its parts.

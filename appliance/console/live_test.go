@@ -260,9 +260,9 @@ func TestLiveBounds(t *testing.T) {
 // All who look at a page look at the ledger together: once in livePause at most, and never at what was before that which they know of.
 func TestLiveLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, looks, begin := newLive(), 0, time.Now()
+		l, looks, begin, journal := newLive(), 0, time.Now(), uint64(0)
 		look := func(ctx context.Context, page string, head uint64) any {
-			what, err := l.look(ctx, page, head, func() (any, error) {
+			what, err := l.look(ctx, page, head, func() uint64 { return max(head, journal) }, func() (any, error) {
 				looks++
 				return looks, nil
 			})
@@ -299,16 +299,26 @@ func TestLiveLooks(t *testing.T) {
 			})
 		}
 		all.Wait()
+		for n := range uint64(liveStreams) { // while they wait there are more and more entries, and one look has them all
+			journal = 9 + n
+			all.Go(func() {
+				if got := look(t.Context(), "/seats", 9+n); got != 4 || time.Since(begin) != 2*livePause {
+					t.Errorf("look %v after %s", got, time.Since(begin))
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
 		<-time.After(livePause)
 		synctest.Wait()
 		if len(l.looks) != 0 {
 			t.Errorf("%d looks are kept", len(l.looks))
 		}
-		if got := look(t.Context(), "/seats", 8); got != 4 {
+		if got := look(t.Context(), "/seats", 8); got != 5 {
 			t.Errorf("nothing has happened, and what is old is shown: %v", got)
 		}
 		l.end()
-		if got := look(t.Context(), "/seats", 9); got != 5 {
+		if got := look(t.Context(), "/seats", 99); got != 6 {
 			t.Errorf("a daemon that stops waits: %v", got)
 		}
 		<-time.After(livePause)
@@ -351,6 +361,43 @@ func TestLiveIsEachOnes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who may not see the page any more when its parts are there, after a wait, has none of them.
+func TestLiveWaitIsOver(t *testing.T) {
+	for name, end := range map[string]func(w *theatre, session *http.Cookie){
+		"signed out": func(w *theatre, session *http.Cookie) {
+			r := w.request("/sign-out", session)
+			r.Method = http.MethodPost
+			w.pages.ServeHTTP(httptest.NewRecorder(), r)
+		},
+		"without its role": func(w *theatre, _ *http.Cookie) {
+			if _, err := w.c.Appliance.Change(w.t.Context(), ledger.ChangeLogin{Name: "viewer", Roles: &[]capability.Role{capability.Auditor}, By: "test"}, "test", "test"); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(t *testing.T, w *theatre) {
+				session := w.enter("viewer")
+				if first := w.listen("/live/seats", w.enter("both")).events(); len(first) != 1 {
+					t.Fatalf("%q", first)
+				}
+				if _, err := w.c.dropLease(t.Context(), Drop{Device: Host{"STRING", "d"}, Feature: "f", Reason: "test"}, "test"); err != nil {
+					t.Fatal(err)
+				}
+				l := w.listen("/live/seats", session)
+				if came := l.events(); len(came) > 0 || l.ended() {
+					t.Fatalf("it does not wait: %q", came)
+				}
+				end(w, session)
+				<-time.After(livePause)
+				if came := strings.Join(l.events(), ""); !l.ended() || l.status != http.StatusUnauthorized || strings.Contains(came, "shown") {
+					t.Errorf("%d %s", l.status, came)
+				}
+			})
+		})
+	}
 }
 
 // The seats and the overview follow what happens while somebody looks at them, and say when they do no longer.

@@ -30,11 +30,17 @@ type signInView struct {
 }
 
 func (v *visit) signInPage() error {
-	return v.askToSignIn(v.Typed("/sign-in", "to", v.query("to")), v.Typed("/sign-in", "kept", v.waiting.look(v.query("form"))))
+	if v.Action == "/sign-in" {
+		return v.askToSignIn(v.Filled.Get("to"), v.Filled.Get("kept"))
+	}
+	return v.askToSignIn(v.query("to"), v.waiting.take(v.leftForm()))
 }
 
 // askToSignIn shows where to sign in, and carries along what comes after that.
 func (v *visit) askToSignIn(to, kept string) error {
+	if _, ok := web.ParseKept(kept); !ok {
+		kept = "" // nothing comes of it
+	}
 	none, err := v.nobodyYet()
 	if err != nil {
 		return err

@@ -104,9 +104,14 @@ func (e *Errands) Back(r *http.Request, name string, what any) (*Errand, error) 
 	return &Errand{sha256.Sum256(b), ends}, json.Unmarshal(s.What, what)
 }
 
+// Drop has a browser forget what it was sent away with. Whoever has kept it can come with it until its end; see Done.
+func (e *Errands) Drop(w http.ResponseWriter, name string) {
+	http.SetCookie(w, &http.Cookie{Name: cookieOf(name), Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
+}
+
 // Done ends an errand that came to a good end: whoever comes with the same again, also at the same moment, is refused.
 func (e *Errands) Done(w http.ResponseWriter, name string, d *Errand) error {
-	http.SetCookie(w, &http.Cookie{Name: cookieOf(name), Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
+	e.Drop(w, name)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, again := e.done[d.id]; again {

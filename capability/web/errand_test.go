@@ -52,6 +52,12 @@ func TestErrands(t *testing.T) {
 		t.Error("done twice:", err)
 	}
 
+	dropped := httptest.NewRecorder()
+	e.Drop(dropped, "corp")
+	if list := dropped.Result().Cookies(); len(list) != 1 || list[0].Name != cookieOf("corp") || list[0].Value != "" || list[0].MaxAge >= 0 || list[0].Path != "/" || !list[0].Secure {
+		t.Errorf("%v", list)
+	}
+
 	stranger, err := NewErrands(func() time.Time { return clock })
 	if err != nil {
 		t.Fatal(err)
