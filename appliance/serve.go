@@ -74,6 +74,10 @@ func (a *Appliance) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
+		if ctx.Err() != nil { // it came as the port ended
+			conn.Close()
+			return nil
+		}
 		inside, end := context.WithCancel(all)
 		outlive := context.AfterFunc(ctx, end)
 		g := d.arrive(conn, end)
