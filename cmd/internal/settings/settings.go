@@ -38,6 +38,7 @@ type file struct {
 	Listen          *string `toml:"listen"`
 	Socket          *string `toml:"socket"`
 	PollSocket      *string `toml:"poll-socket"`
+	OSRelease       *string `toml:"os-release"`
 	DirectorySocket *string `toml:"directory-socket"`
 	Branding        *string `toml:"branding"`
 	LogLevel        *string `toml:"log-level"`

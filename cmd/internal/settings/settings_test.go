@@ -71,7 +71,7 @@ func TestWhatCannotBeUsed(t *testing.T) {
 		"\nlog-levle = \"debug\"\n":             `line 2: no key is called log-levle; the nearest is log-level`,
 		"log_level = \"debug\"\n":               `line 1: no key is called log_level; the nearest is log-level`,
 		"tmp = \"/dev/tpm0\"\n":                 `line 1: no key is called tmp; the nearest is tpm`,
-		"colour = 7\n":                          `line 1: no key is called colour; there are state, tpm, event-log, trust, listen, socket, poll-socket, directory-socket, branding, log-level, name`,
+		"colour = 7\n":                          `line 1: no key is called colour; there are state, tpm, event-log, trust, listen, socket, poll-socket, os-release, directory-socket, branding, log-level, name`,
 		"log-level = \"debug\"\n[daemon]\nx=1":  `line 2: no key is called daemon; there are state`,
 		"log-level = \"loud\"\n":                `line 1: log-level = "loud": want debug, info, warn or error`,
 		"# \nlisten = \"7070\"\n":               `line 2: listen = "7070": want HOST:PORT, or :PORT for all addresses`,
