@@ -389,7 +389,7 @@ func (p *program) updateHealth() *cobra.Command {
 			ctx, cancel := context.WithTimeout(c.Context(), patience)
 			defer cancel()
 			for {
-				h, err := p.health(ctx)
+				h, err := p.health(c.Context()) // once in any case
 				if err == nil {
 					return blame(h)
 				}
@@ -403,7 +403,7 @@ func (p *program) updateHealth() *cobra.Command {
 			}
 		},
 	}
-	c.Flags().DurationVar(&patience, "patience", 3*time.Minute, "for how long the license server is waited for")
+	c.Flags().DurationVar(&patience, "patience", 0, "for how long the license server is waited for")
 	return c
 }
 
