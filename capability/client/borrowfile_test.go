@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ type away struct {
 	*testing.T
 	a    *capabilitytest.Appliance
 	dir  string
-	wall time.Duration // how far its clock is ahead
+	wall atomic.Int64 // how far its clock is ahead, in nanoseconds
 	key  func(*Options)
 }
 
@@ -48,7 +49,7 @@ func noRoute(context.Context, string) (net.Conn, error) { return nil, errors.New
 // open is a program on it.
 func (p *away) open() *Client {
 	p.Helper()
-	o := Options{Trust: p.a.Trust(), Dir: p.dir, Dial: noRoute, Alias: "away", Clock: func() time.Time { return time.Now().Add(p.wall) }}
+	o := Options{Trust: p.a.Trust(), Dir: p.dir, Dial: noRoute, Alias: "away", Clock: func() time.Time { return time.Now().Add(time.Duration(p.wall.Load())) }}
 	if p.key != nil {
 		p.key(&o)
 	}
@@ -292,7 +293,7 @@ func TestAnswerFileThatComesTooLate(t *testing.T) {
 	p := newAway(t, 1)
 	first := p.file(p.open().BorrowFile(t.Context(), render(1), 10*day))
 	late := p.answer(first)
-	p.wall = 2 * day
+	p.wall.Store(int64(2 * day))
 	c := p.open()
 	if _, err := c.ImportFile(t.Context(), late); !errors.Is(err, ErrResponseStale) || p.serves(c) {
 		t.Fatal(err)
@@ -311,25 +312,25 @@ func TestAnswerFileThatComesTooLate(t *testing.T) {
 // A clock that says 1970 takes the time of the answer; one that is set back later serves nothing, and one that goes on ends the seat in time.
 func TestBorrowedSeatAndTheClock(t *testing.T) {
 	p := newAway(t, 1)
-	p.wall = time.Until(time.Unix(1000, 0))
+	p.wall.Store(int64(time.Until(time.Unix(1000, 0))))
 	c := p.open()
 	p.imported(c, p.answer(p.file(c.BorrowFile(t.Context(), render(1), 10*day))), capability.Applied)
 	l, err := c.Acquire(t.Context(), "render")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := l.Expiry().Sub(time.Now().Add(p.wall)); left < 9*day || left > 10*day {
+	if left := l.Expiry().Sub(time.Now().Add(time.Duration(p.wall.Load()))); left < 9*day || left > 10*day {
 		t.Fatalf("%s are left", left)
 	}
 	c.Close()
 	if p.serves(p.open()) {
 		t.Fatal("served by a clock that is years behind")
 	}
-	p.wall = 9 * day
+	p.wall.Store(int64(9 * day))
 	if !p.serves(p.open()) {
 		t.Fatal("not served on the ninth day")
 	}
-	p.wall = 11 * day
+	p.wall.Store(int64(11 * day))
 	if p.serves(p.open()) {
 		t.Fatal("served on the eleventh day")
 	}
@@ -505,7 +506,7 @@ func TestInspectFilesOfAClient(t *testing.T) {
 func TestAnswerFileSetsNoClockBack(t *testing.T) {
 	p := newAway(t, 1)
 	b := p.answer(p.file(p.open().BorrowFile(t.Context(), render(1), 12*time.Hour)))
-	p.wall = 13 * time.Hour
+	p.wall.Store(int64(13 * time.Hour))
 	c := p.open()
 	p.imported(c, b, capability.Applied)
 	if p.serves(c) {
