@@ -14,13 +14,17 @@ export async function live(v) {
   await v.reads("WS-1");
   const reason = await v.page.$('#list [name="reason"]');
   await v.type(reason, "gone home");
-  const another = v.page.evaluate(() => new Promise((done) => { // another listener hears of it too
-    let heard = 0;
+  await v.page.evaluate(() => new Promise((listening) => { // another listener hears of it too
     const source = new EventSource(document.querySelector("main").dataset.live);
-    source.addEventListener("shown", () => { if (++heard === 2) { source.close(); done(); } });
+    globalThis.another = new Promise((done) => {
+      source.addEventListener("shown", () => {
+        listening();
+        source.addEventListener("shown", () => { source.close(); done(); }, { once: true });
+      }, { once: true });
+    });
   }));
   await hand("drop");
-  await another;
+  await v.page.evaluate(() => globalThis.another);
   check(await reason.evaluate((f) => f.isConnected && f.value === "gone home" && f === document.activeElement), "what is being typed");
   await v.type(reason, "");
   await v.page.focus('main [name="q"]');
