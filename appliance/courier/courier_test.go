@@ -138,6 +138,7 @@ func TestFind(t *testing.T) {
 	put(t, dir+"/RSP-0006.LHR", make([]byte, capability.MaxFile+1))
 	put(t, dir+"/REQ-0001.LHQ", request(t, me))
 	put(t, dir+"/deep/RSP-0005.LHR", response(t, me, 5))
+	put(t, dir+"/RESPONSE.TXT", []byte("As text, from a mail:\r\n"+strings.ReplaceAll(wire.Text(response(t, me, 6)), "\n", "\r\n")))
 	put(t, dir+"/-rf", nil)
 	put(t, dir+"/new\nline.LHR", response(t, me, 4))
 	m, err := Open(dir, me)
@@ -153,7 +154,7 @@ func TestFind(t *testing.T) {
 	for _, f := range found {
 		got = append(got, fmt.Sprintf("%d%t", f.Clear.Serial, f.Ours))
 	}
-	if want := "4true 3true 2true 1true 9false"; strings.Join(got, " ") != want {
+	if want := "6true 4true 3true 2true 1true 9false"; strings.Join(got, " ") != want {
 		t.Errorf("found %v where %s is wanted", got, want)
 	}
 	codes := map[capability.Code]int{}

@@ -29,7 +29,7 @@ type Found struct {
 	Ours  bool // it says it is for the host that was asked about
 }
 
-// Find gives the response files among the first MaxLooked regular files of the medium, those with the usual ending first: content decides what one is.
+// Find gives the response files among the first MaxLooked regular files of the medium, those with the usual ending first: content decides what one is, and a response may be there as text.
 // Those for the host come first, the newest serial before older ones. Skipped says in words why a file with the usual ending is not among them.
 // ErrNone: there is no response at all.
 func (m *Medium) Find() (found []Found, skipped []error, err error) {
@@ -72,6 +72,9 @@ func (m *Medium) Find() (found []Found, skipped []error, err error) {
 func (m *Medium) response(name string) (*Found, error) {
 	b, err := m.read(name)
 	if err != nil {
+		return nil, err
+	}
+	if b, err = wire.FromText(b); err != nil {
 		return nil, err
 	}
 	r, err := m.codec.ReadResponse(b)
