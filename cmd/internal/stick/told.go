@@ -150,9 +150,9 @@ func Allowed(dir string, now time.Duration) time.Duration {
 	return 0
 }
 
-// String is the line as it is shown: the code is before its words where they do not begin with it.
+// String is the line as it is shown: the code is before its words where they do not name it.
 func (l Line) String() string {
-	if l.Code == "" || strings.HasPrefix(l.Text, l.Code) {
+	if l.Code == "" || strings.Contains(l.Text, l.Code) {
 		return l.Text
 	}
 	return fmt.Sprintf("%s %s", l.Code, l.Text)
