@@ -28,6 +28,7 @@ import (
 	"github.com/leasehold/leasehold/cmd/internal/screen"
 	"github.com/leasehold/leasehold/cmd/internal/stick"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/image"
 )
 
 func (p *program) consoleCommand() *cobra.Command {
@@ -48,6 +49,7 @@ func (p *program) consoleCommand() *cobra.Command {
 	c.Flags().BoolVar(&stay, "stay", false, "no key ends it")
 	c.PersistentFlags().StringVar(&t.told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which leasehold media keeps what it says ($LEASEHOLD_TOLD)")
 	t.networks.flags(c.Flags())
+	c.Flags().StringVar(&t.release, "os-release", image.ReleaseFile, "`file` that says which image runs, whose version is shown where it is the appliance's own")
 	c.AddCommand(t.lines("status", "Print the state, the next step and the addresses as lines", t.status), t.networkCommand(),
 		t.lines("log", "Print what was logged last", func(ctx context.Context) ([]string, error) { return t.log(ctx), nil }), t.codesCommand(), t.seatsCommand(), t.passwordCommand(), t.powerCommand())
 	return c
@@ -58,6 +60,7 @@ type textConsole struct {
 	*program
 	told     string
 	networks networks
+	release  string // file that says which image runs
 	drawn    bool   // on a screen: nothing else may be written there
 
 	mu      sync.Mutex
@@ -145,7 +148,12 @@ const lookTime = 10 * time.Second
 // first is what this program knows by itself.
 func (t *textConsole) first() *screen.State {
 	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Away: t.remote.away()}
-	if !s.Away { // else its sticks and its network cards are not this machine's
+	if !s.Away { // else its image, its sticks and its network cards are not this machine's
+		if b, err := os.ReadFile(t.release); err == nil {
+			if version, security, err := image.Release(b); err == nil && security != 0 {
+				s.Version = version
+			}
+		}
 		t.here(s)
 	}
 	return s

@@ -105,6 +105,17 @@ func TestConsoleOnTerminals(t *testing.T) {
 	}
 }
 
+// On the appliance's own image the screen says which one that is, and on any other system the version of the program.
+func TestConsoleNamesTheImage(t *testing.T) {
+	m, _, _ := newConsole(t)
+	for text, title := range map[string]string{"IMAGE_VERSION=2026.1\nLEASEHOLD_SECURITY=3\n": "Leasehold 2026.1  LH-7F3A-22C9", "ID=debian\nIMAGE_VERSION=13\n": "Leasehold development  LH-7F3A-22C9"} {
+		m.put("os-release", []byte(text))
+		if status, out, stderr := m.run("console", "--os-release", filepath.Join(m.dir, "os-release")); status != 0 || !strings.HasPrefix(out, title) {
+			t.Errorf("%d %q %q, want %q", status, out, stderr, title)
+		}
+	}
+}
+
 // The keys of the foot, as a Linux console sends them.
 func TestConsoleKeys(t *testing.T) {
 	m, d, _ := newConsole(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/settings"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/image"
 	"github.com/leasehold/leasehold/tpm"
 )
 
@@ -68,7 +69,7 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.directory, "directory-socket", "", "Unix socket `path` for leasehold directory, when systemd passed none; empty: no directory is asked who signs in")
 	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
 	root.Flags().StringVar(&f.brand, "branding", "", "`folder` with what the console shows in place of ours: logo.png, logo.jpg or logo.jpeg, and menu.json, as leaseholdd menu prints one; empty: none")
-	root.Flags().StringVar(&f.release, "os-release", ownRelease, "`file` that says which image runs; updates are taken, and older images kept out, where it is the producer's")
+	root.Flags().StringVar(&f.release, "os-release", image.ReleaseFile, "`file` that says which image runs; updates are taken, and older images kept out, where it is the producer's")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	root.AddCommand(unitsCommand(), catalogCommand(), menuCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true
