@@ -267,8 +267,8 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%s can sign in", f[0])
 		}
 	}
-	if fstab := read("etc/fstab"); !strings.Contains(fstab, " /var ext4 rw,nosuid,nodev,noexec,") {
-		t.Errorf("/var can hold programs:\n%s", fstab)
+	if fstab, mounts := read("etc/fstab"), read("usr/sbin/mount.leasehold"); !strings.Contains(fstab, "\nleasehold_var /var leasehold ") || !strings.Contains(mounts, "mount -t ext4 -o rw,nosuid,nodev,noexec,") || strings.Count(mounts, "mount -t ext4") != 1 {
+		t.Errorf("/var can hold programs:\n%s\n%s", fstab, mounts)
 	}
 	var labels []string
 	definitions, err := filepath.Glob(filepath.Join(top, "usr/lib/repart.d/*.conf"))

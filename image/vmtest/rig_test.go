@@ -65,6 +65,9 @@ func TestClearTPM(t *testing.T) {
 // A terminal shows what was drawn on it, in the places where it was drawn.
 func TestScreen(t *testing.T) {
 	text := render([]byte("boot\r\n\x1b[2J\x1b[H\x1b[1;33m+- Leasehold -+\x1b[2;1H| STATE    NOT |\x1b[3;1H|          ACT |\x1b[2;12HYES\x1b]0;title\x07\x1bP+q\x1b\\"))
+	if cut := render([]byte("é\xe2\x95")); !strings.HasPrefix(cut, "é") {
+		t.Errorf("a line that ends within a sign shows %q", cut)
+	}
 	if want := "+- Leasehold -+\n| STATE    YES |\n|          ACT |"; strings.TrimRight(text, "\n") != want {
 		t.Errorf("%q, want %q", text, want)
 	}
