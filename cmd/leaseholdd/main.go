@@ -15,6 +15,7 @@ import (
 	"github.com/leasehold/leasehold/cmd/internal/settings"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/image"
+	"github.com/leasehold/leasehold/systemd"
 	"github.com/leasehold/leasehold/tpm"
 )
 
@@ -47,13 +48,16 @@ func command(ctx context.Context) *cobra.Command {
 		Args:    cobra.NoArgs,
 		Version: terminal.Version(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			passed, err := systemd.Listeners() // once: who takes them leaves none
+			if err != nil {
+				return err
+			}
 			serves := false
-			err := configure(c.Flags(), f.config)
-			if err == nil {
-				err = run(ctx, f, &serves)
+			if err = configure(c.Flags(), f.config); err == nil {
+				err = run(ctx, f, passed, &serves)
 			}
 			if err != nil && !serves {
-				return unable(ctx, f, err)
+				return unable(ctx, f, passed["admin"], err)
 			}
 			return err
 		},
