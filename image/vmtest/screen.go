@@ -111,8 +111,8 @@ func (t *terminal) take(b []byte) int {
 		t.x = max(0, t.x-1)
 	case c < 0x20 || c == 0x7f:
 	default:
-		r, n := utf8.DecodeRune(b) // what is said may end within a sign
-		if t.x == screenColumns {  // the next row begins with what comes after the last column
+		r, n := utf8.DecodeRune(b)
+		if t.x == screenColumns { // the next row begins with what comes after the last column
 			t.x = 0
 			t.take([]byte{'\n'})
 		}
