@@ -137,6 +137,7 @@ const (
 	ErrStorageReadOnly Code = 4022
 	ErrFileSystem      Code = 4023
 	ErrForeignFile     Code = 4024
+	ErrNoDisk          Code = 4025
 	ErrTPMAbsent       Code = 4101
 	ErrTPMLockout      Code = 4102
 	ErrTPMCleared      Code = 4103
@@ -400,6 +401,7 @@ func Catalog() []Entry {
 		{ErrStorageReadOnly, "E_STORAGE_READ_ONLY", "the state directory cannot be written", "its file system is mounted read-only, often after an error of the disk, or its mode keeps its own account out", "check the disk, mount it for writing, chmod -R u+rwX DIRECTORY, then start again", ExitError},
 		{ErrFileSystem, "E_FILE_SYSTEM", "the file system is not made for trusted storage", "it may lose what it said was on the disk, or its files are gone with the power; then rights have to be asked for anew", "put the state directory on ext4, XFS or btrfs on a disk of this machine: --state DIRECTORY", ExitError},
 		{ErrForeignFile, "E_FOREIGN_FILE", "a file that is not ours is in the state directory", "somebody put it there; it was neither read nor changed", "look at it, and move it away", ExitError},
+		{ErrNoDisk, "E_NO_DISK", "the disk of trusted storage cannot be used", "the partition that has what this machine keeps is missing or damaged, so it has started without; nothing there was changed, and nothing is made in its place", "switch the machine off and on; if this is shown again, put the image on another disk, and have it repaired: leasehold request -o DIR, and bring back the response", ExitError},
 		{RecoveryOpen, "RECOVERY_OPEN", "nobody has the recovery key", "it is shown once, and without it neither configuration nor audit trail can be read when the TPM no longer opens the trusted storage", "leasehold recovery show", ExitOK},
 		{ErrTPMAbsent, "E_TPM_ABSENT", "the TPM does not answer", "there is no TPM at the address, or it stopped answering", "check --tpm and the firmware settings", ExitTemporary},
 		{ErrTPMLockout, "E_TPM_LOCKOUT", "the TPM is locked out", "too many wrong tries by some program made the TPM refuse; nothing of ours counts as one", "wait for the lockout to end, or clear it with the TPM's own tools", ExitTemporary},

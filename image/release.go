@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// ReleaseFile is what the system that runs says of itself, in os-release(5). In an image it is on the verified root, and so measured.
+const ReleaseFile = "/usr/lib/os-release"
+
 // The names in os-release(5) by which an image says what it is. The file is in the kernel image and on the root, and so measured.
 const (
 	VersionSetting  = "IMAGE_VERSION"

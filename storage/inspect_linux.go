@@ -30,6 +30,10 @@ func inspect(path string, vaults []string, uid int, statfs func(string, *syscall
 	if err := statfs(place, &on); err != nil {
 		return nil, fmt.Errorf("ask for the file system of %s: %w", place, err)
 	}
+	const readOnly = 1 // ST_RDONLY, statfs(2)
+	if on.Flags&readOnly != 0 && uint32(on.Type) == tmpfs {
+		return nil, fmt.Errorf("%s has no disk below it: %w", place, ErrNoDisk)
+	}
 	name, fitness := judgeFileSystem(uint32(on.Type))
 	var stops []error
 	switch fitness {
@@ -38,7 +42,6 @@ func inspect(path string, vaults []string, uid int, statfs func(string, *syscall
 	case doubtful:
 		warnings = append(warnings, fmt.Errorf("%s is on %s: %w", place, name, ErrFileSystem))
 	}
-	const readOnly = 1 // ST_RDONLY, statfs(2)
 	if on.Flags&readOnly != 0 {
 		stops = append(stops, fmt.Errorf("%s is on a file system mounted read-only: %w", place, ErrReadOnly))
 	}
@@ -148,6 +151,9 @@ const (
 	unfit            // it has no journal, or no owners, or another machine decides
 )
 
+// tmpfs is the number of that file system, which is memory.
+const tmpfs = 0x01021994
+
 // judgeFileSystem names a file system by the number that statfs(2) gives.
 func judgeFileSystem(magic uint32) (name string, f fitness) {
 	switch magic {
@@ -163,7 +169,7 @@ func judgeFileSystem(magic uint32) (name string, f fitness) {
 		return "ZFS", fit
 	case 0xca451a4e:
 		return "bcachefs", fit
-	case 0x01021994:
+	case tmpfs:
 		return "tmpfs, which is memory", doubtful
 	case 0x858458f6:
 		return "ramfs, which is memory", doubtful

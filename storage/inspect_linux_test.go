@@ -47,6 +47,7 @@ func TestInspect(t *testing.T) {
 		{name: "NFS", statfs: on(0x6969, 0), stops: ErrFileSystem, says: "on NFS"},
 		{name: "to be made on NFS", change: func(t *testing.T, top string) { removed(t, top) }, statfs: on(0x6969, 0), stops: ErrFileSystem},
 		{name: "SMB", statfs: on(0xff534d42, 0), stops: ErrFileSystem, says: "on SMB"},
+		{name: "nothing in place of the disk", statfs: on(tmpfs, 1), stops: ErrNoDisk, says: "no disk"},
 		{name: "memory", statfs: on(0x01021994, 0), warns: ErrFileSystem, says: "tmpfs"},
 		{name: "overlay", statfs: on(0x794c7630, 0), warns: ErrFileSystem, says: "overlayfs"},
 		{name: "9p", statfs: on(0x01021997, 0), warns: ErrFileSystem, says: "9p"},

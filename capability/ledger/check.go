@@ -78,7 +78,7 @@ func (l *Ledger) checkHeader() error {
 	case l.loginSpent < 0 || l.loginSpent-l.now.Lease > loginSaved*loginPeriod:
 		return corrupt("the ration of moves of logins is at %d, and it is %d", l.loginSpent, l.now.Lease)
 	case l.keySpent < 0 || l.keySpent-l.now.Lease > keySaved*keyPeriod:
-		return corrupt("the ration of moves of client keys is at %d, and it is %d", l.keySpent, l.now.Lease)
+		return corrupt("the ration of moves of administrators is at %d, and it is %d", l.keySpent, l.now.Lease)
 	case l.hold != 0 && l.hold <= l.now.Lease:
 		return corrupt("the hold ended at %d, and it is %d", l.hold, l.now.Lease)
 	case l.run.Hold < l.hold:

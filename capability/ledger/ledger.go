@@ -123,7 +123,7 @@ type Ledger struct {
 	ration    ration
 
 	loginSpent capability.Seconds // of the ration of moves of logins
-	keySpent   capability.Seconds // and of that of client keys
+	keySpent   capability.Seconds // and of that of administrators: client keys, and what is taken from logins
 	steps      func()             // counts work in tests of cost; nil otherwise
 }
 

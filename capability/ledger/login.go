@@ -49,6 +49,9 @@ const (
 	TokenEnded
 
 	admissions = iota
+
+	// takings are what administrators alone take away.
+	takings = LoginRemoved | RolesChanged | LoginDisabled
 )
 
 func (a Admission) String() string {
@@ -67,7 +70,7 @@ type Admitted struct {
 	What  Admission `cbor:"2,keyasint,omitzero"`
 	By    string    `cbor:"3,keyasint,omitzero"`
 
-	Spent capability.Seconds `cbor:"4,keyasint,omitzero"` // of the ration of moves of logins, on the lease clock, after the one that this needed; zero: it needed none, or none was left
+	Spent capability.Seconds `cbor:"4,keyasint,omitzero"` // of the ration of moves of logins, or of administrators for what they take, on the lease clock, after the one that this needed; zero: it needed none, or none was left
 }
 
 // SignedIn: somebody signed in, or so many tries failed that the next have to wait.
@@ -237,15 +240,17 @@ func (l *Ledger) decidedLogin(now Now, f *Admitted) (Decision, error) {
 	if err := l.loginFact(f, now.Wall); err != nil {
 		return Decision{}, malformed("login", "%v", err)
 	}
-	// What is taken away stays away, whatever older copy of the disk is put back: always where an administrator takes it, and as far as the ration goes where every login may do it to itself, or it could wear out the TPM.
+	// What is taken away stays away, whatever older copy of the disk is put back, as far as the ration goes that it is of: without one it could wear out the TPM.
 	// Who is signed in is known in memory alone, and no copy brings a session back.
-	moves := f.What&(LoginRemoved|LoginDisabled|RolesChanged) != 0
-	if l.provisioned() && !moves && (f.What&PasswordChanged != 0 || l.endsToken(now, f)) {
+	switch {
+	case !l.provisioned():
+	case f.What&takings != 0:
+		f.Spent = l.takingMove(now)
+	case f.What&PasswordChanged != 0 || l.endsToken(now, f):
 		f.Spent = l.loginMove(now)
-		moves = f.Spent != 0
 	}
 	d := l.decided(now, Entry{Admitted: f})
-	d.Move = l.provisioned() && moves
+	d.Move = f.Spent != 0
 	return d, nil
 }
 
@@ -346,7 +351,11 @@ func (l *Ledger) applyAdmitted(f *Admitted) error {
 	if err := l.loginFact(f, l.now.Wall); err != nil {
 		return err
 	}
-	if f.Spent != 0 {
+	if f.What&takings != 0 {
+		if err := l.applyKeyMove(f.Spent); err != nil {
+			return err
+		}
+	} else if f.Spent != 0 {
 		if f.Spent <= max(l.loginSpent, l.now.Lease) || f.Spent-l.now.Lease > loginSaved*loginPeriod {
 			return fmt.Errorf("a move that leaves the ration of logins at %d, and it was at %d", f.Spent, l.loginSpent)
 		}

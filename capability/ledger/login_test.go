@@ -203,6 +203,67 @@ func TestLoginsDoNotWearTheTPM(t *testing.T) {
 	}
 }
 
+// However often administrators disable, remove or change a login, the TPM is written to as often as it can bear. Whom they shut out is shut out also when none is left.
+func TestAdministratorsDoNotWearTheTPM(t *testing.T) {
+	for name, flood := range map[string]func(n int) []Command{
+		"disabled": func(int) []Command {
+			return []Command{ChangeLogin{Name: "ada", Disabled: yes(true)}, ChangeLogin{Name: "ada", Disabled: yes(false)}}
+		},
+		"roles": func(n int) []Command {
+			return []Command{ChangeLogin{Name: "ada", Roles: &[]capability.Role{[]capability.Role{capability.Viewer, capability.Operator}[n%2]}}}
+		},
+		"removed": func(int) []Command {
+			return []Command{RemoveLogin{Name: "ada"}, AddLogin{Name: "ada", Roles: []capability.Role{capability.Operator}, Password: []byte{1}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := admins(t)
+			v.provision(lineItem('a', "f:1.0", 4))
+			v.must(AddLogin{Name: "ada", Roles: []capability.Role{capability.Operator}, Password: []byte{1}})
+			n := 0
+			change := func() (moves int) {
+				for _, c := range flood(n) {
+					if v.must(c).Move {
+						moves++
+					}
+				}
+				n++
+				return moves
+			}
+			moves := 0
+			for range keySaved + 100 {
+				moves += change()
+			}
+			if moves != keySaved {
+				t.Errorf("%d moves at once, want %d", moves, keySaved)
+			}
+			if !v.must(ChangeLogin{Name: "ada", Password: []byte{9}}).Move {
+				t.Error("a flood of administrators takes the moves of logins")
+			}
+			v.refused(SetPolicy{Name: ClientKeysOnly, Value: "true"}, capability.ErrRation)
+			if l, err := Restore(v.l.Snapshot()); err != nil || l.Digest() != v.l.Digest() || l.takingMove(v.now) != 0 {
+				t.Error("the ration is another after a restart: ", err)
+			}
+			v.pass(keyPeriod - 1)
+			if change() != 0 {
+				t.Error("a move before its time")
+			}
+			v.pass(1)
+			if moves = change() + change(); moves != 1 {
+				t.Errorf("%d moves in the time of one", moves)
+			}
+			moves = 0
+			for range 365 * 4 {
+				v.pass(6 * 60 * 60)
+				moves += change()
+			}
+			if moves != 2*365 {
+				t.Errorf("%d moves in a year, want %d", moves, 2*365)
+			}
+		})
+	}
+}
+
 // On disk a move of logins spends what is there, and no more is saved up than can be.
 func TestBadLoginRation(t *testing.T) {
 	for name, spoil := range map[string]func(*life, *Admitted){
@@ -217,6 +278,19 @@ func TestBadLoginRation(t *testing.T) {
 		spoil(v, d.Entries[0].Admitted)
 		if err := v.l.Apply(d.Entries[0]); errors.Is(err, ErrCorrupt) == (name == "nothing" || name == "none") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, spent := range []capability.Seconds{0, 1} { // what an administrator takes spends another one
+		v := admins(t)
+		v.provision(lineItem('a', "f:1.0", 4))
+		v.must(AddLogin{Name: "ada", Roles: []capability.Role{capability.Operator}, Password: []byte{1}})
+		d, err := v.l.Decide(v.now, RemoveLogin{Name: "ada"})
+		if err != nil || d.Entries[0].Admitted.Spent != v.now.Lease+keyPeriod {
+			t.Fatal(d, err)
+		}
+		d.Entries[0].Admitted.Spent += spent * keySaved * keyPeriod
+		if err := v.l.Apply(d.Entries[0]); errors.Is(err, ErrCorrupt) != (spent != 0) || err == nil && (v.l.keySpent != v.now.Lease+keyPeriod || v.l.loginSpent != 0) {
+			t.Errorf("%d: %v, the rations are at %d and %d", spent, err, v.l.keySpent, v.l.loginSpent)
 		}
 	}
 	v := admins(t)

@@ -26,8 +26,9 @@ const (
 	loginSaved                     = 20
 )
 
-// What is taken from client keys, one by one or all strange ones together, is rationed too: who administers licenses does it as often as he likes. So many are saved up that a site of some hundred keys is cleared at once; then it is two a
-// day. Without one left it is refused, because what was taken away with no move would be there again in an older copy.
+// What administrators take away is rationed too, from client keys, one by one or all strange ones together, and from logins: they do it as often as they like. So many are saved up that a site of some hundred keys is cleared at once; then
+// it is two a day. Without one left a key stays and who takes it is refused, because what was taken away with no move would be there again in an older copy. A login goes all the same, as one that must be shut out cannot wait, and is
+// anchored by the next move.
 const (
 	keyPeriod capability.Seconds = 12 * 60 * 60
 	keySaved                     = 600
@@ -47,12 +48,17 @@ func (l *Ledger) loginMove(now Now) capability.Seconds {
 	return another(l.loginSpent, now, loginPeriod, loginSaved)
 }
 
-// keyMove is the ration of client keys after a move now. It is refused where none is left, and zero before there is an epoch.
+// takingMove is that of administrators after a move now that takes something from a login, or zero where none is left.
+func (l *Ledger) takingMove(now Now) capability.Seconds {
+	return another(l.keySpent, now, keyPeriod, keySaved)
+}
+
+// keyMove is the ration of administrators after a move now that takes a client key. It is refused where none is left, and zero before there is an epoch.
 func (l *Ledger) keyMove(now Now, subject string) (capability.Seconds, error) {
 	if !l.provisioned() {
 		return 0, nil
 	}
-	if spent := another(l.keySpent, now, keyPeriod, keySaved); spent != 0 {
+	if spent := l.takingMove(now); spent != 0 {
 		return spent, nil
 	}
 	no := capability.Refuse(capability.ErrRation, subject, "")
@@ -66,7 +72,7 @@ func (l *Ledger) applyKeyMove(spent capability.Seconds) error {
 		return nil
 	}
 	if spent <= max(l.keySpent, l.now.Lease) || spent-l.now.Lease > keySaved*keyPeriod {
-		return fmt.Errorf("a move that leaves the ration of client keys at %d, and it was at %d", spent, l.keySpent)
+		return fmt.Errorf("a move that leaves the ration of administrators at %d, and it was at %d", spent, l.keySpent)
 	}
 	l.keySpent = spent
 	return nil

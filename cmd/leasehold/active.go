@@ -15,16 +15,23 @@ import (
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 )
 
-// stopped is the state of an appliance whose daemon does not answer, or says why it cannot start.
-const stopped = "stopped"
+// The states of an appliance whose daemon says none.
+const (
+	stopped = "stopped" // it does not answer, or says why it cannot start
+	delayed = "waiting" // it answers that it has to wait: for the TPM, or for what it is busy with, or it takes long to answer
+)
 
 // activity is the state of the appliance in a word, and the code of what keeps it from serving: none where it serves. An error is one of asking.
 func (p *program) activity(ctx context.Context) (state string, code capability.Code, h *console.Health, err error) {
 	h, err = p.health(ctx)
 	var no unserved
 	switch {
+	case err != nil && terminal.CodeOf(err) == capability.ErrNoDaemon && errors.Is(err, context.DeadlineExceeded):
+		return delayed, capability.ErrBusy, nil, nil
 	case err != nil && terminal.CodeOf(err) == capability.ErrNoDaemon:
 		return stopped, capability.ErrNoDaemon, nil, nil
+	case errors.As(err, &no) && no.Code.Entry().Exit == capability.ExitTemporary:
+		return delayed, no.Code, nil, nil
 	case errors.As(err, &no):
 		return stopped, no.Code, nil, nil
 	case err != nil:
@@ -43,8 +50,8 @@ func (p *program) isActiveCommand() *cobra.Command {
 	var quiet bool
 	c := &cobra.Command{
 		Use: "is-active [--quiet]", Short: "Say in a word and by the exit status whether the appliance serves", Args: cobra.NoArgs,
-		Long: "The word is serving, holding, refusing, not activated, or stopped. The exit status is 0 where it serves, else that of the code for it: 3 stopped, 12 not activated, " +
-			"22 holding, or that of the condition; leasehold status says more.",
+		Long: "The word is serving, holding, refusing, not activated, waiting where it has to wait for the TPM or is busy, or stopped. The exit status is 0 where it serves, else that of the code for it: " +
+			"3 stopped, 12 not activated, 22 holding, 75 waiting, or that of the condition; leasehold status says more.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			state, code, _, err := p.activity(c.Context())
 			if err != nil {

@@ -42,6 +42,12 @@ func TestIsActive(t *testing.T) {
 		}
 	}
 	m.prints("is-active", "is-active", 22)
+	for code, word := range map[capability.Code]string{capability.ErrBusy: "waiting", capability.ErrTPMAbsent: "waiting", capability.ErrNoTPM: "waiting"} {
+		d.does("GET health", func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(code, "", "") })
+		if status, out, stderr := m.run("is-active"); status != capability.ExitTemporary || out != word+"\n" || stderr != "" {
+			t.Errorf("%s: %d %q %q", code, status, out, stderr)
+		}
+	}
 	d.does("GET health", func([]byte) (any, *capability.Refusal) {
 		return nil, capability.Refuse(capability.ErrForbidden, "", "")
 	})

@@ -28,6 +28,7 @@ import (
 	"github.com/leasehold/leasehold/cmd/internal/screen"
 	"github.com/leasehold/leasehold/cmd/internal/stick"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/image"
 )
 
 func (p *program) consoleCommand() *cobra.Command {
@@ -47,8 +48,9 @@ func (p *program) consoleCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&stay, "stay", false, "no key ends it")
 	c.PersistentFlags().StringVar(&t.told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which leasehold media keeps what it says ($LEASEHOLD_TOLD)")
-	c.Flags().StringVar(&t.networks, "networks", from("LEASEHOLD_NETWORKS", ""), "`directory` from which systemd-networkd is told of network cards, as on the appliance's own image; empty: none is set up here ($LEASEHOLD_NETWORKS)")
-	c.AddCommand(t.lines("status", "Print the state, the next step and the addresses as lines", t.status), t.lines("network", "Print the network cards of this machine and their addresses", t.network),
+	t.networks.flags(c.Flags())
+	c.Flags().StringVar(&t.release, "os-release", image.ReleaseFile, "`file` that says which image runs, whose version is shown where it is the appliance's own")
+	c.AddCommand(t.lines("status", "Print the state, the next step and the addresses as lines", t.status), t.networkCommand(),
 		t.lines("log", "Print what was logged last", func(ctx context.Context) ([]string, error) { return t.log(ctx), nil }), t.codesCommand(), t.seatsCommand(), t.passwordCommand(), t.powerCommand())
 	return c
 }
@@ -57,7 +59,8 @@ func (p *program) consoleCommand() *cobra.Command {
 type textConsole struct {
 	*program
 	told     string
-	networks string // directory for what cards are given; empty: this program gives nothing
+	networks networks
+	release  string // file that says which image runs
 	drawn    bool   // on a screen: nothing else may be written there
 
 	mu      sync.Mutex
@@ -126,7 +129,7 @@ func (t *textConsole) source() screen.Source {
 		Look: t.look, First: t.first, Log: t.log, Seats: t.seats, Request: t.requestFile, Allow: func(context.Context) error { return allowSticks(t.told) },
 		Password: t.password, Power: t.power, Say: reported,
 	}
-	if t.networks != "" && !t.remote.away() {
+	if t.networks.kept != "" && !t.remote.away() {
 		s.Network = t.setUp
 	}
 	return s
@@ -145,7 +148,12 @@ const lookTime = 10 * time.Second
 // first is what this program knows by itself.
 func (t *textConsole) first() *screen.State {
 	s := &screen.State{Version: terminal.Version(), Now: time.Now(), Away: t.remote.away()}
-	if !s.Away { // else its sticks and its network cards are not this machine's
+	if !s.Away { // else its image, its sticks and its network cards are not this machine's
+		if b, err := os.ReadFile(t.release); err == nil {
+			if version, security, err := image.Release(b); err == nil && security != 0 {
+				s.Version = version
+			}
+		}
 		t.here(s)
 	}
 	return s

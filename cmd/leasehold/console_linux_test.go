@@ -105,6 +105,17 @@ func TestConsoleOnTerminals(t *testing.T) {
 	}
 }
 
+// On the appliance's own image the screen says which one that is, and on any other system the version of the program.
+func TestConsoleNamesTheImage(t *testing.T) {
+	m, _, _ := newConsole(t)
+	for text, title := range map[string]string{"IMAGE_VERSION=2026.1\nLEASEHOLD_SECURITY=3\n": "Leasehold 2026.1  LH-7F3A-22C9", "ID=debian\nIMAGE_VERSION=13\n": "Leasehold development  LH-7F3A-22C9"} {
+		m.put("os-release", []byte(text))
+		if status, out, stderr := m.run("console", "--os-release", filepath.Join(m.dir, "os-release")); status != 0 || !strings.HasPrefix(out, title) {
+			t.Errorf("%d %q %q, want %q", status, out, stderr, title)
+		}
+	}
+}
+
 // The keys of the foot, as a Linux console sends them.
 func TestConsoleKeys(t *testing.T) {
 	m, d, _ := newConsole(t)
@@ -329,12 +340,12 @@ func TestConsoleNetwork(t *testing.T) {
 	}
 	card := cards[0].Name
 	m, d, _ := newConsole(t)
-	networks := filepath.Join(m.dir, "networks")
+	networks, until := filepath.Join(m.dir, "networks"), filepath.Join(m.dir, "until")
 	m.put("bin/systemctl", []byte("#!/bin/sh\necho \"$@\" >> \"$LEASEHOLD_NETWORKS/../restarted\"\n"))
-	if err := errors.Join(os.Chmod(filepath.Join(m.dir, "bin/systemctl"), 0o755), os.Mkdir(networks, 0o755)); err != nil {
+	if err := errors.Join(os.Chmod(filepath.Join(m.dir, "bin/systemctl"), 0o755), os.Mkdir(networks, 0o755), os.Mkdir(until, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	m.env = append(m.env, "LEASEHOLD_NETWORKS="+networks)
+	m.env = append(m.env, "LEASEHOLD_NETWORKS="+networks, "LEASEHOLD_NETWORKS_UNTIL_RESTART="+until)
 	e := m.starts("linux", 80, 25, true, "console", "--stay")
 	e.has(t, "NOT ACTIVATED", "first-login code")
 	e.types(t, "2")
@@ -346,36 +357,48 @@ func TestConsoleNetwork(t *testing.T) {
 	e.drawable(t)
 	e.types(t, "\t10.20.0.15/24\t10.20.0.1\t\r")
 	e.has(t, "The network card "+card+" is set up.")
-	kept := func() string {
-		b, err := os.ReadFile(filepath.Join(networks, "70-"+card+".network"))
+	in := func(dir string) string {
+		b, err := os.ReadFile(filepath.Join(dir, card+".card"))
 		if err != nil {
 			return ""
 		}
 		return string(b)
 	}
-	if got := kept(); !strings.Contains(got, "\nAddress=10.20.0.15/24\nGateway=10.20.0.1\n") {
-		t.Errorf("kept: %q", got)
+	if got := in(networks); got != "address=10.20.0.15/24\ngateway=10.20.0.1\n" || in(until) != "" {
+		t.Errorf("kept: %q, until the next start: %q", got, in(until))
 	}
 	if b, err := os.ReadFile(filepath.Join(m.dir, "restarted")); err != nil || string(b) != "restart systemd-networkd.service\n" {
 		t.Errorf("%q, %v", b, err)
 	}
-	// A storage that does not open knows no login, and its logins come back with it.
-	d.says("GET health", console.Health{Version: "development", Host: here(), State: "refusing", Condition: conditionOf(capability.ErrSealed), Media: "confirm"})
-	if err := os.Remove(filepath.Join(networks, "70-"+card+".network")); err != nil {
-		t.Fatal(err)
+	// A storage that does not open knows no login, and its logins come back with it; a daemon that cannot start knows none either. What is set up then goes with the next start.
+	was := in(networks)
+	up := func(h console.Health) func() { return func() { d.says("GET health", h) } }
+	down := func() {
+		no := func([]byte) (any, *capability.Refusal) { return nil, capability.Refuse(capability.ErrNoTPM, "", "") }
+		d.does("GET health", no)
+		d.does("GET first-login", no)
 	}
-	e.types(t, "2")
-	e.has(t, "Enter sets a card up")
-	e.types(t, "\r")
-	e.has(t, "Network card", card, "Gateway, or none")
-	e.types(t, "\t10.20.0.16/24\t10.20.0.1\t\r")
-	e.has(t, "the logins are in what does not open")
-	if got := kept(); got != "" {
-		t.Errorf("kept while the logins are in what does not open: %q", got)
+	for n, state := range []func(){up(console.Health{Version: "development", Host: here(), State: "refusing", Condition: conditionOf(capability.ErrSealed), Media: "confirm"}), down} {
+		state()
+		e.types(t, "2")
+		e.has(t, "Enter sets a card up")
+		if n == 1 {
+			e.types(t, "1")
+			e.has(t, "NOT RUNNING")
+			e.types(t, "2")
+			e.has(t, "Enter sets a card up")
+		}
+		e.types(t, "\r")
+		if text := e.has(t, "Network card", card, "Gateway, or none"); strings.Contains(text, "Your login") {
+			t.Errorf("a login is asked for where nobody knows one:\n%s", text)
+		}
+		e.types(t, fmt.Sprintf("\t10.20.%d.16/24\t\t\r", n))
+		e.has(t, "until the machine starts again")
+		if got, want := in(until), fmt.Sprintf("address=10.20.%d.16/24\n", n); got != want || in(networks) != was {
+			t.Errorf("kept: %q, until the next start: %q, want %q", in(networks), got, want)
+		}
 	}
-	if err := os.WriteFile(filepath.Join(networks, "70-"+card+".network"), []byte("kept"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	d.says("GET health", console.Health{Version: "development", Host: here(), State: "not activated", Media: "auto"})
 	// Now somebody can sign in, and not everybody admits others.
 	d.does("GET first-login", func([]byte) (any, *capability.Refusal) {
 		return nil, capability.Refuse(capability.ErrForbidden, "", "there are logins")
@@ -407,7 +430,7 @@ func TestConsoleNetwork(t *testing.T) {
 	}
 	asks(card, "eve")
 	o.has(t, "another role")
-	if kept() == "" {
+	if in(networks) != was {
 		t.Error("somebody without that role has changed it")
 	}
 	d.says("GET users", []console.User{})
@@ -415,8 +438,8 @@ func TestConsoleNetwork(t *testing.T) {
 	if text := o.has(t, "The network card "+card+" is set up."); strings.Contains(text, "hunter2") {
 		t.Error("a password is shown")
 	}
-	if got := kept(); got != "" {
-		t.Errorf("still kept: %q", got)
+	if got := in(networks); got != "address=dhcp\n" || in(until) != "" {
+		t.Errorf("kept: %q, until the next start: %q", got, in(until))
 	}
 	asks("no-such-card", "keller")
 	o.has(t, "this machine has no network card no-such-card")

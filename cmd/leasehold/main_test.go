@@ -168,7 +168,11 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v, no := f(body)
 	if no != nil {
-		w.WriteHeader(http.StatusConflict)
+		status := http.StatusConflict
+		if no.Code.Entry().Exit == capability.ExitTemporary {
+			status = http.StatusServiceUnavailable
+		}
+		w.WriteHeader(status)
 		v = console.Problem{Code: no.Code, Symbol: no.Code.Symbol(), Denial: no.Denial, Text: no.Sentence()}
 	}
 	if all, is := v.(stream); is {

@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/leasehold/leasehold/appliance/console"
 	"github.com/leasehold/leasehold/capability"
@@ -17,21 +22,68 @@ import (
 	"github.com/leasehold/leasehold/systemd"
 )
 
-// setUp gives a network card of this machine an address, or has the network asked for one. As long as there is no login whoever stands here may; after that it takes the password of one who
-// admits others. It is in the journal.
-func (t *textConsole) setUp(ctx context.Context, login, password, card, address, gateway string) error {
+// networks are where it is kept what network cards are given. Empty: this program gives them nothing.
+type networks struct {
+	kept  string // from one start of the machine to the next
+	until string // the next start, where nobody can be asked whether it may last longer
+}
+
+func (n *networks) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&n.kept, "networks", from("LEASEHOLD_NETWORKS", ""), "`directory` for what network cards are given, as on the appliance's own image; empty: none is set up here ($LEASEHOLD_NETWORKS)")
+	flags.StringVar(&n.until, "networks-until-restart", from("LEASEHOLD_NETWORKS_UNTIL_RESTART", ""), "`directory` for what they are given while nobody's password can be asked for, which goes with the next start of the machine; empty: nothing is then ($LEASEHOLD_NETWORKS_UNTIL_RESTART)")
+}
+
+func (t *textConsole) networkCommand() *cobra.Command {
+	var told string
+	c := t.lines("network", "Print the network cards of this machine and their addresses", t.network)
+	c.Long = "Prints the network cards of this machine and their addresses.\n\n" +
+		"With --networkd it tells systemd-networkd what cards were given at the machine, as the unit leasehold-network does in each start of the appliance's own image. What is kept is read as what is typed is: what could not be typed is left out, and said."
+	cards := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if told == "" {
+			return cards(c, args)
+		}
+		list, wrong := network.Kept(t.networks.kept, t.networks.until)
+		if wrong != nil {
+			systemd.Journal("leasehold-network", t.stderr).Warn("left out", "cause", terminal.Plain(wrong.Error()))
+		}
+		if err := network.Tell(told, list); err != nil {
+			return terminal.Coded(capability.ErrFileRead, err)
+		}
+		return nil
+	}
+	t.networks.flags(c.Flags())
+	c.Flags().StringVar(&told, "networkd", "", "`directory` of systemd-networkd for what cards were given; empty: print them")
+	return c
+}
+
+// setUp gives a network card of this machine an address, or has the network asked for one, and says so. As long as there is no login whoever stands here may; after that it takes the password of one who
+// admits others. Where the daemon cannot be asked for that, whoever stands here may too, but not for longer than until the next start. It is in the journal.
+func (t *textConsole) setUp(ctx context.Context, login, password, card, address, gateway string) (said string, err error) {
 	s, err := network.Parse(card, address, gateway)
 	if err != nil {
-		return terminal.Usage("%w", err)
+		return "", terminal.Usage("%w", err)
 	}
-	if !slices.ContainsFunc(interfaces(), func(i screen.Interface) bool { return i.Name == s.Card }) {
-		return terminal.Usage("this machine has no network card %s", s.Card)
+	cards := interfaces()
+	if !slices.ContainsFunc(cards, func(i screen.Interface) bool { return i.Name == s.Card }) {
+		return "", terminal.Usage("this machine has no network card %s", s.Card)
 	}
-	if err := t.mayChange(ctx, login, password); err != nil {
-		return err
+	if err := t.beside(s, cards); err != nil {
+		return "", terminal.Usage("%w", err)
 	}
-	if err := s.Keep(t.networks); err != nil {
-		return terminal.Coded(capability.ErrFileRead, err)
+	lasts, err := t.mayChange(ctx, login, password)
+	if err != nil {
+		return "", err
+	}
+	said, place := fmt.Sprintf("The network card %s is set up.", s.Card), t.networks.kept
+	if !lasts {
+		said, place = fmt.Sprintf("The network card %s is set up until the machine starts again: nobody's password can be asked for now.", s.Card), t.networks.until
+	}
+	if err = s.Keep(place); err == nil && lasts && t.networks.until != "" {
+		err = network.Forget(t.networks.until, s.Card)
+	}
+	if err != nil {
+		return "", terminal.Coded(capability.ErrFileRead, err)
 	}
 	beside := t.stderr
 	if t.drawn {
@@ -41,32 +93,63 @@ func (t *textConsole) setUp(ctx context.Context, login, password, card, address,
 	if s.Address.IsValid() {
 		given = s.Address.String()
 	}
-	systemd.Journal("leasehold-console", beside).Info(e.Title, "code", e.Code.String(), "card", s.Card, "address", given, "login", terminal.Plain(login))
+	systemd.Journal("leasehold-console", beside).Info(e.Title, "code", e.Code.String(), "card", s.Card, "address", given, "lasts", lasts, "login", terminal.Plain(login))
 	if out, err := exec.CommandContext(ctx, "systemctl", "restart", "systemd-networkd.service").CombinedOutput(); err != nil {
-		return terminal.Advised(capability.ErrNoDaemon, fmt.Errorf("it is kept, and systemd-networkd was not started anew: %w: %s", err, strings.TrimSpace(terminal.Plain(string(out)))), "restart the machine")
+		return "", terminal.Advised(capability.ErrNoDaemon, fmt.Errorf("it is kept, and systemd-networkd was not started anew: %w: %s", err, strings.TrimSpace(terminal.Plain(string(out)))), "restart the machine")
 	}
-	return nil
+	return said, nil
 }
 
-// mayChange says why somebody may not change this machine. The daemon is asked: it alone knows whether there is a login yet, and passwords.
-func (t *textConsole) mayChange(ctx context.Context, login, password string) error {
-	var f console.FirstLogin
-	if login == "" {
-		if err := t.call(ctx, http.MethodGet, "first-login", nil, &f); err != nil {
-			return err
+// beside says why a card cannot be given its address beside the other cards of this machine: what they have, and what they were given and have not while no cable is in.
+func (t *textConsole) beside(s network.Setup, cards []screen.Interface) error {
+	var errs []error
+	kept, _ := network.Kept(t.networks.kept, t.networks.until) // what of it is wrong is said in each start
+	for _, i := range cards {
+		for _, a := range i.Addresses {
+			if p, err := netip.ParsePrefix(a); err == nil {
+				errs = append(errs, s.Beside(i.Name, p))
+			}
 		}
-		if f.Code == "" {
-			return capability.Refuse(capability.ErrForbidden, "", "sign in: there are logins")
+		for _, k := range kept {
+			if k.Card == i.Name {
+				errs = append(errs, s.Beside(k.Card, k.Address))
+			}
 		}
-		h, err := t.health(ctx)
-		if err == nil && h.Condition != nil { // what stays on the disk outlives this state, in which nobody knows the logins that there are
-			err = capability.Refuse(capability.ErrForbidden, "", "the logins are in what does not open: %s", h.Condition.Code)
-		}
-		return err
 	}
-	o := *t.program
-	return o.signedIn(ctx, login, password, func() error {
-		var users any
-		return o.call(ctx, http.MethodGet, "users", nil, &users) // for who admits logins only
-	})
+	return errors.Join(errs...)
+}
+
+// mayChange says why somebody may not change this machine, and whether the change lasts. The daemon is asked: it alone knows whether there is a login yet, and passwords. Where it cannot be, or where the logins are
+// in a storage that does not open, what stays on the disk would outlive that: so whoever stands here may, and it ends with the next start.
+func (t *textConsole) mayChange(ctx context.Context, login, password string) (lasts bool, err error) {
+	if login == "" {
+		var f console.FirstLogin
+		if err = t.call(ctx, http.MethodGet, "first-login", nil, &f); err == nil && f.Code == "" {
+			err = capability.Refuse(capability.ErrForbidden, "", "sign in: there are logins")
+		}
+	} else {
+		o := *t.program
+		err = o.signedIn(ctx, login, password, func() error {
+			var users any
+			return o.call(ctx, http.MethodGet, "users", nil, &users) // for who admits logins only
+		})
+	}
+	if err == nil {
+		var h *console.Health
+		h, err = t.health(ctx)
+		lasts = err == nil && h.Condition == nil
+	}
+	if unasked(err) {
+		lasts, err = false, nil
+	}
+	if err == nil && !lasts && t.networks.until == "" {
+		err = capability.Refuse(capability.ErrForbidden, "", "the logins are in what does not open")
+	}
+	return lasts, err
+}
+
+// unasked says that there is no daemon that could be asked: none answers, or it says why it cannot start. One that is busy runs.
+func unasked(err error) bool {
+	var no unserved
+	return err != nil && terminal.CodeOf(err) == capability.ErrNoDaemon || errors.As(err, &no) && no.Code != capability.ErrBusy
 }

@@ -12,9 +12,6 @@ import (
 	"github.com/leasehold/leasehold/image"
 )
 
-// ownRelease is what the system that runs says of itself. In an image it is on the verified root, and so measured.
-const ownRelease = "/usr/lib/os-release"
-
 // runs is the image that runs; zero on a machine that runs another system.
 func runs(release string) (appliance.Image, error) {
 	b, err := os.ReadFile(release)

@@ -14,6 +14,8 @@ import (
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/cmd/internal/settings"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
+	"github.com/leasehold/leasehold/image"
+	"github.com/leasehold/leasehold/systemd"
 	"github.com/leasehold/leasehold/tpm"
 )
 
@@ -46,13 +48,16 @@ func command(ctx context.Context) *cobra.Command {
 		Args:    cobra.NoArgs,
 		Version: terminal.Version(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			passed, err := systemd.Listeners() // once: who takes them leaves none
+			if err != nil {
+				return err
+			}
 			serves := false
-			err := configure(c.Flags(), f.config)
-			if err == nil {
-				err = run(ctx, f, &serves)
+			if err = configure(c.Flags(), f.config); err == nil {
+				err = run(ctx, f, passed, &serves)
 			}
 			if err != nil && !serves {
-				return unable(ctx, f, err)
+				return unable(ctx, f, passed["admin"], err)
 			}
 			return err
 		},
@@ -68,7 +73,7 @@ func command(ctx context.Context) *cobra.Command {
 	root.Flags().StringVar(&f.directory, "directory-socket", "", "Unix socket `path` for leasehold directory, when systemd passed none; empty: no directory is asked who signs in")
 	root.Flags().StringSliceVar(&f.names, "name", nil, "`name` that browsers find this machine by, besides the host name; may be repeated, or several with commas")
 	root.Flags().StringVar(&f.brand, "branding", "", "`folder` with what the console shows in place of ours: logo.png, logo.jpg or logo.jpeg, and menu.json, as leaseholdd menu prints one; empty: none")
-	root.Flags().StringVar(&f.release, "os-release", ownRelease, "`file` that says which image runs; updates are taken, and older images kept out, where it is the producer's")
+	root.Flags().StringVar(&f.release, "os-release", image.ReleaseFile, "`file` that says which image runs; updates are taken, and older images kept out, where it is the producer's")
 	root.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	root.AddCommand(unitsCommand(), catalogCommand(), menuCommand(), terminal.Man(root))
 	root.CompletionOptions.DisableDefaultCmd = true

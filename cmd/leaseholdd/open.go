@@ -427,6 +427,7 @@ func codeOf(err error) capability.Code {
 		{storage.ErrDisturbed, capability.ErrDisturbed},
 		{storage.ErrFileSystem, capability.ErrFileSystem},
 		{storage.ErrReadOnly, capability.ErrStorageReadOnly},
+		{storage.ErrNoDisk, capability.ErrNoDisk},
 		{storage.ErrOwner, capability.ErrStorageOwner},
 		{storage.ErrMode, capability.ErrStorageMode},
 		{storage.ErrForeign, capability.ErrForeignFile},

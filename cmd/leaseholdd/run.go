@@ -34,8 +34,9 @@ import (
 	"github.com/leasehold/leasehold/tpm/attest"
 )
 
-// run opens everything in the order in which it is needed, serves until ctx ends, and closes it the other way round. It says whether it came so far as to serve.
-func run(ctx context.Context, f flags, serves *bool) error {
+// run opens everything in the order in which it is needed, serves until ctx ends, and closes it the other way round. It says whether it came so far as to serve. The sockets
+// that were passed in stay open where it did not.
+func run(ctx context.Context, f flags, passed map[string]net.Listener, serves *bool) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return terminal.Usage("--log-level %q: want debug, info, warn or error", f.level)
@@ -138,9 +139,13 @@ func run(ctx context.Context, f flags, serves *bool) error {
 	c.Certificate, c.Pepper, c.Metrics = site.shown.Load, device.Pepper, figures
 	c.Short = func() string { return short(f.state) }
 	c.Doctor = func(ctx context.Context) []console.Examination { return examine(ctx, a, device, keys, f.state) }
+	l, err := listeners(f, passed)
+	if err != nil {
+		return errors.Join(err, stopped(a))
+	}
 	log.Info("started", "code", capability.Started.String(), "host", "LH-"+host.Short(), "start", s.cause, "version", terminal.Version())
 	*serves = true
-	return serve(ctx, f, a, c, site, device, logging)
+	return serve(ctx, f, l, a, c, site, device, logging)
 }
 
 // notOpened is why there is no TPM at the address: the machine has none, nothing answers there, or it is not for this account. A device may come late, so a start is tried again.
@@ -237,46 +242,36 @@ func ticks(device *tpm.Device) ledger.TPMClock {
 // listening is the passed sockets, or our own where none were passed. Without one for it, nothing is asked over the network.
 type listening struct{ clients, admin, poll, directory net.Listener }
 
-func listeners(f flags) (l listening, err error) {
-	passed, err := systemd.Listeners()
-	if err != nil {
-		return l, err
-	}
-	l = listening{passed["clients"], passed["admin"], passed["poll"], passed["directory"]}
+func listeners(f flags, passed map[string]net.Listener) (l listening, err error) {
+	var own []net.Listener
 	defer func() {
 		if err != nil {
-			l.close()
+			for _, one := range own {
+				one.Close()
+			}
 		}
 	}()
-	if l.clients == nil {
-		if l.clients, err = net.Listen("tcp", f.listen); err != nil {
-			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--listen %s: %w", f.listen, err))
+	open := func(name, flag, at string, listen func(string) (net.Listener, error)) net.Listener {
+		if passed[name] != nil || err != nil {
+			return passed[name]
 		}
-	}
-	if l.admin == nil {
-		if l.admin, err = listenUnix(f.socket); err != nil {
-			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--socket %s: %w", f.socket, err))
+		one, no := listen(at)
+		if no != nil {
+			err = terminal.Coded(capability.ErrUsage, fmt.Errorf("%s %s: %w", flag, at, no))
+			return nil
 		}
+		own = append(own, one)
+		return one
 	}
-	if l.poll == nil && f.poll != "" {
-		if l.poll, err = listenUnix(f.poll); err != nil {
-			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--poll-socket %s: %w", f.poll, err))
-		}
+	l.clients = open("clients", "--listen", f.listen, func(at string) (net.Listener, error) { return net.Listen("tcp", at) })
+	l.admin = open("admin", "--socket", f.socket, listenUnix)
+	if l.poll = passed["poll"]; f.poll != "" {
+		l.poll = open("poll", "--poll-socket", f.poll, listenUnix)
 	}
-	if l.directory == nil && f.directory != "" {
-		if l.directory, err = listenUnix(f.directory); err != nil {
-			return l, terminal.Coded(capability.ErrUsage, fmt.Errorf("--directory-socket %s: %w", f.directory, err))
-		}
+	if l.directory = passed["directory"]; f.directory != "" {
+		l.directory = open("directory", "--directory-socket", f.directory, listenUnix)
 	}
-	return l, nil
-}
-
-func (l *listening) close() {
-	for _, one := range []net.Listener{l.clients, l.admin, l.poll, l.directory} {
-		if one != nil {
-			one.Close()
-		}
-	}
+	return l, err
 }
 
 // listenUnix opens the administrators' socket. A socket file that nobody answers on is a dead daemon's, and is replaced; the lock of the state directory was
@@ -304,12 +299,8 @@ func listenUnix(path string) (net.Listener, error) {
 const stopPatience = 8 * time.Second
 
 // serve runs the owner, the clients' port, the administrators' socket and the watchdog; the first to fail ends the others.
-func serve(ctx context.Context, f flags, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, logging *systemd.Logging) error {
+func serve(ctx context.Context, f flags, l listening, a *appliance.Appliance, c *console.Console, site *browsing, device *tpm.Device, logging *systemd.Logging) error {
 	log := logging.Logger()
-	l, err := listeners(f)
-	if err != nil {
-		return errors.Join(err, stopped(a))
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	servers := []*http.Server{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,11 +28,10 @@ const (
 	unableLook     = time.Second // between two looks for a TPM that comes late
 )
 
-// unable says why nothing is served, and gives it back. A daemon that has sockets of its own ends at once: nobody waits at them.
-func unable(ctx context.Context, f flags, cause error) error {
-	passed, err := systemd.Listeners()
-	admin := passed["admin"]
-	if err != nil || admin == nil || ctx.Err() != nil {
+// unable says why nothing is served on the socket of administrators that was passed in, and gives it back, or nothing where it was told to stop: nothing has failed then but the start, which it has said.
+// A daemon that has sockets of its own ends at once: nobody waits at them.
+func unable(ctx context.Context, f flags, admin net.Listener, cause error) error {
+	if admin == nil {
 		return cause
 	}
 	problem, log := problemOf(cause), systemd.NewLogging("leaseholdd", os.Stderr, slog.LevelInfo).Logger()
@@ -49,7 +49,8 @@ func unable(ctx context.Context, f flags, cause error) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return cause
+			systemd.Stopping()
+			return nil
 		case <-end.C:
 			return cause
 		case <-look.C:

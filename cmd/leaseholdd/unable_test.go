@@ -117,6 +117,8 @@ func TestUnableToStart(t *testing.T) {
 		"no TPM":          {"", "state", "/dev/tpm-that-is-not-there", capability.ErrNoTPM},
 		"a TPM 1.2":       {"", "state", old, capability.ErrOldTPM},
 		"a full disk":     {full, "full", good, capability.ErrStorageFull},
+		"no disk":         {"mkdir -p none; mount -t tmpfs -o ro,mode=0700 none none", "none", good, capability.ErrNoDisk},
+		"a socket":        {"set -- \"$@\" --poll-socket /proc/nowhere/socket", "state", good, capability.ErrUsage},
 		"a configuration": {"set -- \"$@\" --config /nowhere/at/all", "state", good, capability.ErrConfig},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,14 +134,21 @@ func TestUnableToStart(t *testing.T) {
 			if out, status := h.ask("status"); status != e.Exit || !strings.HasPrefix(out, "error: "+c.want.String()) || !strings.Contains(out, "\nnext: "+e.Next+"\n") {
 				t.Errorf("status: %d\n%s", status, out)
 			}
-			if out, status := h.ask("is-active", "--json"); status != e.Exit || !strings.Contains(out, `"stopped"`) || !strings.Contains(out, c.want.String()) {
+			word := `"stopped"`
+			if e.Exit == capability.ExitTemporary {
+				word = `"waiting"` // for the TPM
+			}
+			if out, status := h.ask("is-active", "--json"); status != e.Exit || !strings.Contains(out, word) || !strings.Contains(out, c.want.String()) {
 				t.Errorf("is-active: %d\n%s", status, out)
 			}
 			if out, _ := h.ask("wait", "--for", "ready", "--timeout", "1ms"); !strings.Contains(out, capability.ErrWaited.String()) {
 				t.Errorf("wait: %s", out)
 			}
 			cmd.Process.Signal(syscall.SIGTERM)
-			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != e.Exit {
+			if s := h.told(); s != "STOPPING=1" {
+				t.Errorf("the service manager hears %q of the stop", s)
+			}
+			if err := cmd.Wait(); err != nil { // nobody's unit has failed by a stop
 				t.Errorf("it ended with %v", err)
 			}
 		})

@@ -191,20 +191,30 @@ func TestUnits(t *testing.T) {
 // What somebody changes at the machine has its place on the partition for what changes, and what reads it finds it there: nothing of /etc can be changed.
 func TestPlacesOfChange(t *testing.T) {
 	top := unpacked(t)
-	const place = "/var/lib/leasehold-site/network"
+	const place, until = "/var/lib/leasehold-site/network", "/run/leasehold-site/network"
 	for name, want := range map[string]string{
-		"usr/lib/systemd/system/leasehold-console@.service.d/50-network.conf": "Environment=LEASEHOLD_NETWORKS=" + place + "\n",
-		"usr/lib/systemd/system/systemd-networkd.service.d/50-leasehold.conf": "BindReadOnlyPaths=-" + place + ":/etc/systemd/network\n",
-		"usr/lib/tmpfiles.d/leasehold-site.conf":                              "d " + place + " 0755 root root\n",
+		"usr/lib/systemd/system/leasehold-console@.service.d/50-network.conf": "Environment=LEASEHOLD_NETWORKS=" + place + " LEASEHOLD_NETWORKS_UNTIL_RESTART=" + until + "\nReadWritePaths=-/var/lib/leasehold-site -/run/leasehold-site\n",
+		"usr/lib/systemd/system/leasehold-network.service":                    "Environment=LEASEHOLD_NETWORKS=" + place + " LEASEHOLD_NETWORKS_UNTIL_RESTART=" + until + "\n",
+		"usr/lib/systemd/system/systemd-networkd.service.d/50-leasehold.conf": "[Unit]\nWants=leasehold-network.service\nAfter=leasehold-network.service\n",
+		"usr/lib/tmpfiles.d/leasehold-site.conf":                              "d " + place + " 0755 root root\nd /run/leasehold-site 0755 root root\nd " + until + " 0755 root root\n",
 	} {
 		if b, err := os.ReadFile(filepath.Join(top, name)); err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("%s lacks %q: %v", name, want, err)
 		}
 	}
-	// What is mounted over must be there to be mounted over.
-	if i, err := os.Stat(filepath.Join(top, "etc/systemd/network")); err != nil || !i.IsDir() {
-		t.Errorf("/etc/systemd/network: %v", err)
-	}
+	// Nothing of that partition is in a place that systemd looks for its own files in: who has the disk in hand would have the machine.
+	each(t, func(path string, info fs.FileInfo) {
+		if !info.Mode().IsRegular() || !strings.HasPrefix(path, "/usr/lib/systemd/") && !strings.HasPrefix(path, "/etc/systemd/") || !strings.Contains(path, ".service") && !strings.Contains(path, ".mount") {
+			return
+		}
+		b, err := os.ReadFile(filepath.Join(top, path))
+		if err != nil {
+			t.Error(err)
+		}
+		if regexp.MustCompile(`(?m)^Bind(ReadOnly)?Paths=.*/var/.*:`).Match(b) {
+			t.Errorf("%s reads of the partition for what changes as if it were of the root", path)
+		}
+	})
 	// The producer to trust is none of that: it is of the verified root, and no link leads out of it.
 	if i, err := os.Lstat(filepath.Join(top, "etc/leasehold/producer.lht")); err != nil || !i.Mode().IsRegular() {
 		t.Errorf("the producer to trust can be changed: %v", err)
@@ -257,8 +267,8 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%s can sign in", f[0])
 		}
 	}
-	if fstab := read("etc/fstab"); !strings.Contains(fstab, " /var ext4 rw,nosuid,nodev,noexec,") {
-		t.Errorf("/var can hold programs:\n%s", fstab)
+	if fstab, mounts := read("etc/fstab"), read("usr/sbin/mount.leasehold"); !strings.Contains(fstab, "\nleasehold_var /var leasehold ") || !strings.Contains(mounts, "mount -t ext4 -o rw,nosuid,nodev,noexec,") || strings.Count(mounts, "mount -t ext4") != 1 {
+		t.Errorf("/var can hold programs:\n%s\n%s", fstab, mounts)
 	}
 	var labels []string
 	definitions, err := filepath.Glob(filepath.Join(top, "usr/lib/repart.d/*.conf"))

@@ -333,6 +333,43 @@ func TestClock(t *testing.T) {
 	s.shows(`HEALTH .*clock: behind .*LH-1003 note: the clock was judged anew - the system clock is \S+ behind the trusted time`)
 }
 
+// The partition for what changes cannot be mounted. Nothing is begun anew in its place: the screen says so, the console goes on, and a card is set up for as long as nobody can be asked who may.
+func TestNoState(t *testing.T) {
+	t.Parallel()
+	s := isOff(t)
+	// It begins behind both slots, and is the last.
+	s.must(run(s.within(stepTime), "qemu-io", "-f", "qcow2", "-c", "write -z 657M 1390M", s.vm.Disk()))
+	s.startsAs("no-state", `NOT RUNNING - LH-4025 `)
+	s.must(s.vm.Type("2"))
+	s.shows(`Enter sets a card up`)
+	s.must(s.vm.Type("\r"))
+	s.shows(`Network card`)
+	s.must(s.vm.Type("\t10.77.0.15/24\t10.77.0.1\t\r"))
+	s.shows(`is set up until the machine starts again`)
+	s.must(s.vm.Type("2"))
+	s.shows(`NETWORK .*10\.77\.0\.15/24`)
+	s.must(s.vm.Type("1"))
+	s.shows(`STATE NOT RUNNING - LH-4025 `)
+}
+
+// What is set up at the machine is there after the next start too, and the machine asks nobody for it.
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	s := goesOn(t, unprovisioned)
+	s.must(s.vm.Type("2"))
+	s.shows(`Enter sets a card up`)
+	s.must(s.vm.Type("\r"))
+	s.shows(`Network card`)
+	s.must(s.vm.Type("\t10.77.0.15/24\t10.77.0.1\t\r"))
+	s.shows(`The network card \S+ is set up\.`)
+	s.must(s.vm.Type("1"))
+	s.shows(`https://10\.77\.0\.15:7070/`)
+	s.vm.Kill()
+	s.boots()
+	s.shows(`https://10\.77\.0\.15:7070/`)
+	s.shoot("network")
+}
+
 // A root that was changed is not run: the loader's tries are used up, and the screen says what is wrong.
 func TestVerity(t *testing.T) {
 	t.Parallel()

@@ -1,15 +1,13 @@
-// Package network keeps how the network cards of an appliance are set up, as files of systemd-networkd (systemd.network(5)). Who asks and whether they may is the caller's business.
+// Package network keeps how the network cards of an appliance are set up, and makes the files of systemd-networkd from it (systemd.network(5)). Who asks and whether they may is the caller's business.
 //
-// A card without a file asks the network for its address, as the image says for all. Start with Setup.
+// What is kept may have been in other hands, as the disk may: it is read back as what is typed is, and nothing but a card, an address and a gateway that can work reaches systemd-networkd. A card
+// that nothing is kept of asks the network for its address, as the image says for all. Start with Setup.
 package network
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -37,7 +35,7 @@ func Parse(card, address, gateway string) (Setup, error) {
 	if s.Address, err = netip.ParsePrefix(address); err != nil {
 		return Setup{}, fmt.Errorf("%q is not an address as 10.20.0.15/24", address)
 	}
-	if !usable(s.Address.Addr()) || s.Address.Bits() == 0 || s.Address.Addr().Is4() && s.Address.Bits() < 31 && edge(s.Address) {
+	if s.Address.Bits() < shortest || !usable(s.Address.Addr()) || edge(s.Address) {
 		return Setup{}, fmt.Errorf("%s is no address of a machine", address)
 	}
 	if gateway == "" {
@@ -46,7 +44,7 @@ func Parse(card, address, gateway string) (Setup, error) {
 	if s.Gateway, err = netip.ParseAddr(gateway); err != nil {
 		return Setup{}, fmt.Errorf("%q is not an address as 10.20.0.1", gateway)
 	}
-	if s.Gateway.Zone() != "" || !s.Address.Contains(s.Gateway) || s.Gateway == s.Address.Addr() {
+	if !s.reaches(s.Gateway) {
 		return Setup{}, fmt.Errorf("the gateway %s is not another machine of the network %s", gateway, s.Address.Masked())
 	}
 	return s, nil
@@ -55,23 +53,55 @@ func Parse(card, address, gateway string) (Setup, error) {
 // maxCard is the length of a card's name in bytes (IFNAMSIZ less the zero).
 const maxCard = 15
 
+// shortest is the least length of a network, in bits: a shorter one would be a good part of all addresses that there are.
+const shortest = 8
+
 // named says that a card may have such a name. It becomes part of a file's name and a pattern there.
 func named(card string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 	return card != "" && len(card) <= maxCard && strings.Trim(card, letters) == "" && card != "lo"
 }
 
-// usable says that a machine may have an address.
+// usable says that a machine may have an address: it is not of those that mean this network, this machine, a group, or nothing yet (RFC 6890).
 func usable(a netip.Addr) bool {
-	return a.Zone() == "" && !a.Is4In6() && a.IsGlobalUnicast()
+	if a.Zone() != "" || a.Is4In6() || !a.IsGlobalUnicast() {
+		return false
+	}
+	if !a.Is4() {
+		return true
+	}
+	first := a.As4()[0]
+	return first != 0 && first != 127 && first < 240
 }
 
-// edge says that an address is the first or the last of its network, which no machine has.
+// edge says that an address is the first of its network, or the last of one of IPv4: no machine has those, but where a network has no more than two.
 func edge(p netip.Prefix) bool {
-	host := uint32(1)<<(32-p.Bits()) - 1
-	b := p.Addr().As4()
-	n := (uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & host
-	return n == 0 || n == host
+	a, host := p.Addr().AsSlice(), p.Addr().BitLen()-p.Bits()
+	if host < 2 {
+		return false
+	}
+	ones, zeros := true, true
+	for i := range host {
+		bit := a[len(a)-1-i/8] >> (i % 8) & 1
+		ones, zeros = ones && bit == 1, zeros && bit == 0
+	}
+	return zeros || ones && p.Addr().Is4()
+}
+
+// reaches says that a gateway is another machine of the network: by an address in it, or of IPv6 by that of the wire, as routers have.
+func (s Setup) reaches(gateway netip.Addr) bool {
+	if s.Address.Addr().Is6() && gateway.Is6() && !gateway.Is4In6() && gateway.IsLinkLocalUnicast() {
+		return gateway.Zone() == ""
+	}
+	return usable(gateway) && s.Address.Contains(gateway) && gateway != s.Address.Addr() && !edge(netip.PrefixFrom(gateway, s.Address.Bits()))
+}
+
+// Beside says why a card cannot have its address while another has that one: two cards in one network answer for each other, and not as somebody expects.
+func (s Setup) Beside(card string, address netip.Prefix) error {
+	if card == s.Card || !s.Address.IsValid() || !address.IsValid() || !s.Address.Overlaps(address) {
+		return nil
+	}
+	return fmt.Errorf("%s is in the network of the card %s, which has %s", s.Address, card, address)
 }
 
 // File is what systemd-networkd reads of a card with an address of its own.
@@ -81,41 +111,4 @@ func (s Setup) File() string {
 		text += fmt.Sprintf("Gateway=%s\n", s.Gateway)
 	}
 	return text
-}
-
-// Keep puts the file of a card into a directory, whole and durable, or takes it away where the network is to be asked again.
-func (s Setup) Keep(dir string) error {
-	path := filepath.Join(dir, "70-"+s.Card+".network")
-	if !s.Address.IsValid() {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return durable(dir)
-	}
-	temp := path + ".new"
-	if err := os.RemoveAll(temp); err != nil { // of a cut, or somebody else's: the disk may have been in another machine
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(s.File())
-	// Systemd-networkd runs as another account, whatever mask this program has.
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return durable(dir)
-}
-
-// durable makes the names in a directory so.
-func durable(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -1,8 +1,7 @@
 package network
 
 import (
-	"os"
-	"path/filepath"
+	"net/netip"
 	"testing"
 )
 
@@ -16,22 +15,45 @@ func TestParse(t *testing.T) {
 		{" enp0s5 ", " 10.20.0.15/24 ", " 10.20.0.1 ", true},
 		{"eth0", "10.20.0.15/24", "", true},
 		{"eth0", "10.20.0.14/31", "10.20.0.15", true},
+		{"eth0", "10.20.0.15/32", "", true},
+		{"eth0", "10.20.0.255/16", "10.20.1.0", true},
 		{"eth0", "fd00::15/64", "fd00::1", true},
+		{"eth0", "fd00::15/64", "fe80::1", true},
+		{"eth0", "2001:db8::ffff:ffff:ffff:ffff/64", "", true},
+		{"eth0", "fd00::/127", "fd00::1", true},
 		{"eth0", "", "10.20.0.1", false},
 		{"eth0", "10.20.0.15", "", false},
 		{"eth0", "10.20.0.15/0", "", false},
+		{"eth0", "10.20.0.15/7", "", false},
 		{"eth0", "10.20.0.0/24", "", false},
 		{"eth0", "10.20.0.255/24", "", false},
 		{"eth0", "0.0.0.0/8", "", false},
+		{"eth0", "0.20.0.15/24", "", false},
 		{"eth0", "127.0.0.1/8", "", false},
+		{"eth0", "127.20.0.15/24", "", false},
+		{"eth0", "169.254.0.15/16", "", false},
 		{"eth0", "224.0.0.5/24", "", false},
+		{"eth0", "240.20.0.15/24", "", false},
+		{"eth0", "255.255.255.254/31", "", false},
 		{"eth0", "::ffff:10.0.0.1/120", "", false},
+		{"eth0", "::1/64", "", false},
+		{"eth0", "fd00::/64", "", false},
+		{"eth0", "fd00::15/7", "", false},
+		{"eth0", "fe80::1/64", "", false},
 		{"eth0", "fe80::1%eth0/64", "", false},
+		{"eth0", "ff02::1/64", "", false},
 		{"eth0", "10.20.0.15/24\nDHCP=yes", "", false},
 		{"eth0", "10.20.0.15/24", "10.21.0.1", false},
 		{"eth0", "10.20.0.15/24", "10.20.0.15", false},
+		{"eth0", "10.20.0.15/24", "10.20.0.255", false},
+		{"eth0", "10.20.0.15/24", "10.20.0.0", false},
 		{"eth0", "10.20.0.15/24", "fd00::1", false},
+		{"eth0", "10.20.0.15/24", "fe80::1", false},
 		{"eth0", "10.20.0.15/24", "x", false},
+		{"eth0", "fd00::15/64", "fe80::1%eth0", false},
+		{"eth0", "fd00::15/64", "fd01::1", false},
+		{"eth0", "fd00::15/64", "fd00::", false},
+		{"eth0", "fd00::15/64", "10.20.0.1", false},
 		{"", "10.20.0.15/24", "", false},
 		{"lo", "10.20.0.15/24", "", false},
 		{"../eth0", "10.20.0.15/24", "", false},
@@ -45,49 +67,27 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A card's file is there whole, can be read by everybody, and goes when the network is asked again.
-func TestKeep(t *testing.T) {
-	dir := t.TempDir()
-	s, err := Parse("enp0s5", "10.20.0.15/24", "10.20.0.1")
+// Two cards are in two networks.
+func TestBeside(t *testing.T) {
+	s := setup(t, "eth0", "10.20.0.15/24", "")
+	for address, good := range map[string]bool{"10.20.1.15/24": true, "10.20.0.16/24": false, "10.20.0.15/32": false, "10.20.9.9/16": false, "fd00::15/64": true} {
+		if err := s.Beside("eth1", netip.MustParsePrefix(address)); (err == nil) != good {
+			t.Errorf("%s: %v", address, err)
+		}
+		if err := s.Beside("eth0", netip.MustParsePrefix(address)); err != nil {
+			t.Errorf("%s is its own: %v", address, err)
+		}
+	}
+	if err := setup(t, "eth0", "", "").Beside("eth1", netip.MustParsePrefix("10.20.0.16/24")); err != nil {
+		t.Error(err)
+	}
+}
+
+func setup(t *testing.T, card, address, gateway string) Setup {
+	t.Helper()
+	s, err := Parse(card, address, gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `# Written by leasehold console.
-[Match]
-Name=enp0s5
-
-[Network]
-DHCP=no
-IPv6AcceptRA=no
-LLDP=no
-Address=10.20.0.15/24
-Gateway=10.20.0.1
-`
-	path := filepath.Join(dir, "70-enp0s5.network")
-	for range 2 {
-		if err := s.Keep(dir); err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(path)
-		if err != nil || string(b) != want {
-			t.Fatalf("%s, %v", b, err)
-		}
-		if i, err := os.Stat(path); err != nil || i.Mode().Perm() != 0o644 {
-			t.Error(i.Mode(), err)
-		}
-	}
-	if s, err = Parse("enp0s5", "", ""); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := s.Keep(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-		t.Error(left, err)
-	}
-	if s, _ = Parse("eth0", "10.20.0.15/24", ""); s.Keep(filepath.Join(dir, "none")) == nil {
-		t.Error("kept where nothing is")
-	}
+	return s
 }

@@ -339,16 +339,21 @@ func (a *App) request(ctx context.Context) {
 	}()
 }
 
-// done does something, and says what came of it.
+// done does something, and says that it is done, or why not.
 func (a *App) done(ctx context.Context, well string, f func(context.Context) error) {
+	a.does(ctx, func(ctx context.Context) (string, error) { return well, f(ctx) })
+}
+
+// does does something, and says what came of it.
+func (a *App) does(ctx context.Context, f func(context.Context) (string, error)) {
 	a.show(saidView, "one moment ...")
 	go func() {
-		err := f(ctx)
+		well, err := f(ctx)
 		a.app.QueueUpdateDraw(func() {
 			if a.at != saidView {
 				return
 			}
-			a.lines = []string{well, "", "F1 goes back."}
+			a.lines = []string{Safe(well), "", "F1 goes back."}
 			if err != nil {
 				a.lines = append(slices.Clone(a.src.Say(err)), "", "F1 goes back.")
 			}
@@ -397,11 +402,13 @@ func (a *App) network(ctx context.Context) {
 		card = a.state.Network[0].Name
 	}
 	f.AddInputField("Card", card, 24, nil, keep(&card)).AddInputField("Address, as 10.20.0.15/24; none: DHCP", "", 24, nil, keep(&address)).AddInputField("Gateway, or none", "", 24, nil, keep(&gateway))
-	if a.state.FirstCode == "" {
+	if a.state.signsIn() {
 		f.AddInputField("Your login", "", 24, nil, keep(&login)).AddPasswordField("Its password", "", 24, '*', keep(&password))
 	}
 	f.AddButton("Set up", func() {
-		a.done(ctx, fmt.Sprintf("The network card %s is set up.", Safe(card)), func(ctx context.Context) error { return a.src.Network(ctx, login, password, card, address, gateway) })
+		a.does(ctx, func(ctx context.Context) (string, error) {
+			return a.src.Network(ctx, login, password, card, address, gateway)
+		})
 	})
 	f.AddButton("Cancel", func() { a.show(networkView) })
 	a.fill(f)

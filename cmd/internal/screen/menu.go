@@ -159,7 +159,7 @@ func menuNetwork(ctx context.Context, out io.Writer, ask Asker, src Source, stat
 		}
 	}
 	login, password := "", ""
-	if state.FirstCode == "" {
+	if state.signsIn() {
 		fmt.Fprint(out, "Your login: ")
 		var err error
 		if login, err = ask.Line(); err == nil && login != "" {
@@ -169,7 +169,8 @@ func menuNetwork(ctx context.Context, out io.Writer, ask Asker, src Source, stat
 			return []string{"Nothing was changed."}
 		}
 	}
-	return came(fmt.Sprintf("The network card %s is set up.", typed[0]), src.Network(ctx, login, password, typed[0], typed[1], typed[2]), src)
+	said, err := src.Network(ctx, login, password, typed[0], typed[1], typed[2])
+	return came(said, err, src)
 }
 
 func menuPower(ctx context.Context, out io.Writer, ask Asker, src Source) []string {

@@ -186,6 +186,9 @@ func (s *State) health() (lines []string) {
 	return lines
 }
 
+// signsIn says that whoever changes this machine signs in: there is a login, and a daemon that knows it.
+func (s *State) signsIn() bool { return s.Health != nil && s.FirstCode == "" }
+
 // cut says that no program can reach this machine.
 func (s *State) cut() bool { return !s.Away && len(s.Network) == 0 }
 

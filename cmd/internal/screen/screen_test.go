@@ -342,9 +342,9 @@ func (m *machine) source() Source {
 			m.done = append(m.done, "password "+login+" "+current+" "+anew)
 			return nil
 		},
-		Network: func(_ context.Context, login, password, card, address, gateway string) error {
+		Network: func(_ context.Context, login, password, card, address, gateway string) (string, error) {
 			m.done = append(m.done, strings.Join([]string{"network", login, password, card, address, gateway}, " "))
-			return nil
+			return "The network card " + card + " is set up.", nil
 		},
 		Power: func(_ context.Context, what Power, why string) error {
 			m.done = append(m.done, fmt.Sprintf("%s: %s", what, why))

@@ -13,9 +13,9 @@ type Source struct {
 	Allow func(context.Context) error
 	// Password gives a login another password. Who asks knows the one that it has.
 	Password func(ctx context.Context, login, current, anew string) error
-	// Network gives a card an address and a gateway as they were typed, or none, which has the network asked. Whoever asks signs in with login and password, unless nobody can yet.
+	// Network gives a card an address and a gateway as they were typed, or none, which has the network asked, and says what was done. Whoever asks signs in with login and password, unless nobody can yet, or now.
 	// Nil: the network cards are set up by other means.
-	Network func(ctx context.Context, login, password, card, address, gateway string) error
+	Network func(ctx context.Context, login, password, card, address, gateway string) (string, error)
 	// Power restarts the machine, or switches it off; why is logged.
 	Power func(ctx context.Context, what Power, why string) error
 	// Say is an error as it is shown: code, cause and next step.
