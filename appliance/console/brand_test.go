@@ -125,7 +125,7 @@ func TestSessionTimeout(t *testing.T) {
 	w := newPages(t)
 	b := w.signedIn("both")
 	stays := func(idle time.Duration) bool {
-		w.clock = w.clock.Add(idle)
+		w.passes(idle)
 		return b.get("/me").status == http.StatusOK
 	}
 	if !stays(web.Idle - time.Second) {

@@ -20,7 +20,7 @@ func (b *browser) interrupted() (path, kept string) {
 	b.reserve(entry("g", "bob", 2))
 	path = "/reservations/edit?id=" + idOf(b.w.reserved()[0])
 	b.page(path)
-	b.w.clock = b.w.clock.Add(web.Idle + 60e9)
+	b.w.passes(web.Idle + 60e9)
 	q, err := http.NewRequest(http.MethodPost, b.w.server.URL+"/reservations/edit", strings.NewReader(formValues(editFields(b.w.reserved()[0], "once", "x", "count", "5")).Encode()))
 	if err == nil {
 		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")

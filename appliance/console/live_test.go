@@ -184,19 +184,19 @@ func TestLiveEnds(t *testing.T) {
 		act   func(w *theatre, session *http.Cookie)
 		over  bool
 	}{
-		"29 idle minutes": {"viewer", func(w *theatre, _ *http.Cookie) { w.clock = w.clock.Add(29 * time.Minute) }, false},
-		"31 idle minutes": {"viewer", func(w *theatre, _ *http.Cookie) { w.clock = w.clock.Add(31 * time.Minute) }, true},
+		"29 idle minutes": {"viewer", func(w *theatre, _ *http.Cookie) { w.passes(29 * time.Minute) }, false},
+		"31 idle minutes": {"viewer", func(w *theatre, _ *http.Cookie) { w.passes(31 * time.Minute) }, true},
 		"two times 16 minutes": {"viewer", func(w *theatre, _ *http.Cookie) {
-			w.clock = w.clock.Add(16 * time.Minute)
+			w.passes(16 * time.Minute)
 			<-time.After(liveAgain)
-			w.clock = w.clock.Add(16 * time.Minute)
+			w.passes(16 * time.Minute)
 		}, true},
 		"with a page between them": {"viewer", func(w *theatre, session *http.Cookie) {
-			w.clock = w.clock.Add(16 * time.Minute)
+			w.passes(16 * time.Minute)
 			if code := w.get("/overview", session); code != http.StatusOK {
 				w.t.Fatal(code)
 			}
-			w.clock = w.clock.Add(16 * time.Minute)
+			w.passes(16 * time.Minute)
 		}, false},
 		"signed out": {"viewer", func(w *theatre, session *http.Cookie) {
 			r := w.request("/sign-out", session)

@@ -261,7 +261,7 @@ func TestInterruptedPages(t *testing.T) {
 	r := w.reserved()[0]
 	path := "/reservations/edit?id=" + idOf(r)
 	b.page(path)
-	w.clock = w.clock.Add(web.Idle + time.Minute)
+	w.passes(web.Idle + time.Minute)
 	send := func(path, referer string, pairs ...string) answer {
 		q, err := http.NewRequest(http.MethodPost, w.server.URL+path, strings.NewReader(formValues(pairs).Encode()))
 		if err == nil {

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,9 +33,12 @@ type pageWorld struct {
 	t      *testing.T
 	c      *Console
 	server *httptest.Server
-	clock  time.Time
+	past   atomic.Int64            // of its clock since the minute after start, in nanoseconds
 	item   capability.ActivationID // of the feature f
 }
+
+// passes lets time go by, whoever looks at the clock meanwhile.
+func (w *pageWorld) passes(d time.Duration) { w.past.Add(int64(d)) }
 
 const pagePassword = "a long enough pass phrase"
 
@@ -64,7 +68,7 @@ func newPagesWith(t *testing.T, add func(*pageWorld), more ...capability.LineIte
 // newPageWorld is one that nobody serves yet.
 func newPageWorld(t *testing.T, add func(*pageWorld), more ...capability.LineItem) *pageWorld {
 	t.Helper()
-	w := &pageWorld{t: t, clock: time.Unix(start+60, 0)}
+	w := &pageWorld{t: t}
 	l, now := ledger.New(), ledger.At(0, start)
 	codec, journal := wire.New(), [][]byte(nil)
 	do := func(c ledger.Command) {
@@ -100,7 +104,7 @@ func newPageWorld(t *testing.T, add func(*pageWorld), more ...capability.LineIte
 	run(t, a)
 	w.c = &Console{
 		Appliance: a, Host: hostid.ID{Type: hostid.String, Value: "appliance"}, Version: "1.2.3", Allowed: func(Peer) bool { return true },
-		Now: func() time.Time { return w.clock }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Certificate: shownFor(t),
+		Now: func() time.Time { return time.Unix(start+60, w.past.Load()) }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Certificate: shownFor(t),
 	}
 	w.c.Pepper = func(b []byte) ([32]byte, error) { return sha256.Sum256(append([]byte("pepper"), b...)), nil }
 	add(w)

@@ -146,7 +146,7 @@ func TestPasswordAgain(t *testing.T) {
 			t.Errorf("%s asks at once", path)
 		}
 	}
-	w.clock = w.clock.Add(web.Fresh)
+	w.passes(web.Fresh)
 	if !strings.Contains(b.page("/time"), `name="password-current"`) {
 		t.Error("it is not asked again")
 	}

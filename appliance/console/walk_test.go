@@ -54,7 +54,7 @@ func TestCheck22(t *testing.T) {
 func TestCheck24(t *testing.T) {
 	w := newPages(t)
 	w.signedIn("operator").reserve(entry("Design", "bob", 2))
-	hand := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.clock = w.clock.Add(31 * time.Minute) }))
+	hand := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.passes(31 * time.Minute) }))
 	t.Cleanup(hand.Close)
 	walk(t, "check24", w.server.URL, "NAME=operator", "PASSWORD="+pagePassword, "PAGE=/reservations/edit?id="+idOf(w.reserved()[0]), "HAND="+hand.URL)
 	if r := w.reserved()[0]; r.Count != 7 || r.Host.Value != "eve" {

@@ -33,8 +33,7 @@ type Agent struct {
 
 // Agent connects to it. The machine must have been started with AgentStrings and a second line; a connection is made once for each start.
 func (m *Machine) Agent(ctx context.Context) (*Agent, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", m.path("agent.sock"))
+	conn, err := m.dial(ctx, "agent.sock", m.ended)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,16 +28,24 @@ func seed(t *testing.T) uint64 {
 }
 
 // Check 6 at its full size, and more: 200 pulls of the stick at random moments.
-func TestFullPulls(t *testing.T) { pulls(t, 200, seed(t)) }
+func TestFullPulls(t *testing.T) {
+	t.Parallel()
+	pulls(t, 200, seed(t))
+}
 
 // 100 power cuts at random moments of serving, every fourth of them with another while the machine starts again: no lease that was confirmed is lost.
 func TestFullPowerCuts(t *testing.T) {
+	t.Parallel()
 	const cuts, clients = 100, 4
 	r := rand.New(rand.NewPCG(seed(t), 1))
-	confirmed, lost := 0, 0
+	var survived, confirmed, lost atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d power cuts of %d went to their end: %d leases were confirmed, %d of them lost", survived.Load(), cuts, confirmed.Load(), lost.Load())
+	})
 	for i := range cuts {
 		serving, starting := time.Duration(r.Int64N(int64(5*time.Second))), time.Duration(r.Int64N(int64(40*time.Second)))
 		t.Run(fmt.Sprintf("cut %d", i), func(t *testing.T) {
+			t.Parallel()
 			s := goesOn(t, activated)
 			held, end := s.loaded(clients)
 			s.lets(serving)
@@ -49,14 +58,14 @@ func TestFullPowerCuts(t *testing.T) {
 			}
 			s.boots()
 			for _, h := range held {
-				confirmed++
+				confirmed.Add(1)
 				was := h.first.Expiry()
 				if err := h.other.Release(s.within(stepTime)); err != nil || !h.first.Expiry().After(was) {
-					lost++
+					lost.Add(1)
 					t.Errorf("%s has lost its lease: %v", h.name, err)
 				}
 			}
+			survived.Add(1)
 		})
 	}
-	t.Logf("%d power cuts: %d leases were confirmed, %d of them lost", cuts, confirmed, lost)
 }

@@ -105,11 +105,7 @@ func (m *Machine) ClearTPM(ctx context.Context) error {
 		tpm.Process.Kill()
 		tpm.Wait()
 	}()
-	if err := m.appears(ctx, "clear.sock", nil); err != nil {
-		return err
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
+	conn, err := m.dial(ctx, "clear.sock", nil)
 	if err != nil {
 		return err
 	}
@@ -172,7 +168,7 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 		if m.tpm, err = m.child("swtpm", args...); err != nil {
 			return err
 		}
-		if err := m.appears(ctx, "tpm.sock", nil); err != nil {
+		if err := m.appears(ctx, "tpm.sock"); err != nil {
 			m.Kill()
 			return err
 		}
@@ -186,11 +182,12 @@ func (m *Machine) Start(ctx context.Context, snapshot string) error {
 		qemu.Wait()
 		close(ended)
 	}(m.qemu, m.ended)
-	if err := m.appears(ctx, "monitor.sock", m.ended); err != nil {
+	monitor, err := m.dial(ctx, "monitor.sock", m.ended)
+	if err != nil {
 		m.Kill()
 		return err
 	}
-	if m.monitor, err = DialQMP(ctx, m.path("monitor.sock"), m.path("monitor.log")); err != nil {
+	if m.monitor, err = NewQMP(ctx, monitor, m.path("monitor.log")); err != nil {
 		said := m.complaint("qemu-system-x86_64")
 		m.Kill()
 		return fmt.Errorf("%w: %s", err, said)
@@ -212,8 +209,7 @@ func (m *Machine) listens(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var d net.Dialer
-	if m.line, err = d.DialContext(ctx, "unix", m.path("serial.sock")); err != nil {
+	if m.line, err = m.dial(ctx, "serial.sock", m.ended); err != nil {
 		log.Close()
 		return err
 	}
@@ -288,13 +284,31 @@ func (m *Machine) complaint(program string) string {
 	return tail(string(b))
 }
 
-// appears waits for a socket.
-func (m *Machine) appears(ctx context.Context, name string, ended chan struct{}) error {
+// appears waits for a socket, which its program may only be about to listen on.
+func (m *Machine) appears(ctx context.Context, name string) error {
+	return m.until(ctx, name, nil, func() error {
+		_, err := os.Lstat(m.path(name))
+		return err
+	})
+}
+
+// dial connects to a socket as soon as its program listens on it.
+func (m *Machine) dial(ctx context.Context, name string, ended chan struct{}) (conn net.Conn, err error) {
+	var d net.Dialer
+	err = m.until(ctx, name, ended, func() (err error) {
+		conn, err = d.DialContext(ctx, "unix", m.path(name))
+		return err
+	})
+	return conn, err
+}
+
+func (m *Machine) until(ctx context.Context, name string, ended chan struct{}, there func() error) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		if _, err := os.Lstat(m.path(name)); err == nil {
-			return nil
+		err := there()
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
 		}
 		select {
 		case <-tick.C:

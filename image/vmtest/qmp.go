@@ -42,13 +42,8 @@ type reply struct {
 // maxReply limits a line of the monitor, in bytes.
 const maxReply = 4 << 20
 
-// DialQMP connects to the monitor's socket and makes it take commands. What is said is added to a log.
-func DialQMP(ctx context.Context, path, log string) (*QMP, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("reach QEMU's monitor: %w", err)
-	}
+// NewQMP makes the monitor at the other end take commands. What is said is added to a log. The connection is the QMP's from now on.
+func NewQMP(ctx context.Context, conn net.Conn, log string) (*QMP, error) {
 	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		conn.Close()

@@ -76,3 +76,16 @@ func TestScreen(t *testing.T) {
 		t.Errorf("%q, want %q", lines, want)
 	}
 }
+
+// What was said so far may end within a sign or a command, and lines may say anything.
+func TestHalfAScreen(t *testing.T) {
+	whole := []byte("\x1b[2;3H┌─ é ─┐\x1b]0;title\x07\x1b[1;33m\xff\x80x")
+	for n := range whole {
+		if rows := strings.Count(render(whole[:n]), "\n"); rows != screenRows-1 {
+			t.Errorf("%q is drawn in %d rows", whole[:n], rows+1)
+		}
+	}
+	if got, want := strings.Split(render(whole), "\n")[1], "  ┌─ é ─┐\ufffd\ufffdx"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

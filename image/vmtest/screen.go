@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The size of a terminal on the serial line that says none.
@@ -110,14 +111,14 @@ func (t *terminal) take(b []byte) int {
 		t.x = max(0, t.x-1)
 	case c < 0x20 || c == 0x7f:
 	default:
-		r := []rune(string(b[:min(len(b), 4)]))[0]
+		r, n := utf8.DecodeRune(b)
 		if t.x == screenColumns { // the next row begins with what comes after the last column
 			t.x = 0
 			t.take([]byte{'\n'})
 		}
 		t.cells[t.y][t.x] = r
 		t.x++
-		return max(1, len(string(r)))
+		return n
 	}
 	return 1
 }
