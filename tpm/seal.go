@@ -93,7 +93,7 @@ func (d *Device) storageRoot(name []byte) (*key, error) {
 	}
 	if name != nil && !bytes.Equal(name, srk.name.Buffer) {
 		d.flush(srk.handle)
-		return nil, fmt.Errorf("%w: the storage root key is %x, want %x", ErrNotOurs, srk.name.Buffer, name)
+		return nil, fmt.Errorf("%w: the storage root key is %.8x, want %.8x", ErrNotOurs, srk.name.Buffer, name)
 	}
 	return srk, nil
 }

@@ -33,7 +33,7 @@ type pageWorld struct {
 	t      *testing.T
 	c      *Console
 	server *httptest.Server
-	past   atomic.Int64 // of its clock since the minute after start, in nanoseconds
+	past   atomic.Int64            // of its clock since the minute after start, in nanoseconds
 	item   capability.ActivationID // of the feature f
 }
 

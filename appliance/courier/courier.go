@@ -38,6 +38,8 @@ var (
 	ErrNone     = errors.New("no response file")
 	ErrMore     = errors.New("more files were not looked at")
 	ErrForeign  = errors.New("in the way")
+
+	errKind = errors.New("not a regular file")
 )
 
 // Code is the catalog's code for an error of this package.
@@ -322,7 +324,7 @@ func read(root *os.Root, name string) ([]byte, error) {
 		return nil, err
 	}
 	if !seen.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file but %s", name, seen.Mode().Type())
+		return nil, fmt.Errorf("%s is %w but %s", name, errKind, seen.Mode().Type())
 	}
 	// Not blocking: what was a file at the look before may be a pipe at the opening.
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)

@@ -292,6 +292,27 @@ func TestTenThousandOtherFiles(t *testing.T) {
 	}
 }
 
+// Folders and links are nothing that is looked into, however many they are; what they are is asked of so many, as a stick answers that slowly.
+func TestManyFolders(t *testing.T) {
+	for folders, want := range map[int]int{200: 1, 2 * maxAsked: 0} {
+		dir := t.TempDir()
+		for i := range folders {
+			if err := os.Mkdir(fmt.Sprintf("%s/FOLDER%04d", dir, i), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, dir+"/HOLIDAY.JPG", response(t, host(1), 1))
+		m, err := Open(dir, host(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if found, skipped, err := m.Find(); len(found) != want || (want == 0) != (len(skipped) == 1 && errors.Is(err, ErrMore)) {
+			t.Errorf("behind %d folders: found %d, passed over %v, %v", folders, len(found), skipped, err)
+		}
+	}
+}
+
 func TestReadOnlyMedium(t *testing.T) {
 	if os.Getuid() == 0 {
 		// Root writes anywhere but where the disk is full; /dev/full is no directory, so a size limit stands in for it.

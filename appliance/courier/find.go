@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 const (
 	MaxLooked = 64      // files opened: a stick of a site with sixty appliances, and each costs at most 1 MiB
 	maxOurs   = 8 << 20 // bytes of responses for the host: hundreds of them
+	maxAsked  = 1024    // names that are asked for what they are: FAT looks through the whole folder for each
 	maxNames  = 1 << 16 // names read: ten thousand other files are no reason to give up
 )
 
@@ -37,14 +37,17 @@ func (m *Medium) Find() (found []Found, skipped []error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for responses in %s: %w", m.path, err)
 	}
-	ours := 0
+	ours, looked := 0, 0
 	for i, name := range names {
-		if i == MaxLooked || ours > maxOurs {
+		if looked == MaxLooked || i == maxAsked || ours > maxOurs {
 			skipped = append(skipped, fmt.Errorf("%d %w", len(names)-i, ErrMore))
 			break
 		}
 		f, err := m.response(name)
-		if err == nil {
+		if errors.Is(err, errKind) {
+			continue
+		}
+		if looked++; err == nil {
 			ours += len(f.File)
 			found = append(found, *f)
 		} else if usual(name) {
@@ -82,28 +85,16 @@ func (m *Medium) response(name string) (*Found, error) {
 	return f, nil
 }
 
-// names lists regular files, those with the usual ending first, each kind in alphabetical order.
+// names lists what is in the folder, those with the usual ending first, each kind in alphabetical order. What a name stands for is not asked here.
 func (m *Medium) names() ([]string, error) {
 	d, err := m.root.Open(".")
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	var names []string
-	for seen := 0; seen < maxNames; {
-		batch, err := d.ReadDir(1024)
-		for _, e := range batch {
-			if e.Type().IsRegular() || e.Type()&fs.ModeType == fs.ModeIrregular {
-				names = append(names, e.Name())
-			}
-		}
-		seen += len(batch)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
+	names, err := d.Readdirnames(maxNames)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		if ua, ub := usual(a), usual(b); ua != ub {

@@ -46,6 +46,9 @@ func (m *Medium) Tidy() (n int, err error) {
 		}
 		switch strings.ToUpper(kind) {
 		case "TMP":
+			if i, err := m.root.Lstat(name); err != nil || !i.Mode().IsRegular() {
+				continue
+			}
 		case "LHQ":
 			if looked++; looked > MaxLooked {
 				continue

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -70,7 +71,7 @@ func (p *program) mediaCommand() *cobra.Command {
 	c.Flags().StringVar(&at, "at", "", "`directory` where the stick is mounted already")
 	c.MarkFlagDirname("at")
 	c.PersistentFlags().StringVar(&told, "told", from("LEASEHOLD_TOLD", toldDir), "`directory` in which it keeps what it says, for the text console, and mounts sticks ($LEASEHOLD_TOLD)")
-	c.AddCommand(p.mediaAllow(&told))
+	c.AddCommand(p.mediaAllow(&told), p.mediaEnded(&told))
 	return c
 }
 
@@ -88,6 +89,24 @@ func (p *program) mediaAllow(told *string) *cobra.Command {
 				return err
 			}
 			return p.did("leasehold.media-allow/1", "", "sticks are let in for %s: plug it in now\n", days(capability.Time(stick.AllowedFor/time.Second)))
+		},
+	}
+}
+
+// mediaEnded gives a visit that was killed its last word: what it had mounted went with it.
+func (p *program) mediaEnded(told *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "ended RESULT", Short: "Say of a stick that its visit was killed, where the service manager's result of its unit says so", Args: cobra.ExactArgs(1), Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "success" || args[0] == "exit-code" { // it had its own
+				return nil
+			}
+			lines, err := stick.Told(*told)
+			if err != nil || len(lines) == 0 || lines[len(lines)-1].Last {
+				return err
+			}
+			e := capability.ErrStickStopped.Entry()
+			return stick.Tell(*told, stick.Line{Time: capability.At(time.Now()), Code: e.Code.String(), Text: fmt.Sprintf("%s %s. NEXT: %s. SAFE TO REMOVE", e.Code, e.Title, e.Next), Sound: stick.Failed, Last: true})
 		},
 	}
 }

@@ -379,6 +379,30 @@ func TestStickStopped(t *testing.T) {
 	}
 }
 
+// A visit that was killed leaves what it said last; its unit adds the last word, once, and to no visit that had its own.
+func TestStickKilled(t *testing.T) {
+	for _, row := range []struct {
+		result string
+		last   bool
+		adds   int
+	}{{"signal", false, 1}, {"timeout", false, 1}, {"signal", true, 0}, {"success", false, 0}, {"exit-code", false, 0}} {
+		s := newPlugged(t)
+		told := filepath.Join(s.machine.dir, "told")
+		if err := errors.Join(os.MkdirAll(told, 0o755), stick.Tell(told, stick.Line{Text: "USB stick KINGSTON 8 GB - reading ...", Last: row.last})); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if status, _, stderr := s.run("media", "ended", row.result, "--told", told); status != 0 {
+				t.Fatalf("%d %s", status, stderr)
+			}
+		}
+		lines, err := stick.Told(told)
+		if err != nil || len(lines) != 1+row.adds || row.adds > 0 && (!lines[1].Last || !strings.HasPrefix(lines[1].Text, "LH-2012 ") || !strings.HasSuffix(lines[1].Text, " SAFE TO REMOVE")) {
+			t.Errorf("%+v: %+v, %v", row, lines, err)
+		}
+	}
+}
+
 // What lies in the way of a request is found before a number is spent on it.
 func TestStickWithSomethingInTheWay(t *testing.T) {
 	s := newPlugged(t)
