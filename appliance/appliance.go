@@ -90,7 +90,8 @@ type Options struct {
 	// and no epoch counts. Nil when Vault is that vault already. It gives the base of the counter of images too, which is begun where the image that runs is proved.
 	// Where it moved the epoch counter and then failed, it gives an *UnmadeError.
 	Found func(boot capability.Boot, proved bool, state []byte) (v Vault, base uint64, err error)
-	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here.
+	// Boot is the producer's word on boot states that the vault is sealed to; what a response adds is added here. With Found it is what updates that came before the vault were signed ahead for, and the vault is
+	// sealed to it too.
 	Boot capability.Boot
 	// Base is beside it in the public part of the vault: where the counter of images began; zero: there is none yet.
 	Base uint64
@@ -126,8 +127,7 @@ type Appliance struct {
 	watchful watchful
 	heardLog heardLog
 
-	proved   bool         // before there was a vault; only the owner asks
-	ahead    *wire.Update // the same
+	proved   bool // before there was a vault; only the owner asks
 	proof    atomic.Pointer[proof]
 	door     *door
 	browsers *browsers

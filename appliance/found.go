@@ -32,10 +32,8 @@ func (a *Appliance) found(c *call) error {
 	if c.err = a.opensHere(boot, p.Response.Request); c.err != nil {
 		return nil
 	}
-	if a.ahead != nil { // of an update that was installed before
-		if ahead, err := a.statesAhead(boot, a.ahead.Boot, p.Response.Request); err == nil {
-			boot, _ = withStates(boot, ahead)
-		}
+	if bytes.Equal(a.Boot.Key, boot.Key) && bytes.Equal(a.Boot.Ref, boot.Ref) { // of an update that was installed before
+		boot, _ = withStates(boot, a.Boot)
 	}
 	v, base, err := a.Found(boot, a.proved, a.Ledger.Snapshot())
 	if err != nil {

@@ -228,8 +228,8 @@ func (a *Appliance) share(calls []*call) (n int, err error) {
 			continue
 		}
 		if c.reseal != nil {
-			if a.Found != nil {
-				c.err = errNoVault
+			if c.reseal.early != (a.Found != nil) {
+				c.err = errFounded
 			} else if with, fresh := c.reseal.sealedTo(sealed); fresh {
 				sealed, public, move = with, a.codec.Encode(with), true
 			}

@@ -57,11 +57,15 @@ func (p *Public) MayRun(i Image, images ImageCounter) error {
 	return err
 }
 
-// reseal is what is changed in the public part of the vault.
+// reseal is what is changed in the public part of the vault, or, early, of the storage that is there before it.
 type reseal struct {
-	boot capability.Boot // states that are added
-	base uint64
+	boot  capability.Boot // states that are added
+	base  uint64
+	early bool
 }
+
+// errFounded is the answer to what was for the storage before the vault when that was there.
+var errFounded = errors.New("the first response came meanwhile")
 
 // sealedTo is the public part with a change, and whether it differs. Only the owner asks.
 func (r *reseal) sealedTo(p Public) (Public, bool) {
@@ -117,17 +121,18 @@ func (a *Appliance) Update(ctx context.Context, file []byte, keep bool) (*Updati
 		return nil, capability.Refuse(capability.UpdateHere, "", "it is %s, and %s runs", u.Version, a.Image.Version)
 	}
 	found := &Updating{u, lowest}
-	if !vault { // it opens in any boot state
-		if !keep {
-			return found, nil
-		}
-		return found, a.Look(ctx, func(*ledger.Ledger, ledger.Now) { a.ahead = u })
+	known := public.Boot
+	if !vault { // what is here opens in any boot state; the vault to come is sealed to the producer's word, whatever key that is by
+		known = u.Boot
 	}
-	ahead, err := a.statesAhead(public.Boot, u.Boot, sha256.Sum256(file))
+	ahead, err := a.statesAhead(known, u.Boot, sha256.Sum256(file))
+	if no := (*capability.Refusal)(nil); !vault && errors.As(err, &no) && no.Code == capability.ErrUpdateState {
+		return found, nil
+	}
 	if err != nil || !keep {
 		return found, err
 	}
-	if err := a.do(ctx, &call{reseal: &reseal{boot: ahead}}); err != nil {
+	if err := a.do(ctx, &call{reseal: &reseal{boot: ahead, early: !vault}}); err != nil {
 		return nil, err
 	}
 	a.Log.Info("signed ahead for an update of the image", "version", u.Version, "security", u.Security)
@@ -196,8 +201,5 @@ func (a *Appliance) raise(public Public) (lowest uint32, err error) {
 	return a.Image.Security, nil
 }
 
-// sealed is the public part of the vault. Only the owner asks.
+// sealed is the public part of the vault; before there is one, of the storage of requests: what was signed ahead for the vault to come. Only the owner asks.
 func (a *Appliance) sealed() Public { return Public{a.Boot, a.Base} }
-
-// errNoVault is the answer to what is for a vault where requests are all that is kept.
-var errNoVault = errors.New("there is no vault yet")

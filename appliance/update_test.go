@@ -66,7 +66,29 @@ func respondsOf(s *site, register byte) error {
 	return err
 }
 
-// Before the first response there is no vault: the boot states of an update, and that the image that runs has proved itself, count from its making on. A response that signs the state of another image only makes none.
+// startsAgain ends the run of a site without a vault, and begins another from what is durable.
+func (s *site) startsAgain() {
+	t := s.p.t
+	t.Helper()
+	s.stop()
+	<-s.a.Done()
+	o := s.a.Options
+	var kept Public
+	if b := o.Vault.(*memory).public; len(b) > 0 {
+		must(t, s.p.c.Decode(b, &kept, 64<<10))
+	}
+	o.Boot = kept.Boot
+	var err error
+	s.a, err = New(o)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	go func() { s.ended <- s.a.Run(ctx) }()
+	t.Cleanup(cancel)
+}
+
+// Before the first response there is no vault: the boot states of an update count from its making on, also where the server was started again meanwhile, and so does that the image that runs has proved itself. A
+// response that signs the state of another image only makes none.
 func TestUpdateBeforeActivation(t *testing.T) {
 	ctx := context.Background()
 	s := newSite(t, newProducer(t, 1))
@@ -76,8 +98,11 @@ func TestUpdateBeforeActivation(t *testing.T) {
 	if err := respondsOf(s, 9); !errors.As(err, &no) || no.Code != capability.ErrResponseState {
 		t.Fatalf("a response for another image: %v", err)
 	}
-	_, err := s.a.Update(ctx, s.p.update("2026.3", 8, 9, 0), true)
+	_, err := s.a.Update(ctx, s.p.update("2026.3", 8, 9), true) // of another firmware: nothing is to be kept
 	must(t, err)
+	_, err = s.a.Update(ctx, s.p.update("2026.3", 8, 9, 0), true)
+	must(t, err)
+	s.startsAgain()
 	_, err = s.a.Proved(ctx)
 	must(t, err)
 	if _, err := images.Count(); !errors.Is(err, tpm.ErrCounter) {

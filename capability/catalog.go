@@ -52,6 +52,7 @@ const (
 	ErrNoImage        Code = 2408
 	ErrUpdateTrial    Code = 2409
 	ErrUpdateFailed   Code = 2410
+	ErrUpdateMany     Code = 2411
 
 	ErrProto             Code = 3001
 	ErrCorrelationReused Code = 3002
@@ -319,7 +320,8 @@ func Catalog() []Entry {
 		{ErrUpdateInstall, "E_UPDATE_INSTALL", "the update could not be installed", "its files are good, and the slot for them could not be written; what runs is untouched", "plug the stick in again; if it happens again, look at the machine's disk", ExitError},
 		{ErrNoImage, "E_NO_IMAGE", "no update of an image is taken here", "this machine does not run an image of the producer, so its packages are updated as the rest of it is", "the package manager of this machine", ExitPolicy},
 		{ErrUpdateTrial, "E_UPDATE_TRIAL", "the image that runs has not proved itself yet", "an update takes the place of the image before it, which is the one that the machine could go back to", "wait until the appliance has started well, then plug the stick in again", ExitPolicy},
-		{ErrUpdateFailed, "E_UPDATE_FAILED", "this update was installed here before, and did not start well", "in three starts its license server did not answer, so the machine went back to the image before it", "ask the producer for a newer release", ExitPolicy},
+		{ErrUpdateFailed, "E_UPDATE_FAILED", "the update did not start well here, and was left", "in three starts its license server did not answer, so the machine went back to the image before it; the same release is not installed again", "ask the producer for the next release; the same image under a higher number is one", ExitPolicy},
+		{ErrUpdateMany, "E_UPDATE_MANY", "the update is for too many machines", "a boot state is signed for each firmware, and what is signed has 64 KiB", "sign it for some of them at a time: freehold update IMAGE -o DIR --only --for REQUEST", ExitUsage},
 
 		{ErrProto, "E_PROTO", "malformed message", "a field is not as the specification says", "compare with SPEC.md, field by field", ExitError},
 		{ErrCorrelationReused, "E_CORRELATION_REUSED", "correlation ID used twice", "another request used this correlation ID before", "draw a new correlation ID for each request", ExitError},

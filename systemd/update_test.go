@@ -19,7 +19,7 @@ func TestUnitsOfUpdates(t *testing.T) {
 	}{
 		"leasehold-update":   {15, `Type=oneshot|ExecStart=/usr/bin/leasehold update take|CapabilityBoundingSet=CAP_SYS_ADMIN|NoNewPrivileges=yes|ProtectSystem=strict|PrivateNetwork=yes|DevicePolicy=closed|InaccessiblePaths=-/var/lib/leasehold|StateDirectory=leasehold-update|StateDirectoryMode=0700|RuntimeDirectoryPreserve=yes|StandardError=journal|ReadWritePaths=-/boot -/efi`},
 		"leasehold-health":   {10, `Type=oneshot|ExecStart=/usr/bin/leasehold update health --patience 4m|StandardError=journal|Before=boot-complete.target|After=leaseholdd-admin.socket leaseholdd.service|OnFailure=leasehold-fallback.service|RequiredBy=boot-complete.target|CapabilityBoundingSet=`},
-		"leasehold-proved":   {10, `Type=oneshot|ExecStart=/usr/bin/leasehold update proved|Requires=boot-complete.target|After=boot-complete.target systemd-bless-boot.service leaseholdd-admin.socket|CapabilityBoundingSet=`},
+		"leasehold-proved":   {10, `Type=oneshot|ExecStart=/usr/bin/leasehold update proved|Requires=boot-complete.target|After=boot-complete.target systemd-bless-boot.service leaseholdd-admin.socket leaseholdd.service|PartOf=leaseholdd.service|CapabilityBoundingSet=`},
 		"leasehold-fallback": {10, `Type=oneshot|SuccessAction=reboot|ConditionPathExists=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f|ConditionPathExists=!/dev/disk/by-partlabel/_empty`},
 	} {
 		file := filepath.Join(dir, name+".service")
@@ -43,7 +43,14 @@ func TestUnitsOfUpdates(t *testing.T) {
 		}
 	}
 	b, err := fs.ReadFile(Units(), "leasehold-update.path")
-	if err != nil || !strings.Contains(string(b), "\nPathExists=/run/leasehold-media/update\n") {
-		t.Errorf("nobody waits for what is handed over: %v\n%s", err, b)
+	for _, line := range []string{"DirectoryNotEmpty=/run/leasehold-media/updates", "TriggerLimitIntervalSec=10min", "TriggerLimitBurst=20"} {
+		if err != nil || !strings.Contains(string(b), "\n"+line+"\n") {
+			t.Errorf("nobody waits for what is handed over, or without an end: %v\n%s", err, b)
+		}
+	}
+	verify := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, "leasehold-update.path"))
+	verify.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+	if out, err := verify.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("leasehold-update.path: %v\n%s", err, out)
 	}
 }

@@ -50,12 +50,19 @@ type Health struct {
 	Alarms    []Alarm             `json:"alarms"`
 	Usage     *Usage              `json:"usage,omitempty"`   // absent where nothing is counted
 	Polling   *Polling            `json:"polling,omitempty"` // absent where no back office is asked
+	Left      *LeftUpdate         `json:"left,omitempty"`    // absent where no update was left
 
 	Certificate *certificate.View `json:"certificate,omitempty"` // absent where browsers are shown none
 	Conditions  []Condition       `json:"conditions"`            // the worst first
 
 	Connections appliance.Connections `json:"connections"`
 	Goroutines  int                   `json:"goroutines"` // of the daemon: about one for each connection
+}
+
+// LeftUpdate is an update of the image that did not start well, so that the image before it runs.
+type LeftUpdate struct {
+	Version string `json:"version"`
+	Runs    string `json:"runs"` // the release that does
 }
 
 // TakenBack are rights that the producer took back, as the response in force says: they are left out of it, and the next request shows that they are gone once nothing is lent of them any more.

@@ -126,6 +126,12 @@ func conditionTable() []condition {
 			}
 			return all
 		}},
+		{Warning, nil, when(capability.ErrUpdateFailed, func(h *Health) (string, bool) {
+			if h.Left == nil {
+				return "", false
+			}
+			return fmt.Sprintf("it is %s, and %s runs again", h.Left.Version, h.Left.Runs), true
+		})},
 		{Warning, append(unusable(), capability.ErrNotProvisioned), when(capability.RecoveryOpen, func(h *Health) (string, bool) { return "", h.NoPaper })},
 		{Warning, nil, when(capability.ErrNotPolled, func(h *Health) (string, bool) { return "", h.Polling != nil && !h.Polling.Running })},
 		{Warning, []capability.Code{capability.ErrNotPolled}, func(h *Health) []found {

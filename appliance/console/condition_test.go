@@ -66,6 +66,7 @@ func TestConditions(t *testing.T) {
 		"one that does not":       {func(h *Health) { site(h, endsSoon+time.Hour) }, nil, ""},
 		"our own":                 {func(h *Health) { site(h, time.Hour); h.Certificate.Site = false }, nil, ""},
 		"a lost one":              {func(h *Health) { site(h, time.Hour); h.Certificate.Site, h.Certificate.Lost = false, "damaged" }, []capability.Code{capability.ErrCertificateLost}, "damaged"},
+		"an update that was left": {func(h *Health) { h.Left = &LeftUpdate{"2026.3", "2026.2"} }, []capability.Code{capability.ErrUpdateFailed}, "2026.3, and 2026.2 runs again"},
 		"a return on its way":     {func(h *Health) { h.Returns = make([]capability.Return, 2) }, []capability.Code{capability.ReturnMade}, "2 returns"},
 	} {
 		h := serving()

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leasehold/leasehold/appliance"
@@ -52,6 +53,7 @@ type Console struct {
 
 	opening  sync.Once
 	entrance *entrance
+	left     atomic.Pointer[LeftUpdate]
 
 	changing sync.Mutex // one change of the model or the reservations at a time: what an administrator looked at is what he changes
 	past     past
@@ -175,6 +177,7 @@ func (c *Console) Health(ctx context.Context) (*Health, error) {
 	if c.Short != nil {
 		h.Short = c.Short()
 	}
+	h.Left = c.left.Load()
 	h.Conditions = Conditions(h)
 	return h, nil
 }

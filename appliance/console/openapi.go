@@ -90,7 +90,7 @@ func descriptions() map[string]described {
 
 		"POST updates/check":  {"Judge an update of the image; for the appliance's own programs", file, Updating{}, nil},
 		"POST updates":        {"Make ready for an update of the image; for the appliance's own programs", file, Updating{}, nil},
-		"POST updates/proved": {"Say that the image has started well; for the appliance's own programs", nil, Proved{}, nil},
+		"POST updates/proved": {"Say that the image has started well; for the appliance's own programs", Proving{}, Proved{}, nil},
 
 		"GET recovery":      {"Who has the recovery key", nil, Recovery{}, nil},
 		"POST recovery":     {"Show the recovery key, once, or make another", RecoveryForm{}, RecoveryKey{}, nil},

@@ -15,7 +15,12 @@ type Updating struct {
 	Lowest uint32      `json:"lowest"` // security version that may run
 }
 
-// Proved answers POST updates/proved.
+// Proving is the body of POST updates/proved.
+type Proving struct {
+	Left string `json:"left,omitempty"` // release of an update that did not start well, so that the image before it runs; empty: there is none
+}
+
+// Proved answers it.
 type Proved struct {
 	Lowest uint32 `json:"lowest"` // security version that may run from now on; zero: anyone
 }
@@ -36,8 +41,17 @@ func (c *Console) update(r *http.Request, keep bool) (any, error) {
 	return &Updating{*u.Update, u.Lowest}, nil
 }
 
-// proved hears that the image has started well.
+// proved hears that the image has started well. What was left is told as long as it is newer than what runs.
 func (c *Console) proved(r *http.Request) (any, error) {
+	var p Proving
+	if err := decode(r, &p); err != nil {
+		return nil, err
+	}
+	if wire.CompareReleases(p.Left, c.Appliance.Image.Version) > 0 {
+		c.left.Store(&LeftUpdate{p.Left, c.Appliance.Image.Version})
+	} else {
+		c.left.Store(nil)
+	}
 	lowest, err := c.Appliance.Proved(r.Context())
 	if err != nil {
 		return nil, fmt.Errorf("remember the image: %w", err)

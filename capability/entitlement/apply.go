@@ -29,7 +29,7 @@ func (b *Book) Apply(e *Entry) error {
 	}
 	sections := 0
 	for _, there := range []bool{
-		e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil, e.Boot != nil, e.Signer != nil, e.Limited != nil, e.Account != nil, e.Product != nil, e.Model != nil, e.Change != nil,
+		e.Policy != nil, e.Item != nil, e.Answer != nil, e.Incident != nil, e.Boot != nil, e.Signer != nil, e.Limited != nil, e.Update != nil, e.Account != nil, e.Product != nil, e.Model != nil, e.Change != nil,
 		e.Device != nil, e.Map != nil, e.Order != nil, e.Step != nil, e.Retire != nil, e.WriteOff != nil,
 		e.User != nil, e.Seat != nil, e.Pool != nil, e.Session != nil, e.Convert != nil, e.Group != nil, e.Login != nil, e.SignIn != nil, e.Proposed != nil, e.Question != nil,
 	} {
@@ -58,6 +58,8 @@ func (b *Book) Apply(e *Entry) error {
 		err = b.applyBoot(e)
 	case e.Signer != nil || e.Limited != nil:
 		err = b.applySigner(e)
+	case e.Update != nil: // the record is all there is of it
+		err = e.Update.validate()
 	case e.Device != nil:
 		err = b.applyDevice(*e.Device)
 	case e.Map != nil:

@@ -349,6 +349,7 @@ type Entry struct {
 	Change  *ItemChange   `cbor:"13,keyasint,omitempty" json:"change,omitempty"`
 	Signer  *Signer       `cbor:"40,keyasint,omitempty" json:"signer,omitempty"`
 	Limited *Limited      `cbor:"41,keyasint,omitempty" json:"limited,omitempty"`
+	Update  *SignedUpdate `cbor:"42,keyasint,omitempty" json:"update,omitempty"`
 	Login   *LoginFact    `cbor:"60,keyasint,omitempty" json:"login,omitempty"`
 	SignIn  *SignIn       `cbor:"61,keyasint,omitempty" json:"signIn,omitempty"`
 	Once    *Mark         `cbor:"50,keyasint,omitempty" json:"once,omitempty"` // beside its section: the key under which it was asked for

@@ -327,8 +327,12 @@ func (s *sequence) setBoot() {
 	s.do("boot", c)
 }
 
-// sign puts a certificate of a signing key on record, or that a limit of one kept a response from being signed.
+// sign puts a certificate of a signing key on record, or that a limit of one kept a response from being signed, or what else was signed.
 func (s *sequence) sign() {
+	if s.chance(4) {
+		s.do("update", NoteUpdate{Update: SignedUpdate{Version: "2026.2", Security: s.rng.Uint32N(2), RootHash: s.digest(), File: s.digest()}})
+		return
+	}
 	if s.chance(2) {
 		s.do("limit met", NoteLimited{Host: s.anyDevice(), Detail: "more than 100 copies of Render a day"})
 		return

@@ -40,6 +40,8 @@ func (e *Entry) Subject() string {
 		return e.Signer.Name
 	case e.Limited != nil:
 		return e.Limited.Host.String()
+	case e.Update != nil:
+		return e.Update.Version
 	case e.Incident != nil:
 		return e.Incident.Host.String()
 	case e.User != nil:

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/entitlement"
 )
 
@@ -66,7 +67,7 @@ func sessionsWords(f *entitlement.SessionFact) string {
 	return words[min(2, len(words)):]
 }
 
-// keysWords says what an entry tells of signing keys; what is empty where it tells nothing of them.
+// keysWords says what an entry tells of signing keys, and of what they sign but responses; what is empty where it tells nothing of them.
 func keysWords(e *entitlement.Entry) (what, detail string) {
 	switch {
 	case e.Signer != nil:
@@ -77,6 +78,8 @@ func keysWords(e *entitlement.Entry) (what, detail string) {
 		return "took a certificate", detail
 	case e.Limited != nil:
 		return "did not sign", e.Limited.Detail
+	case e.Update != nil:
+		return "signed an update", fmt.Sprintf("security version %d, %s, SHA-256 %x", e.Update.Security, capability.Counted(e.Update.States, "boot state"), e.Update.File[:])
 	}
 	return "", ""
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leasehold/leasehold/capability"
+	"github.com/leasehold/leasehold/capability/backoffice"
 	"github.com/leasehold/leasehold/capability/wire"
 	"github.com/leasehold/leasehold/cmd/internal/terminal"
 	"github.com/leasehold/leasehold/image"
@@ -30,15 +31,17 @@ type updateData struct {
 
 func updateCommand(f *flags) *cobra.Command {
 	var dir string
+	var of backoffice.Machines
 	var requests []string
 	c := &cobra.Command{
 		Use: "update IMAGE -o DIR", Short: "Sign an update of the appliance's image, and put it on a stick",
 		Long: "Update takes an image that make image has built, named by what its files begin with, and writes it into the folder LEASEHOLD/UPDATE below DIR: three files, and UPDATE.LHU, in which both signatures of the producer stand for them. " +
 			"Release, security version and root hash are read from the image itself.\n\n" +
 			"Trusted storage opens in signed boot states only. So the state that each machine will be in is signed ahead: for the firmware of every machine on record, of every boot state that is allowed, and of the requests that --for names. " +
-			"A machine whose firmware is not among them refuses the update.\n\n" +
+			"A machine whose firmware is not among them refuses the update. One update is signed for about 300 firmwares; where there are more, sign it several times, each time for the machines of --for alone: --only.\n\n" +
+			"What was signed is in the book: freehold audit --what update.\n\n" +
 			"Once an image of a security version has proved itself on a machine that is activated, no image with a lower one opens its trusted storage, and none is taken as an update. A repair begins anew: the image that runs then is the lowest.",
-		Example: "  freehold update dist/leasehold_2026.2 -o /media/stick\n  freehold update dist/leasehold_2026.2 -o /media/stick --for REQ-0003.LHQ",
+		Example: "  freehold update dist/leasehold_2026.2 -o /media/stick\n  freehold update dist/leasehold_2026.2 -o /media/stick --for REQ-0003.LHQ\n  freehold audit --what update",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := findBuilt(args[0])
@@ -50,13 +53,15 @@ func updateCommand(f *flags) *cobra.Command {
 				return err
 			}
 			defer o.Close()
-			var states [][]byte
+			if of.Only && len(requests) == 0 {
+				return terminal.Usage("--only needs the machines that it is signed for: --for REQUEST")
+			}
 			for _, name := range requests {
 				state, err := f.quoted(o, name)
 				if err != nil {
 					return err
 				}
-				states = append(states, state)
+				of.States = append(of.States, state)
 			}
 			dir = filepath.Join(dir, filepath.FromSlash(wire.UpdateFolder))
 			if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -68,7 +73,7 @@ func updateCommand(f *flags) *cobra.Command {
 					return terminal.Coded(capability.ErrFileRead, err)
 				}
 			}
-			file, err := o.SignUpdate(&b.update, b.pcr11, states, now())
+			file, err := o.SignUpdate(&b.update, b.pcr11, of, operator(), now())
 			if err != nil {
 				return f.coded(err)
 			}
@@ -86,6 +91,7 @@ func updateCommand(f *flags) *cobra.Command {
 	}
 	c.Flags().StringVarP(&dir, "output", "o", "", "`directory` to write to, as that of a stick")
 	c.Flags().StringArrayVar(&requests, "for", nil, "sign ahead for the machine of the request in `file` too; may be repeated")
+	c.Flags().BoolVar(&of.Only, "only", false, "sign ahead for the machines of --for alone")
 	if err := c.MarkFlagRequired("output"); err != nil {
 		panic(err)
 	}

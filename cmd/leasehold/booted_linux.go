@@ -68,16 +68,18 @@ func (b booted) onTrial() (bool, error) {
 	return err == nil, err
 }
 
-// failed says whether an image of this release is there that has used up its starts. The installer takes it for installed.
-func (b booted) failed(version string) bool {
+// left are the releases of the images that are there and have used up their starts. The installer takes each for installed.
+func (b booted) left() (releases []string) {
 	files, err := os.ReadDir(filepath.Join(b.esp, "EFI/Linux"))
 	if err != nil {
-		return false
+		return nil
 	}
 	for _, f := range files {
-		if left, found := strings.CutPrefix(f.Name(), "leasehold_"+version+"+0"); found && (strings.HasPrefix(left, "-") || left == ".efi") {
-			return true
+		name, ours := strings.CutPrefix(f.Name(), "leasehold_")
+		release, tries, counted := strings.Cut(strings.TrimSuffix(name, ".efi"), "+")
+		if n, _, _ := strings.Cut(tries, "-"); ours && counted && n == "0" {
+			releases = append(releases, release)
 		}
 	}
-	return false
+	return releases
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -38,7 +39,7 @@ func (p *program) updateCommand() *cobra.Command {
 		Use: "update", Short: "Update the image of this appliance: the programs of its units", Args: cobra.NoArgs,
 		Long: "An appliance takes an update of its image from a stick with the folder LEASEHOLD/UPDATE, as freehold update writes it. It is copied, and each file is compared with what the producer signed while it is copied; the boot state that the machine " +
 			"will be in is kept; then the copy is installed in the slot that does not run. Nothing of what serves is changed. Where the image that runs has not proved itself yet, that waits until it has: the slot has the image before it. The update starts with the next restart, whenever somebody restarts the machine: on the text console, F10.\n\n" +
-			"A new image has to prove itself: the license server must answer. One that does not in three starts is left, and the machine is back on the one before. Once it has proved itself, no image with a lower security version opens the trusted storage of the machine any more. An update that was left so is not installed again: the next release is. While trusted storage is lost no update is taken.",
+			"A new image has to prove itself: the license server must answer. One that does not in three starts is left, and the machine is back on the one before. Once it has proved itself, no image with a lower security version opens the trusted storage of the machine any more. An update that was left so is told of as LH-2410, and is not installed again, as what did not start in three tries would take the machine away for three more: the next release is, and the same image under a higher number is one. While trusted storage is lost no update is taken.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(p.updateTake(), p.updateHealth(), p.updateProved())
@@ -239,7 +240,7 @@ func (u *taking) copies(ctx context.Context, trust *wire.Trust) (file []byte, sa
 	if err := u.call(ctx, http.MethodPost, "updates/check", file, &console.Updating{}); err != nil {
 		return nil, nil, err
 	}
-	if u.boot.failed(said.Version) {
+	if slices.Contains(u.boot.left(), said.Version) {
 		return nil, nil, capability.Refuse(capability.ErrUpdateFailed, "", "it is %s", said.Version)
 	}
 	parts := partsOf(said)
@@ -423,14 +424,14 @@ func (p *program) updateProved() *cobra.Command {
 	var esp string
 	c := &cobra.Command{
 		Use: "proved", Short: "Have the TPM remember the security version of the image that runs", Args: cobra.NoArgs,
-		Long: "Proved is the program of leasehold-proved.service, which starts when the image has proved itself. From then on no image with a lower security version opens this machine's trusted storage; where there is none yet, from the first response on. A repair begins anew: the image that runs then is the lowest.",
+		Long: "Proved is the program of leasehold-proved.service, which starts when the image has proved itself. From then on no image with a lower security version opens this machine's trusted storage; where there is none yet, from the first response on. A repair begins anew: the image that runs then is the lowest. It says too which update did not start well and was left, so that the appliance tells of it.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			boot := booted{efivars, espAt(esp, espDirs()...)}
 			if trial, err := boot.onTrial(); trial || err != nil {
 				return terminal.Coded(capability.ErrUpdateTrial, cmp.Or(err, errors.New("the boot loader still counts its starts")))
 			}
 			var answer console.Proved
-			if err := p.call(c.Context(), http.MethodPost, "updates/proved", nil, &answer); err != nil {
+			if err := p.call(c.Context(), http.MethodPost, "updates/proved", console.Proving{Left: newest(boot.left())}, &answer); err != nil {
 				return err
 			}
 			return p.did("leasehold.update-proved/1", "", "security version %d is the lowest that may run\n", answer.Lowest)
@@ -438,4 +439,12 @@ func (p *program) updateProved() *cobra.Command {
 	}
 	c.Flags().StringVar(&esp, "esp", "", "`directory` of the boot loader's partition; else the first of /boot and /efi that has one")
 	return c
+}
+
+// newest is the last of some releases, or empty.
+func newest(releases []string) string {
+	if len(releases) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(releases, wire.CompareReleases)
 }

@@ -35,6 +35,7 @@ type opened struct {
 	archive func(v appliance.Vault, first, last uint64, recovery ledger.RecoveryView) (appliance.Archive, error)
 	note    func(key, note []byte) ([]byte, error) // opens the note of a backup
 	boot    *appliance.Public                      // that the vault is sealed to; apart, because others keep it, and the journal is not theirs to keep
+	states  capability.Boot                        // that the run begins with: of boot, or what is signed ahead for a vault to come
 	journal [][]byte                               // entries since the snapshot
 	length  int64                                  // of the snapshot
 	settled func()
@@ -153,6 +154,14 @@ func (p place) openRequests(lost *capability.Refusal) (*opened, error) {
 			return nil, err
 		}
 		s.cause = "not activated"
+		var sealed appliance.Public // of it the boot states are there
+		if len(r.Public) > 0 {
+			if err := wire.New().Decode(r.Public, &sealed, storage.MaxPublicBytes); err != nil {
+				v.Close()
+				return nil, condition(fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err))
+			}
+		}
+		s.states = sealed.Boot
 	}
 	if err != nil {
 		return nil, condition(err)
@@ -207,7 +216,7 @@ func (p place) openVault() (*opened, error) {
 		v.Close()
 		return nil, condition(fmt.Errorf("%w: boot states: %w", storage.ErrCorrupt, err))
 	}
-	s.archive, s.note = p.openArchive(s.boot), p.openNote(s.boot)
+	s.states, s.archive, s.note = s.boot.Boot, p.openArchive(s.boot), p.openNote(s.boot)
 	s.held = r.Verdict == storage.Hold
 	s.shared = s.held && !r.Cause.Counts()
 	switch {

@@ -129,7 +129,7 @@ func run(ctx context.Context, f flags, passed map[string]net.Listener, serves *b
 		Start: start, EventLog: func() []byte { return eventLog(f.events, f.tpm) }, WantsEventLog: ofItsTPM(f.events, f.tpm), Certificate: site.certificate, Answered: figures.Answered,
 		Now: time.Now, Elapsed: func() time.Duration { return clock(unix.CLOCK_BOOTTIME) }, Awake: func() time.Duration { return clock(unix.CLOCK_MONOTONIC) }, Rand: rand.Reader, Log: log,
 		Serving: serving, Guard: storage.Guard,
-		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: s.boot.Boot, Base: s.boot.Base, Image: ours, Images: device.Images(attest.ImagesIndex), Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
+		Counter: s.counter, Found: s.found, Settled: s.settled, Boot: s.states, Base: s.boot.Base, Image: ours, Images: device.Images(attest.ImagesIndex), Journal: s.journal, SnapshotBytes: s.length, Archive: s.archive,
 	})
 	if err != nil {
 		s.vault.Close()

@@ -71,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"ldap":      script((*machines).ldap),
 			"clerk":     script((*machines).clerk),
 			"built":     built,
+			"sealedto":  sealedTo,
 			"issuer":    script((*machines).startIssuer),
 			"through":   script((*machines).through),
 		},

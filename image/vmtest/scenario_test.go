@@ -282,17 +282,18 @@ func (s *scenario) trusts() {
 		s.must(err)
 		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 		conn, err := d.DialContext(ctx, "tcp", s.server())
-		s.must(err)
-		shown := conn.(*tls.Conn).ConnectionState().PeerCertificates
-		conn.Close()
-		if sum := sha256.Sum256(shown[0].Raw); strings.EqualFold(hex.EncodeToString(sum[:]), found[1]+found[2]) && len(shown) == 2 {
-			sum = sha256.Sum256(shown[1].RawSubjectPublicKeyInfo)
-			s.key = hex.EncodeToString(sum[:])
-			break
+		if err == nil { // else the machine is too slow for the time that a conversation has to begin
+			shown := conn.(*tls.Conn).ConnectionState().PeerCertificates
+			conn.Close()
+			if sum := sha256.Sum256(shown[0].Raw); strings.EqualFold(hex.EncodeToString(sum[:]), found[1]+found[2]) && len(shown) == 2 {
+				sum = sha256.Sum256(shown[1].RawSubjectPublicKeyInfo)
+				s.key = hex.EncodeToString(sum[:])
+				break
+			}
 		}
 		select {
 		case <-ctx.Done():
-			s.t.Fatalf("the screen shows the certificate %s%s, another is presented", found[1], found[2])
+			s.t.Fatalf("the screen shows the certificate %s%s, another is presented, or none: %v", found[1], found[2], err)
 		case <-time.After(look):
 		}
 	}

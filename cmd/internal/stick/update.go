@@ -3,16 +3,17 @@ package stick
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
+	"time"
 
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
-// updateFile has the name of the device whose update is to be copied. A unit waits for it.
-const updateFile = "update"
+// updatesDir has an empty file with the name of each device whose update is to be copied. A unit waits for the first.
+const updatesDir = "updates"
 
 // deviceForm is what the kernel calls a disk or a partition. Nothing else is ever looked up.
 func deviceForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9]{0,31}$`) }
@@ -28,26 +29,41 @@ func HasUpdate(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// HandOver has the update on a device copied by who waits for it.
+// HandOver has the update on a device copied by who waits for it, after those that were handed over before.
 func HandOver(dir, device string) error {
 	if !deviceForm().MatchString(device) {
 		return fmt.Errorf("%.64q is no name of a device", device)
 	}
-	path := filepath.Join(dir, updateFile)
-	if err := os.WriteFile(path+".new", []byte(device), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	dir = filepath.Join(dir, updatesDir)
+	return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, device), nil, 0o644))
 }
 
-// TakeOver is the device that was handed over, once.
+// TakeOver is the device that was handed over first, once. What is no name of a device is taken away, so that nobody waits behind it.
 func TakeOver(dir string) (device string, err error) {
-	path := filepath.Join(dir, updateFile)
-	b, err := os.ReadFile(path)
-	if err = errors.Join(err, os.Remove(path)); err != nil {
+	dir = filepath.Join(dir, updatesDir)
+	list, err := os.ReadDir(dir)
+	if err != nil {
 		return "", err
 	}
-	if device = strings.TrimSpace(string(b)); !deviceForm().MatchString(device) {
+	var first time.Time
+	for _, e := range list {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return "", err
+		}
+		if at := info.ModTime(); device == "" || at.Before(first) {
+			device, first = e.Name(), at
+		}
+	}
+	if device == "" {
+		return "", fmt.Errorf("%s: %w", dir, fs.ErrNotExist)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, device)); err != nil {
+		return "", err
+	}
+	if !deviceForm().MatchString(device) {
 		return "", fmt.Errorf("%.64q is no name of a device", device)
 	}
 	return device, nil

@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
-// A stick is handed over once, by the name of a device and by nothing that leads elsewhere.
+// A stick is handed over once, by the name of a device and by nothing that leads elsewhere. Several wait for each other.
 func TestHandOver(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := TakeOver(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -18,21 +19,32 @@ func TestHandOver(t *testing.T) {
 		if err := HandOver(dir, name); err == nil {
 			t.Errorf("%q is handed over", name)
 		}
-		if err := os.WriteFile(filepath.Join(dir, updateFile), []byte("/"+name+"/"), 0o600); err != nil {
+	}
+	waits := filepath.Join(dir, updatesDir)
+	for _, name := range []string{"sd a", "SDA", "1sda"} {
+		if err := errors.Join(os.MkdirAll(waits, 0o700), os.WriteFile(filepath.Join(waits, name), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := TakeOver(dir); err == nil {
 			t.Errorf("%q is taken over as %q", name, got)
 		}
 	}
-	if err := HandOver(dir, "sdb1"); err != nil {
-		t.Fatal(err)
+	for i, name := range []string{"sdc1", "sdb1", "sda"} {
+		at := time.Unix(int64(1000+i), 0)
+		if err := errors.Join(HandOver(dir, name), os.Chtimes(filepath.Join(waits, name), at, at)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got, err := TakeOver(dir); err != nil || got != "sdb1" {
-		t.Errorf("%q, %v", got, err)
+	for _, want := range []string{"sdc1", "sdb1", "sda"} {
+		if got, err := TakeOver(dir); err != nil || got != want {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
 	}
 	if _, err := TakeOver(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("taken over twice: %v", err)
+	}
+	if left, err := os.ReadDir(waits); err != nil || len(left) > 0 {
+		t.Errorf("a unit that waits for anything here starts again and again: %v, %v", left, err)
 	}
 }
 
