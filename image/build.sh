@@ -149,19 +149,35 @@ sign() {
 	TZ=UTC faketime -f "$(date -u -d "@$SOURCE_DATE_EPOCH" '+%F %T')" sbsign --key "$KEY" --cert "$CERT" --output "$2" "$work/plain.efi" 2>/dev/null
 }
 
+# What a machine without keys is given: the certificate as the only one that may start anything here, or name another that may. Its owner and time are taken from the certificate, and so the files are the
+# same for every image of one key. The time is in February: sbvarsign counts months from 0 in some versions, and a machine may want one from 1 to 12.
+keys() {
+	openssl x509 -in "$CERT" -outform DER -out "$work/secureboot.der"
+	sbsiglist --owner "$(half "$(sha256sum "$work/secureboot.der" | cut -c1-64)" 1)" --type x509 --output "$work/secureboot.list" "$work/secureboot.der"
+	since=$(date -u -d "$(openssl x509 -in "$CERT" -noout -startdate | cut -d= -f2)" +%Y)-02-01
+	# As the boot loader writes them; sbvarsign alone would sign that they are to be appended.
+	attributes=NON_VOLATILE,BOOTSERVICE_ACCESS,RUNTIME_ACCESS,TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+	mkdir "$1"
+	for v in PK KEK db; do
+		TZ=UTC faketime -f "$since 00:00:00" sbvarsign --attr "$attributes" --key "$KEY" --cert "$CERT" --output "$1/$v.auth" "$v" "$work/secureboot.list"
+	done
+}
+
 disk() {
 	esp=$work/esp.img
 	rm -f "$esp" "$1"
 	truncate -s 256M "$esp"
 	mkfs.vfat -F 32 -i "$(cut -c1-8 "$work/roothash")" -n LEASEHOLD --invariant "$esp" >/dev/null
 	sign "$root/usr/lib/systemd/boot/efi/systemd-bootx64.efi" "$work/boot.efi"
-	printf 'timeout 0\neditor no\nauto-entries no\nauto-firmware no\n' >"$work/loader.conf"
-	touch -d "@$SOURCE_DATE_EPOCH" "$work/boot.efi" "$work/loader.conf" "$out/leasehold_$version.efi"
+	cp "$here/loader.conf" "$work/loader.conf"
+	keys "$work/keys"
+	touch -d "@$SOURCE_DATE_EPOCH" "$work/boot.efi" "$work/loader.conf" "$work"/keys/*.auth "$out/leasehold_$version.efi"
 	MTOOLS_SKIP_CHECK=1 TZ=UTC
 	export MTOOLS_SKIP_CHECK TZ
-	mmd -i "$esp" ::/EFI ::/EFI/BOOT ::/EFI/Linux ::/loader
+	mmd -i "$esp" ::/EFI ::/EFI/BOOT ::/EFI/Linux ::/loader ::/loader/keys ::/loader/keys/auto
 	mcopy -m -i "$esp" "$work/boot.efi" ::/EFI/BOOT/BOOTX64.EFI
 	mcopy -m -i "$esp" "$work/loader.conf" ::/loader/loader.conf
+	for v in PK KEK db; do mcopy -m -i "$esp" "$work/keys/$v.auth" "::/loader/keys/auto/$v.auth"; done
 	mcopy -m -i "$esp" "$out/leasehold_$version.efi" "::/EFI/Linux/leasehold_$version+3.efi"
 	hash=$(cat "$work/roothash")
 	# 256 + 192 + 8 MiB and the tables; the first boot makes the rest of what it finds.

@@ -198,33 +198,6 @@ func TestSlot(t *testing.T) {
 	t.Logf("update %.1f MiB, kernel image %.1f MiB", float64(size)/mib, float64(info.Size())/mib)
 }
 
-// The boot partition starts the kernel image that is shipped, three times at most before it is known to be good.
-func TestBootPartition(t *testing.T) {
-	at := base(t) + ".disk@@1M"
-	read := func(name string) []byte {
-		cmd := exec.Command("mtype", "-i", at, "::"+name)
-		cmd.Env = append(os.Environ(), "MTOOLS_SKIP_CHECK=1")
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return out
-	}
-	shipped, err := os.ReadFile(base(t) + ".efi")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(read("/EFI/Linux/"+filepath.Base(base(t))+"+3.efi"), shipped) {
-		t.Error("the kernel image on the disk is not the one that is shipped")
-	}
-	if conf := string(read("/loader/loader.conf")); !strings.Contains(conf, "editor no\n") || !strings.Contains(conf, "timeout 0\n") {
-		t.Errorf("the boot loader lets people at the command line:\n%s", conf)
-	}
-	if len(read("/EFI/BOOT/BOOTX64.EFI")) < 50_000 {
-		t.Error("there is no boot loader")
-	}
-}
-
 // A production image takes nothing from SMBIOS, whoever owns the virtual machine; the command line of tests differs in that alone.
 func TestCommandLine(t *testing.T) {
 	words := strings.Fields(section(t, uki(t, ".efi"), ".cmdline"))

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	firmware  = "/usr/share/OVMF/OVMF_CODE_4M.fd"
-	variables = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+	firmware       = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+	lockedFirmware = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+	variables      = "/usr/share/OVMF/OVMF_VARS_4M.fd" // without keys: setup mode
 
 	// DiskSize is that of the machine's disk: the image, and room that the first boot makes partitions in.
 	DiskSize = "2G"
@@ -49,6 +50,7 @@ type Hardware struct {
 	Clock   string   // of the board at the start, as 1970-01-01T00:00:00; this host's
 	Strings []string // of the firmware (SMBIOS type 11), by which a host hands things to systemd
 	Second  bool     // serial line, which Agent talks on
+	Locked  bool     // firmware that alone writes its variables (SMM), so that no running system takes Secure Boot back
 }
 
 // New makes a machine that has never run, with a copy of the disk image in it. The directory's name must be short: sockets are in it, whose paths have at most 107 bytes.
@@ -64,13 +66,11 @@ func New(ctx context.Context, dir, image, accelerator string) (*Machine, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, args := range [][]string{
-		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", m.Disk(), DiskSize},
-		{"qemu-img", "convert", "-f", "raw", "-O", "qcow2", variables, m.path("variables.qcow2")},
-	} {
-		if err := run(ctx, args[0], args[1:]...); err != nil {
-			return nil, err
-		}
+	if err := run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", m.Disk(), DiskSize); err != nil {
+		return nil, err
+	}
+	if err := m.NewVariables(ctx); err != nil {
+		return nil, err
 	}
 	return m, m.NewTPM(ctx)
 }
@@ -79,6 +79,11 @@ func (m *Machine) path(name string) string { return filepath.Join(m.dir, name) }
 
 // Disk is the file of the machine's disk. A machine that is off may be given another, or an older one.
 func (m *Machine) Disk() string { return m.path("disk.qcow2") }
+
+// NewVariables gives the firmware of a machine that is off the variables that it had when it was made: no Secure Boot keys are in them.
+func (m *Machine) NewVariables(ctx context.Context) error {
+	return run(ctx, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", variables, m.path("variables.qcow2"))
+}
 
 // NewTPM gives a machine that is off another TPM.
 func (m *Machine) NewTPM(ctx context.Context) error {
@@ -224,10 +229,14 @@ func (m *Machine) listens(ctx context.Context) error {
 
 // arguments are QEMU's. Every drive that is written is qcow2, which snapshots need; nothing of the machine reaches a network but through the forward.
 func (m *Machine) arguments(snapshot string) []string {
-	args := []string{"-nodefaults", "-no-user-config", "-S", "-display", "none", "-machine", "q35,smm=off"}
+	board, code := "q35,smm=off", firmware
+	if m.Hardware.Locked {
+		board, code = "q35,smm=on", lockedFirmware
+	}
+	args := []string{"-nodefaults", "-no-user-config", "-S", "-display", "none", "-machine", board}
 	args = append(args, acceleration(m.accelerator)...)
 	args = append(args, "-smp", processors(m.accelerator), "-m", fmt.Sprint(Memory), "-uuid", "6c686c64-0000-4000-8000-000000000001", "-smbios", "type=1,manufacturer=Leasehold,product=Test,serial=LH-TEST-1",
-		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+firmware,
+		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
 		"-drive", "if=pflash,format=qcow2,unit=1,file="+m.path("variables.qcow2"),
 		"-drive", "if=none,id=hd0,format=qcow2,file="+m.Disk(), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
 		"-device", "VGA", "-device", "qemu-xhci,id=xhci", "-device", "usb-kbd,bus=xhci.0", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
@@ -246,6 +255,9 @@ func (m *Machine) arguments(snapshot string) []string {
 	}
 	if m.Hardware.Second {
 		args = append(args, "-chardev", "socket,id=second,server=on,wait=off,path="+m.path("agent.sock")+",logappend=on,logfile="+m.path("agent.log"), "-serial", "chardev:second")
+	}
+	if m.Hardware.Locked {
+		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1")
 	}
 	if m.Hardware.Clock != "" {
 		args = append(args, "-rtc", "base="+m.Hardware.Clock)

@@ -89,6 +89,19 @@ func (s Stick) Damage(ctx context.Context) string {
 	return fmt.Sprintf("%v: %s", err, tail(string(out)))
 }
 
+// EditESP has the EFI system partition of a machine that is off changed, as by somebody who has taken the disk out. The disk has no snapshots afterwards.
+func (m *Machine) EditESP(ctx context.Context, edit func(esp Stick) error) error {
+	raw := m.path("disk.raw")
+	defer os.Remove(raw)
+	if err := run(ctx, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", m.Disk(), raw); err != nil {
+		return err
+	}
+	if err := edit(Stick(raw + "@@1M")); err != nil {
+		return err
+	}
+	return run(ctx, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, m.Disk())
+}
+
 // Plugged is a device in a USB port.
 type Plugged struct {
 	m  *Machine
