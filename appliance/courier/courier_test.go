@@ -237,7 +237,7 @@ func TestTraps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.Write(1, request(t, host(1)), "text"); err == nil || Code(err) != capability.ErrFileRead {
+		if _, err := m.Write(1, request(t, host(1)), strings.Repeat("text", 1<<20)); err == nil || Code(err) != capability.ErrFileRead {
 			t.Errorf("%s: %v", row.name, err)
 		}
 		m.Close()
@@ -316,13 +316,13 @@ func TestManyFolders(t *testing.T) {
 
 func TestReadOnlyMedium(t *testing.T) {
 	if os.Getuid() == 0 {
-		// Root writes anywhere but where the disk is full; /dev/full is no directory, so a size limit stands in for it.
+		// Root writes anywhere but where the disk is full; /dev/full is no directory, so a size limit stands in for it. It holds for the log of the test itself too, which is shorter.
 		var old syscall.Rlimit
 		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old) })
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 16, Max: old.Max}); err != nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: old.Max}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -337,7 +337,7 @@ func TestReadOnlyMedium(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if _, err := m.Write(1, request(t, host(1)), "text"); err == nil || Code(err) != capability.ErrFileRead {
+	if _, err := m.Write(1, request(t, host(1)), strings.Repeat("text", 1<<20)); err == nil || Code(err) != capability.ErrFileRead {
 		t.Errorf("written to what takes no writes: %v", err)
 	}
 	if left := tree(t, dir); strings.Contains(left, ".LHQ") || strings.Contains(left, ".TMP") {
