@@ -235,9 +235,10 @@ func FuzzFromText(f *testing.F) {
 	f.Add([]byte(Text([]byte("a file"))))
 	f.Add([]byte("words\n" + Text(bytes.Repeat([]byte{1, 2, 3}, 40)) + "words"))
 	f.Add([]byte(textBegin + "\n1 AA AAAAAA\n" + textEnd + " 1"))
+	f.Add([]byte(strings.Join(Frames([]byte("a file"), LeastFrame), "\n")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := FromText(b)
-		if err != nil || bytes.Equal(file, b) || len(file) == 0 {
+		if err != nil || bytes.Equal(file, b) || len(file) == 0 || !bytes.Contains(b, []byte(textBegin)) {
 			return
 		}
 		_, given, _ := strings.Cut(string(b), textBegin)

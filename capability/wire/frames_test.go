@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,17 +19,16 @@ func TestFrames(t *testing.T) {
 		for i := range file {
 			file[i] = byte(i * i >> 3)
 		}
-		var back []byte
 		list := Frames(file, row.symbols)
 		for i, f := range list {
-			part, ok := strings.CutPrefix(f, fmt.Sprintf("LH1/%dOF%d/", i+1, len(list)))
-			if !ok || len(f) > symbols {
+			if !strings.HasPrefix(f, fmt.Sprintf("LH1/%dOF%d/", i+1, len(list))) || len(f) > symbols {
 				t.Fatalf("%d bytes: frame %d of %d symbols is %.20s", n, i+1, len(f), f)
 			}
-			back = append(back, unbase45(part)...)
 		}
-		if !bytes.Equal(back, file) {
-			t.Errorf("%d bytes come back as %d", n, len(back))
+		slices.Reverse(list)
+		list = append(list, list[0], "words")
+		if back, err := FromText([]byte(" scanned:\r\n" + strings.Join(list, " \r\n"))); err != nil || !bytes.Equal(back, file) {
+			t.Errorf("%d bytes come back as %d, %v", n, len(back), err)
 		}
 	}
 	// RFC 9285, 4.3.
@@ -38,15 +39,42 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-func unbase45(s string) (b []byte) {
-	const symbols = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
-	for ; len(s) >= 2; s = s[min(3, len(s)):] {
-		n := strings.IndexByte(symbols, s[0]) + 45*strings.IndexByte(symbols, s[1])
-		if len(s) == 2 {
-			return append(b, byte(n))
-		}
-		n += 45 * 45 * strings.IndexByte(symbols, s[2])
-		b = append(b, byte(n>>8), byte(n))
+// What was read of the codes must be all of them, of one file, and as they were written.
+func TestHalfTheFrames(t *testing.T) {
+	file := make([]byte, 101)
+	for i := range file {
+		file[i] = byte(7 * i)
 	}
-	return b
+	list := Frames(file, 60) // 34 bytes in 51 symbols, three times, the last without one byte
+	with := func(n int, s string) string {
+		changed := slices.Clone(list)
+		changed[n] = s
+		return strings.Join(changed, "\n")
+	}
+	for text, want := range map[string]error{
+		strings.Join(list[1:], "\n"):                               ErrCut,
+		strings.Join(list[:2], "\n"):                               ErrCut,
+		with(1, "LH1/2OF4"+list[1][8:]):                            ErrMalformed,
+		with(1, "LH1/0OF3"+list[1][8:]):                            ErrMalformed,
+		with(1, "LH1/4OF3"+list[1][8:]):                            ErrMalformed,
+		with(1, "LH1/02OF3"+list[1][8:]):                           ErrMalformed,
+		with(1, "LH1/2 OF3"+list[1][8:]):                           ErrMalformed,
+		with(1, list[1][:8]):                                       ErrMalformed,
+		with(1, list[1][:9]):                                       ErrMalformed,
+		with(1, list[1][:len(list[1])-3]):                          ErrMalformed,
+		with(1, list[1][:len(list[1])-1]+"a"):                      ErrMalformed,
+		with(1, list[1][:len(list[1])-1]+":"):                      ErrMalformed,
+		with(2, list[2]+":"):                                       ErrMalformed,
+		with(2, list[2]+"000000"):                                  ErrMalformed,
+		with(2, list[2][:len(list[2])-1]+":"):                      ErrMalformed,
+		with(2, list[2]) + "\n" + list[0][:len(list[0])-3] + "000": ErrMalformed,
+		"LH1/1OF1/": ErrMalformed,
+	} {
+		if got, err := FromText([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%q: %d bytes, %v, want %v", text, len(got), err, want)
+		}
+	}
+	if _, err := FromText([]byte(list[0] + "\n" + list[2])); err == nil || !strings.Contains(err.Error(), "code 2 is not among them") {
+		t.Error(err)
+	}
 }

@@ -44,13 +44,27 @@ func lineCheck(n int, line []byte) string {
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
 }
 
-// FromText is the file of a text form; what is not one is given back as it is. Words around it, and spaces at the ends of lines, mean nothing.
-// ErrCut: lines are missing. ErrMalformed: a line is not as it was written; the error names it.
+// FromText is the file of a text form, or of the frames of QR codes with a line for each; what is neither is given back as it is. Words around it, and spaces at the ends of
+// lines, mean nothing. ErrCut: lines or frames are missing. ErrMalformed: one is not as it was written; the error names it.
 func FromText(b []byte) ([]byte, error) {
-	if len(b) > MaxText || !bytes.Contains(b[:min(len(b), 64<<10)], []byte(textBegin)) || bytes.HasPrefix(b, []byte{0xd9, 0xd9, 0xf7}) {
+	begin := b[:min(len(b), 64<<10)]
+	switch {
+	case len(b) > MaxText || bytes.HasPrefix(b, []byte{0xd9, 0xd9, 0xf7}):
 		return b, nil
+	case bytes.Contains(begin, []byte(textBegin)):
+		return fromLines(string(b))
 	}
-	_, rest, _ := strings.Cut(string(b), textBegin)
+	for line := range strings.Lines(string(begin)) {
+		if isFrame(line) {
+			return fromFrames(string(b))
+		}
+	}
+	return b, nil
+}
+
+// fromLines is the file of a text form.
+func fromLines(text string) ([]byte, error) {
+	_, rest, _ := strings.Cut(text, textBegin)
 	var file []byte
 	n := 0
 	for line := range strings.Lines(rest) {
