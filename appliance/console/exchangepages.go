@@ -308,18 +308,25 @@ func (v *visit) requestFile() error {
 }
 
 func (v *visit) responseForm() error {
-	_, files, err := v.uploads()
-	if err == nil && len(files) != 1 {
-		err = capability.Refuse(capability.ErrForm, "file", "choose the response file")
-	}
+	form, files, err := v.uploads()
 	if err != nil {
 		return v.again(err, (*visit).offlinePage)
 	}
+	file := []byte(form.Get("text"))
+	if len(files) == 1 {
+		file = files[0].Content
+	}
+	if len(files) > 1 || len(file) == 0 {
+		return v.again(capability.Refuse(capability.ErrForm, "file", "choose the response file, or paste it as text"), (*visit).offlinePage)
+	}
+	if file, err = wire.FromText(file); err != nil {
+		return v.again(capability.Refuse(wire.Code(err), "", "%v", err), (*visit).offlinePage)
+	}
 	return v.again(v.act(func() (string, error) {
-		if kind, err := wire.Kind(files[0].Content); err == nil && kind == wire.KindRequest {
-			return v.answerForm(files[0].Content)
+		if kind, err := wire.Kind(file); err == nil && kind == wire.KindRequest {
+			return v.answerForm(file)
 		}
-		in, err := v.applyFile(v.r.Context(), files[0].Content)
+		in, err := v.applyFile(v.r.Context(), file)
 		if err != nil {
 			return "", err
 		}

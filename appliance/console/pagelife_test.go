@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -246,6 +247,11 @@ func TestOfflinePages(t *testing.T) {
 	for name, content := range map[string][]byte{"nothing": {}, "no file of ours": []byte("hello"), "a request": []byte(one.body), "large": make([]byte, capability.MaxFile+1)} {
 		if a := b.sendFile("/offline/response", content, "once", "r"+name[:1]); a.status < 400 || a.status >= 500 || !strings.Contains(a.body, `role="alert"`) {
 			t.Errorf("%s: %d", name, a.status)
+		}
+	}
+	for _, pasted := range []string{"", "hello", wire.Text([]byte(one.body)), "LH1/1OF2/QED"} {
+		if a := b.post("/offline/response", "once", "p"+pasted, "text", pasted); a.status < 400 || a.status >= 500 || !strings.Contains(a.body, `role="alert"`) || !strings.Contains(a.body, html.EscapeString(pasted)+"</textarea>") {
+			t.Errorf("%.20q pasted: %d", pasted, a.status)
 		}
 	}
 	if a := b.post("/online", "id", string(w.item), "count", "3"); a.status < 400 || a.status >= 500 || !strings.Contains(a.body, "LH-") {

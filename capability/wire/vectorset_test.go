@@ -54,6 +54,7 @@ func vectorSet(t testing.TB) []*vector {
 	s.frames()
 	s.activationIDs()
 	s.texts()
+	s.codes()
 	return s.list
 }
 

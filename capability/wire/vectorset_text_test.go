@@ -5,17 +5,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // texts are files in the form that passes where only text does: SPEC.md 4.
 func (s *set) texts() {
-	var file []byte
-	for _, v := range s.list {
-		if v.Name == "request-file-device" {
-			file = unhex(v.Hex)
-		}
-	}
+	file := s.requestFile()
 	text := string(s.good("text", "text-request", "a request file as text", textInput{file}, nil))
 	counting := make([]byte, 2*textLine)
 	for i := range counting {
@@ -26,10 +22,7 @@ func (s *set) texts() {
 
 	lines := strings.SplitAfter(text, "\n")
 	n := len(lines) - 3 // those of the file: the first and the last say where it is, and behind that there is nothing
-	taken := func(name, description, text string) {
-		sum := sha256.Sum256(file)
-		s.list = append(s.list, &vector{Name: "text-" + name, Description: description, Kind: "text", Hex: hex.EncodeToString([]byte(text)), Digest: hex.EncodeToString(sum[:]), Expect: "ok"})
-	}
+	taken := func(name, description, text string) { s.taken("text-"+name, description, text, file) }
 	taken("in-a-mail", "the same in a mail, with other line ends, and words and empty lines around it", "Dear M. Keller,\r\n\r\nhere it is:  "+strings.ReplaceAll(text, "\n", "  \r\n\r\n")+"-- \r\n1 AA AA\r\n")
 	taken("spaces", "the same, indented, with tabs and no-break spaces, and without a line end at the end", strings.TrimSuffix(strings.NewReplacer("\n", "\n\t ", " ", "\u00a0 ", "BEGIN ", "BEGIN ", "LEASEHOLD ", "LEASEHOLD ", "END ", "END ").Replace(text), "\n\t "))
 
@@ -87,4 +80,65 @@ func (s *set) texts() {
 	bad("long-line", "malformed", "a line of 46 bytes", textBegin+"\n"+line(1, counting[:46])+line(2, counting[46:])+textEnd+" 2\n")
 	bad("oversize", "size", "a first line, and so many bytes that no file is so long", textBegin+"\n")
 	s.last().Pad = MaxText
+}
+
+// codes are the texts of QR codes, which a scanner types one below the other: SPEC.md 4.
+func (s *set) codes() {
+	file := s.requestFile()
+	codes := Frames(file, 200)
+	n := len(codes)
+	s.taken("codes-request", "a request file in codes, in their order", strings.Join(codes, "\n"), file)
+	backwards := slices.Clone(codes)
+	slices.Reverse(backwards)
+	s.taken("codes-any-order", "the same from the last to the first, the last one twice, with other line ends, and words around them", "scanned:\r\n"+strings.Join(append(backwards, codes[n-1]), " \r\n\r\n")+"\r\nby hand", file)
+	s.taken("codes-no-break", "the same, indented, and with no-break spaces", "\t "+strings.ReplaceAll(strings.Join(codes, "\n\t "), " ", "\u00a0"), file)
+	s.taken("codes-one", "one byte in one code", "LH1/1OF1/U5", []byte{0xff})
+	s.taken("codes-short-last", "three bytes in two codes, the last with one of them", "LH1/1OF2/QED\nLH1/2OF2/U5", []byte("ie\xff"))
+
+	bad := func(name, expect, description, text string) {
+		s.bad("text", "codes-"+name, expect, description, []byte(text), nil)
+	}
+	with := func(n int, changed ...string) string { // instead of that code, from 1
+		return strings.Join(slices.Concat(codes[:n-1], changed, codes[n:]), "\n")
+	}
+	_, second, _ := strings.Cut(codes[1], "F")
+	_, symbols, _ := strings.Cut(second, "/")
+	head := strings.TrimSuffix(codes[1], symbols)
+	bad("first-missing", "cut", "the first code is missing", with(1))
+	bad("last-missing", "cut", "the last code is missing", with(n))
+	bad("missing-and-wrong", "cut", "the first code is missing, and in the second is a symbol of none", strings.Join(codes[2:], "\n")+"\n"+codes[1]+"a")
+	bad("other-first", "kind", "a first code that begins otherwise, and no other", "LH2/1OF1/U5")
+	bad("small", "kind", "the beginning in small letters", "lh1/1OF1/U5")
+	bad("total", "malformed", "a code says one more code than the others", with(2, fmt.Sprintf("LH1/2OF%d/%s", n+1, symbols)))
+	bad("number-zero", "malformed", "the number of a code is 0", with(2, fmt.Sprintf("LH1/0OF%d/%s", n, symbols)))
+	bad("number-above", "malformed", "the number of a code is above how many there are", with(2, fmt.Sprintf("LH1/%dOF%d/%s", n+1, n, symbols)))
+	bad("number-longer", "malformed", "the number of a code begins with 0", with(2, fmt.Sprintf("LH1/02OF%d/%s", n, symbols)))
+	bad("number-space", "malformed", "a space in the number of a code", with(2, fmt.Sprintf("LH1/2 OF%d/%s", n, symbols)))
+	bad("no-number", "malformed", "a code with no number", with(2, "LH1//"+symbols))
+	bad("no-content", "malformed", "a code without what follows its number", with(2, strings.TrimSuffix(head, "/")))
+	bad("empty", "malformed", "a code of no bytes", with(2, head))
+	bad("nothing", "malformed", "one code of no bytes and no other", "LH1/1OF1/")
+	bad("short", "malformed", "a code before the last that is shorter than the first", with(2, head+symbols[:len(symbols)-3]))
+	bad("long", "malformed", "a last code that is longer than the first", strings.Join(append(slices.Clone(codes[:n-1]), fmt.Sprintf("LH1/%dOF%d/%s000", n, n, symbols)), "\n"))
+	bad("odd", "malformed", "codes of an odd number of bytes before the last", "LH1/1OF2/QEDU5\nLH1/2OF2/U5")
+	bad("symbol", "malformed", "a symbol that is none of base 45", with(2, head+symbols[:len(symbols)-1]+"a"))
+	bad("above", "malformed", "three symbols of more than two bytes", "LH1/1OF1/:::")
+	bad("above-one", "malformed", "two symbols of more than one byte", "LH1/1OF1/::")
+	bad("loose", "malformed", "a symbol that belongs to no byte", "LH1/1OF1/QEDU")
+	bad("two-files", "malformed", "the same code twice with different bytes", with(2, codes[1], head+"000"+symbols[3:]))
+}
+
+func (s *set) requestFile() []byte {
+	for _, v := range s.list {
+		if v.Name == "request-file-device" {
+			return unhex(v.Hex)
+		}
+	}
+	panic("no request file")
+}
+
+// taken is a text that a reader takes and no writer of ours writes.
+func (s *set) taken(name, description, text string, file []byte) {
+	sum := sha256.Sum256(file)
+	s.list = append(s.list, &vector{Name: name, Description: description, Kind: "text", Hex: hex.EncodeToString([]byte(text)), Digest: hex.EncodeToString(sum[:]), Expect: "ok"})
 }

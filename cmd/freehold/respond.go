@@ -68,7 +68,7 @@ func respondCommand(f *flags) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "respond FILE... -o DIR", Short: "Answer request files",
-		Long: "Respond judges each request file and writes a response file that only the machine of the request can open. Files are known by their content, not by their names. " +
+		Long: "Respond judges each request file and writes a response file that only the machine of the request can open. Files are known by their content, not by their names, and may also be in their text form, or what a scanner reads of the QR codes of one, a line for each. " +
 			"The same request again gives the same bytes; a line of a request that is refused is refused inside the response, so that the appliance shows why.\n\n" +
 			"A machine whose trusted storage was lost, rolled back or cannot be opened writes requests from a new one. They are refused until an operator says --repair: the machine then gets all it has on record, " +
 			"and the old storage is refused from then on. Ask what happened first; leases the machine had lent for longer than its lease interval may still be in use. " +

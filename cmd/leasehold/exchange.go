@@ -341,7 +341,7 @@ func (p *program) importCommand() *cobra.Command {
 		Use: "import FILE|DIR", Short: "Apply a response of the back office, or answer the request of a PC", Args: cobra.ExactArgs(1),
 		Long: "Applies one response, or from a directory or stick the newest one for this appliance; content decides what is one, not its name.\n\n" +
 			"What is not for this appliance, older, or not the producer's changes nothing. The same response twice is \"already applied\", exit status 0.\n\n" +
-			"A file may also be in its text form, and - is standard input. With --store the response is for rights of this machine's own, and no daemon is needed.\n\n" +
+			"A file may also be in its text form, or what a scanner reads of the QR codes of one, a line for each; - is standard input. With --store the response is for rights of this machine's own, and no daemon is needed.\n\n" +
 			"On an appliance, a file that is the request of a PC to borrow or to give back is answered: the answer is written beside it, or where -o or --stick says. On that PC, the answer is imported, and no daemon is needed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if p.own.given() {

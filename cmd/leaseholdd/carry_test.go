@@ -14,12 +14,15 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leasehold/leasehold/capability/wire"
 )
 
-// carry NAME LOGIN PASSWORD FILE PAGE [ANSWER]: a browser signs in at that daemon by the password in a file, uploads a file where request and response files are exchanged, and keeps the page that comes of it; and the file that
-// this offers for download.
+// carry NAME LOGIN PASSWORD FILE PAGE [ANSWER]: a browser signs in at that daemon by the password in a file, uploads a file where request and response files are exchanged, or pastes it where it is text, and keeps the page that
+// comes of it; and the file that this offers for download.
 func (m *machines) carry(ts *testscript.TestScript, args []string) {
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)
@@ -48,10 +51,14 @@ func (m *machines) carry(ts *testscript.TestScript, args []string) {
 	var form bytes.Buffer
 	parts := multipart.NewWriter(&form)
 	ts.Check(parts.WriteField("once", once[1]))
-	file, err := parts.CreateFormFile("file", "it")
-	ts.Check(err)
-	_, err = io.WriteString(file, ts.ReadFile(args[3]))
-	ts.Check(err)
+	if content := ts.ReadFile(args[3]); utf8.ValidString(content) {
+		ts.Check(parts.WriteField("text", content))
+	} else {
+		file, err := parts.CreateFormFile("file", "it")
+		ts.Check(err)
+		_, err = io.WriteString(file, content)
+		ts.Check(err)
+	}
 	ts.Check(parts.Close())
 	status, page = send(http.MethodPost, "/offline/response", parts.FormDataContentType(), &form)
 	ts.Check(os.WriteFile(ts.MkAbs(args[4]), []byte(fmt.Sprintf("%d\n%s", status, html.UnescapeString(page))), 0o600))
@@ -66,4 +73,9 @@ func (m *machines) carry(ts *testscript.TestScript, args []string) {
 		}
 		ts.Check(os.WriteFile(ts.MkAbs(args[5]), []byte(answer), 0o600))
 	}
+}
+
+// codes FILE OUT: what a scanner types that reads the codes of a file.
+func codes(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(wire.Frames([]byte(ts.ReadFile(args[0])), 600), "\n")+"\n"), 0o600))
 }

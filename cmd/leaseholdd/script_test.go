@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"term":      script((*machines).term),
 			"ends":      script((*machines).ends),
 			"flip":      script((*machines).flip),
+			"codes":     codes,
 			"exits":     exits,
 			"truncate":  script((*machines).truncate),
 			"upload":    script((*machines).upload),

@@ -10,9 +10,11 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,33 +72,31 @@ func TestCheck30Codes(t *testing.T) {
 	ctx := s.within(bootTime)
 	s.enters()
 	s.must(s.vm.Press(ctx, "f4"))
-	parts := map[int]string{}
-	for n, total := 0, 0; total == 0 || len(parts) < total; n++ {
+	codes := map[string]bool{}
+	for n, total := 0, 0; total == 0 || len(codes) < total; n++ {
 		text, err := s.picture("code.png")
 		if err != nil {
 			select {
 			case <-time.After(look):
 				continue
 			case <-ctx.Done():
-				t.Fatalf("%d parts of %d: %v", len(parts), total, err)
+				t.Fatalf("%d codes of %d: %v", len(codes), total, err)
 			}
 		}
 		var part int
-		head, rest, _ := strings.Cut(strings.TrimPrefix(text, "LH1/"), "/")
-		if _, err := fmt.Sscanf(head, "%dOF%d", &part, &total); err != nil {
+		if _, err := fmt.Sscanf(text, "LH1/%dOF%d/", &part, &total); err != nil {
 			t.Fatalf("a code says %q", text)
 		}
-		if _, had := parts[part]; !had {
-			parts[part] = rest
+		if !codes[text] {
+			codes[text] = true
 			s.shoot(fmt.Sprintf("code-%d-of-%d", part, total))
 			s.log("code %d of %d, %d characters", part, total, len(text))
 		}
 	}
 	s.must(s.vm.Press(ctx, "f1"))
-	var file []byte
-	for i := range len(parts) {
-		file = append(file, unbase45(parts[i+1])...)
-	}
+	scanned := []byte(strings.Join(slices.Collect(maps.Keys(codes)), "\n"))
+	file, err := wire.FromText(scanned)
+	s.must(err)
 	in, err := client.Inspect(file, nil)
 	if err != nil || in.Signature != client.Good {
 		t.Fatalf("the codes give a request that is not good: %v", err)
@@ -104,7 +104,7 @@ func TestCheck30Codes(t *testing.T) {
 
 	s.producer()
 	request := filepath.Join(s.dir, "scanned")
-	s.must(os.WriteFile(request, []byte(wire.Text(file)), 0o600))
+	s.must(os.WriteFile(request, scanned, 0o600))
 	s.freehold("device", "set", in.Request.Fields.Hosts[0].String(), "--name", "mill", "--server")
 	id := strings.TrimSpace(s.freehold("entitle", "--customer", "Acme", "--product", "Render", "--feature", "render:2026.1", "--count", "40"))
 	s.freehold("map", "mill", id, "40")
@@ -183,18 +183,4 @@ func straight(img image.Image) (*image.Gray, error) {
 		}
 	}
 	return out, nil
-}
-
-// unbase45 reads what frames are written in (RFC 9285).
-func unbase45(s string) (b []byte) {
-	const symbols = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
-	for ; len(s) >= 2; s = s[min(3, len(s)):] {
-		n := strings.IndexByte(symbols, s[0]) + 45*strings.IndexByte(symbols, s[1])
-		if len(s) == 2 {
-			return append(b, byte(n))
-		}
-		n += 45 * 45 * strings.IndexByte(symbols, s[2])
-		b = append(b, byte(n>>8), byte(n))
-	}
-	return b
 }

@@ -1,4 +1,4 @@
-// The text form of a file: SPEC.md 4.
+// The text form of a file, and the texts of codes that show one: SPEC.md 4.
 
 import { must, refuse } from './refusal.mjs'
 
@@ -13,11 +13,11 @@ const FULL = 45
 const trim = (line) => line.replace(/^[\t\r \u00a0]+|[\t\r \u00a0]+$/g, '')
 const split = (line) => line.split(/[\t\r \u00a0]+/)
 
-// fromText gives the bytes that a text carries. Bytes that are not UTF-8 may stand around it.
+// fromText gives the bytes that a text carries, in either way. Bytes that are not UTF-8 may stand around it.
 export function fromText(bytes) {
   if (bytes.length > MAX_TEXT) refuse('size', `a text of ${bytes.length} bytes`)
   const begin = bytes.subarray(0, WITHIN).indexOf(BEGIN)
-  if (begin < 0) refuse(bytes.length > MAX_FILE ? 'size' : 'kind', 'no line that begins a file')
+  if (begin < 0) return fromCodes(bytes)
   const lines = bytes.subarray(begin + BEGIN.length).toString('utf8').split('\n').map(trim)
   must(lines[0] === '', 'something stands behind the first line')
   const parts = []
@@ -51,6 +51,45 @@ function content(line, number) {
   sum.writeUInt32BE(crc32c(Buffer.concat([counted, bytes])))
   must(sum.toString('base64url') === check, `a typing error in line ${number}`)
   return bytes
+}
+
+const isCode = (line) => trim(line).startsWith('LH1/')
+
+function fromCodes(bytes) {
+  if (!bytes.subarray(0, WITHIN).toString('utf8').split('\n').some(isCode)) refuse(bytes.length > MAX_FILE ? 'size' : 'kind', 'nothing begins a file, and there is no code')
+  const codes = new Map()
+  let all
+  for (const line of bytes.toString('utf8').split('\n').filter(isCode)) {
+    const [, number, of, symbols] = trim(line).match(/^LH1\/([1-9][0-9]{0,9})OF([1-9][0-9]{0,9})\/(.*)$/) ?? refuse('malformed', `${line} says neither which code it is nor of how many`)
+    all ??= of
+    const spaced = symbols.replaceAll('\u00a0', ' ')
+    must(of === all && Number(number) <= Number(of) && (codes.get(number) ?? spaced) === spaced, `code ${number} of ${of} is of another file`)
+    codes.set(number, spaced)
+  }
+  const parts = []
+  let size = 0
+  for (let number = 1; number <= Number(all); number++) {
+    const symbols = codes.get(String(number)) ?? refuse('cut', `code ${number} of ${all} is missing`)
+    const full = codes.get('1').length
+    must(symbols.length === full ? number === Number(all) || full % 3 === 0 : number === Number(all) && symbols.length < full, `code ${number} has ${symbols.length} symbols, the first ${full}`)
+    parts.push(base45(symbols))
+    if ((size += parts.at(-1).length) > MAX_FILE) refuse('size', `a file of more than ${MAX_FILE} bytes`)
+  }
+  return Buffer.concat(parts)
+}
+
+// base45 is RFC 9285.
+function base45(symbols) {
+  const values = [...symbols].map((symbol) => '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:'.indexOf(symbol))
+  must(values.length > 0 && values.length % 3 !== 1 && !values.includes(-1), 'not base 45')
+  const bytes = []
+  for (let i = 0; i < values.length; i += 3) {
+    const [a, b, c] = values.slice(i, i + 3)
+    const n = a + 45 * b + 2025 * (c ?? 0)
+    must(n < (c === undefined ? 1 << 8 : 1 << 16), 'symbols of base 45 that stand for more than their bytes')
+    bytes.push(...(c === undefined ? [n] : [n >> 8, n & 0xff]))
+  }
+  return Buffer.from(bytes)
 }
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
