@@ -207,9 +207,9 @@ func TestCheck05Sticks(t *testing.T) {
 	s.visits(good, false, `^USB stick .* - request \d+ WRITTEN\. SAFE TO REMOVE$`)
 	own, request := s.request(good)
 	s.must(good.Write(ctx, own+"/RSP-0001.LHR", make([]byte, 2<<20)))
-	s.visits(good, false, `^LH-2003 the file is too large.*SAFE TO REMOVE$`)
+	s.visits(good, false, ` is on it, WAITING for the response\. LH-2003 the file is too large\. .*Nothing was changed\. SAFE TO REMOVE$`)
 	s.must(good.Write(ctx, own+"/RSP-0001.LHR", bytes.Repeat([]byte("noise"), 1000)))
-	s.visits(good, false, `LH-2\d{3} .*SAFE TO REMOVE$`)
+	s.visits(good, false, ` is on it, WAITING for the response\. LH-2001 .*Nothing was changed\. SAFE TO REMOVE$`)
 	s.must(good.Remove(ctx, own+"/RSP-0001.LHR"))
 
 	// None of these is used: there is no driver to try, or nothing that a driver could make sense of. Nothing has to be said, but nothing may break.
