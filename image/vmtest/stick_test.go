@@ -343,7 +343,7 @@ func TestCheck07Responses(t *testing.T) {
 	flipped := bytes.Clone(first)
 	flipped[len(flipped)/2] ^= 1
 	s.must(stick.Write(ctx, response, flipped))
-	s.visits(stick, false, `^LH-2\d{3} .*SAFE TO REMOVE$`)
+	s.visits(stick, false, ` is on it, WAITING for the response\. LH-2301 .*Nothing was changed\. SAFE TO REMOVE$`)
 
 	// A newer one, and then the old one comes back.
 	s.must(stick.Remove(ctx, response))
