@@ -104,29 +104,41 @@ func TestFileIsOvertakenByTheWire(t *testing.T) {
 	}
 }
 
-// A report says nothing of the whole set: what a file gave back is neither believed in again, nor is the file overtaken.
-func TestReportOvertakesNoFile(t *testing.T) {
-	p := newAway(t, 2)
-	counted := capabilitytest.Item("page:1.0", 10)
-	counted.Metered = true
-	seats := capabilitytest.Item("render:2026.1", 2)
-	seats.Borrow = 30 * 24 * 60 * 60
-	p.a.Provision(seats, counted)
-	c := p.open()
-	p.imported(c, p.answer(p.file(c.BorrowFile(t.Context(), render(1), 10*day))), capability.Applied)
-	back := p.file(c.ReleaseFile(t.Context(), "render"))
-	p.wired(true)
-	home := p.open()
-	if _, err := home.Report(t.Context(), "page:1.0", 1); err != nil {
-		t.Fatal(err)
-	}
-	p.wired(false)
-	if p.serves(p.open()) {
-		t.Fatal("a seat that was given back is served after a report")
-	}
-	p.imported(p.open(), p.answer(back), capability.Applied)
-	if p.a.Used("render") != 0 {
-		t.Fatalf("%d in use", p.a.Used("render"))
+// What says nothing of the whole set, a report or what is refused as a whole, overtakes no file; and what a file gave back is not believed in again.
+func TestOvertakesNoFile(t *testing.T) {
+	for what, ask := range map[string]func(*Client) error{
+		"a report": func(c *Client) error {
+			_, err := c.Report(t.Context(), "page:1.0", 1)
+			return err
+		},
+		"a refusal": func(c *Client) error {
+			if _, err := c.Acquire(t.Context(), "nobody-has-this"); err == nil {
+				return errors.New("acquired what there is not")
+			}
+			return nil
+		},
+	} {
+		p := newAway(t, 2)
+		counted := capabilitytest.Item("page:1.0", 10)
+		counted.Metered = true
+		seats := capabilitytest.Item("render:2026.1", 2)
+		seats.Borrow = 30 * 24 * 60 * 60
+		p.a.Provision(seats, counted)
+		c := p.open()
+		p.imported(c, p.answer(p.file(c.BorrowFile(t.Context(), render(1), 10*day))), capability.Applied)
+		back := p.file(c.ReleaseFile(t.Context(), "render"))
+		p.wired(true)
+		if err := ask(p.open()); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		p.wired(false)
+		if p.serves(p.open()) {
+			t.Fatalf("a seat that was given back is served after %s", what)
+		}
+		p.imported(p.open(), p.answer(back), capability.Applied)
+		if p.a.Used("render") != 0 {
+			t.Fatalf("after %s: %d in use", what, p.a.Used("render"))
+		}
 	}
 }
 
@@ -250,27 +262,6 @@ func TestFileThatWasOvertakenUnheard(t *testing.T) {
 	}
 	if _, err := away.ImportFile(t.Context(), s.answerFile(again.Bytes)); err != nil || s.used("render") != 0 {
 		t.Fatalf("%v, %d in use", err, s.used("render"))
-	}
-}
-
-// What is refused as a whole on the wire overtakes no file, and nothing that was given back is believed in again.
-func TestRefusedOnTheWireOvertakesNoFile(t *testing.T) {
-	p := newAway(t, 2)
-	c := p.open()
-	p.imported(c, p.answer(p.file(c.BorrowFile(t.Context(), render(1), 10*day))), capability.Applied)
-	back := p.file(c.ReleaseFile(t.Context(), "render"))
-	p.wired(true)
-	home := p.open()
-	if _, err := home.Acquire(t.Context(), "nobody-has-this"); err == nil {
-		t.Fatal("acquired what there is not")
-	}
-	p.wired(false)
-	if p.serves(p.open()) {
-		t.Fatal("a seat that was given back is served after a refusal")
-	}
-	p.imported(p.open(), p.answer(back), capability.Applied)
-	if p.a.Used("render") != 0 {
-		t.Fatalf("%d in use", p.a.Used("render"))
 	}
 }
 

@@ -160,6 +160,24 @@ func (in *Inspection) bad(code capability.Code, why error) {
 	in.Signature, in.Code, in.Why = Bad, code, why.Error()
 }
 
+// untrusted says that there is no trust bundle to judge by.
+func (in *Inspection) untrusted(trust *wire.Trust, what string) bool {
+	if trust == nil {
+		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose "+what+" is"
+	}
+	return trust == nil
+}
+
+// foreign says that another producer than the trusted one has signed, of whose key nothing is known.
+func (in *Inspection) foreign(err error) (bool, error) {
+	if !errors.Is(err, wire.ErrOtherProducer) {
+		return false, err
+	}
+	in.bad(capability.ErrOtherProducer, err)
+	in.Signature = UnknownKey
+	return true, nil
+}
+
 func (in *Inspection) request(codec *wire.Codec, file []byte, trust *wire.Trust) error {
 	s, err := codec.ReadRequest(file)
 	if err != nil {
@@ -307,8 +325,7 @@ func (in *Inspection) response(codec *wire.Codec, file []byte, trust *wire.Trust
 	} else if host, ok := wire.DeviceWrapFor(s.Wrap); ok {
 		r.WrapHost = host
 	}
-	if trust == nil {
-		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose the signing key is"
+	if in.untrusted(trust, "the signing key") {
 		return nil
 	}
 	key, verdict, err := codec.Verify(trust, s)

@@ -48,8 +48,7 @@ func (in *Inspection) answer(codec *wire.Codec, file []byte, trust *wire.Trust) 
 		a.Rights = append(a.Rights, InspectedRight{g.Feature, g.Version, g.Count, g.Expiry})
 	}
 	in.Answer = a
-	if trust == nil {
-		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose the appliance is"
+	if in.untrusted(trust, "the appliance") {
 		return nil
 	}
 	appliance, err := codec.VerifyChain(trust, &f.Chain, attest.JudgeSession)

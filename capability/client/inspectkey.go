@@ -1,8 +1,6 @@
 package client
 
 import (
-	"errors"
-
 	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 )
@@ -32,16 +30,11 @@ func (in *Inspection) keyRequest(codec *wire.Codec, file []byte, trust *wire.Tru
 
 // certifiedKey judges the root's word on a signing key.
 func (in *Inspection) certifiedKey(codec *wire.Codec, file []byte, trust *wire.Trust) error {
-	if trust == nil {
-		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose the root is"
+	if in.untrusted(trust, "the root") {
 		return nil
 	}
 	k, said, err := codec.ReadCertifiedKey(trust, file)
-	if errors.Is(err, wire.ErrOtherProducer) {
-		in.bad(capability.ErrOtherProducer, err)
-		in.Signature = UnknownKey
-		return nil
-	} else if err != nil {
+	if foreign, err := in.foreign(err); foreign || err != nil {
 		return err
 	}
 	in.Signature = Good

@@ -1,9 +1,6 @@
 package client
 
 import (
-	"errors"
-
-	"github.com/leasehold/leasehold/capability"
 	"github.com/leasehold/leasehold/capability/wire"
 )
 
@@ -14,16 +11,11 @@ type InspectedUpdate struct {
 }
 
 func (in *Inspection) update(codec *wire.Codec, file []byte, trust *wire.Trust) error {
-	if trust == nil {
-		in.Signature, in.Code, in.Why = UnknownKey, capability.ErrOtherProducer, "no trust bundle was given, so nothing says whose the update is"
+	if in.untrusted(trust, "the update") {
 		return nil
 	}
 	u, k, err := codec.OpenUpdate(trust, file)
-	if errors.Is(err, wire.ErrOtherProducer) {
-		in.bad(capability.ErrOtherProducer, err)
-		in.Signature = UnknownKey
-		return nil
-	} else if err != nil {
+	if foreign, err := in.foreign(err); foreign || err != nil {
 		return err
 	}
 	in.Signature = Good

@@ -39,14 +39,7 @@ func inspectCommand(f *flags) *cobra.Command {
 // readTrust is the bundle that was named, or the one of the directory, or none.
 func (f *flags) readTrust(bundle string) (*wire.Trust, error) {
 	if bundle != "" {
-		b, err := readBounded(bundle)
-		if err == nil {
-			var t *wire.Trust
-			if t, err = wire.New().DecodeTrust(b); err == nil {
-				return t, nil
-			}
-		}
-		return nil, terminal.Coded(capability.ErrTrust, err)
+		return terminal.ReadTrust(bundle)
 	}
 	_, t, err := backoffice.Trust(backoffice.Dir(f.dir))
 	if errors.Is(err, backoffice.ErrAbsent) {

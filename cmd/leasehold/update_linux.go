@@ -157,7 +157,7 @@ func (u *taking) tell(l stick.Line) {
 
 // take does all of it, and gives the release that is installed.
 func (u *taking) take(ctx context.Context) (string, error) {
-	trust, err := trustOf(u.trust)
+	trust, err := terminal.ReadTrust(u.trust)
 	if err != nil {
 		return "", err
 	}
@@ -365,19 +365,6 @@ func install(ctx context.Context, program, version string, stderr io.Writer) err
 		return terminal.Coded(capability.ErrUpdateInstall, fmt.Errorf("%s: %w", program, err))
 	}
 	return nil
-}
-
-// trustOf reads the trust bundle of the producer whose image this is.
-func trustOf(path string) (*wire.Trust, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, terminal.Coded(capability.ErrTrust, err)
-	}
-	t, err := wire.New().DecodeTrust(b)
-	if err != nil {
-		return nil, terminal.Coded(capability.ErrTrust, fmt.Errorf("%s: %w", path, err))
-	}
-	return t, nil
 }
 
 func (p *program) updateHealth() *cobra.Command {

@@ -48,17 +48,11 @@ func (p *program) inspectCommand() *cobra.Command {
 
 // readTrust reads the trust bundle. One that nobody named may be absent.
 func (p *program) readTrust(named bool) (*wire.Trust, error) {
-	b, err := os.ReadFile(p.trust)
+	t, err := terminal.ReadTrust(p.trust)
 	if errors.Is(err, fs.ErrNotExist) && !named && os.Getenv("LEASEHOLD_TRUST") == "" {
 		return nil, nil
 	}
-	if err == nil {
-		var t *wire.Trust
-		if t, err = wire.New().DecodeTrust(b); err == nil {
-			return t, nil
-		}
-	}
-	return nil, terminal.Coded(capability.ErrTrust, fmt.Errorf("%s: %w", p.trust, err))
+	return t, err
 }
 
 func (p *program) doctorCommand() *cobra.Command {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -60,7 +59,7 @@ func run(ctx context.Context, f flags, passed map[string]net.Listener, serves *b
 	if err != nil {
 		return err
 	}
-	trust, err := readTrust(f.trust)
+	trust, err := terminal.ReadTrust(f.trust)
 	if err != nil {
 		return err
 	}
@@ -168,23 +167,6 @@ func coded(err error) error {
 		return terminal.Coded(c, err)
 	}
 	return err
-}
-
-func readTrust(path string) (*wire.Trust, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, terminal.Coded(capability.ErrTrust, err)
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, capability.MaxSigned+1))
-	if err != nil {
-		return nil, terminal.Coded(capability.ErrTrust, err)
-	}
-	t, err := wire.New().DecodeTrust(b)
-	if err != nil {
-		return nil, terminal.Coded(capability.ErrTrust, fmt.Errorf("%s: %w", path, err))
-	}
-	return t, nil
 }
 
 // clock reads a clock that nobody can set.

@@ -108,15 +108,7 @@ func (s *scenario) testImage() string {
 // What is seen from inside: the image with the command line for tests, and a shell in it.
 func TestInside(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "lhvm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := inDir(t, dir)
-	name, err := accelerator()
-	s.must(err)
-	s.vm, err = New(s.within(stepTime), filepath.Join(dir, "a"), s.testImage(), name)
-	s.must(err)
+	s := newScenario(t, (*scenario).testImage)
 	s.vm.Hardware.Strings, s.vm.Hardware.Second = AgentStrings(), true
 	s.boots()
 	s.must(s.vm.WaitAgent(s.within(bootTime)))
@@ -138,7 +130,7 @@ func TestInside(t *testing.T) {
 	}
 	s.shows(`STATE NOT ACTIVATED`)
 	code := s.shows(`first-login code ([0-9A-Z]{4}-[0-9A-Z]{4})`)[1]
-	s.must(os.WriteFile(filepath.Join(dir, "code"), []byte(code), 0o600))
+	s.must(os.WriteFile(filepath.Join(s.dir, "code"), []byte(code), 0o600))
 	s.trusts()
 
 	step("check 1, what the VGA console shows", func(t *testing.T) {

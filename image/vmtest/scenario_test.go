@@ -91,17 +91,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newScenario is a machine that has never been switched on.
-func newScenario(t *testing.T) *scenario {
+// newScenario is a machine that has never been switched on, with the disk that is built, or the one that is made of it.
+func newScenario(t *testing.T, other ...func(*scenario) string) *scenario {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lhvm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := inDir(t, dir)
+	disk := s.image + ".disk"
+	for _, made := range other {
+		disk = made(s)
+	}
 	name, err := accelerator()
 	s.must(err)
-	s.vm, err = New(s.within(stepTime), filepath.Join(dir, "a"), s.image+".disk", name)
+	s.vm, err = New(s.within(stepTime), filepath.Join(dir, "a"), disk, name)
 	s.must(err)
 	return s
 }

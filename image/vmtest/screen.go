@@ -2,13 +2,11 @@ package vm
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -29,28 +27,10 @@ func (m *Machine) Screen() (string, error) {
 
 // WaitScreen waits until the terminal on the serial line shows what the expression matches, and gives its groups. Rows are joined for it: frames and runs of spaces are one space.
 func (m *Machine) WaitScreen(ctx context.Context, expression string) ([]string, error) {
-	re, err := regexp.Compile(expression)
-	if err != nil {
-		return nil, err
-	}
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	for {
-		text, err := m.Screen()
-		if err != nil {
-			return nil, err
-		}
-		if found := re.FindStringSubmatch(joined(text)); found != nil {
-			return found, nil
-		}
-		select {
-		case <-tick.C:
-		case <-m.ended:
-			return nil, fmt.Errorf("wait for %q: %w; the screen shows\n%s", expression, ErrEnded, text)
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for %q: %w; the screen shows\n%s", expression, context.Cause(ctx), text)
-		}
-	}
+	return m.wait(ctx, expression, func() (text, shown string, err error) {
+		screen, err := m.Screen()
+		return joined(screen), "the screen shows\n" + screen, err
+	})
 }
 
 // joined is the text in the rows of a screen, in one line.

@@ -33,8 +33,16 @@ func (m *Machine) read(log string) (string, error) {
 	return colors().ReplaceAllString(string(b), ""), err
 }
 
-// WaitSerial waits until the serial line has said something that the expression matches, and gives its groups. A machine that ends meanwhile is waited for no longer.
+// WaitSerial waits until the serial line has said something that the expression matches, and gives its groups.
 func (m *Machine) WaitSerial(ctx context.Context, expression string) ([]string, error) {
+	return m.wait(ctx, expression, func() (text, shown string, err error) {
+		text, err = m.Serial()
+		return text, "the serial line ends with:\n" + tail(text), err
+	})
+}
+
+// wait reads a text again and again until the expression matches, and gives its groups. A machine that ends meanwhile is waited for no longer: what was shown is in the error.
+func (m *Machine) wait(ctx context.Context, expression string, read func() (text, shown string, err error)) ([]string, error) {
 	re, err := regexp.Compile(expression)
 	if err != nil {
 		return nil, err
@@ -42,7 +50,7 @@ func (m *Machine) WaitSerial(ctx context.Context, expression string) ([]string, 
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		text, err := m.Serial()
+		text, shown, err := read()
 		if err != nil {
 			return nil, err
 		}
@@ -52,9 +60,9 @@ func (m *Machine) WaitSerial(ctx context.Context, expression string) ([]string, 
 		select {
 		case <-tick.C:
 		case <-m.ended:
-			return nil, fmt.Errorf("wait for %q: %w; the serial line ends with:\n%s", expression, ErrEnded, tail(text))
+			return nil, fmt.Errorf("wait for %q: %w; %s", expression, ErrEnded, shown)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for %q: %w; the serial line ends with:\n%s", expression, context.Cause(ctx), tail(text))
+			return nil, fmt.Errorf("wait for %q: %w; %s", expression, context.Cause(ctx), shown)
 		}
 	}
 }
