@@ -202,7 +202,7 @@ func TestSlot(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	words := strings.Fields(section(t, uki(t, ".efi"), ".cmdline"))
 	line := " " + strings.Join(words, " ") + " "
-	for _, want := range []string{" systemd.import_credentials=no ", " lockdown=integrity ", " ro ", " root=/dev/mapper/root ", " roothash="} {
+	for _, want := range []string{" systemd.import_credentials=no ", " lockdown=integrity ", " usbcore.authorized_default=0 ", " ro ", " root=/dev/mapper/root ", " roothash="} {
 		if !strings.Contains(line, want) {
 			t.Errorf("the command line lacks%s: %s", want, line)
 		}

@@ -229,9 +229,10 @@ func (m *Machine) listens(ctx context.Context) error {
 
 // arguments are QEMU's. Every drive that is written is qcow2, which snapshots need; nothing of the machine reaches a network but through the forward.
 func (m *Machine) arguments(snapshot string) []string {
-	board, code := "q35,smm=off", firmware
+	// The keyboard is the one on USB: there is no other controller for one.
+	board, code := "q35,i8042=off,smm=off", firmware
 	if m.Hardware.Locked {
-		board, code = "q35,smm=on", lockedFirmware
+		board, code = "q35,i8042=off,smm=on", lockedFirmware
 	}
 	args := []string{"-nodefaults", "-no-user-config", "-S", "-display", "none", "-machine", board}
 	args = append(args, acceleration(m.accelerator)...)
@@ -239,7 +240,7 @@ func (m *Machine) arguments(snapshot string) []string {
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
 		"-drive", "if=pflash,format=qcow2,unit=1,file="+m.path("variables.qcow2"),
 		"-drive", "if=none,id=hd0,format=qcow2,file="+m.Disk(), "-device", "virtio-blk-pci,drive=hd0,serial=SYSDISK,bootindex=1",
-		"-device", "VGA", "-device", "qemu-xhci,id=xhci", "-device", "usb-kbd,bus=xhci.0", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
+		"-device", "VGA", "-device", "qemu-xhci,id=xhci,p2=8,p3=8", "-device", "usb-kbd,bus=xhci.0", "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
 		"-qmp", "unix:"+m.path("monitor.sock")+",server=on,wait=off",
 		"-chardev", "socket,id=line,server=on,wait=off,path="+m.path("serial.sock"), "-serial", "chardev:line")
 	if !m.Hardware.NoCards {

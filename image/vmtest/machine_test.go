@@ -233,6 +233,7 @@ func TestInside(t *testing.T) {
 		s.visits(stick, false, `LH-2305 This response is for LH-[0-9A-F-]*, not for this appliance \(LH-[0-9A-F-]*\)\. NEXT: plug it into that appliance\. Nothing was changed\. SAFE TO REMOVE$`)
 		s.shows(`STATE NOT ACTIVATED`)
 	})
+	step("what is let in of what is plugged in", func(t *testing.T) { s.letsIn(sh) })
 	step("a full disk", func(t *testing.T) {
 		sh("dd if=/dev/zero of=/var/full bs=1M; dd if=/dev/zero of=/var/full2 bs=512; systemctl restart leaseholdd")
 		s.states("full-disk", `NOT (SERVING|RUNNING) - .*LH-4\d{3} `)
