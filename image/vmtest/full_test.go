@@ -59,10 +59,9 @@ func TestFullPowerCuts(t *testing.T) {
 			s.boots()
 			for _, h := range held {
 				confirmed.Add(1)
-				was := h.first.Expiry()
-				if err := h.other.Release(s.within(stepTime)); err != nil || !h.first.Expiry().After(was) {
+				if err := h.other.Release(s.within(stepTime)); err != nil || !h.first.Expiry().After(h.until) {
 					lost.Add(1)
-					t.Errorf("%s has lost its lease: %v", h.name, err)
+					t.Errorf("%s has lost its lease, confirmed until %s: it ends at %s, %v", h.name, h.until, h.first.Expiry(), err)
 				}
 			}
 			survived.Add(1)
