@@ -316,8 +316,8 @@ func (v *visit) responseForm() error {
 	if len(files) == 1 {
 		file = files[0].Content
 	}
-	if len(files) > 1 || len(file) == 0 {
-		return v.again(capability.Refuse(capability.ErrForm, "file", "choose the response file, or paste it as text"), (*visit).offlinePage)
+	if len(files) > 1 || len(file) == 0 || len(files) == 1 && strings.TrimSpace(form.Get("text")) != "" {
+		return v.again(capability.Refuse(capability.ErrForm, "file", "choose one response file, or paste it as text"), (*visit).offlinePage)
 	}
 	if file, err = wire.FromText(file); err != nil {
 		return v.again(capability.Refuse(wire.Code(err), "", "%v", err), (*visit).offlinePage)

@@ -254,6 +254,9 @@ func TestOfflinePages(t *testing.T) {
 			t.Errorf("%.20q pasted: %d", pasted, a.status)
 		}
 	}
+	if a := b.sendFile("/offline/response", []byte(one.body), "once", "both", "text", "LH1/1OF1/U5"); a.status < 400 || a.status >= 500 || !strings.Contains(words(a.body), "choose one response file, or paste it as text") {
+		t.Errorf("a file and a text: %d %s", a.status, words(a.body))
+	}
 	if a := b.post("/online", "id", string(w.item), "count", "3"); a.status < 400 || a.status >= 500 || !strings.Contains(a.body, "LH-") {
 		t.Errorf("online without a back office: %d", a.status)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +68,11 @@ func updateCommand(f *flags) *cobra.Command {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return terminal.Coded(capability.ErrFileRead, err)
 			}
-			// What is signed is what was written: the signature comes last.
+			// What is signed is what was written: the signature comes last, and that of the release before, which the parts are not any more, goes first.
+			path := filepath.Join(dir, wire.UpdateFile)
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return terminal.Coded(capability.ErrFileRead, err)
+			}
 			for _, p := range b.parts() {
 				if err := p.copy(dir); err != nil {
 					return terminal.Coded(capability.ErrFileRead, err)
@@ -77,7 +82,6 @@ func updateCommand(f *flags) *cobra.Command {
 			if err != nil {
 				return f.coded(err)
 			}
-			path := filepath.Join(dir, wire.UpdateFile)
 			if err := writeWhole(path, file); err != nil {
 				return err
 			}

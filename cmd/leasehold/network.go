@@ -148,8 +148,11 @@ func (t *textConsole) mayChange(ctx context.Context, login, password string) (la
 	return lasts, err
 }
 
-// unasked says that there is no daemon that could be asked: none answers, or it says why it cannot start. One that is busy runs.
+// unasked says that there is no daemon that could be asked: none is there, or it says why it cannot start. One that is busy runs, and so does one that takes too long.
 func unasked(err error) bool {
 	var no unserved
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
 	return err != nil && terminal.CodeOf(err) == capability.ErrNoDaemon || errors.As(err, &no) && no.Code != capability.ErrBusy
 }

@@ -1,8 +1,10 @@
 package terminal
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/leasehold/leasehold/capability"
@@ -27,6 +29,9 @@ func ReadFile(path string, most int64) ([]byte, error) {
 func ReadTrust(path string) (*wire.Trust, error) {
 	b, err := ReadFile(path, capability.MaxSigned)
 	if err != nil {
+		if !errors.As(err, new(*fs.PathError)) {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
 		return nil, Coded(capability.ErrTrust, err)
 	}
 	t, err := wire.New().DecodeTrust(b)
