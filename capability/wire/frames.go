@@ -92,10 +92,10 @@ func fromFrames(text string) ([]byte, error) {
 	return file, nil
 }
 
-// counting reads a number from 1 in decimal, without zeros before it.
+// counting reads a number of parts in decimal, without zeros before it: no file has more of them than bytes.
 func counting(s string) (uint64, bool) {
 	n, err := strconv.ParseUint(s, 10, 32)
-	return n, err == nil && n > 0 && strconv.FormatUint(n, 10) == s
+	return n, err == nil && n > 0 && n <= capability.MaxFile && strconv.FormatUint(n, 10) == s
 }
 
 // unbase45 is what base45 was given.

@@ -103,7 +103,7 @@ func textEnds(said string, n int) error {
 	number := strings.TrimFunc(said, around)
 	lines, err := strconv.ParseUint(number, 10, 32)
 	switch {
-	case number == said || err != nil || number != strconv.FormatUint(lines, 10):
+	case number == said || err != nil || lines > capability.MaxFile || number != strconv.FormatUint(lines, 10):
 	case lines == uint64(n):
 		return nil
 	case lines > uint64(n):

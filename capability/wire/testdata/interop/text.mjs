@@ -35,7 +35,7 @@ export function fromText(bytes) {
 
 function end(said, parts) {
   const number = trim(said)
-  must(number !== said && /^(0|[1-9][0-9]{0,9})$/.test(number) && Number(number) >= parts.length, `${parts.length} lines, and the end says ${said}`)
+  must(number !== said && /^(0|[1-9][0-9]{0,9})$/.test(number) && Number(number) >= parts.length && Number(number) <= MAX_FILE, `${parts.length} lines, and the end says ${said}`)
   if (Number(number) > parts.length) refuse('cut', `${parts.length} lines of ${number}`)
   return Buffer.concat(parts)
 }
@@ -63,7 +63,7 @@ function fromCodes(bytes) {
     const [, number, of, symbols] = trim(line).match(/^LH1\/([1-9][0-9]{0,9})OF([1-9][0-9]{0,9})\/(.*)$/) ?? refuse('malformed', `${line} says neither which code it is nor of how many`)
     all ??= of
     const spaced = symbols.replaceAll('\u00a0', ' ')
-    must(of === all && Number(number) <= Number(of) && (codes.get(number) ?? spaced) === spaced, `code ${number} of ${of} is of another file`)
+    must(of === all && Number(number) <= Number(of) && Number(of) <= MAX_FILE && (codes.get(number) ?? spaced) === spaced, `code ${number} of ${of} is of another file`)
     codes.set(number, spaced)
   }
   const parts = []
