@@ -68,21 +68,24 @@ func (t *textConsole) setUp(ctx context.Context, login, password, card, address,
 	if !slices.ContainsFunc(cards, func(i screen.Interface) bool { return i.Name == s.Card }) {
 		return "", terminal.Usage("this machine has no network card %s", s.Card)
 	}
-	if err := t.beside(s, cards); err != nil {
+	if err := beside(s, cards, t.networks.kept, t.networks.until); err != nil {
 		return "", terminal.Usage("%w", err)
 	}
 	lasts, err := t.mayChange(ctx, login, password)
 	if err != nil {
 		return "", err
 	}
-	said, place := fmt.Sprintf("The network card %s is set up.", s.Card), t.networks.kept
-	if !lasts {
-		said, place = fmt.Sprintf("The network card %s is set up until the machine starts again: nobody's password can be asked for now.", s.Card), t.networks.until
-	}
-	if err = s.Keep(place); err == nil && lasts && t.networks.until != "" {
-		err = network.Forget(t.networks.until, s.Card)
+	if lasts {
+		err = beside(s, cards, t.networks.kept) // which is what counts from the next start on
 	}
 	if err != nil {
+		return "", terminal.Usage("%w", err)
+	}
+	said = fmt.Sprintf("The network card %s is set up.", s.Card)
+	if !lasts {
+		said = fmt.Sprintf("The network card %s is set up until the machine starts again: nobody's password can be asked for now.", s.Card)
+	}
+	if err := t.keep(s, cards, lasts); err != nil {
 		return "", terminal.Coded(capability.ErrFileRead, err)
 	}
 	beside := t.stderr
@@ -100,10 +103,22 @@ func (t *textConsole) setUp(ctx context.Context, login, password, card, address,
 	return said, nil
 }
 
+// keep puts what a card is given where it lasts, or where it goes with the next start, and takes away what was kept for cards that this one replaces.
+func (t *textConsole) keep(s network.Setup, cards []screen.Interface, lasts bool) error {
+	var here []string
+	for _, i := range cards {
+		here = append(here, i.Name)
+	}
+	if !lasts {
+		return errors.Join(s.Replace(t.networks.until, here), s.Keep(t.networks.until))
+	}
+	return errors.Join(s.Replace(t.networks.kept, here), s.Keep(t.networks.kept), s.Replace(t.networks.until, here), network.Forget(t.networks.until, s.Card))
+}
+
 // beside says why a card cannot be given its address beside the other cards of this machine: what they have, and what they were given and have not while no cable is in.
-func (t *textConsole) beside(s network.Setup, cards []screen.Interface) error {
+func beside(s network.Setup, cards []screen.Interface, dirs ...string) error {
 	var errs []error
-	kept, _ := network.Kept(t.networks.kept, t.networks.until) // what of it is wrong is said in each start
+	kept, _ := network.Kept(dirs...) // what of it is wrong is said in each start
 	for _, i := range cards {
 		for _, a := range i.Addresses {
 			if p, err := netip.ParsePrefix(a); err == nil {
@@ -139,8 +154,8 @@ func (t *textConsole) mayChange(ctx context.Context, login, password string) (la
 		h, err = t.health(ctx)
 		lasts = err == nil && h.Condition == nil
 	}
-	if unasked(err) {
-		lasts, err = false, nil
+	if unasked(err) && t.networks.until != "" {
+		return false, nil
 	}
 	if err == nil && !lasts && t.networks.until == "" {
 		err = capability.Refuse(capability.ErrForbidden, "", "the logins are in what does not open")

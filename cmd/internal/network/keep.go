@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,34 +47,42 @@ func Forget(dir, card string) error {
 	return errors.Join(err, durable(dir))
 }
 
-// Kept are what some directories have of cards, in the order of their names. Of a card that several have the last one counts. What is no setup is left out, and so is a card in the network of another one;
-// wrong says what, and a directory that is not there has none.
+// Replace takes away what a directory has of cards that are not in the machine any more and had an address in the network of this one: it has come in their place.
+func (s Setup) Replace(dir string, here []string) error {
+	list, _ := Kept(dir) // what of it is wrong stays without an effect
+	for _, k := range list {
+		if slices.Contains(here, k.Card) || s.Beside(k.Card, k.Address) == nil {
+			continue
+		}
+		if err := Forget(dir, k.Card); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Kept are what some directories have of cards, in the order of their names. Of a card that several have the last one counts, and so it does of cards in one network. What is no setup is left out, and so is
+// a card in the network of another one of its directory; wrong says what, and a directory that is not there has none.
 func Kept(dirs ...string) (list []Setup, wrong error) {
-	cards := map[string]Setup{}
-	for _, dir := range dirs {
+	for _, dir := range slices.Backward(dirs) {
 		names, err := namesIn(dir)
 		wrong = errors.Join(wrong, err)
 		for _, name := range names {
 			s, err := read(filepath.Join(dir, name), strings.TrimSuffix(name, suffix))
+			if err == nil && slices.ContainsFunc(list, func(later Setup) bool { return later.Card == s.Card }) {
+				continue
+			}
+			for _, other := range list {
+				err = errors.Join(err, s.Beside(other.Card, other.Address))
+			}
 			if err != nil {
 				wrong = errors.Join(wrong, err)
 				continue
 			}
-			cards[s.Card] = s
+			list = append(list, s)
 		}
 	}
-	for _, card := range slices.Sorted(maps.Keys(cards)) {
-		s := cards[card]
-		var beside error
-		for _, other := range list {
-			beside = errors.Join(beside, s.Beside(other.Card, other.Address))
-		}
-		if beside != nil {
-			wrong = errors.Join(wrong, beside)
-			continue
-		}
-		list = append(list, s)
-	}
+	slices.SortFunc(list, func(a, b Setup) int { return strings.Compare(a.Card, b.Card) })
 	return list, wrong
 }
 

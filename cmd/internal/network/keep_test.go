@@ -48,6 +48,36 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// A card that came in the place of another has its address, from now on and from the next start: what was kept for the one that is gone stands in no way.
+func TestReplaced(t *testing.T) {
+	dir, until := t.TempDir(), t.TempDir()
+	gone, stays, asks := setup(t, "enp0s5", "10.20.0.15/24", ""), setup(t, "eno1", "10.30.0.15/24", ""), setup(t, "eth9", "", "")
+	for _, s := range []Setup{gone, stays, asks} {
+		if err := s.Keep(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	came := setup(t, "enp0s6", "10.20.0.15/24", "10.20.0.1")
+	if err := came.Keep(until); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := Kept(dir, until); err == nil || !slices.Equal(list, []Setup{stays, came, asks}) {
+		t.Errorf("of the two directories the second one counts: %+v, %v", list, err)
+	}
+	if err := errors.Join(came.Replace(dir, []string{"eno1", "enp0s5", "enp0s6"}), came.Replace(filepath.Join(dir, "none"), nil)); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := Kept(dir); err != nil || !slices.Contains(list, gone) {
+		t.Errorf("a card that is there is forgotten: %+v, %v", list, err)
+	}
+	if err := errors.Join(came.Replace(dir, []string{"eno1", "enp0s6"}), came.Keep(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := Kept(dir, until); err != nil || !slices.Equal(list, []Setup{stays, came, asks}) {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 // A disk that was in other hands tells systemd-networkd nothing but addresses: every other file is passed over, and so is what could not be typed.
 func TestKeptInOtherHands(t *testing.T) {
 	dir, networkd := t.TempDir(), t.TempDir()
